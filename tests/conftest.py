@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests: where golden vectors and real recordings lie, if they are there at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} is not set and {default}/ is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """Folder of golden vectors made with the published implementation."""
+    return _folder("ECGCMR_PARITY_DIR", "parity")
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """Folder with real ECGs (ptbxl/) and short-axis images (acdc/)."""
+    return _folder("ECGCMR_DATA_DIR", "data")
