@@ -27,3 +27,14 @@ def parity_dir() -> Path:
 def real_data_dir() -> Path:
     """Folder with real ECGs (ptbxl/) and short-axis images (acdc/)."""
     return _folder("ECGCMR_DATA_DIR", "data")
+
+
+@pytest.fixture(scope="session")
+def cohort_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 64 synthetic subjects, two shards of 32, frames of 48 x 48 pixels."""
+    from ecgcmr.cli import main
+
+    root = tmp_path_factory.mktemp("cohort") / "shards"
+    sizes = ["--subjects", "64", "--shard-size", "32", "--size", "48", "--workers", "1"]
+    assert main(["synthesize", "--seed", "3", "--out", str(root), "--format", "shards", *sizes]) == 0
+    return root

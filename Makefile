@@ -1,0 +1,44 @@
+# Every target sets up .venv by itself on a machine that has Python 3.11-3.13 and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT ?= runs/demo
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint bench parity docs clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP)  ## create .venv with the tested versions
+
+demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table and figures in runs/demo
+	$(BIN)/ecgcmr experiment configs/experiments/demo.yaml --out $(DEMO_OUT)
+
+test: lint  ## linters, then every test
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## speed of cleaning, loading and training: table and runs/bench/bench.json
+	$(BIN)/ecgcmr bench --out runs/bench
+
+parity: $(STAMP)  ## compare with the golden vectors of the published implementation
+	$(BIN)/python -m pytest -k parity -rA
+
+docs: $(STAMP)  ## build the documentation site into site/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) runs site .mypy_cache .ruff_cache

@@ -1,0 +1,264 @@
+"""What all data modules share: rows of a split -> sampler -> loader -> floats and augmentation on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from data_modules.batch import Batch, to_float
+from data_modules.dataset import ShardBatches
+from data_modules.index import ShardIndex, read_labels
+from data_modules.layout import SPLITS
+from data_modules.sampling import (
+    PURPOSE,
+    SHUFFLES,
+    EpochBatchSampler,
+    EvaluationBatchSampler,
+    PlanSampler,
+    generator,
+)
+from ecgcmr.errors import UserError
+
+
+class ShardDataModule(LightningDataModule):
+    """Streams a cohort of shards. Subclasses say which modalities a row must have.
+
+    A batch is a ``data_modules.batch.Batch``. Training order, crops and augmentation follow from the seed, the epoch,
+    the world size and the batch size alone. Validation, test and prediction go through each row once, in index order,
+    from sample 0, without augmentation.
+
+    Attributes:
+        modalities: What a row must have and a batch holds.
+        root: Folder of ``index.json``.
+        batch_size: Rows per device and batch.
+        samples: ECG samples per lead in a batch.
+        label_names: Labels in a batch, in the order of its columns; empty for none.
+        augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("ecg",)
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        shuffle: str = "global",
+        samples: int = 2500,
+        labels: list[str] | None = None,
+        pin_memory: bool | None = None,
+        start_method: str | None = None,
+        predict_split: str = "test",
+    ) -> None:
+        """Set up the data module; no file is touched.
+
+        Args:
+            root: Folder that ``ecgcmr prepare`` or ``ecgcmr synthesize --format shards`` wrote.
+            batch_size: Rows per device and batch.
+            num_workers: Reading processes per device and split; 0 reads in the training process.
+            seed: Of order, crops, augmentation and label subsets.
+            shuffle: ``global`` (a new permutation of all rows each epoch) or ``none`` (index order).
+            samples: ECG samples per lead; a random crop in training, the first ones otherwise.
+            labels: Names of labels to put into a batch.
+            pin_memory: Page-locked batches; None means: if the model trains on CUDA.
+            start_method: How workers start: ``fork``, ``spawn`` or ``forkserver``; None is the system's choice.
+            predict_split: Split that ``predict`` goes through.
+
+        Raises:
+            UserError: If an option is out of its range or not one of the choices.
+        """
+        super().__init__()
+        if shuffle not in SHUFFLES:
+            raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
+        if predict_split not in SPLITS:
+            raise UserError(f"predict_split {predict_split!r}: choose one of {', '.join(SPLITS)}")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("samples", samples, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise UserError(f"{name} {value}: must be at least {least}")
+        self.root = Path(root)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.shuffle = shuffle
+        self.samples = samples
+        self.label_names = list(labels or [])
+        self.pin_memory = pin_memory
+        self.start_method = start_method
+        self.predict_split = predict_split
+        self.augmentations: dict[str, Callable | None] = {}
+        self._index: ShardIndex | None = None
+        self._labels: np.ndarray | None = None
+        self._rows: dict[str, np.ndarray] = {}
+        self._key: tuple[int, int] | None = None
+
+    @property
+    def index(self) -> ShardIndex:
+        """The cohort's index, read on first use."""
+        if self._index is None:
+            self._index = ShardIndex.load(self.root)
+        return self._index
+
+    @property
+    def input_spec(self) -> dict[str, dict[str, Any]]:
+        """What an encoder is fed: ``ecg`` (leads, sampling_rate in Hz, samples), ``cmr`` (frames, height, width)."""
+        spec: dict[str, dict[str, Any]] = {}
+        ecg, cmr = self.index.layout.ecg, self.index.layout.cmr
+        if "ecg" in self.modalities and ecg is not None:
+            spec["ecg"] = {"leads": len(ecg.leads), "sampling_rate": ecg.sampling_rate, "samples": self.samples}
+        if "cmr" in self.modalities and cmr is not None:
+            spec["cmr"] = {"frames": len(cmr.frames), "height": cmr.height, "width": cmr.width}
+        return spec
+
+    @property
+    def train_size(self) -> int:
+        """Number of training rows over all devices."""
+        return len(self.rows("train"))
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the positions (k,) int64 in the index that a split's loader goes through.
+
+        Raises:
+            UserError: If there are none.
+        """
+        if split not in self._rows:
+            rows = self.select(split)
+            if len(rows) == 0:
+                wanted = " and ".join(name.upper() for name in self.modalities)
+                raise UserError(f"{self.root}: the {split} split holds no row with {wanted}")
+            self._rows[split] = rows
+        return self._rows[split]
+
+    def select(self, split: str) -> np.ndarray:
+        """Return the positions of a split's rows that have what this data module needs; may be empty."""
+        return self.index.positions(split, self.modalities)
+
+    def label_values(self) -> np.ndarray | None:
+        """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for."""
+        if self._labels is None and self.label_names:
+            self._labels = read_labels(self.index, self.label_names, np.arange(len(self.index)))
+        return self._labels
+
+    def label_statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, (len(names),) float32 each, of the training split's known values.
+
+        A label of 0 and 1 has its prevalence p as mean and sqrt(p (1 - p)) as deviation. Where all values are equal
+        the deviation is given as 1, so that standardising yields 0.
+
+        Raises:
+            UserError: If a name is unknown or a label has no value in the training split.
+        """
+        means, deviations = [], []
+        self.index.label_columns(names)
+        for name in names:
+            entry = self.index.statistics[name]
+            if not entry["n"]:
+                raise UserError(f"label {name!r} has no value in the training split; leave it out")
+            mean = entry["positives"] / entry["n"] if "positives" in entry else entry["mean"]
+            deviation = (mean * (1 - mean)) ** 0.5 if "positives" in entry else entry["std"]
+            means.append(mean)
+            deviations.append(deviation if deviation > 0 else 1.0)
+        return torch.tensor(means), torch.tensor(deviations)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the index, check modalities, crop and labels, and that the stage's splits hold rows."""
+        layout = self.index.layout
+        for name in self.modalities:
+            if getattr(layout, name) is None:
+                raise UserError(f"{self.root}: this cohort holds no {name.upper()}")
+        if layout.ecg is not None and "ecg" in self.modalities and self.samples > layout.ecg.samples:
+            raise UserError(f"samples {self.samples}: the ECGs of {self.root} have only {layout.ecg.samples} samples")
+        self.label_values()
+        splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
+        for split in splits.get(stage or "", []):
+            self.rows(split)
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled, cropped at random, augmented."""
+        ecg = self.index.layout.ecg
+        rank, world_size = self._place()
+        sampler = EpochBatchSampler(
+            self.rows("train"),
+            self.batch_size,
+            seed=self.seed,
+            index_size=len(self.index),
+            shuffle=self.shuffle,
+            crop_room=0 if ecg is None else ecg.samples - self.samples,
+            rank=rank,
+            world_size=world_size,
+        )
+        return self._loader(sampler, training=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """Each row of the validation split once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Each row of the test split once."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        """Each row of ``predict_split`` once."""
+        return self._evaluation_loader(self.predict_split)
+
+    def _evaluation_loader(self, split: str) -> DataLoader:
+        return self._loader(EvaluationBatchSampler(self.rows(split), self.batch_size, *self._place()), training=False)
+
+    def _loader(self, sampler: PlanSampler, training: bool) -> DataLoader:
+        dataset = ShardBatches(self.index, sampler, self.modalities, self.samples, self.label_values(), training)
+        return DataLoader(
+            dataset,
+            batch_size=None,  # the dataset reads whole batches
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self._pins(),
+            multiprocessing_context=self.start_method if self.num_workers > 0 else None,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        """Return (rank, world size)."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _pins(self) -> bool:
+        if self.pin_memory is not None:
+            return self.pin_memory
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Take the key out of the batch; Lightning calls ``on_after_batch_transfer`` for the same batch next."""
+        result = batch.copy()
+        self._key = result.pop("key", None)
+        return result
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Make floats and, in training, augment; both on the device."""
+        batch = to_float(batch)
+        if self._key is None:
+            return batch
+        if "ecg" in batch:
+            batch["ecg"] = self._augment("ecg", PURPOSE.ecg_augmentation, batch["ecg"], self._key)
+        if "cmr" in batch:
+            batch["cmr"] = self._augment("cmr", PURPOSE.cmr_augmentation, batch["cmr"], self._key)
+        return batch
+
+    def _augment(self, modality: str, purpose: int, x: Tensor, key: tuple[int, int]) -> Tensor:
+        """Augment with a generator on x's device, seeded by (seed, purpose, epoch, global batch number, rank)."""
+        augmentation = self.augmentations.get(modality)
+        if augmentation is None:
+            return x
+        random = torch.Generator(device=x.device)
+        random.manual_seed(int(generator(self.seed, purpose, *key, self._place()[0]).integers(2**63)))
+        return augmentation(x, random)

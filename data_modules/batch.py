@@ -1,0 +1,43 @@
+"""What a batch is: names, shapes and types, in the loader and on the device.
+
+Records travel from the worker to the device in their storage type (float16, uint8), which moves half or a quarter of
+the bytes, and become float32 there.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+
+class Batch(TypedDict, total=False):
+    """B rows. A key that was not asked for is absent.
+
+    Attributes:
+        ecg: (B, leads, samples) float32 in the layout's unit; straight from the loader in the storage type.
+        cmr: (B, frames, height, width) float32 in [0, 1]; straight from the loader uint8.
+        labels: (B, labels) float32 in the labels' units, NaN = missing.
+        row: (B,) int64 position in the index.
+        valid: (B,) bool; False marks padding that evens out the ranks and must not count. All True in training.
+        key: (epoch, global batch number), only in training batches straight from the loader; the data module takes it
+            out to seed the augmentation.
+    """
+
+    ecg: Tensor
+    cmr: Tensor
+    labels: Tensor
+    row: Tensor
+    valid: Tensor
+    key: tuple[int, int]
+
+
+def to_float(batch: Batch) -> Batch:
+    """Turn ECGs into float32 and frames into float32 in [0, 1], where the batch lies. Floats stay as they are."""
+    result = batch.copy()
+    if "ecg" in batch:
+        result["ecg"] = batch["ecg"].float()
+    if "cmr" in batch and batch["cmr"].dtype == torch.uint8:
+        result["cmr"] = batch["cmr"].float().div_(255)
+    return result

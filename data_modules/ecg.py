@@ -1,0 +1,48 @@
+"""ECGs alone, for masked pre-training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data_modules.base import ShardDataModule
+
+
+class ECGDataModule(ShardDataModule):
+    """All rows that have an ECG, whether they have frames or labels or not."""
+
+    modalities = ("ecg",)
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        shuffle: str = "global",
+        samples: int = 2500,
+        labels: list[str] | None = None,
+        augmentation: Callable | None = None,
+        pin_memory: bool | None = None,
+        start_method: str | None = None,
+        predict_split: str = "test",
+    ) -> None:
+        """Set up the data module; see ``ShardDataModule`` for what is not listed.
+
+        Args:
+            root: Folder of the prepared cohort.
+            batch_size: Rows per device and batch.
+            num_workers: Reading processes per device and split.
+            seed: Of order, crops and augmentation.
+            shuffle: ``global`` or ``none``.
+            samples: ECG samples per lead.
+            labels: Labels to put into a batch, for an online probe.
+            augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
+            pin_memory: Page-locked batches; None means: if the model trains on CUDA.
+            start_method: How workers start; None is the system's choice.
+            predict_split: Split that ``predict`` goes through.
+        """
+        super().__init__(
+            root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
+        )
+        self.augmentations = {"ecg": augmentation}

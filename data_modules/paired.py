@@ -1,0 +1,50 @@
+"""ECGs together with the CMR frames of the same subject, for alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data_modules.base import ShardDataModule
+
+
+class PairedDataModule(ShardDataModule):
+    """All rows that have an ECG and frames."""
+
+    modalities = ("ecg", "cmr")
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        shuffle: str = "global",
+        samples: int = 2500,
+        labels: list[str] | None = None,
+        ecg_augmentation: Callable | None = None,
+        cmr_augmentation: Callable | None = None,
+        pin_memory: bool | None = None,
+        start_method: str | None = None,
+        predict_split: str = "test",
+    ) -> None:
+        """Set up the data module; see ``ShardDataModule`` for what is not listed.
+
+        Args:
+            root: Folder of the prepared cohort.
+            batch_size: Pairs per device and batch.
+            num_workers: Reading processes per device and split.
+            seed: Of order, crops and augmentation.
+            shuffle: ``global`` or ``none``.
+            samples: ECG samples per lead.
+            labels: Labels to put into a batch, for an online probe.
+            ecg_augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
+            cmr_augmentation: ``augmentation(cmr (B, frames, height, width) in [0, 1], generator) -> cmr``, likewise.
+            pin_memory: Page-locked batches; None means: if the model trains on CUDA.
+            start_method: How workers start; None is the system's choice.
+            predict_split: Split that ``predict`` goes through.
+        """
+        super().__init__(
+            root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
+        )
+        self.augmentations = {"ecg": ecg_augmentation, "cmr": cmr_augmentation}

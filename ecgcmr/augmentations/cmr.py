@@ -1,0 +1,125 @@
+"""Augmentation of CMR batches: one affine resampling and two intensity changes for the whole batch.
+
+All frames of a subject take the same change, so that motion between them stays what it was.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ecgcmr.augmentations.ecg import check_probability
+from ecgcmr.errors import UserError
+
+
+class CMRAugmentation:
+    """Flip, rotation, random resized crop, brightness, contrast and saturation (Turgut et al., arXiv 2308.05764).
+
+    The published recipe treats the three frames as colours of a picture. Its saturation jitter of 0.5 therefore changes
+    how much the frames differ, which is what ejection fraction is read from; it is off here unless asked for.
+
+    Args:
+        probability: Share of subjects changed at all.
+        flip_probability: Share of those flipped left to right.
+        rotation_degrees: Angles are drawn from +- this.
+        crop_scale: Range of the area kept, as shares of the image.
+        crop_ratio: Range of the crop's width over height, relative to the image's own.
+        brightness: Factors are drawn from 1 +- this.
+        contrast: Factors on the distance to the mean are drawn from 1 +- this.
+        saturation: Factors on the distance of each frame to the mean over frames are drawn from 1 +- this.
+
+    Raises:
+        UserError: A number lies outside its range.
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.95,
+        flip_probability: float = 0.5,
+        rotation_degrees: float = 45.0,
+        crop_scale: tuple[float, float] = (0.6, 1.0),
+        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        brightness: float = 0.5,
+        contrast: float = 0.5,
+        saturation: float = 0.0,
+    ) -> None:
+        for name, value in (
+            ("probability", probability),
+            ("flip_probability", flip_probability),
+            ("brightness", brightness),
+            ("contrast", contrast),
+            ("saturation", saturation),
+        ):
+            check_probability(f"{name} of the CMR augmentation", value)
+        if not 0.0 < crop_scale[0] <= crop_scale[1] <= 1.0:
+            raise UserError(f"crop_scale must be two rising numbers in (0, 1], got {list(crop_scale)}")
+        if not 0.0 < crop_ratio[0] <= crop_ratio[1]:
+            raise UserError(f"crop_ratio must be two rising positive numbers, got {list(crop_ratio)}")
+        self.probability = probability
+        self.flip_probability = flip_probability
+        self.rotation_degrees = rotation_degrees
+        self.crop_scale = (crop_scale[0], crop_scale[1])
+        self.crop_ratio = (crop_ratio[0], crop_ratio[1])
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            x: (B, frames, height, width) float, intensities in [0, 1]; left as it is.
+            generator: On the device of `x`.
+
+        Returns:
+            The same shape, in [0, 1]; what lies outside the image is 0.
+        """
+        batch, _, height, width = x.shape
+        if batch == 0:  # an empty grid is refused
+            return x
+        draws = torch.rand(10, batch, generator=generator, device=x.device).to(x.dtype)
+        theta = self._affine(draws[1:7], height, width)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        changed = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        changed = self._intensity(changed, draws[7:10])
+        return torch.where((draws[0] < self.probability)[:, None, None, None], changed, x)
+
+    def _affine(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """Matrices (B, 2, 3) from output to input, in coordinates from -1 to 1."""
+        flip, turn, area, ratio, shift_x, shift_y = draws
+        mirror = torch.where(flip < self.flip_probability, -1.0, 1.0).to(draws.dtype)
+        angle = (2.0 * turn - 1.0) * math.radians(self.rotation_degrees)
+        low, high = self.crop_scale
+        side = (low + (high - low) * area).sqrt()
+        low, high = math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])
+        stretch = (low + (high - low) * ratio).exp().sqrt()
+        scale_x, scale_y = (side * stretch).clamp(max=1.0), (side / stretch).clamp(max=1.0)
+        # Up to the outermost pixel centres: beyond them an edge would fade into the padding.
+        shift_x = (2.0 * shift_x - 1.0) * (1.0 - scale_x) * (1.0 - 1.0 / width)
+        shift_y = (2.0 * shift_y - 1.0) * (1.0 - scale_y) * (1.0 - 1.0 / height)
+        cosine, sine = angle.cos(), angle.sin()
+        # Input point = R (S p + t): the crop is taken from the rotated image. Turning is rigid in pixels, so the two
+        # off-diagonal terms carry the aspect of the image.
+        crop_x = torch.stack([mirror * scale_x, torch.zeros_like(shift_x), shift_x], dim=-1)
+        crop_y = torch.stack([torch.zeros_like(shift_y), scale_y, shift_y], dim=-1)
+        aspect = height / width
+        row_x = cosine[:, None] * crop_x - aspect * sine[:, None] * crop_y
+        row_y = sine[:, None] / aspect * crop_x + cosine[:, None] * crop_y
+        return torch.stack([row_x, row_y], dim=1)
+
+    def _intensity(self, x: Tensor, draws: Tensor) -> Tensor:
+        """Brightness, then contrast about the mean intensity, then saturation about the mean frame; clipped."""
+        shape = (-1, 1, 1, 1)
+        brightness, contrast, saturation = (
+            (1.0 + strength * (2.0 * draw - 1.0)).view(shape)
+            for strength, draw in zip((self.brightness, self.contrast, self.saturation), draws, strict=True)
+        )
+        x = (x * brightness).clamp_(0.0, 1.0)
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        x = torch.lerp(mean, x, contrast).clamp_(0.0, 1.0)
+        if self.saturation > 0.0:
+            x = torch.lerp(x.mean(dim=1, keepdim=True), x, saturation).clamp_(0.0, 1.0)
+        return x

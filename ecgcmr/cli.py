@@ -1,0 +1,97 @@
+"""The command line: ``ecgcmr COMMAND ...``.
+
+``fit``, ``validate``, ``test`` and ``predict`` are the Lightning CLI (``ecgcmr.stages.command``); every other command
+is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Modules are imported only when their
+command is called, so that ``ecgcmr --help`` answers at once.
+
+Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from ecgcmr import __version__
+from ecgcmr.arguments import run_command
+from ecgcmr.errors import UserError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "synthesize": ("ecgcmr.synthesis.command", "make a cohort with known truth: ECGs, short-axis cines, tables"),
+    "prepare": ("ecgcmr.preparation.command", "turn raw ECG, CMR and table files into HDF5 shards"),
+    "fit": ("ecgcmr.stages.command", "train one stage from a config file"),
+    "validate": ("ecgcmr.stages.command", "evaluate a checkpoint on the validation split"),
+    "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),
+    "predict": ("ecgcmr.stages.command", "write a checkpoint's predictions"),
+    "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
+    "bench": ("ecgcmr.evaluation.bench", "measure the speed of cleaning, loading and training on this machine"),
+}
+"""Command name -> (module, one line of help)."""
+
+_LIGHTNING = ("fit", "validate", "test", "predict")
+
+_EXAMPLES = """\
+a first session:
+  ecgcmr synthesize --subjects 500 --seed 0 --out data/demo --format shards
+  ecgcmr fit -c configs/mae/tiny.yaml --data.root data/demo --trainer.max_epochs 2
+  ecgcmr experiment configs/experiments/demo.yaml --out runs/demo
+
+'ecgcmr COMMAND --help' explains each command.
+"""
+
+
+def _overview() -> str:
+    """Return the text of ``ecgcmr --help``."""
+    lines = ["usage: ecgcmr COMMAND ...", "", "Cardiac MRI phenotypes from a 12-lead ECG.", "", "commands:"]
+    lines += [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join([*lines, "", _EXAMPLES])
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    module = importlib.import_module(COMMANDS[name][0])
+    if name in _LIGHTNING:
+        return int(module.run(name, list(arguments)))
+    return run_command(name, module, arguments)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The arguments after the program's name; ``sys.argv[1:]`` when ``None``.
+
+    Returns:
+        The exit code (see the module's first lines).
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"ecgcmr {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"there is no command '{name}'; choose one of: {', '.join(COMMANDS)}")
+        return _run_command(name, rest)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # --help of a command
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (such as `head`) has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def console() -> None:
+    """Entry point of the console script: exit with the code of ``main``."""
+    sys.exit(main())

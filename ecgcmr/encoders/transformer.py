@@ -1,0 +1,110 @@
+"""The pre-norm transformer block shared by the ECG encoder and the masked autoencoder's decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection; names as in timm.
+
+    Args:
+        width: Token width.
+        heads: Attention heads; divides `width`.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        batch, length, width = x.shape
+        query, key, value = (
+            self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).transpose(1, 3).unbind(2)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them.
+
+    Args:
+        width: Token width.
+        hidden: Width between the two layers.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): drops a whole residual branch for some recordings while training.
+
+    Draws from torch's default generator, as `nn.Dropout` does.
+
+    Args:
+        rate: Probability of dropping the branch, in [0, 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero the branch or scale it by 1 / (1 - rate), one draw per recording."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = x.new_empty((x.shape[0], *[1] * (x.ndim - 1))).bernoulli_(1.0 - self.rate)
+        return x * keep.div_(1.0 - self.rate)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then MLP, each on a residual branch.
+
+    Args:
+        width: Token width.
+        heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over `width`.
+        drop_path: Probability of dropping each branch while training.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = MLP(width, int(width * mlp_ratio))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def initialise_linear_layers(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for every linear layer below `module` (He et al. 2022, MAE)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def token_parameter(width: int) -> nn.Parameter:
+    """A learned token (1, 1, width), drawn from N(0, 0.02)."""
+    return nn.Parameter(torch.zeros(1, 1, width).normal_(std=0.02))

@@ -1,0 +1,239 @@
+"""Encoders on their way between stages: `encoder.safetensors` and `encoder.yaml`, written whole and loaded strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import yaml
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+import ecgcmr
+from ecgcmr.encoders.protocol import require_encoder
+from ecgcmr.errors import UserError
+
+FORMAT = "ecgcmr-encoder"
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "encoder.safetensors"
+CARD_FILE = "encoder.yaml"
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderCard:
+    """What `encoder.yaml` says.
+
+    Attributes:
+        class_path: Importable name of the encoder's class.
+        init_args: Its constructor arguments, plain values.
+        input_spec: Its input specification as a mapping.
+        fingerprint: Fingerprint of the prepared data it was trained on, None where there was none.
+        parent: Name of the run it came from, None where there was none.
+        code_version: Version of this package that wrote it.
+        sha256: Checksum of the weights file.
+    """
+
+    class_path: str
+    init_args: dict[str, Any]
+    input_spec: dict[str, Any]
+    fingerprint: str | None
+    parent: str | None
+    code_version: str
+    sha256: str
+
+
+def export_encoder(
+    encoder: nn.Module,
+    folder: str | Path,
+    *,
+    class_path: str,
+    init_args: Mapping[str, Any],
+    fingerprint: str | None = None,
+    parent: str | None = None,
+) -> Path:
+    """Write an encoder so that another stage can load it.
+
+    Args:
+        encoder: A module that meets the encoder contract.
+        folder: Where both files go; made if missing.
+        class_path: Importable name of its class.
+        init_args: Plain constructor arguments that build it again.
+        fingerprint: Fingerprint of the prepared data.
+        parent: Name of the run that trained it; no path.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The encoder does not meet the contract, or `init_args` are not plain values.
+    """
+    require_encoder(encoder)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    card = EncoderCard(
+        class_path=class_path,
+        init_args=_plain(dict(init_args), "init_args"),
+        input_spec=_specification(encoder),
+        fingerprint=fingerprint,
+        parent=parent,
+        code_version=ecgcmr.__version__,
+        sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    text = yaml.safe_dump({"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(card)}, sort_keys=False)
+    _write_atomically(folder / WEIGHTS_FILE, weights)
+    _write_atomically(folder / CARD_FILE, text.encode())
+    return folder
+
+
+def read_encoder_card(folder: str | Path) -> EncoderCard:
+    """Read `encoder.yaml` of a run folder.
+
+    Raises:
+        UserError: The file is missing, not YAML, of another format or incomplete.
+    """
+    path = Path(folder) / CARD_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the run folder of a finished stage")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML; export the encoder again") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise UserError(f"{path}: not an encoder card (format {FORMAT}); give the run folder of a finished stage")
+    version = content.pop("version", None)
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: version {version} of the encoder card; this code reads version {FORMAT_VERSION}")
+    wanted = {field.name for field in dataclasses.fields(EncoderCard)}
+    if set(content) != wanted:
+        odd = ", ".join(sorted(wanted ^ set(content)))
+        raise UserError(f"{path}: missing or unknown entries: {odd}; export the encoder again")
+    return EncoderCard(**content)
+
+
+def load_encoder(folder: str | Path) -> nn.Module:
+    """Build the encoder that a run folder describes and load its weights.
+
+    Args:
+        folder: Holds `encoder.safetensors` and `encoder.yaml`.
+
+    Raises:
+        UserError: A file is missing or damaged, the class cannot be imported or built, or it is no encoder.
+    """
+    card = read_encoder_card(folder)
+    path = Path(folder) / CARD_FILE
+    encoder_class = _import_class(card.class_path, path)
+    try:
+        encoder = encoder_class(**card.init_args)
+    except TypeError as error:
+        raise UserError(f"{path}: init_args do not fit {card.class_path} ({error})") from error
+    load_encoder_weights(encoder, folder)
+    return encoder
+
+
+def load_encoder_weights(
+    encoder: nn.Module,
+    folder: str | Path,
+    expected_missing: Collection[str] = (),
+    expected_unused: Collection[str] = (),
+) -> EncoderCard:
+    """Load a run folder's weights into an encoder, strictly.
+
+    Args:
+        encoder: Receives the weights.
+        folder: Holds `encoder.safetensors` and `encoder.yaml`.
+        expected_missing: Parameters, or modules with all their parameters ("attention_pool"), that the file may lack;
+            they keep their initial values.
+        expected_unused: Parameters or modules of the file that the encoder may lack.
+
+    Returns:
+        What the folder says about the encoder.
+
+    Raises:
+        UserError: The input specifications differ, or keys or shapes do not match; every one is named.
+    """
+    require_encoder(encoder)
+    card = read_encoder_card(folder)
+    card_path, path = Path(folder) / CARD_FILE, Path(folder) / WEIGHTS_FILE
+    specification = _specification(encoder)
+    if card.input_spec != specification:
+        raise UserError(f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}")
+    source, target = _read_tensors(path, card.sha256), encoder.state_dict()
+    problems = [f"{key} missing in file" for key in target if key not in source and not _named(key, expected_missing)]
+    problems += [f"{key} not in encoder" for key in source if key not in target and not _named(key, expected_unused)]
+    for key in target.keys() & source.keys():
+        if target[key].shape != source[key].shape:
+            problems.append(f"{key} is {tuple(source[key].shape)} in file, {tuple(target[key].shape)} in encoder")
+    if problems:
+        raise UserError(f"{path}: weights do not fit {type(encoder).__name__}: {'; '.join(sorted(problems))}")
+    encoder.load_state_dict({key: source.get(key, value) for key, value in target.items()}, strict=True)
+    return card
+
+
+def _named(key: str, names: Collection[str]) -> bool:
+    return any(key == name or key.startswith(name + ".") for name in names)
+
+
+def _specification(encoder: Any) -> dict[str, Any]:
+    specification = dataclasses.asdict(encoder.input_spec)
+    return {"kind": type(encoder.input_spec).__name__, **specification}
+
+
+def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the run folder of a finished stage")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise UserError(f"{path}: checksum differs from {CARD_FILE}; the file is damaged or of another run")
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _import_class(class_path: str, card: Path) -> type[nn.Module]:
+    module_name, _, class_name = class_path.rpartition(".")
+    try:
+        candidate = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{card}: class_path {class_path} cannot be imported; install the package it is in") from error
+    if not (isinstance(candidate, type) and issubclass(candidate, nn.Module)):
+        raise UserError(f"{card}: class_path {class_path} is not a torch.nn.Module class")
+    # Checked before anything of it is called: only methods can be seen on a class.
+    methods = ("forward_tokens", "forward", "no_weight_decay", "layer_of")
+    missing = [name for name in methods if not hasattr(candidate, name)]
+    if missing:
+        raise UserError(f"{card}: class_path {class_path} is not an encoder: it lacks {', '.join(missing)}")
+    return candidate
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Value with tuples as lists, so that safe YAML holds it; UserError for anything that is not plain."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, f"{name}.{key}") for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, name) for entry in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise UserError(
+        f"encoder {name} is a {type(value).__name__}: only numbers, strings, lists and mappings can be kept"
+    )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

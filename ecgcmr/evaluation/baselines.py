@@ -1,0 +1,120 @@
+"""What any learnt representation has to beat: mean or prevalence, age and sex, classical ECG features.
+
+All go through the same probes, the same choice of penalty and the same test rows as the representations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ecgcmr.evaluation.linear_probe import fit_probe
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """Fills gaps with the training median and adds an indicator column for each feature that had gaps in training.
+
+    Attributes:
+        median: (d,) training medians; 0 for a feature never observed in training.
+        indicated: Columns that get an indicator.
+    """
+
+    median: Floats
+    indicated: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, features: ArrayLike) -> Imputer:
+        """Measure training features (n, d), NaN missing."""
+        values = np.asarray(features, dtype=np.float64)
+        gaps = ~np.isfinite(values)
+        median = np.zeros(values.shape[1])
+        seen = ~gaps.all(axis=0)
+        median[seen] = np.nanmedian(np.where(gaps, np.nan, values)[:, seen], axis=0)
+        return cls(median, np.flatnonzero(gaps.any(axis=0)))
+
+    def transform(self, features: ArrayLike) -> Floats:
+        """Return (n, d + len(indicated)), finite: features without gaps, then 1 where an indicated one was missing."""
+        values = np.asarray(features, dtype=np.float64)
+        gaps = ~np.isfinite(values)
+        return np.concatenate([np.where(gaps, self.median, values), gaps[:, self.indicated]], axis=1)
+
+
+@dataclass(frozen=True)
+class BaselineOutcome:
+    """Predictions for the test rows and what could not be predicted.
+
+    Attributes:
+        prediction: (n, K) in units or probabilities; NaN throughout for an unavailable target.
+        unavailable: Column -> reason.
+        notes: Column -> what was done differently for it.
+    """
+
+    prediction: Floats
+    unavailable: dict[int, str]
+    notes: dict[int, str]
+
+
+def age_sex_columns(age: ArrayLike, sex: ArrayLike) -> Floats:
+    """Return (n, 3): age in years, sex (1 male, 0 female) and their product, so that sexes may age differently.
+
+    Missing values stay NaN for the imputer.
+    """
+    years, male = np.asarray(age, dtype=np.float64), np.asarray(sex, dtype=np.float64)
+    return np.column_stack([years, male, years * male])
+
+
+def baseline_predictions(
+    task: str,
+    train: tuple[ArrayLike, ArrayLike],
+    validation: tuple[ArrayLike, ArrayLike],
+    test_features: ArrayLike,
+    *,
+    class_weight: str | None = None,
+    max_validation_rows: int | None = None,
+) -> BaselineOutcome:
+    """Fit a probe on hand-made features that may have gaps, such as age and sex or ``extract_features``.
+
+    Args:
+        task: "regression" or "classification".
+        train: Features (n, d) and targets (n, K) of the labelled training rows; gaps are NaN in both.
+        validation: The same of the validation rows, which choose the penalty.
+        test_features: (m, d).
+        class_weight: None or "balanced", for classification.
+        max_validation_rows: As in ``RidgeProbe``.
+
+    Returns:
+        Predictions (m, K).
+    """
+    imputer = Imputer.of(train[0])
+    probe = fit_probe(
+        task,
+        imputer.transform(train[0]),
+        train[1],
+        imputer.transform(validation[0]),
+        validation[1],
+        class_weight=class_weight,
+        max_validation_rows=max_validation_rows,
+    )
+    return BaselineOutcome(probe.predict(imputer.transform(test_features)), probe.unavailable, probe.notes)
+
+
+def constant_predictions(train_targets: ArrayLike, rows: int) -> Floats:
+    """Predict each target's training mean (regression) or prevalence (0/1 targets) for every row.
+
+    Args:
+        train_targets: (n, K), NaN missing.
+        rows: Number m of test rows.
+
+    Returns:
+        (m, K); NaN for a target without training labels. Its R2 is at most 0 and its AUROC 0.5.
+    """
+    targets = np.asarray(train_targets, dtype=np.float64)
+    observed = np.isfinite(targets)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(observed, targets, 0.0).sum(axis=0) / observed.sum(axis=0)
+    return np.broadcast_to(mean, (rows, targets.shape[1])).copy()

@@ -1,0 +1,298 @@
+"""Figures from result rows and predictions, drawn on Figure objects of their own: no pyplot, no display, no state.
+
+Colours are those of Okabe & Ito (Color Universal Design, 2008), told apart by the common colour-vision deficiencies;
+markers and line styles repeat the distinction.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from ecgcmr.evaluation.files import write_atomically
+from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
+from ecgcmr.evaluation.results import MEAN, ResultRow, Target
+from ecgcmr.evaluation.tables import Method, headline_group, method_order, method_title
+
+_STYLES = {
+    "random": ("#999999", "s"),
+    "scratch": ("#E69F00", "^"),
+    "mae": ("#56B4E9", "D"),
+    "alignment": ("#CC79A7", "v"),
+    "mae+alignment": ("#0072B2", "o"),
+    "age+sex": ("#B8A800", "P"),
+    "features": ("#009E73", "X"),
+    "oracle": ("#000000", "*"),
+}
+_OTHER = ("#D55E00", "h")
+_METRIC_AXES = {"r2": "R²", "pearson": "Pearson r", "mae": "Mean absolute error", "auroc": "AUROC", "auprc": "AUPRC"}
+_DPI = 150
+
+
+def save_figure(figure: Figure, path: Path | str) -> Path:
+    """Write a PNG of 150 dots an inch atomically; no date or software version goes into the file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return write_atomically(path, buffer.getvalue())
+
+
+def label_efficiency(
+    rows: Sequence[ResultRow],
+    metric: str = "r2",
+    *,
+    target: str = MEAN,
+    group: str | None = None,
+    task: str = "regression",
+    title: str = "",
+) -> Figure:
+    """Draw a metric against the number of labelled training subjects, a line for each method, with 95 % intervals.
+
+    Args:
+        rows: Result rows.
+        metric: Which metric.
+        target: Target name or "mean".
+        group: Group or set; None takes the leading one ("LV+RV", else "all") for a mean, any group for a target.
+        task: "regression" or "classification".
+        title: Heading; "" writes the target and group.
+
+    Raises:
+        ValueError: If no row matches.
+    """
+    rows = [row for row in rows if row.metric == metric and row.task == task and row.target == target]
+    if group is None and target == MEAN:
+        group = headline_group(rows)
+    rows = [row for row in rows if group in (None, row.group) and math.isfinite(row.value)]
+    if not rows:
+        raise ValueError(f"no {metric} of {target} ({group}) among the rows")
+    counts = sorted({row.labels for row in rows if row.labels is not None})
+    figure, axes = _figure(8.0, 4.8)
+    methods = method_order((row.method, row.protocol) for row in rows)
+    for place, method in enumerate(methods):
+        own = [row for row in rows if (row.method, row.protocol) == method]
+        curve = sorted((row for row in own if row.labels is not None), key=lambda row: row.labels or 0)
+        _ceiling(axes, [row for row in own if row.labels is None], method)
+        _curve(axes, curve, method, shift=1.0 + 0.018 * (place - len(methods) / 2))
+    if counts:
+        axes.set_xscale("log")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(counts[0] / 1.25, counts[-1] * 1.25)
+    axes.set_xlabel("Labelled training subjects")
+    axes.set_ylabel(f"{'Mean ' if target == MEAN else ''}{_METRIC_AXES[metric]} (95 % interval)")
+    axes.set_title(title or f"{target} over {group}, {max(row.n_test for row in rows):,} test subjects")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
+def forest(
+    rows: Sequence[ResultRow],
+    labels: int,
+    metric: str = "r2",
+    *,
+    targets: Sequence[Target],
+    methods: Sequence[Method] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a forest plot: a metric with its interval for every target and method at one number of labels.
+
+    Args:
+        rows: Result rows.
+        labels: Number of labels to show; rows without a number (the oracle) are shown too.
+        metric: Which metric.
+        targets: Targets from top to bottom; over 45 of them are laid out in two columns.
+        methods: (method, protocol) pairs to show; None shows all that have a row.
+        title: Heading; "" writes the number of labels.
+
+    Raises:
+        ValueError: If no row matches.
+    """
+    names = [target.name for target in targets]
+    chosen = [r for r in rows if r.metric == metric and r.labels in (labels, None) and r.target in names]
+    shown = method_order((r.method, r.protocol) for r in chosen) if methods is None else list(methods)
+    chosen = [r for r in chosen if (r.method, r.protocol) in shown and math.isfinite(r.value)]
+    if not chosen:
+        raise ValueError(f"no {metric} at {labels} labels among the rows for these targets and methods")
+    columns = 2 if len(targets) > 45 else 1
+    per_column = math.ceil(len(targets) / columns)
+    height = 1.3 + per_column * max(0.22, 0.075 * len(shown))
+    figure = Figure(figsize=(7.5 * columns, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
+    for column, axes in enumerate(panels):
+        _forest_panel(axes, targets[column * per_column : (column + 1) * per_column], chosen, shown)
+        axes.set_xlabel(f"{_METRIC_AXES[metric]} (95 % interval)")
+    handles, legend = panels[0].get_legend_handles_labels()
+    figure.legend(handles, legend, loc="outside lower center", ncols=min(3 * columns, len(shown)), frameon=False)
+    figure.suptitle(title or f"{_METRIC_AXES[metric]} at {labels:,} labelled training subjects")
+    return figure
+
+
+def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, title: str = "") -> Figure:
+    """Draw predicted against true values, a panel for each target, with the line of identity, R2 and Pearson r.
+
+    Args:
+        truth: (n, K) in units, NaN missing.
+        prediction: (n, K).
+        targets: K targets.
+        title: Heading.
+    """
+    figure, panels = _grid(len(targets), title)
+    for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
+        keep = np.isfinite(truth[:, k]) & np.isfinite(prediction[:, k])
+        x, y = truth[keep, k], prediction[keep, k]
+        unit = f" ({target.unit})" if target.unit else ""
+        axes.set_title(target.title or target.name, fontsize=10)
+        axes.set_xlabel(f"true{unit}")
+        axes.set_ylabel(f"predicted{unit}")
+        if not len(x):
+            axes.text(0.5, 0.5, "no prediction", transform=axes.transAxes, ha="center")
+            continue
+        scores = regression_metrics(x, y)
+        axes.scatter(x, y, s=9, alpha=0.5, color=_STYLES["mae+alignment"][0], linewidths=0)
+        low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+        margin = 0.04 * (high - low)
+        axes.plot([low, high], [low, high], color="black", linewidth=0.8, linestyle="--")
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
+        text = f"R² {scores['r2']:.2f}\nr {scores['pearson']:.2f}\nn {len(x)}"
+        axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=9)
+    return figure
+
+
+def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence[Target], *, title: str = "") -> Figure:
+    """Draw ROC curves, a panel for each binary target and a line for each method.
+
+    Args:
+        truth: (n, K) of 0, 1 and NaN.
+        predictions: (method, protocol) -> (n, K) scores; NaN columns are left out.
+        targets: K targets.
+        title: Heading.
+    """
+    figure, panels = _grid(len(targets), title, width=3.4, below=0.7 + 0.2 * len(predictions))
+    for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
+        positives = int(np.nansum(truth[:, k]))
+        observed = int(np.isfinite(truth[:, k]).sum())
+        axes.set_title(f"{target.title or target.name} ({positives} of {observed})", fontsize=10)
+        axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
+        axes.set_xlabel("1 - specificity")
+        axes.set_ylabel("sensitivity")
+        axes.set_aspect("equal")
+        for method in method_order(predictions):
+            keep = np.isfinite(truth[:, k]) & np.isfinite(predictions[method][:, k])
+            area = classification_metrics(truth[keep, k], predictions[method][keep, k])["auroc"]
+            if not np.isfinite(area):
+                continue
+            false_rate, true_rate, _ = roc_curve(truth[keep, k], predictions[method][keep, k])
+            colour, _, line = _style(method)
+            label = f"{method_title(method)} {area:.2f}"
+            axes.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=1.6, label=label)
+        if len(axes.lines) > 1:
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, title="AUROC")
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _grid(count: int, title: str, width: float = 3.0, below: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Lay out ``count`` panels, up to four a row, with room ``below`` each in inches."""
+    if count < 1:
+        raise ValueError("a figure needs at least one target")
+    columns = min(4, count)
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(width * columns, (width + below) * lines + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    if title:
+        figure.suptitle(title)
+    return figure, panels[:count]
+
+
+def _style(method: Method) -> tuple[str, str, str]:
+    """Return colour, marker and line style; fine-tuned runs are dashed, hand-made baselines dotted."""
+    colour, marker = _STYLES.get(method[0], _OTHER)
+    return colour, marker, {"linear_probe": "-", "finetune": "--"}.get(method[1] or "", ":")
+
+
+def _fill(method: Method) -> str:
+    """Fine-tuned runs have hollow markers."""
+    return "white" if method[1] == "finetune" else _style(method)[0]
+
+
+def _curve(axes: Axes, rows: Sequence[ResultRow], method: Method, shift: float) -> None:
+    """Draw one method's line; ``shift`` moves it sideways so that intervals do not cover each other."""
+    if not rows:
+        return
+    colour, marker, line = _style(method)
+    x = np.array([row.labels for row in rows], dtype=float) * shift
+    y = np.array([row.value for row in rows])
+    spread = np.abs(np.array([[row.ci_low, row.ci_high] for row in rows]).T - y)
+    axes.errorbar(
+        x,
+        y,
+        yerr=np.nan_to_num(spread),
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        markersize=6,
+        markerfacecolor=_fill(method),
+        linewidth=1.6,
+        elinewidth=1.0,
+        capsize=2.5,
+        label=method_title(method),
+    )
+
+
+def _ceiling(axes: Axes, rows: Sequence[ResultRow], method: Method) -> None:
+    """Draw a method that has no number of labels as a level with a band."""
+    for row in rows[:1]:
+        colour = _style(method)[0]
+        axes.axhline(row.value, color=colour, linestyle=(0, (6, 3)), linewidth=1.4, label=method_title(method))
+        if math.isfinite(row.ci_low):
+            axes.axhspan(row.ci_low, row.ci_high, color=colour, alpha=0.08, linewidth=0)
+
+
+def _forest_panel(axes: Axes, targets: Sequence[Target], rows: Sequence[ResultRow], methods: Sequence[Method]) -> None:
+    offsets = np.linspace(-0.36, 0.36, len(methods)) if len(methods) > 1 else np.zeros(1)
+    for method, offset in zip(methods, offsets, strict=True):
+        found = {row.target: row for row in rows if (row.method, row.protocol) == method}
+        places = [place for place, target in enumerate(targets) if target.name in found]
+        own = [found[targets[place].name] for place in places]
+        values = np.array([row.value for row in own])
+        ends = np.array([[row.ci_low, row.ci_high] for row in own]).reshape(-1, 2)
+        colour, marker, _ = _style(method)
+        axes.errorbar(
+            values,
+            np.array(places) + offset,
+            xerr=np.nan_to_num(np.abs(ends.T - values)),
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            markersize=4,
+            markerfacecolor=_fill(method),
+            elinewidth=1.0,
+            label=method_title(method),
+        )
+    for place in range(0, len(targets), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.04, linewidth=0)
+    axes.axvline(0.0, color="black", linewidth=0.7)
+    axes.set_yticks(range(len(targets)), [target.title or target.name for target in targets], fontsize=8)
+    axes.set_ylim(len(targets) - 0.5, -0.5)
+    axes.spines[["top", "right"]].set_visible(False)

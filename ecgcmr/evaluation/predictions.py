@@ -1,0 +1,124 @@
+"""Predictions on disk, to compute every metric again: one compressed .npz a method, read without pickle."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.files import write_atomically
+from ecgcmr.evaluation.metrics import METRICS_OF_TASK
+
+FORMAT = "ecgcmr-predictions-1"
+_HASH = re.compile(r"[0-9a-f]{32}")
+_FIELDS = (
+    "format",
+    "subject",
+    "target",
+    "truth",
+    "prediction",
+    "task",
+    "split",
+    "method",
+    "protocol",
+    "labels",
+    "seed",
+)
+_NONE = -1  # stands for None in the whole-number fields
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one method predicted for one split.
+
+    Attributes:
+        subjects: n keyed hashes (32 hex digits); several rows may share one.
+        targets: K names.
+        truth: (n, K), in units or 0/1; NaN missing.
+        prediction: (n, K), in units or probabilities; a column of NaN is a target without prediction.
+        task: "regression" or "classification".
+        split: "train", "val" or "test".
+        method: Such as "mae+alignment".
+        protocol: "linear_probe", "finetune" or None.
+        labels: Number of labelled training subjects, or None.
+        seed: Seed of the run, or None.
+    """
+
+    subjects: tuple[str, ...]
+    targets: tuple[str, ...]
+    truth: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    task: str
+    split: str
+    method: str
+    protocol: str | None
+    labels: int | None
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        shape = (len(self.subjects), len(self.targets))
+        if self.truth.shape != shape or self.prediction.shape != shape:
+            raise ValueError(
+                f"truth {self.truth.shape} and prediction {self.prediction.shape} must be {shape} (subjects x targets)"
+            )
+        if self.task not in METRICS_OF_TASK:
+            raise ValueError(f"task is {self.task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
+        if not all(_HASH.fullmatch(subject) for subject in self.subjects):
+            raise ValueError("subjects must be keyed hashes of 32 hex digits, never ids of the source")
+
+
+def save_predictions(path: Path | str, predictions: Predictions) -> Path:
+    """Write a compressed .npz atomically; equal predictions give equal bytes."""
+    columns = {
+        "format": np.array(FORMAT),
+        "subject": np.array(predictions.subjects, dtype="S32"),
+        "target": np.array(predictions.targets, dtype=np.str_),
+        "truth": predictions.truth.astype(np.float64),
+        "prediction": predictions.prediction.astype(np.float64),
+        "task": np.array(predictions.task),
+        "split": np.array(predictions.split),
+        "method": np.array(predictions.method),
+        "protocol": np.array(predictions.protocol or ""),
+        "labels": np.array(_NONE if predictions.labels is None else predictions.labels, dtype=np.int64),
+        "seed": np.array(_NONE if predictions.seed is None else predictions.seed, dtype=np.int64),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)  # type: ignore[arg-type]
+    return write_atomically(path, buffer.getvalue())
+
+
+def load_predictions(path: Path | str) -> Predictions:
+    """Read what ``save_predictions`` wrote.
+
+    Raises:
+        UserError: If the file is missing or is no predictions file of this format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path.name}: no such predictions file; give the .npz that a downstream run wrote")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in _FIELDS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path.name}: not a predictions file (.npz with {', '.join(_FIELDS)})") from error
+    if str(columns["format"]) != FORMAT:
+        raise UserError(f"{path.name}: format {columns['format']} is not {FORMAT}; write it again with this version")
+    labels, seed = int(columns["labels"]), int(columns["seed"])
+    return Predictions(
+        subjects=tuple(subject.decode() for subject in columns["subject"].tolist()),
+        targets=tuple(columns["target"].tolist()),
+        truth=columns["truth"],
+        prediction=columns["prediction"],
+        task=str(columns["task"]),
+        split=str(columns["split"]),
+        method=str(columns["method"]),
+        protocol=str(columns["protocol"]) or None,
+        labels=None if labels == _NONE else labels,
+        seed=None if seed == _NONE else seed,
+    )

@@ -1,0 +1,167 @@
+"""results.md: what a reader wants to know first, from the rows of results.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ecgcmr.evaluation.files import write_atomically
+from ecgcmr.evaluation.metrics import HIGHER_IS_BETTER
+from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
+
+_METRIC_TITLES = {"r2": "R2", "pearson": "Pearson r", "mae": "MAE", "auroc": "AUROC", "auprc": "AUPRC"}
+_PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
+_CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
+Method = tuple[str, str | None]
+Item = TypeVar("Item")
+
+
+def write_results_md(
+    rows: Sequence[ResultRow],
+    path: Path | str,
+    *,
+    title: str = "Results",
+    differences: Sequence[DifferenceRow] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the readable tables atomically.
+
+    First the mean R2 over the LV and RV phenotypes (over all targets where these are absent) by method and number of
+    labels, then paired differences, then R2 by group of phenotypes, then AUROC by disease or finding. The best method
+    of a column is bold; the oracle is a ceiling and takes no part.
+
+    Args:
+        rows: Everything that results.json holds.
+        path: File to write.
+        title: Heading.
+        differences: Paired differences for a table of their own.
+        notes: Lines for the end, such as targets without prediction and why.
+    """
+    parts = [f"# {title}", _LEGEND]
+    for task, metric in (("regression", "r2"), ("classification", "auroc")):
+        scored = [row for row in rows if row.task == task and row.metric == metric]
+        parts += _headline(scored, metric)
+        parts += _differences([row for row in differences if row.task == task and row.metric == metric], metric)
+        parts += _details(scored, metric)
+    if notes:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
+    return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+
+
+_LEGEND = (
+    "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
+    "A dash: not run or not defined. Every number, with further metrics, is in `results.json`."
+)
+
+
+def method_order(methods: Iterable[Method]) -> list[Method]:
+    """Sort (method, protocol) as in ``METHODS``, others behind by name, linear probe before fine-tuned."""
+
+    def place(item: Method) -> tuple[int, str, str]:
+        known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
+        return known, item[0], {"linear_probe": "0", "finetune": "1"}.get(item[1] or "", "2")
+
+    return sorted(set(methods), key=place)
+
+
+def method_title(method: Method) -> str:
+    """Return "mae, linear probe" and the like."""
+    protocol = _PROTOCOL_TITLES.get(method[1], method[1]) or ""
+    return f"{method[0]}, {protocol}" if protocol else method[0]
+
+
+def headline_group(rows: Iterable[ResultRow]) -> str | None:
+    """Return the set whose mean leads: "LV+RV" where there is one, else "all", else None."""
+    groups = {row.group for row in rows if row.target == MEAN}
+    return next((group for group in ("LV+RV", "all") if group in groups), None)
+
+
+def _headline(rows: Sequence[ResultRow], metric: str) -> list[str]:
+    group = headline_group(rows)
+    if group is None:
+        return []
+    chosen = [row for row in rows if row.target == MEAN and row.group == group]
+    members = {row.target for row in rows if row.target != MEAN and (group == "all" or row.group in group.split("+"))}
+    n_test = max(row.n_test for row in chosen)
+    heading = f"## Mean {_METRIC_TITLES[metric]} over {len(members)} targets ({group})"
+    caption = f"n = {n_test} test subjects; columns: labelled training subjects."
+    columns = sorted({row.labels for row in chosen if row.labels is not None})
+    titles = [f"{count:,} labels" for count in columns] or ["any labels"]
+    cells = [[row for row in chosen if row.labels in (count, None)] for count in columns] or [list(chosen)]
+    return [heading, caption, _table(titles, cells, metric)]
+
+
+def _details(rows: Sequence[ResultRow], metric: str) -> list[str]:
+    """One table for each number of labels: groups of phenotypes, or single diseases and findings."""
+    parts: list[str] = []
+    if metric == "r2":
+        keys = [(MEAN, group) for group in _in_order(row.group for row in rows if row.target == MEAN)]
+        titles = [group.removesuffix(" mean") for _, group in keys]
+        heading = f"## {_METRIC_TITLES[metric]} by group of phenotypes"
+    else:
+        pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
+        keys = [*pairs, *[(MEAN, "all")][: len(pairs) - 1]]
+        titles = [target for target, _ in keys]
+        heading = f"## {_METRIC_TITLES[metric]} by disease or finding"
+    if not keys:
+        return parts
+    parts.append(heading)
+    counts: list[int | None] = [*sorted({row.labels for row in rows if row.labels is not None})]
+    for count in counts or [None]:
+        shown = [row for row in rows if row.labels in (count, None)]
+        cells = [[row for row in shown if (row.target, row.group) == key] for key in keys]
+        numbers = [max((row.n_test for row in cell), default=0) for cell in cells]
+        parts.append(f"### {count:,} labels" if count is not None else "### any labels")
+        parts.append(_table([f"{title} (n = {n})" for title, n in zip(titles, numbers, strict=True)], cells, metric))
+    return parts
+
+
+def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:
+    leading = [row for row in rows if row.target == MEAN and row.group in ("LV+RV", "all")]
+    group = next((group for group in ("LV+RV", "all") if any(row.group == group for row in leading)), None)
+    lines = [
+        f"| {method_title((row.method, row.protocol))} - {row.reference} | {'-' if row.labels is None else row.labels} "
+        f"| {_cell(row.value, row.ci_low, row.ci_high, metric)} |"
+        for row in leading
+        if row.group == group
+    ]
+    if not lines:
+        return []
+    heading = f"### Paired differences in mean {_METRIC_TITLES[metric]} ({group})"
+    return [heading, "\n".join(["| methods | labels | difference (95 % interval) |", "|---|---:|---:|", *lines])]
+
+
+def _table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]], metric: str) -> str:
+    """Methods down, ``columns`` across; each column holds at most one row a method."""
+    methods = method_order((row.method, row.protocol) for column in columns for row in column)
+    lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
+    found = [{(row.method, row.protocol): row for row in column} for column in columns]
+    best = [_best(column, metric) for column in columns]
+    for method in methods:
+        cells = []
+        for column, winner in zip(found, best, strict=True):
+            row = column.get(method)
+            text = "-" if row is None else _cell(row.value, row.ci_low, row.ci_high, metric)
+            cells.append(f"**{text}**" if row is not None and row is winner else text)
+        lines.append(f"| {method_title(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _best(rows: Sequence[ResultRow], metric: str) -> ResultRow | None:
+    rivals = [row for row in rows if row.method not in _CEILINGS and math.isfinite(row.value)]
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    return max(rivals, key=lambda row: sign * row.value, default=None)
+
+
+def _cell(value: float, low: float, high: float, metric: str) -> str:
+    if not math.isfinite(value):
+        return "-"
+    digits = 2 if metric == "mae" else 3
+    interval = f" ({low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
+    return f"{value:.{digits}f}{interval}"
+
+
+def _in_order(items: Iterable[Item]) -> list[Item]:
+    return list(dict.fromkeys(items))

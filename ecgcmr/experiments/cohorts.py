@@ -1,0 +1,72 @@
+"""The cohort of an experiment: synthesised, prepared from raw files, or there already."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from data_modules import ShardIndex
+from ecgcmr import __version__
+from ecgcmr.arguments import run_command
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+
+COMMANDS = {"synthesize": "synthesis", "prepare": "preparation"}
+"""Command -> the package that holds it."""
+
+
+def flags_of(entries: dict[str, Any]) -> list[str]:
+    """Turn ``{"subjects": 50, "table": ["a.csv", "b.csv"], "strict": true}`` into command-line flags."""
+    flags: list[str] = []
+    for name, value in entries.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            flags.append(flag)
+        elif isinstance(value, list):
+            flags += [flag, *map(str, value)]
+        elif value is not None and value is not False:
+            flags += [flag, str(value)]
+    return flags
+
+
+def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
+    """Return the experiment's cohort, made first if need be.
+
+    Args:
+        plan: The experiment.
+        out: Folder of the experiment; a cohort made here goes to ``out/cohort``.
+
+    Raises:
+        UserError: If the cohort cannot be made or read.
+    """
+    cohort = plan.cohort
+    if cohort.root is not None:
+        return ShardIndex.load(plan.file(cohort.root))
+    folder = out / "cohort"
+    if cohort.synthesize is not None:
+        name, entries = "synthesize", {"format": "shards", **cohort.synthesize}
+    else:
+        name, entries = "prepare", _with_paths(plan, cohort.prepare or {})
+    settings = {key: value for key, value in entries.items() if key != "workers"}  # workers change no result
+    fingerprint = fingerprint_of({"command": name, "settings": settings, "version": __version__})
+    if not is_finished(folder, fingerprint):
+        command = import_module(f"ecgcmr.{COMMANDS[name]}.command")  # heavy, and often not needed
+        code = run_command(name, command, [*flags_of(entries), "--out", str(folder)])
+        if code != 0:
+            raise UserError(f"the cohort could not be made: {name} ended with code {code}")
+        write_marker(folder, fingerprint, finished=True)
+    return ShardIndex.load(folder)
+
+
+def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
+    """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
+    resolved = dict(entries)
+    for key in ("ecg", "cmr", "key_file"):
+        if key in resolved:
+            resolved[key] = str(plan.file(resolved[key]))
+    if "table" in resolved:
+        tables = resolved["table"] if isinstance(resolved["table"], list) else [resolved["table"]]
+        resolved["table"] = [str(plan.file(table)) for table in tables]
+    return resolved

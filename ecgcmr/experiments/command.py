@@ -1,0 +1,110 @@
+"""``ecgcmr experiment FILE``: from cohort to table of results; what is finished is not run again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from rich.console import Console
+from rich.markdown import Markdown
+
+from data_modules import ShardIndex
+from ecgcmr import __version__
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.plan import Plan, load_plan
+from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+
+if TYPE_CHECKING:
+    from ecgcmr.experiments.comparison import Experiment
+
+HELP = """\
+Run an experiment: make or open a cohort, pre-train the stages in order, hand each exported encoder on, compare all
+methods on the same test subjects, and write results.json, results.md and figures/ to the experiment's folder.
+
+Stages that are finished are not run again; one that was cut off goes on from its last checkpoint.
+
+  ecgcmr experiment configs/experiments/demo.yaml
+  ecgcmr experiment configs/experiments/ptbxl.yaml --data ../ptb-xl --out runs/ptbxl
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="experiment file (YAML)")
+    parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="raw ECG folder to prepare, in place of cohort.prepare.ecg in FILE"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="prepared shards to use, in place of cohort in FILE")
+    parser.add_argument("--workers", type=int, default=2, help="processes for preparation and features (default: 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns 0 when every stage finished."""
+    plan = load_plan(args.file, root=args.root, data=args.data)
+    out = (args.out or Path("runs") / args.file.stem).resolve()
+    console = Console(soft_wrap=True)
+    fingerprint = _fingerprint(plan)
+    if is_finished(out, fingerprint) and (out / "results.json").is_file():
+        console.print(f"finished earlier, nothing to do: {_shown(out)}")
+    else:
+        from ecgcmr.experiments.comparison import Experiment  # heavy: torch and lightning
+
+        write_marker(out, fingerprint, finished=False)
+        experiment = Experiment(plan, out, console, workers=args.workers)
+        experiment.run()
+        _report(experiment)
+        write_marker(out, fingerprint, finished=True)
+    _show_headline(out / "results.md", console)
+    console.print(f"table: {_shown(out / 'results.md')}   figures: {_shown(out / 'figures')}")
+    return 0
+
+
+def _shown(path: Path) -> Path:
+    """Return a path relative to where the user stands, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _fingerprint(plan: Plan) -> str:
+    """SHA-256 of all that the results depend on: the plan, every config it names, and the cohort if it is given."""
+    configs = [stage.config for stage in plan.stages.values()]
+    configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
+    root = plan.cohort.root
+    return fingerprint_of(
+        {
+            "plan": yaml.safe_load(plan.path.read_text()),
+            "configs": {name: yaml.safe_load(plan.file(name).read_text()) for name in sorted(set(configs))},
+            "cohort": str(plan.cohort.prepare) if root is None else _shards(plan.file(root)),
+            "version": __version__,
+        }
+    )
+
+
+def _shards(root: Path) -> list[str]:
+    return [shard["sha256"] for shard in ShardIndex.load(root).shards]
+
+
+def _report(experiment: Experiment) -> None:
+    """Write results.json, results.md and the figures."""
+    from ecgcmr.evaluation.results import write_results_json
+    from ecgcmr.evaluation.tables import write_results_md
+    from ecgcmr.experiments.report import differences_of, draw_figures
+
+    out, plan = experiment.out, experiment.plan
+    if not experiment.rows:
+        raise UserError(f"{plan.path.name}: nothing was compared; name methods under evaluation")
+    write_results_json(experiment.rows, out / "results.json")
+    differences = differences_of(experiment)
+    write_results_json(differences, out / "differences.json")
+    title = plan.description or plan.path.stem
+    write_results_md(experiment.rows, out / "results.md", title=title, differences=differences, notes=experiment.notes)
+    draw_figures(experiment)
+
+
+def _show_headline(path: Path, console: Console) -> None:
+    """Print the tables up to the first detail."""
+    text = path.read_text()
+    console.print(Markdown(text.split("\n## Notes")[0].split(" by group of phenotypes")[0].rsplit("\n## ", 1)[0]))

@@ -1,0 +1,158 @@
+"""Running one stage of an experiment once: a finished stage is recognised by what went into it.
+
+A stage's fingerprint covers its config, its overrides, the cohort and the fingerprints of the stages it starts from.
+It is written to ``stage.json`` in the run folder, first as started, then as finished: a stage that was cut off goes on
+from its last checkpoint, a finished one is not run again, and any change upstream makes it run afresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_modules.files import replace_atomically
+from ecgcmr import __version__
+from ecgcmr.errors import UserError
+
+LAST = "last.ckpt"
+_MARKER = "stage.json"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage as it is to be run.
+
+    Attributes:
+        name: For messages.
+        folder: Run folder.
+        config: Config file for ``ecgcmr fit``.
+        overrides: Dotted settings over the config, such as ``{"data.root": ...}``.
+        inputs: What else the result depends on: cohort and parent fingerprints.
+    """
+
+    name: str
+    folder: Path
+    config: Path
+    overrides: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything the result depends on; paths of this machine do not count, what they hold does."""
+        settings = {key: value for key, value in self.overrides.items() if key not in _PLACES}
+        content = {
+            "config": yaml.safe_load(self.config.read_text()),
+            "settings": settings,
+            "inputs": dict(self.inputs),
+            "version": __version__,
+        }
+        return fingerprint_of(content)
+
+    def arguments(self) -> list[str]:
+        """Return the command line after ``fit`` or ``predict``."""
+        flags = [f"--{key}={_as_text(value)}" for key, value in self.overrides.items()]
+        return ["-c", str(self.config), *flags, f"--trainer.default_root_dir={self.folder}"]
+
+
+_PLACES = (
+    "data.root",
+    "model.encoder_weights",
+    "model.ecg_encoder_weights",
+    "model.cmr_encoder_weights",
+    "trainer.enable_progress_bar",
+)
+
+
+def fingerprint_of(content: Any) -> str:
+    """Return the SHA-256 of JSON-able content in canonical form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def marker_state(folder: Path) -> dict[str, Any]:
+    """Return the content of ``stage.json``, empty if there is none."""
+    path = folder / _MARKER
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def write_marker(folder: Path, fingerprint: str, *, finished: bool) -> None:
+    """Note that the work in ``folder`` with this fingerprint has started or finished."""
+    with replace_atomically(folder / _MARKER) as temporary:
+        temporary.write_text(json.dumps({"fingerprint": fingerprint, "finished": finished}, indent=2) + "\n")
+
+
+def is_finished(folder: Path, fingerprint: str) -> bool:
+    """Tell whether ``folder`` holds the finished result of this fingerprint."""
+    return marker_state(folder) == {"fingerprint": fingerprint, "finished": True}
+
+
+def run_stage(stage: StageRun, *, then_predict: bool = False) -> bool:
+    """Fit a stage unless it is finished; go on from its last checkpoint if it was cut off.
+
+    Args:
+        stage: What to run.
+        then_predict: Write ``predictions.npz`` of the best checkpoint afterwards.
+
+    Returns:
+        True if anything was computed, False if the stage was finished already.
+
+    Raises:
+        UserError: If the stage did not finish.
+    """
+    fingerprint = stage.fingerprint
+    if is_finished(stage.folder, fingerprint):
+        return False
+    started = marker_state(stage.folder) == {"fingerprint": fingerprint, "finished": False}
+    if stage.folder.exists() and not started:
+        shutil.rmtree(stage.folder)  # a result of other inputs
+    write_marker(stage.folder, fingerprint, finished=False)
+    resume = [f"--ckpt_path={stage.folder / LAST}"] if (stage.folder / LAST).is_file() else []
+    _run("fit", stage, resume)
+    if then_predict:
+        _run("predict", stage, [f"--ckpt_path={stage.folder / 'best.ckpt'}"])
+    write_marker(stage.folder, fingerprint, finished=True)
+    return True
+
+
+def _run(command: str, stage: StageRun, more: list[str]) -> None:
+    arguments = [*stage.arguments(), *more]
+    if _devices(stage) > 1:
+        # ddp starts its ranks from this process's command line, which here is the experiment's: give it its own.
+        code = subprocess.run([sys.executable, "-m", "ecgcmr", command, *arguments], check=False).returncode
+    else:
+        from ecgcmr.stages import command as stages_command  # heavy: torch and lightning
+
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        code = stages_command.run(command, arguments)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise UserError(
+            f"stage {stage.name} did not finish ({command} ended with {code}); its folder is {stage.folder}"
+        )
+
+
+def _devices(stage: StageRun) -> int:
+    """Return the number of devices a stage asks for, 1 where it is left to Lightning on a CPU."""
+    trainer = yaml.safe_load(stage.config.read_text()).get("trainer") or {}
+    devices = stage.overrides.get("trainer.devices", trainer.get("devices", 1))
+    nodes = stage.overrides.get("trainer.num_nodes", trainer.get("num_nodes", 1))
+    if devices in ("auto", -1, "-1"):
+        import torch
+
+        devices = max(1, torch.cuda.device_count())
+    count = len(devices) if isinstance(devices, list) else int(devices)
+    return count * int(nodes)

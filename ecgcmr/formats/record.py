@@ -1,0 +1,77 @@
+"""Typed records that the readers of this room return, whatever the file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+_STANDARD_LEADS = {name.upper(): name for name in _LEADS}
+
+
+def standard_lead(name: str) -> str:
+    """Return the standard spelling of a lead (``AVR`` and ``Lead avr`` are ``aVR``); unknown names come back as is."""
+    bare = name.strip()
+    key = bare.upper().removeprefix("LEAD").strip(" _-")
+    return _STANDARD_LEADS.get(key, bare)
+
+
+def quality_notes(signal: npt.NDArray[np.float64], leads: tuple[str, ...]) -> tuple[str, ...]:
+    """Remark on leads that are flat or partly missing.
+
+    Args:
+        signal: (leads, T), NaN where nothing was recorded.
+        leads: Names of the leads.
+    """
+    notes = []
+    for name, values in zip(leads, signal, strict=True):
+        missing = int(np.count_nonzero(np.isnan(values)))
+        if missing:
+            notes.append(f"lead {name} lacks {missing} of {values.size} samples")
+        if missing < values.size and np.nanmax(values) == np.nanmin(values):
+            notes.append(f"lead {name} is flat")
+    return tuple(notes)
+
+
+@dataclass(frozen=True)
+class ECGRecord:
+    """One ECG recording as read, without anything about the person.
+
+    Attributes:
+        signal: (leads, T) float64 in mV; NaN where the device recorded nothing.
+        leads: Lead names in the order of ``signal``, standard spelling where known (``aVR``, ``V1``).
+        sampling_rate: In Hz.
+        notes: Remarks on the recording's quality, such as ``lead V3 is flat``; nothing about the person.
+    """
+
+    signal: npt.NDArray[np.float64]
+    leads: tuple[str, ...]
+    sampling_rate: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShortAxis:
+    """The short-axis images of one subject, axes in the order of the file: X (columns), Y (rows), Z (slices), T.
+
+    Attributes:
+        spacing_mm: Pixel size in X and Y.
+        ed: (X, Y, Z) float32, the end-diastolic volume; None if there is only a cine.
+        es: (X, Y, Z) float32, the end-systolic volume, if there is a file of its own.
+        ed_segmentation: (X, Y, Z) uint8, 1 LV cavity, 2 LV myocardium, 3 RV cavity; None if there is none.
+        es_segmentation: As ``ed_segmentation`` for end-systole.
+        load_cine: Reads the (X, Y, Z, T) cine in its stored type (tens of megabytes), frame 0 at the R wave; None if
+            there is no cine.
+        load_cine_segmentation: Reads the (X, Y, Z, T) uint8 segmentation of the cine; None if there is none.
+    """
+
+    spacing_mm: tuple[float, float]
+    ed: npt.NDArray[np.float32] | None = None
+    es: npt.NDArray[np.float32] | None = None
+    ed_segmentation: npt.NDArray[np.uint8] | None = None
+    es_segmentation: npt.NDArray[np.uint8] | None = None
+    load_cine: Callable[[], npt.NDArray] | None = field(default=None, repr=False)
+    load_cine_segmentation: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)

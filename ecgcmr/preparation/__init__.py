@@ -1,0 +1,26 @@
+"""From records to arrays: cleaned ECGs, cine frames, labels and splits, and the run over a whole cohort."""
+
+from ecgcmr.preparation.baseline import BaselineSolver, remove_baseline
+from ecgcmr.preparation.cine import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
+from ecgcmr.preparation.ecg import LEADS, ECGCleaner, clean_ecg, clean_ecgs, standardise_record
+from ecgcmr.preparation.labels import LABELS, PTBXL_LABELS
+from ecgcmr.preparation.splits import assign_split, load_key, subject_hash
+
+__all__ = [
+    "LABELS",
+    "LEADS",
+    "PTBXL_LABELS",
+    "BaselineSolver",
+    "CineOptions",
+    "ECGCleaner",
+    "assign_split",
+    "clean_ecg",
+    "clean_ecgs",
+    "finish_frames",
+    "finish_frames_batch",
+    "frames_from_short_axis",
+    "load_key",
+    "remove_baseline",
+    "standardise_record",
+    "subject_hash",
+]

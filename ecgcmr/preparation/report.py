@@ -1,0 +1,84 @@
+"""``report.json``: what became of every file of a run.
+
+Unlike shards and index it names source files, which in biobanks carry the participant's number: it stays with whoever
+holds the raw data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_modules.files import replace_atomically
+from ecgcmr.preparation.plan import Plan, Row
+from ecgcmr.preparation.shard_task import Remark, ShardOutcome
+
+REPORT_NAME = "report.json"
+
+
+@dataclass
+class Report:
+    """The content of ``report.json``.
+
+    Attributes:
+        files: Names of all files opened or tried, relative to the folder the user named.
+        written: Rows in the shards.
+        skipped: Files that could not be used and why.
+        notes: Remarks on files that were used.
+        ignored: Files of no kind this program reads.
+        out_of_range: Label -> implausible values, taken as missing.
+        unreadable: Label or field -> values that were no number or date.
+        counts: Rows by split and by content, from the index.
+    """
+
+    files: list[str]
+    written: int
+    skipped: list[dict[str, str]]
+    notes: list[dict[str, str]]
+    ignored: list[str]
+    out_of_range: dict[str, int]
+    unreadable: dict[str, int]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``report.json`` atomically."""
+        content: dict[str, Any] = {
+            "read": len(self.files),
+            "written": self.written,
+            "skipped": self.skipped,
+            "counts": self.counts,
+            "phenotypes_out_of_range": self.out_of_range,
+            "values_unreadable": self.unreadable,
+            "notes": self.notes,
+            "ignored": self.ignored,
+            "files": self.files,
+        }
+        with replace_atomically(folder / REPORT_NAME) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence[ShardOutcome]) -> Report:
+    """Gather the report from the plan and from what became of each chunk of its rows."""
+    skipped = [{"file": name, "reason": reason} for name, reason in plan.skipped]
+    notes = []
+    for rows, outcome in zip(chunks, outcomes, strict=True):
+        skipped += [{"file": _name(rows, problem), "reason": problem.text} for problem in outcome.problems]
+        notes += [{"file": _name(rows, note), "note": note.text} for note in outcome.notes]
+    return Report(
+        files=sorted(plan.files),
+        written=sum(outcome.entry.rows for outcome in outcomes if outcome.entry is not None),
+        skipped=sorted(skipped, key=lambda item: (item["file"], item["reason"])),
+        notes=sorted(notes, key=lambda item: (item["file"], item["note"])),
+        ignored=sorted(plan.ignored),
+        out_of_range=dict(sorted(plan.counts.out_of_range.items())),
+        unreadable=dict(sorted(plan.counts.unreadable.items())),
+    )
+
+
+def _name(rows: Sequence[Row], remark: Remark) -> str:
+    row = rows[remark.member]
+    name = row.ecg_name if remark.part == "ecg" else row.cmr_name
+    return f"{name}/{remark.file}" if remark.file else name

@@ -1,0 +1,146 @@
+"""``ecgcmr fit|validate|test|predict``: the Lightning CLI, with run folders and errors of one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from ecgcmr.errors import UserError
+from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+
+HELP = "Run one stage from a config file; every setting can be overridden on the command line."
+
+
+class StageCLI(LightningCLI):
+    """The Lightning CLI with this project's conventions.
+
+    - ``--trainer.default_root_dir`` is the run folder (default ``runs/<name of the config file>``).
+    - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
+    - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        self.arguments = args
+        super().__init__(
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            # The DataModules share out rows among ranks themselves, without the repeats of Lightning's sampler.
+            trainer_defaults={"use_distributed_sampler": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr"}
+            | {name: {"exit_on_error": False} for name in self.subcommands()},
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Nothing beyond Lightning's own arguments: a stage, its data, a trainer."""
+
+    def _parse_ckpt_path(self) -> None:
+        """Check a checkpoint's stage class; settings come from the config file, never from the checkpoint."""
+        settings = self.config[self.config.subcommand]
+        path = settings.get("ckpt_path")
+        if not path or path in ("best", "last", "hpc"):
+            return
+        if not Path(path).is_file():
+            raise UserError(f"ckpt_path: there is no file {path}")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways: zip, pickle, end of file
+            raise UserError(f"ckpt_path: {path} is not a readable checkpoint ({type(error).__name__})") from error
+        stage, wanted = checkpoint.get("ecgcmr_stage"), settings.model.class_path
+        if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
+            raise UserError(
+                f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
+                "give its run folder as encoder_weights"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer with the run folder's callbacks and logger."""
+        settings = self.config[self.subcommand]
+        trainer = dict(self._get(self.config_init, "trainer"))
+        folder = Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
+        trainer["default_root_dir"] = str(folder)
+        model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
+        callbacks: list[Any] = [MetricsFile()]
+        if self.subcommand == "fit" and not trainer.get("fast_dev_run"):
+            callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
+            callbacks.append(EncoderExport(model_config))
+        if self.subcommand == "predict":
+            callbacks.append(PredictionFile())
+        if trainer.get("logger") is None:
+            trainer["logger"] = self.subcommand == "fit" and TensorBoardLogger(folder, name="tensorboard", version="")
+        return self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+
+
+def default_run_folder(arguments: list[str]) -> Path:
+    """Return ``runs/<stem of the config file>`` for these command-line arguments."""
+    for position, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in ("-c", "--config"):
+            return Path("runs") / Path(value or arguments[position + 1]).stem
+    return Path("runs") / "unnamed"
+
+
+def one_line(error: Exception) -> str:
+    """Return what a parser or Lightning says, shortened to the lines that name the mistake."""
+    lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("usage:", "Problem with given class_path"))] or lines
+    return " ".join(lines)[:600] or type(error).__name__
+
+
+def _quiet() -> None:
+    """Silence advice that does not concern the reader of a run's output."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*is smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*args parameter is intended to run from within Python.*",
+        ".*`trainer.init_module`.*",
+        ".*LightningCLI's args parameter.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    # Read by ddp's child processes, which start anew from the command line.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Run one of ``fit, validate, test, predict``.
+
+    Args:
+        name: The command.
+        arguments: What stands after it, such as ``["-c", "configs/mae/tiny.yaml", "--data.root", "data/demo"]``.
+
+    Returns:
+        0 when the trainer finished.
+
+    Raises:
+        UserError: On a mistake in config, arguments or data.
+    """
+    _quiet()
+    for position, argument in enumerate(arguments[:-1]):
+        if argument in ("-c", "--config") and not Path(arguments[position + 1]).is_file():
+            raise UserError(f"there is no config file {arguments[position + 1]}")
+    try:
+        cli = StageCLI([name, *arguments])
+    except (jsonargparse.ArgumentError, MisconfigurationException) as error:
+        raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+    if cli.trainer.interrupted:
+        print("interrupted; add --ckpt_path RUN_FOLDER/last.ckpt to the same command to go on", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,178 @@
+"""Optimiser and schedule shared by all stages: AdamW, layer-wise decay, linear warm-up then half-cosine by step.
+
+Pure functions over parameters and numbers, so that each can be checked against the published schedule on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ecgcmr.errors import UserError
+
+REFERENCE_BATCH = 256
+"""Batch size the base learning rate refers to: lr = base_lr x global batch / 256 (Turgut et al., linear scaling)."""
+
+
+@dataclass
+class OptimiserSettings:
+    """How a stage is optimised.
+
+    Attributes:
+        base_lr: Learning rate for a global batch of 256; scaled linearly with the global batch.
+        lr: Absolute learning rate; when given, ``base_lr`` is not used.
+        min_lr: Learning rate at the end of the cosine.
+        weight_decay: Decoupled decay of weight matrices; biases, norms and tokens have none.
+        betas: AdamW's moment coefficients.
+        warmup_epochs: Epochs of linear warm-up from 0.
+        layer_decay: Factor by which the learning rate falls from one encoder layer to the one below it, in (0, 1].
+        schedule: ``cosine`` (warm-up then half-cosine to ``min_lr``) or ``constant`` (warm-up, then flat).
+    """
+
+    base_lr: float = 1e-3
+    lr: float | None = None
+    min_lr: float = 0.0
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup_epochs: float = 0.0
+    layer_decay: float = 1.0
+    schedule: str = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("cosine", "constant"):
+            raise UserError(f"optimiser.schedule is '{self.schedule}'; choose cosine or constant")
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise UserError(f"optimiser.layer_decay is {self.layer_decay}; it must lie in (0, 1]")
+
+    def peak_lr(self, global_batch: int) -> float:
+        """Return the learning rate after warm-up for ``global_batch`` samples per optimiser step."""
+        return self.lr if self.lr is not None else self.base_lr * global_batch / REFERENCE_BATCH
+
+
+def learning_rate_at(
+    epoch: float, *, peak: float, minimum: float, warmup_epochs: float, epochs: float, schedule: str = "cosine"
+) -> float:
+    """Return the learning rate at a fractional epoch: linear warm-up, then a half-cosine down to ``minimum``."""
+    if epoch < warmup_epochs:
+        return peak * epoch / warmup_epochs
+    if schedule == "constant":
+        return peak
+    progress = min(1.0, (epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-12))
+    return minimum + (peak - minimum) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def is_decayed(name: str, parameter: torch.Tensor, exempt: Iterable[str] = ()) -> bool:
+    """Tell whether weight decay applies: matrices do, vectors (biases, norms) and ``exempt`` names do not."""
+    return parameter.ndim > 1 and name not in set(exempt)
+
+
+def layer_decayed_groups(
+    encoder: Any, *, layer_decay: float, weight_decay: float, prefix: str = ""
+) -> list[dict[str, Any]]:
+    """Group an encoder's trainable parameters by layer and decay.
+
+    Args:
+        encoder: Meets the encoder contract (``layer_of``, ``num_layers``, ``no_weight_decay``).
+        layer_decay: Factor between neighbouring layers; the topmost layer has scale 1.
+        weight_decay: Decay of weight matrices.
+        prefix: Put before the names of the groups, which show in the learning-rate log.
+
+    Returns:
+        Groups with keys ``params, weight_decay, lr_scale, name``; layer k has ``lr_scale = layer_decay ** (top - k)``.
+    """
+    exempt = encoder.no_weight_decay()
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            # With one scale for all layers, one group for all of them keeps the log and the optimiser small.
+            layer = encoder.layer_of(name) if layer_decay < 1.0 else encoder.num_layers
+            groups.setdefault((layer, is_decayed(name, parameter, exempt)), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if decayed else 0.0,
+            "lr_scale": layer_decay ** (encoder.num_layers - layer),
+            "name": f"{prefix}layer{layer}{'' if decayed else '_no_decay'}",
+        }
+        for (layer, decayed), parameters in sorted(groups.items())
+    ]
+
+
+def plain_groups(modules: Iterable[nn.Module], *, weight_decay: float, prefix: str = "") -> list[dict[str, Any]]:
+    """Group the trainable parameters of heads, decoders and losses into decayed and not decayed ones."""
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                (decayed if is_decayed(name, parameter) else exempt).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0, "name": f"{prefix}heads"},
+        {"params": exempt, "weight_decay": 0.0, "lr_scale": 1.0, "name": f"{prefix}heads_no_decay"},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimiser(
+    groups: list[dict[str, Any]],
+    settings: OptimiserSettings,
+    *,
+    global_batch: int,
+    steps_per_epoch: float,
+    epochs: float,
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """Make AdamW over ``groups`` and its schedule by step.
+
+    Args:
+        groups: From ``layer_decayed_groups`` and ``plain_groups``.
+        settings: The optimiser's numbers.
+        global_batch: Samples per optimiser step over all ranks.
+        steps_per_epoch: Optimiser steps in an epoch.
+        epochs: Length of the schedule in epochs.
+
+    Returns:
+        The optimiser and a scheduler to be stepped after every optimiser step.
+    """
+    peak = settings.peak_lr(global_batch)
+    for group in groups:
+        group["lr"] = peak * group["lr_scale"]
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
+    optimiser = torch.optim.AdamW(groups, lr=peak, betas=(settings.betas[0], settings.betas[1]), fused=fused)
+
+    def scaled(step: int) -> float:
+        rate = learning_rate_at(
+            step / steps_per_epoch,
+            peak=peak,
+            minimum=settings.min_lr,
+            warmup_epochs=settings.warmup_epochs,
+            epochs=epochs,
+            schedule=settings.schedule,
+        )
+        return rate / peak if peak > 0 else 0.0
+
+    schedule: Callable[[int], float] = scaled
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, schedule)
+
+
+def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: OptimiserSettings) -> dict[str, Any]:
+    """Build what ``LightningModule.configure_optimizers`` returns, from the attached trainer's own numbers.
+
+    Args:
+        stage: A LightningModule attached to a trainer whose DataModule has ``batch_size`` (samples per device).
+        groups: Parameter groups.
+        settings: The optimiser's numbers.
+    """
+    trainer = stage.trainer
+    global_batch = trainer.datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+    total_steps = max(1, int(trainer.estimated_stepping_batches))
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
+    steps_per_epoch = total_steps / epochs
+    optimiser, schedule = build_optimiser(
+        groups, settings, global_batch=global_batch, steps_per_epoch=steps_per_epoch, epochs=epochs
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

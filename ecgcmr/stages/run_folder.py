@@ -1,0 +1,148 @@
+"""The run folder: what a stage leaves behind, and the only thing the next stage sees of it.
+
+``config.yaml`` (all settings), ``last.ckpt`` and ``best.ckpt``, ``encoder.safetensors`` + ``encoder.yaml`` (and the
+same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, ``predictions.npz``, ``tensorboard/``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback, ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+
+from data_modules.files import replace_atomically
+from ecgcmr.encoders.weights import export_encoder
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes all settings of a fit to ``config.yaml`` in the run folder."""
+
+    def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Write the file; evaluation leaves the settings of the fit alone."""
+        if stage == "fit":
+            folder = Path(trainer.default_root_dir)
+            with replace_atomically(folder / "config.yaml") as temporary:
+                temporary.write_text(self.parser.dump(self.config, skip_none=False))
+
+
+def checkpoints(folder: Path, monitor: str, mode: str) -> list[Callback]:
+    """Return the callbacks that keep ``best.ckpt`` (by the monitored value) and ``last.ckpt`` (for resuming)."""
+    shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **shared)
+    last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, every_n_epochs=1, **shared)
+    return [best, last]
+
+
+class EncoderExport(Callback):
+    """Exports the encoders of the best epoch when a fit ends.
+
+    Args:
+        model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
+    """
+
+    def __init__(self, model_config: Mapping[str, Any]) -> None:
+        self.model_config = model_config
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Record which stage the checkpoint is of, so that another is not resumed from it."""
+        checkpoint["ecgcmr_stage"] = self.model_config["class_path"]
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write ``encoder.safetensors`` and ``encoder.yaml``."""
+        folder = Path(trainer.default_root_dir)
+        best = folder / BEST
+        if trainer.interrupted or not trainer.is_global_zero or not best.is_file():
+            return
+        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        for name, attribute in pl_module.exports.items():
+            encoder = getattr(pl_module, attribute)
+            prefix = f"{attribute}."
+            encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            config = self.model_config["init_args"][attribute]
+            export_encoder(
+                encoder,
+                folder if name == "encoder" else folder / name,
+                class_path=config["class_path"],
+                init_args=dict(config.get("init_args", {})),
+                fingerprint=trainer.datamodule.index.layout.fingerprint,
+                parent=self._parent(attribute),
+            )
+
+    def _parent(self, attribute: str) -> str | None:
+        # The run's name alone: a whole path may say more about a machine and its users than should travel.
+        folder = self.model_config["init_args"].get(f"{attribute}_weights")
+        return Path(folder).name if folder else None
+
+
+class MetricsFile(Callback):
+    """Writes the last value of every logged metric to ``metrics.json``, one section per command."""
+
+    def _write(self, trainer: Any, section: str) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        path = Path(trainer.default_root_dir) / "metrics.json"
+        known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        known[section] = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        if section == "fit":
+            known[section]["epochs"] = trainer.current_epoch
+        with replace_atomically(path) as temporary:
+            temporary.write_text(json.dumps(known, indent=2) + "\n")
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``fit``."""
+        self._write(trainer, "fit")
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``validate``, unless this is the validation inside a fit."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, "validate")
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``test``."""
+        self._write(trainer, "test")
+
+
+class PredictionFile(BasePredictionWriter):
+    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks."""
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="epoch")
+
+    def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
+        """Join the ranks' predictions and write them in index order."""
+        valid = [batch["valid"].cpu() for batch in predictions]
+        rows = [batch["row"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        values = [batch["prediction"].float().cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        part = (torch.cat(rows), torch.cat(values))
+        parts = [part]
+        if trainer.world_size > 1:
+            parts = [part] * trainer.world_size
+            torch.distributed.all_gather_object(parts, part)
+        if not trainer.is_global_zero:
+            return
+        row = torch.cat([p[0] for p in parts])
+        order = torch.argsort(row)
+        row_sorted = row[order].numpy()
+        data = trainer.datamodule
+        arrays = {
+            "row": row_sorted,
+            "subject": np.asarray(data.subjects_of(row_sorted), dtype="S32"),
+            "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
+            "label": np.asarray(getattr(data, "label_names", ()), dtype="S64"),
+        }
+        with (
+            replace_atomically(Path(trainer.default_root_dir) / "predictions.npz") as temporary,
+            temporary.open("wb") as out,
+        ):
+            np.savez(out, **arrays)  # type: ignore[arg-type]

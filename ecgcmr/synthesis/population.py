@@ -1,0 +1,143 @@
+"""Who is in a synthetic cohort: state, made-up identifiers, tables, labels and the key of the subjects' hashes.
+
+Labels are read out of the tables by ``ecgcmr.preparation``, as text, so that shards and prepared raw files agree to
+the last digit. The identifiers are drawn and nobody stands behind them: the key of their hashes follows from the seed
+and is no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecgcmr.formats.ukb_table import Table, parse_column
+from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_subjects
+from ecgcmr.preparation.splits import subject_hash
+from ecgcmr.synthesis.events import Events, sample_events
+from ecgcmr.synthesis.links import electrical_parameters
+from ecgcmr.synthesis.raw_files import diagnosis_table, phenotype_table
+from ecgcmr.synthesis.state import CardiacState, sample_states
+
+_ID_STREAM = 41
+_FAMILY_NAMES = ("Adéyemi", "Brontë", "Castañeda", "Müller", "Nakamura", "O'Dwyer", "Søndergaard", "Whitlock")
+_GIVEN_NAMES = ("Alex", "Chris", "Jo", "Kim", "Lou", "Robin", "Sam", "Toni")
+
+
+@dataclass(frozen=True)
+class Population:
+    """The subjects of a cohort.
+
+    Attributes:
+        state: Their cardiac state.
+        eids: (N,) made-up participant numbers of seven digits, unique.
+        events: Diagnoses and day of imaging.
+        phenotypes: ``phenotypes.csv``.
+        diagnoses: ``diagnoses.csv``.
+        key: Key under which ``hashes`` were made.
+    """
+
+    state: CardiacState
+    eids: NDArray[np.int64]
+    events: Events
+    phenotypes: pd.DataFrame
+    diagnoses: pd.DataFrame
+    key: bytes
+
+    @property
+    def hashes(self) -> list[str]:
+        """Keyed hash of every subject."""
+        return [subject_hash(str(eid), self.key) for eid in self.eids]
+
+    def labels(self) -> NDArray[np.float32]:
+        """Return (N, 96) labels, as preparation makes them of the tables."""
+        tables = [
+            _as_read(name, table) for name, table in (("phenotypes", self.phenotypes), ("diagnoses", self.diagnoses))
+        ]
+        return label_subjects([str(eid) for eid in self.eids], tables, IMAGING_VISIT, LabelCounts())
+
+
+def cohort_key(seed: int) -> bytes:
+    """Return the key of a synthetic cohort's subject hashes; anybody may compute it."""
+    return hashlib.blake2b(f"ecgcmr synthetic cohort, seed {seed}".encode(), digest_size=32).digest()
+
+
+def draw_population(subjects: int, seed: int) -> Population:
+    """Draw everybody of a cohort."""
+    state = sample_states(subjects, seed)
+    events = sample_events(state, seed)
+    eids = np.random.default_rng([seed, _ID_STREAM]).choice(9_000_000, subjects, replace=False) + 1_000_000
+    covariates = {name: getattr(state, name) for name in ("sex", "age", "height_cm", "weight_kg")}
+    return Population(
+        state=state,
+        eids=eids,
+        events=events,
+        phenotypes=phenotype_table(eids, covariates, events.imaging_date, state.observed_phenotypes),
+        diagnoses=diagnosis_table(eids, events.diagnoses),
+        key=cohort_key(seed),
+    )
+
+
+def _as_read(name: str, table: pd.DataFrame) -> Table:
+    """Return what reading the table's CSV file would give."""
+    text = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype=str, keep_default_na=False)
+    columns = {column: parse_column(column) for column in text.columns}
+    fields = {
+        parsed: np.array([value or None for value in text[column]], dtype=object)
+        for column, parsed in columns.items()
+        if parsed is not None
+    }
+    return Table(name, text["eid"].to_numpy(dtype=object), fields, {})
+
+
+def person(population: Population, row: int) -> dict[str, str | Mapping[str, str]]:
+    """Return the ``PatientInfo`` that a device would have noted; name and birthday are made up."""
+    state, eid = population.state, int(population.eids[row])
+    birthday = population.events.imaging_date[row] - timedelta(days=int(365.25 * float(state.age[row])) + 1)
+    return {
+        "PID": str(eid),
+        "Name": {
+            "FamilyName": _FAMILY_NAMES[eid % len(_FAMILY_NAMES)],
+            "GivenName": _GIVEN_NAMES[eid // 10 % len(_GIVEN_NAMES)],
+        },
+        "Age": str(int(state.age[row])),
+        "BirthDateTime": _day(birthday),
+        "Gender": "MALE" if state.sex[row] == 1 else "FEMALE",
+        "Height": f"{float(state.height_cm[row]):.0f}",
+        "Weight": f"{float(state.weight_kg[row]):.0f}",
+        "PaceMaker": "no",
+    }
+
+
+def observation(population: Population, row: int) -> dict[str, str]:
+    """Return the ``ObservationDateTime`` of the ECG: the day of imaging."""
+    return {"Hour": "10", "Minute": "30", "Second": "0", **_day(population.events.imaging_date[row])}
+
+
+def _day(day: date) -> dict[str, str]:
+    return {"Day": str(day.day), "Month": str(day.month), "Year": str(day.year)}
+
+
+def measurements(state: CardiacState) -> list[dict[str, float | None]]:
+    """Return the ``RestingECGMeasurements`` of every subject: the true rate and intervals (ms) behind the ECG.
+
+    There is no PQ interval in atrial fibrillation; QT follows from the corrected value by Fridericia's formula.
+    """
+    parameters = electrical_parameters(state)
+    rr = 60.0 / state.heart_rate
+    return [
+        {
+            "VentricularRate": float(state.heart_rate[row]),
+            "PQInterval": None if state.atrial_fibrillation[row] else float(parameters["pr"][row]),
+            "QTInterval": float(parameters["qtc"][row] * np.cbrt(rr[row])),
+            "QTCInterval": float(parameters["qtc"][row]),
+            "RRInterval": float(1000 * rr[row]),
+        }
+        for row in range(len(state))
+    ]

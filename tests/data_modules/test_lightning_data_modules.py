@@ -1,0 +1,317 @@
+"""The data modules under a Trainer: epochs differ, evaluation counts once, workers and ranks agree with one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule, ShardIndex
+from data_modules.base import ShardDataModule
+from data_modules.batch import Batch, to_float
+from ecgcmr.errors import UserError
+
+
+class Witness(LightningModule):
+    """Learns nothing; writes down what it was given, a file per rank if a folder is given."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.folder = folder
+        self.seen: list[dict[str, Any]] = []
+
+    def note(self, stage: str, batch: Batch) -> None:
+        record = {"stage": stage, "epoch": self.current_epoch, "keys": sorted(batch)}
+        record |= {name: batch[name].tolist() for name in ("row", "valid") if name in batch}
+        if "ecg" in batch:
+            assert batch["ecg"].dtype == torch.float32
+            record |= {"lead_i": batch["ecg"][:, 0, 0].tolist(), "start": batch["ecg"][:, 1, 0].tolist()}
+        if "cmr" in batch:
+            assert batch["cmr"].dtype == torch.float32
+            record["cmr"] = (batch["cmr"][:, 1, 2, 2] * 255).tolist()
+        if "labels" in batch:
+            record["labels"] = batch["labels"].tolist()
+        self.seen.append(record)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.note("train", batch)
+        return self.weight * batch["ecg"].mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.note("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.note("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        return batch["row"]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def on_fit_end(self) -> None:
+        if self.folder is not None:
+            (self.folder / f"rank-{self.global_rank}.json").write_text(json.dumps(self.seen))
+
+    def of(self, stage: str, name: str, epoch: int | None = None) -> list:
+        chosen = [r for r in self.seen if r["stage"] == stage and epoch in (None, r["epoch"])]
+        return [value for record in chosen for value in record[name]]
+
+
+def trainer(**options: Any) -> Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(
+        **{"accelerator": "cpu", "use_distributed_sampler": False, "max_epochs": 2, "num_sanity_val_steps": 0}
+        | quiet
+        | options
+    )
+
+
+WORKERS = [
+    pytest.param(0, None, id="in-process"),
+    pytest.param(2, "fork", id="fork"),
+    pytest.param(2, "spawn", id="spawn", marks=pytest.mark.multiprocess),
+]
+
+
+@pytest.mark.parametrize(("num_workers", "start_method"), WORKERS)
+def test_fit_sees_new_orders_and_crops_each_epoch(cohort: ShardIndex, num_workers: int, start_method: str) -> None:
+    module = Witness()
+    data = PairedDataModule(
+        cohort.root, batch_size=8, num_workers=num_workers, start_method=start_method, samples=25, labels=["lv_edv"]
+    )
+    trainer(num_sanity_val_steps=1).fit(module, datamodule=data)
+    train = set(cohort.positions("train").tolist())
+    epochs = [module.of("train", "row", epoch) for epoch in (0, 1)]
+    for rows in epochs:
+        assert len(set(rows)) == len(rows) == len(train) // 8 * 8
+        assert set(rows) <= train
+    assert epochs[0] != epochs[1]
+    starts = [dict(zip(module.of("train", "row", e), module.of("train", "start", e), strict=True)) for e in (0, 1)]
+    common = starts[0].keys() & starts[1].keys()
+    assert sum(starts[0][row] != starts[1][row] for row in common) > len(common) / 2
+    assert 0 <= min(starts[0].values()) < max(starts[0].values()) <= 15
+    # every modality belongs to the row it is given with
+    np.testing.assert_array_equal(module.of("train", "lead_i"), module.of("train", "row"))
+    np.testing.assert_allclose(module.of("train", "cmr"), module.of("train", "row"), atol=1e-3)
+    expected = [[100 + row] if row % 3 else [np.nan] for row in module.of("train", "row")]
+    np.testing.assert_array_equal(module.of("train", "labels"), expected)
+    # validation: each row once per epoch, first sample, nothing augmented; one more batch from the sanity check
+    rows = [row for row, valid in zip(module.of("val", "row", 1), module.of("val", "valid", 1), strict=True) if valid]
+    assert rows == cohort.positions("val").tolist()
+    assert set(module.of("val", "start")) == {0.0}
+    assert module.seen[-1]["keys"] == ["cmr", "ecg", "labels", "row", "valid"]
+
+
+def test_workers_do_not_change_what_is_seen(cohort: ShardIndex) -> None:
+    def fit(num_workers: int, **options: Any) -> list[dict[str, Any]]:
+        module = Witness()
+        data = ECGDataModule(cohort.root, batch_size=5, num_workers=num_workers, samples=20, **options)
+        trainer().fit(module, datamodule=data)
+        return module.seen
+
+    assert fit(0) == fit(2)
+    assert fit(0) == fit(0)
+    assert fit(0) != fit(0, seed=1)
+    in_order = fit(0, shuffle="none")
+    assert [row for record in in_order[:2] for row in record["row"]] == cohort.positions("train", ["ecg"])[:10].tolist()
+
+
+def test_overfit_batches_repeats_the_same_batches(cohort: ShardIndex) -> None:
+    module = Witness()
+    trainer(overfit_batches=2, max_epochs=3).fit(module, datamodule=ECGDataModule(cohort.root, 4, samples=20))
+    epochs = [module.of("train", "row", epoch) for epoch in range(3)]
+    assert len(epochs[0]) == 8
+    assert epochs[0] == epochs[1] == epochs[2]
+
+
+def test_validate_test_and_predict(cohort: ShardIndex) -> None:
+    module, data = Witness(), ECGDataModule(cohort.root, batch_size=4, samples=40, predict_split="train")
+    trainer().validate(module, datamodule=data, verbose=False)
+    trainer().test(module, datamodule=data, verbose=False)
+    assert module.of("val", "row") == cohort.positions("val", ["ecg"]).tolist()
+    assert module.of("test", "row") == cohort.positions("test", ["ecg"]).tolist()
+    predicted = trainer().predict(module, datamodule=data)
+    assert predicted is not None
+    assert torch.cat(predicted).tolist() == cohort.positions("train", ["ecg"]).tolist()
+    data = ECGDataModule(cohort.root, batch_size=4, samples=40, num_workers=1)
+    predicted = trainer().predict(module, datamodule=data)
+    assert predicted is not None
+    assert torch.cat(predicted).tolist() == cohort.positions("test", ["ecg"]).tolist()
+
+
+def _stamp(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    assert x.dtype == torch.float32
+    x = x.clone()
+    x[:, 0, 0] = torch.rand((), generator=generator)
+    return x
+
+
+def test_augmentation_is_keyed_by_epoch_batch_and_modality_and_only_in_training(cohort: ShardIndex) -> None:
+    def fit(**options: Any) -> Witness:
+        module = Witness()
+        data = PairedDataModule(cohort.root, batch_size=8, samples=25, ecg_augmentation=_stamp, **options)
+        trainer().fit(module, datamodule=data)
+        return module
+
+    torch.manual_seed(1)
+    first = fit()
+    torch.manual_seed(2)  # the global generator has no say
+    again = fit(cmr_augmentation=lambda x, generator: x + torch.rand((), generator=generator))
+    stamps = first.of("train", "lead_i")
+    assert stamps == again.of("train", "lead_i")
+    assert len(set(stamps)) == len([r for r in first.seen if r["stage"] == "train"]) == 6
+    assert fit(seed=3).of("train", "lead_i") != stamps
+    assert first.of("val", "lead_i") == first.of("val", "row")
+    np.testing.assert_allclose(again.of("val", "cmr"), again.of("val", "row"), atol=1e-3)
+    shift = (np.array(again.of("train", "cmr")) - again.of("train", "row")) / 255
+    assert 0 < np.ptp(shift) < 1
+    assert set(np.round(shift, 4)).isdisjoint(np.round(stamps, 4))
+
+
+def test_labelled_rows_and_nested_choices(cohort: ShardIndex) -> None:
+    def rows(**options: Any) -> list[int]:
+        data = LabelledDataModule(cohort.root, ["lv_edv", "lv_esv"], batch_size=4, samples=20, **options)
+        data.setup("fit")
+        assert data.train_size == len(data.rows("train"))
+        return data.rows("train").tolist()
+
+    ecg = cohort.positions("train", ["ecg"])
+    labelled = ecg[ecg % 3 != 0].tolist()
+    assert rows() == rows(train_labels=1.0) == labelled
+    assert len(rows(train_labels=5)) == 5
+    assert set(rows(train_labels=5)) < set(rows(train_labels=0.5)) < set(labelled)
+    assert rows(train_labels=5, seed=1) != rows(train_labels=5)
+    data = LabelledDataModule(cohort.root, ["lv_edv"])
+    assert data.rows("val").tolist() == cohort.positions("val", ["ecg"]).tolist()  # unlabelled ones stay
+    module = Witness()
+    few = LabelledDataModule(cohort.root, ["lv_edv", "af_ever"], batch_size=32, samples=20, train_labels=5)
+    trainer(max_epochs=1).fit(module, datamodule=few)
+    assert len(module.of("train", "row")) == 5  # fewer rows than a batch: one smaller batch
+    assert not np.isnan(module.of("train", "labels")).any()
+
+
+def test_statistics_and_input_spec(cohort: ShardIndex) -> None:
+    data = PairedDataModule(cohort.root, samples=25)
+    mean, std = data.label_statistics(["af_ever", "lv_edv"])
+    train = cohort.positions("train", ())
+    known = train[train % 3 != 0]
+    positive = (known % 2 == 0).astype(float)
+    np.testing.assert_allclose(mean, [positive.mean(), (100 + known).mean()], rtol=1e-6)
+    np.testing.assert_allclose(std, [positive.std(), known.std()], rtol=1e-6)
+    with pytest.raises(UserError, match="lv_esv"):
+        data.label_statistics(["lv_esv"])
+    assert data.input_spec == {
+        "ecg": {"leads": 12, "sampling_rate": 500.0, "samples": 25},
+        "cmr": {"frames": 3, "height": 6, "width": 5},
+    }
+    assert set(ECGDataModule(cohort.root).input_spec) == {"ecg"}
+
+
+def test_loader_alone_gives_storage_types(cohort: ShardIndex) -> None:
+    data = PairedDataModule(cohort.root, batch_size=4, samples=25)
+    batch = next(iter(data.val_dataloader()))
+    assert (batch["ecg"].dtype, batch["cmr"].dtype) == (torch.float16, torch.uint8)
+    floats = to_float(batch)
+    assert (floats["ecg"].dtype, floats["cmr"].dtype) == (torch.float32, torch.float32)
+    assert 0 < floats["cmr"].max() <= 1
+    assert batch["cmr"].dtype == torch.uint8  # the batch given is left alone
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: ECGDataModule(root / "nowhere", samples=20), "no such folder"),
+        (lambda root: ECGDataModule(root / "shards", samples=20), "holds no index.json"),
+        (lambda root: ECGDataModule(root, samples=41), "samples 41: .* only 40"),
+        (lambda root: ECGDataModule(root, samples=20, labels=["lv_edw"]), "did you mean lv_edv"),
+        (lambda root: LabelledDataModule(root, ["lv_esv"], samples=20), "no training row has an ECG and a value"),
+        (lambda root: LabelledDataModule(root, ["lv_edv"], samples=20, train_labels=999), "holds only"),
+        (lambda root: LabelledDataModule(root, [], samples=20), "at least one label"),
+        (lambda root: LabelledDataModule(root, ["lv_edv"], input="cmr"), "'cmr': choose one of ecg"),
+        (lambda root: ECGDataModule(root, shuffle="shards"), "'shards': choose one of global, none"),
+        (lambda root: ECGDataModule(root, predict_split="all"), "'all': choose one of train, val, test"),
+        (lambda root: ECGDataModule(root, batch_size=0), "batch_size 0: must be at least 1"),
+        (lambda root: ECGDataModule(root, seed=-1), "seed -1: must be at least 0"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    cohort: ShardIndex, make: Callable[[Path], ShardDataModule], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        make(cohort.root).setup("fit")
+    assert "\n" not in str(error.value)
+
+
+def test_empty_splits_are_told(make_cohort: Callable[..., ShardIndex]) -> None:
+    only_train = make_cohort(["train"] * 5, name="a")
+    with pytest.raises(UserError, match="the val split holds no row with ECG$"):
+        trainer().fit(Witness(), datamodule=ECGDataModule(only_train.root, samples=20))
+    only_val = make_cohort(["val"] * 5, name="b")
+    with pytest.raises(UserError, match="the train split holds no row with ECG and CMR$"):
+        PairedDataModule(only_val.root, samples=20).setup("fit")
+    with pytest.raises(UserError, match="the test split"):
+        ECGDataModule(only_val.root, samples=20).setup("predict")
+    ECGDataModule(only_val.root, samples=20).setup("validate")
+
+
+def test_a_shard_damaged_after_loading_is_told(cohort: ShardIndex) -> None:
+    data = ECGDataModule(cohort.root, samples=20)
+    data.setup("fit")
+    path = cohort.root / "shards" / "shard-00001.h5"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="^shard-00001.h5: shard is truncated or damaged"):
+        list(data.train_dataloader())
+
+
+@pytest.mark.multiprocess
+def test_two_ranks_read_disjoint_rows(cohort: ShardIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``use_distributed_sampler`` left on, which must not divide the rows a second time."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    data = ECGDataModule(cohort.root, batch_size=4, samples=20, augmentation=_stamp)
+    trainer(strategy="ddp_spawn", devices=2, use_distributed_sampler=True).fit(Witness(tmp_path), datamodule=data)
+    ranks = []
+    for rank in range(2):
+        witness = Witness()
+        witness.seen = json.loads((tmp_path / f"rank-{rank}.json").read_text())
+        ranks.append(witness)
+    train, val = cohort.positions("train", ["ecg"]), cohort.positions("val", ["ecg"])
+    assert len(train) // 8 * 8 < len(train)  # the case with a tail
+    assert len(val) % 2 == 1  # the case with padding
+    orders = []
+    for epoch in (0, 1):
+        mine, other = (witness.of("train", "row", epoch) for witness in ranks)
+        assert len(mine) == len(other) == len(train) // 8 * 4
+        assert set(mine).isdisjoint(other)
+        assert set(mine) | set(other) <= set(train.tolist())
+        orders.append(mine)
+        shapes = [[len(r["row"]) for r in w.seen if r["stage"] == "val" and r["epoch"] == epoch] for w in ranks]
+        assert shapes[0] == shapes[1]
+        valid = [
+            row
+            for witness in ranks
+            for row, ok in zip(witness.of("val", "row", epoch), witness.of("val", "valid", epoch), strict=True)
+            if ok
+        ]
+        assert sorted(valid) == val.tolist()
+    assert orders[0] != orders[1]
+    # ranks augment differently, and one process with the global batch sees the same rows in the same batches
+    assert set(ranks[0].of("train", "lead_i")).isdisjoint(ranks[1].of("train", "lead_i"))
+    one = Witness()
+    trainer().fit(one, datamodule=ECGDataModule(cohort.root, batch_size=8, samples=20))
+    single = [record for record in one.seen if record["stage"] == "train"]
+    pairs = [[r for r in w.seen if r["stage"] == "train"] for w in ranks]
+    assert [r["row"] for r in single] == [a["row"] + b["row"] for a, b in zip(*pairs, strict=True)]
+    assert [r["start"] for r in single] == [a["start"] + b["start"] for a, b in zip(*pairs, strict=True)]

@@ -1,0 +1,18 @@
+"""Lets these tests use the raw file writers of tests/formats, and keeps keys out of the home folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A fixed key, so that hashes and splits are the same in every test run."""
+    path = tmp_path / "subject.key"
+    path.write_bytes(bytes(range(32)))
+    return path

@@ -1,0 +1,97 @@
+"""Learning rates and parameter groups against the published schedule and against first principles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from ecgcmr.encoders import ECGVisionTransformer
+from ecgcmr.errors import UserError
+from ecgcmr.stages.optimisation import (
+    OptimiserSettings,
+    build_optimiser,
+    layer_decayed_groups,
+    learning_rate_at,
+    plain_groups,
+)
+
+
+def small_encoder(**changes: object) -> ECGVisionTransformer:
+    return ECGVisionTransformer(samples=200, patch_size=(1, 50), width=16, depth=3, heads=2, **changes)  # type: ignore[arg-type]
+
+
+def test_parity_schedule(parity_dir: Path) -> None:
+    golden = np.load(parity_dir / "schedule.npz")
+    base, minimum = float(golden["base_lr"]), float(golden["min_lr"])
+    ours = [
+        learning_rate_at(
+            float(epoch),
+            peak=base,
+            minimum=minimum,
+            warmup_epochs=float(golden["warmup_epochs"]),
+            epochs=float(golden["epochs"]),
+        )
+        for epoch in golden["epoch"]
+    ]
+    expected = golden["lr"]
+    scaled = np.array(ours)[:, None] * golden["lr_scale"]
+    np.testing.assert_allclose(scaled, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_parity_layer_decay(parity_dir: Path, pooling: str) -> None:
+    golden = json.loads((parity_dir / "layer_decay_depth3_decay0.5_wd0.2.json").read_text())
+    encoder = small_encoder(pooling=pooling)
+    names = {id(parameter): name for name, parameter in encoder.named_parameters()}
+    groups = layer_decayed_groups(encoder, layer_decay=0.5, weight_decay=0.2)
+    ours = {names[id(p)]: [g["lr_scale"], g["weight_decay"]] for g in groups for p in g["params"]}
+    assert set(ours) <= set(golden)
+    assert ours == {name: golden[name] for name in ours}
+    head = plain_groups([nn.ModuleDict({"head": nn.Linear(16, 2)})], weight_decay=0.2)
+    assert [[g["lr_scale"], g["weight_decay"]] for g in head] == [golden["head.weight"], golden["head.bias"]]
+
+
+def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
+    encoder = small_encoder()
+    encoder.patch_embed.requires_grad_(False)
+    groups = layer_decayed_groups(encoder, layer_decay=0.75, weight_decay=0.1)
+    grouped = [id(p) for g in groups for p in g["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in encoder.parameters() if p.requires_grad)
+
+
+def test_schedule_moves_every_group_by_step() -> None:
+    encoder = small_encoder()
+    groups = layer_decayed_groups(encoder, layer_decay=0.5, weight_decay=0.1)
+    settings = OptimiserSettings(base_lr=1e-3, warmup_epochs=1)
+    optimiser, schedule = build_optimiser(groups, settings, global_batch=512, steps_per_epoch=4, epochs=3)
+    assert all(group["lr"] == 0 for group in optimiser.param_groups)
+    for _ in range(4):
+        optimiser.step()
+        schedule.step()
+    # A global batch of 512 doubles the base rate, which refers to 256.
+    assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([2e-3 * g["lr_scale"] for g in groups])
+    for _ in range(8):
+        optimiser.step()
+        schedule.step()
+    assert all(group["lr"] == pytest.approx(0, abs=1e-12) for group in optimiser.param_groups)
+
+
+def test_absolute_rate_wins_over_the_rule() -> None:
+    assert OptimiserSettings(base_lr=1.0, lr=3e-4).peak_lr(4096) == 3e-4
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "linear"}, {"layer_decay": 0.0}, {"layer_decay": 1.5}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        OptimiserSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_frozen_encoder_leaves_only_the_head() -> None:
+    encoder = small_encoder()
+    encoder.requires_grad_(False)
+    assert layer_decayed_groups(encoder, layer_decay=0.75, weight_decay=0.1) == []
+    assert sum(p.numel() for g in plain_groups([nn.Linear(16, 3)], weight_decay=0.1) for p in g["params"]) == 51

@@ -1,0 +1,184 @@
+"""Every stage through the command line, as a user runs it: run folder, resume, hand-over, mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from data_modules import ShardIndex
+from ecgcmr.cli import main
+from ecgcmr.encoders import load_encoder, read_encoder_card
+
+ENCODER = {
+    "class_path": "ecgcmr.encoders.ECGVisionTransformer",
+    "init_args": {"samples": 1000, "patch_size": [12, 50], "width": 32, "depth": 2, "heads": 2},
+}
+CMR_ENCODER = {
+    "class_path": "ecgcmr.encoders.CMRResNet",
+    "init_args": {
+        "variant": "custom",
+        "block": "basic",
+        "layers": [1, 1, 1, 1],
+        "widths": [4, 8, 8, 16],
+        "frames": 3,
+        "height": 48,
+        "width": 48,
+    },
+}
+TRAINER = {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
+
+
+def write_config(path: Path, model: str, arguments: dict, data: str, root: Path, **data_arguments: object) -> Path:
+    content = {
+        "model": {"class_path": f"ecgcmr.stages.{model}", "init_args": arguments},
+        "data": {
+            "class_path": f"data_modules.{data}",
+            "init_args": {"root": str(root), "batch_size": 8, "samples": 1000, **data_arguments},
+        },
+        "trainer": {**TRAINER, "default_root_dir": str(path.with_suffix(""))},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def mae_config(tmp_path: Path, cohort_root: Path) -> Path:
+    arguments = {"encoder": ENCODER, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+    return write_config(
+        tmp_path / "mae.yaml", "ECGMaskedAutoencoder", arguments, "ECGDataModule", cohort_root, labels=["lv_edv", "age"]
+    )
+
+
+@pytest.fixture
+def alignment_config(tmp_path: Path, cohort_root: Path) -> Path:
+    arguments = {"ecg_encoder": ENCODER, "cmr_encoder": CMR_ENCODER, "projection_hidden": 16, "projection_size": 8}
+    return write_config(
+        tmp_path / "alignment.yaml", "ECGCMRAlignment", arguments, "PairedDataModule", cohort_root, labels=["lv_edv"]
+    )
+
+
+def test_masked_autoencoder_leaves_a_whole_run_folder(mae_config: Path) -> None:
+    assert main(["fit", "-c", str(mae_config)]) == 0
+    run = mae_config.with_suffix("")
+    for name in ("config.yaml", "last.ckpt", "best.ckpt", "encoder.safetensors", "encoder.yaml", "metrics.json"):
+        assert (run / name).is_file(), name
+    assert list((run / "tensorboard").glob("events*"))
+    metrics = json.loads((run / "metrics.json").read_text())["fit"]
+    assert metrics["epochs"] == 2
+    assert {"train/loss", "val/loss", "val/ncc", "val/mse", "val/probe_r2"} <= set(metrics)
+    card = read_encoder_card(run)
+    assert card.class_path == ENCODER["class_path"]
+    best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    exported = load_encoder(run).state_dict()
+    assert all(torch.equal(exported[name], best[f"encoder.{name}"]) for name in exported)
+
+
+def test_alignment_starts_from_the_exported_encoder_and_reports_retrieval(
+    mae_config: Path, alignment_config: Path
+) -> None:
+    assert main(["fit", "-c", str(mae_config)]) == 0
+    mae = mae_config.with_suffix("")
+    # With a rate of zero the weights that come out are the ones that went in.
+    frozen = ["--model.optimiser.lr=0", "--trainer.max_epochs=1", f"--model.ecg_encoder_weights={mae}"]
+    assert main(["fit", "-c", str(alignment_config), *frozen]) == 0
+    run = alignment_config.with_suffix("")
+    before, after = load_encoder(mae).state_dict(), load_encoder(run).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert read_encoder_card(run).parent == "mae"
+    assert load_encoder(run / "cmr_encoder").feature_dim == 16
+    metrics = json.loads((run / "metrics.json").read_text())["fit"]
+    assert 0 <= metrics["val/ecg_to_cmr_recall@5"] <= 1
+    assert {"val/loss", "val/cmr_to_ecg_recall@1", "val/ecg_to_cmr_median_rank", "val/probe_r2"} <= set(metrics)
+
+
+@pytest.mark.parametrize(
+    ("stage", "labels", "score"),
+    [("PhenotypeRegression", ["lv_edv", "lv_ef"], "r2"), ("DiagnosisClassification", ["cad_ever", "dm_ever"], "auroc")],
+)
+@pytest.mark.parametrize("protocol", ["finetune", "linear_probe"])
+def test_downstream_trains_what_the_protocol_says_and_predicts_the_test_split(
+    tmp_path: Path, cohort_root: Path, mae_config: Path, stage: str, labels: list[str], score: str, protocol: str
+) -> None:
+    assert main(["fit", "-c", str(mae_config), "--trainer.max_epochs=1"]) == 0
+    mae = mae_config.with_suffix("")
+    arguments = {"encoder": ENCODER, "encoder_weights": str(mae), "protocol": protocol}
+    config = write_config(tmp_path / "down.yaml", stage, arguments, "LabelledDataModule", cohort_root, labels=labels)
+    assert main(["fit", "-c", str(config)]) == 0
+    run = config.with_suffix("")
+    before, after = load_encoder(mae).state_dict(), load_encoder(run).state_dict()
+    unchanged = all(torch.equal(before[name], after[name]) for name in before)
+    assert unchanged == (protocol == "linear_probe")
+    for command in ("validate", "test", "predict"):
+        assert main([command, "-c", str(config), f"--ckpt_path={run / 'best.ckpt'}"]) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert f"test/{score}" in metrics["test"]
+    assert metrics["validate"]["val/loss"] == pytest.approx(metrics["fit"]["val/loss"], rel=0.5)
+    index = ShardIndex.load(cohort_root)
+    with np.load(run / "predictions.npz", allow_pickle=False) as stored:
+        assert stored["row"].tolist() == index.positions("test", ("ecg",)).tolist()
+        assert stored["prediction"].shape == (len(stored["row"]), 2)
+        assert [name.decode() for name in stored["label"]] == labels
+        assert [name.decode() for name in stored["subject"]] == list(index.subjects(stored["row"]))
+        if score == "auroc":
+            assert stored["prediction"].min() >= 0
+            assert stored["prediction"].max() <= 1
+
+
+def test_resuming_goes_on_where_the_run_stopped(mae_config: Path) -> None:
+    whole = mae_config.with_name("whole")
+    assert main(["fit", "-c", str(mae_config), f"--trainer.default_root_dir={whole}"]) == 0
+    # The schedule must not shrink with the cut, so the first part is cut by steps and not by epochs.
+    steps = torch.load(whole / "last.ckpt", weights_only=True)["global_step"]
+    part = mae_config.with_name("part")
+    cut = [f"--trainer.default_root_dir={part}", f"--trainer.max_steps={steps // 2}"]
+    assert main(["fit", "-c", str(mae_config), *cut, "--model.optimiser.schedule=constant"]) == 0
+    assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps // 2
+    rest = [f"--trainer.default_root_dir={part}", f"--ckpt_path={part / 'last.ckpt'}"]
+    assert main(["fit", "-c", str(mae_config), *rest, "--model.optimiser.schedule=constant"]) == 0
+    assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps
+
+
+def test_a_checkpoint_of_another_stage_is_refused(
+    mae_config: Path, alignment_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "-c", str(mae_config), "--trainer.max_epochs=1"]) == 0
+    capsys.readouterr()
+    checkpoint = mae_config.with_suffix("") / "last.ckpt"
+    assert main(["fit", "-c", str(alignment_config), f"--ckpt_path={checkpoint}"]) == 2
+    error = capsys.readouterr().err
+    assert "ECGMaskedAutoencoder" in error
+    assert "encoder_weights" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.root=nowhere"], ["nowhere", "no such folder"]),
+        (["--model.mask_ration=0.5"], ["mask_ration"]),
+        (["--model.mask_ratio=high"], ["mask_ratio"]),
+        (["--model.encoder.width=33"], ["33", "heads"]),
+        (["--trainer.max_epoch=3"], ["max_epoch"]),
+        (["--data.labels=[lv_edw]"], ["lv_edw", "lv_edv"]),
+        (["--data.samples=9000"], ["9000", "5000"]),
+        (["--model.encoder_weights=nowhere"], ["encoder_weights", "nowhere"]),
+        (["--ckpt_path=nowhere.ckpt"], ["ckpt_path", "nowhere.ckpt"]),
+        (["--model.encoder.class_path=ecgcmr.encoders.Nothing"], ["Nothing"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    mae_config: Path, arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "-c", str(mae_config), *arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_a_config_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", "configs/mae/nothing.yaml"]) == 2
+    assert "nothing.yaml" in capsys.readouterr().err
