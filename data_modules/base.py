@@ -40,10 +40,12 @@ class ShardDataModule(LightningDataModule):
         batch_size: Rows per device and batch.
         samples: ECG samples per lead in a batch.
         label_names: Labels in a batch, in the order of its columns; empty for none.
+        image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
         augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("ecg",)
+    image_size: int | None = None
 
     def __init__(
         self,
@@ -119,7 +121,8 @@ class ShardDataModule(LightningDataModule):
         if "ecg" in self.modalities and ecg is not None:
             spec["ecg"] = {"leads": len(ecg.leads), "sampling_rate": ecg.sampling_rate, "samples": self.samples}
         if "cmr" in self.modalities and cmr is not None:
-            spec["cmr"] = {"frames": len(cmr.frames), "height": cmr.height, "width": cmr.width}
+            height, width = (self.image_size or cmr.height), (self.image_size or cmr.width)
+            spec["cmr"] = {"frames": len(cmr.frames), "height": height, "width": width}
         return spec
 
     @property
@@ -245,7 +248,7 @@ class ShardDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make floats and, in training, augment; both on the device."""
-        batch = to_float(batch)
+        batch = to_float(batch, self.image_size)
         if self._key is None:
             return batch
         if "ecg" in batch:

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Batch(TypedDict, total=False):
@@ -33,11 +34,20 @@ class Batch(TypedDict, total=False):
     key: tuple[int, int]
 
 
-def to_float(batch: Batch) -> Batch:
-    """Turn ECGs into float32 and frames into float32 in [0, 1], where the batch lies. Floats stay as they are."""
+def to_float(batch: Batch, image_size: int | None = None) -> Batch:
+    """Turn ECGs into float32 and frames into float32 in [0, 1], where the batch lies. Floats stay as they are.
+
+    Args:
+        batch: Straight from the loader.
+        image_size: Resize frames to this many rows and columns (bilinear, averaging where it shrinks); None leaves
+            them as they are stored.
+    """
     result = batch.copy()
     if "ecg" in batch:
         result["ecg"] = batch["ecg"].float()
     if "cmr" in batch and batch["cmr"].dtype == torch.uint8:
-        result["cmr"] = batch["cmr"].float().div_(255)
+        frames = batch["cmr"].float().div_(255)
+        if image_size is not None and frames.shape[-2:] != (image_size, image_size):
+            frames = F.interpolate(frames, (image_size, image_size), mode="bilinear", antialias=True)
+        result["cmr"] = frames
     return result

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_modules.base import ShardDataModule
+from ecgcmr.errors import UserError
 
 
 class PairedDataModule(ShardDataModule):
@@ -21,6 +22,7 @@ class PairedDataModule(ShardDataModule):
         seed: int = 0,
         shuffle: str = "global",
         samples: int = 2500,
+        image_size: int | None = None,
         labels: list[str] | None = None,
         ecg_augmentation: Callable | None = None,
         cmr_augmentation: Callable | None = None,
@@ -37,6 +39,7 @@ class PairedDataModule(ShardDataModule):
             seed: Of order, crops and augmentation.
             shuffle: ``global`` or ``none``.
             samples: ECG samples per lead.
+            image_size: Resize the frames to this many rows and columns on the device; None keeps the stored ones.
             labels: Labels to put into a batch, for an online probe.
             ecg_augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
             cmr_augmentation: ``augmentation(cmr (B, frames, height, width) in [0, 1], generator) -> cmr``, likewise.
@@ -47,4 +50,7 @@ class PairedDataModule(ShardDataModule):
         super().__init__(
             root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
         )
+        if image_size is not None and image_size < 1:
+            raise UserError(f"image_size {image_size}: must be at least 1")
+        self.image_size = image_size
         self.augmentations = {"ecg": ecg_augmentation, "cmr": cmr_augmentation}

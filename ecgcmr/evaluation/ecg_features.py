@@ -74,7 +74,8 @@ class ECGFeatures:
 
     Attributes:
         values: (n, len(FEATURE_NAMES)) float32, NaN where undefined.
-        r_peak_lead: For each recording the lead whose R peaks were used, "" where no rhythm was found.
+        r_peak_lead: For each recording what the R peaks were found on: "all" leads together, a single lead where that
+            failed, "" where no rhythm was found.
     """
 
     values: NDArray[np.float32]

@@ -177,7 +177,7 @@ def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence
         targets: K targets.
         title: Heading.
     """
-    figure, panels = _grid(len(targets), title, width=3.4, below=0.7 + 0.2 * len(predictions))
+    figure, panels = _grid(len(targets), title, width=3.4, below=0.5 + 0.17 * len(predictions))
     for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
         positives = int(np.nansum(truth[:, k]))
         observed = int(np.isfinite(truth[:, k]).sum())
@@ -185,7 +185,7 @@ def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
         axes.set_xlabel("1 - specificity")
         axes.set_ylabel("sensitivity")
-        axes.set_aspect("equal")
+        axes.set(aspect="equal", anchor="N")  # the legend takes the room below
         for method in method_order(predictions):
             keep = np.isfinite(truth[:, k]) & np.isfinite(predictions[method][:, k])
             area = classification_metrics(truth[keep, k], predictions[method][keep, k])["auroc"]

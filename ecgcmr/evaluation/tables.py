@@ -37,16 +37,17 @@ def write_results_md(
         path: File to write.
         title: Heading.
         differences: Paired differences for a table of their own.
-        notes: Lines for the end, such as targets without prediction and why.
+        notes: Lines for the end, such as why a target has no prediction; that means leave it out is told anyway.
     """
-    parts = [f"# {title}", _LEGEND]
+    parts, gaps = [f"# {title}", _LEGEND], list[str]()
     for task, metric in (("regression", "r2"), ("classification", "auroc")):
         scored = [row for row in rows if row.task == task and row.metric == metric]
         parts += _headline(scored, metric)
         parts += _differences([row for row in differences if row.task == task and row.metric == metric], metric)
         parts += _details(scored, metric)
-    if notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
+        gaps += _gaps(scored)
+    if notes or gaps:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in (*gaps, *notes)))
     return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
 
 
@@ -116,6 +117,19 @@ def _details(rows: Sequence[ResultRow], metric: str) -> list[str]:
         parts.append(f"### {count:,} labels" if count is not None else "### any labels")
         parts.append(_table([f"{title} (n = {n})" for title, n in zip(titles, numbers, strict=True)], cells, metric))
     return parts
+
+
+def _gaps(rows: Sequence[ResultRow]) -> list[str]:
+    """Tell which means leave out targets, so that nobody compares means over different targets unawares."""
+    undefined: dict[tuple[Method, int | None], list[str]] = {}
+    for row in rows:
+        if row.target != MEAN and not math.isfinite(row.value):
+            undefined.setdefault(((row.method, row.protocol), row.labels), []).append(row.target)
+    return [
+        f"{method_title(method)}{'' if labels is None else f' at {labels:,} labels'}: means leave out "
+        f"{', '.join(names)} (undefined or without prediction)."
+        for (method, labels), names in undefined.items()
+    ]
 
 
 def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:

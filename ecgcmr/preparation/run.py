@@ -137,7 +137,9 @@ def _run_in_parallel(tasks: Sequence[tuple[int, ShardTask]], workers: int) -> di
 
 
 def _remove_stale(folder: Path, shards: int) -> None:
-    """Remove shards of an earlier run that had more of them."""
+    """Remove shards of an earlier run that had more of them, and what a killed run left half-written."""
+    for path in folder.glob(".shard-*.tmp"):
+        path.unlink()
     for path in sorted(folder.glob("shard-*.*")):
         number = path.stem.removeprefix("shard-")
         if path.suffix in (".h5", ".json") and number.isdecimal() and int(number) >= shards:

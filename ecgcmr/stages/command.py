@@ -24,7 +24,7 @@ HELP = "Run one stage from a config file; every setting can be overridden on the
 class StageCLI(LightningCLI):
     """The Lightning CLI with this project's conventions.
 
-    - ``--trainer.default_root_dir`` is the run folder (default ``runs/<name of the config file>``).
+    - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused.
     """
@@ -88,11 +88,12 @@ class StageCLI(LightningCLI):
 
 
 def default_run_folder(arguments: list[str]) -> Path:
-    """Return ``runs/<stem of the config file>`` for these command-line arguments."""
+    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``."""
     for position, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         if flag in ("-c", "--config"):
-            return Path("runs") / Path(value or arguments[position + 1]).stem
+            config = Path(value or arguments[position + 1]).resolve()
+            return Path("runs") / config.parent.name / config.stem
     return Path("runs") / "unnamed"
 
 

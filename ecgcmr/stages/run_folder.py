@@ -137,7 +137,7 @@ class PredictionFile(BasePredictionWriter):
         data = trainer.datamodule
         arrays = {
             "row": row_sorted,
-            "subject": np.asarray(data.subjects_of(row_sorted), dtype="S32"),
+            "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
             "label": np.asarray(getattr(data, "label_names", ()), dtype="S64"),
         }

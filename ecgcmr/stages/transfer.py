@@ -10,6 +10,9 @@ from torch import nn
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 
+NEW_PARTS = ("attention_pool",)
+"""Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
+
 
 def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str) -> None:
     """Load exported weights into ``encoder`` at the start of a fit.
@@ -29,4 +32,4 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
         return
     if not Path(folder).is_dir():
         raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
-    load_encoder_weights(encoder, Path(folder))
+    load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS)

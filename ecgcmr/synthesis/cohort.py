@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,23 @@ from data_modules.index import INDEX_NAME, write_index
 from data_modules.layout import CMRLayout, ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
-from ecgcmr.phenotypes import PHENOTYPES
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 from ecgcmr.preparation.ecg import CLIP_DEVIATIONS, ECGCleaner
 from ecgcmr.preparation.labels import LABELS
 from ecgcmr.preparation.plan import BASELINE, RECIPE_VERSION, SPLIT_FRACTIONS
 from ecgcmr.preparation.splits import assign_split
 from ecgcmr.synthesis.ecg import SAMPLING_RATE, render_ecgs
-from ecgcmr.synthesis.oracle import oracle_predictions
+from ecgcmr.synthesis.oracle import oracle_table
 from ecgcmr.synthesis.phantom import render_cine, render_frames
-from ecgcmr.synthesis.population import Population, draw_population, measurements, observation, person
-from ecgcmr.synthesis.raw_files import MICROVOLTS_PER_STEP, quantise, write_cardiosoft, write_cine, write_table
+from ecgcmr.synthesis.population import Population, device_notes, draw_population
+from ecgcmr.synthesis.raw_files import (
+    MICROVOLTS_PER_STEP,
+    DeviceNotes,
+    quantise,
+    write_cardiosoft,
+    write_cine,
+    write_table,
+)
 from ecgcmr.synthesis.state import CardiacState
 
 FORMATS = ("raw", "shards")
@@ -218,8 +225,12 @@ def _write_shards(options: SynthesisOptions) -> Summary:
                 )
             )
     sizes = [len(task.rows) for task in tasks]
-    entries.update({task.path: entry for task, entry in _parallel(_render_shard, tasks, sizes, options.workers)})
-    _write_oracle(options, population, order, {"subject": hashes})
+    # The oracle is fitted in this process while others render.
+    with ThreadPoolExecutor(1) as thread:
+        oracle = thread.submit(_write_oracle, options, population, order, {"subject": hashes})
+        rendered = _parallel(_render_shard, tasks, sizes, options.workers)
+        oracle.result()
+    entries.update({task.path: entry for task, entry in rendered})
     extra = {
         "synthetic": options.identity,
         "fingerprint": fingerprint,
@@ -254,7 +265,7 @@ def _render_shard(task: _ShardTask) -> ShardEntry:
     count = len(task.rows)
     ecg = np.empty((count, *(task.layout.ecg or ECGLayout()).shape), dtype=np.float32)
     cmr = np.empty((count, len(task.cine.frames), task.cine.size, task.cine.size), dtype=np.uint8)
-    cleaner = ECGCleaner(**BASELINE)
+    cleaner = ECGCleaner(**task.layout.preparation["ecg"]["baseline"])
     ecg_stream, cmr_stream = _streams(task.seed)
     for start in range(0, count, _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -278,23 +289,29 @@ def _streams(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
 
 @dataclass(frozen=True)
 class _RawTask:
-    """Raw files of a few subjects."""
+    """Raw files of a few subjects: their rows in the state, numbers, and what the device notes of them."""
 
     options: SynthesisOptions
-    population: Population
-    rows: NDArray[np.int64]
+    state: CardiacState
+    rows: list[int]
+    eids: list[int]
+    notes: list[DeviceNotes]
 
 
 def _write_raw(options: SynthesisOptions) -> Summary:
     population = draw_population(options.subjects, options.seed)
-    missing = [row for row in range(options.subjects) if not _is_written(options.out, int(population.eids[row]))]
-    blocks = [np.array(missing[start : start + _RAW_BLOCK]) for start in range(0, len(missing), _RAW_BLOCK)]
-    tasks = [_RawTask(options, population, block) for block in blocks]
-    for _ in _parallel(_write_subjects, tasks, [len(block) for block in blocks], options.workers):
-        pass
+    notes, eids = device_notes(population), population.eids
+    missing = [row for row in range(options.subjects) if not _is_written(options.out, eids[row])]
+    tasks = []
+    for start in range(0, len(missing), _RAW_BLOCK):
+        rows = missing[start : start + _RAW_BLOCK]
+        tasks.append(
+            _RawTask(options, population.state, rows, [eids[row] for row in rows], [notes[row] for row in rows])
+        )
+    _parallel(_write_subjects, tasks, [len(task.rows) for task in tasks], options.workers)
     write_table(options.out / "phenotypes.csv", population.phenotypes)
     write_table(options.out / "diagnoses.csv", population.diagnoses)
-    _write_oracle(options, population, np.arange(options.subjects), {"eid": population.eids.tolist()})
+    _write_oracle(options, population, np.arange(options.subjects), {"eid": eids})
     return Summary(options.subjects, len(missing), options.subjects - len(missing), {})
 
 
@@ -308,21 +325,12 @@ def _is_written(out: Path, eid: int) -> bool:
 
 
 def _write_subjects(task: _RawTask) -> None:
-    options, population = task.options, task.population
+    options = task.options
     ecg_stream, cmr_stream = _streams(options.seed)
-    steps = quantise(render_ecgs(population.state, task.rows, ecg_stream))
-    intervals = measurements(population.state.take(task.rows))
-    for i, row in enumerate(task.rows.tolist()):
-        eid = int(population.eids[row])
-        write_cardiosoft(
-            _ecg_path(options.out, eid),
-            steps[i],
-            sampling_rate=SAMPLING_RATE,
-            observed=observation(population, row),
-            person=person(population, row),
-            measurements=intervals[i],
-        )
-        cine = render_cine(population.state, row, cmr_stream, slices=options.slices, frames=options.frames)
+    steps = quantise(render_ecgs(task.state, task.rows, ecg_stream))
+    for i, (row, eid) in enumerate(zip(task.rows, task.eids, strict=True)):
+        write_cardiosoft(_ecg_path(options.out, eid), steps[i], task.notes[i], sampling_rate=SAMPLING_RATE)
+        cine = render_cine(task.state, row, cmr_stream, slices=options.slices, frames=options.frames)
         write_cine(options.out / "cmr" / str(eid), cine)
 
 
@@ -330,10 +338,8 @@ def _write_oracle(
     options: SynthesisOptions, population: Population, order: NDArray[np.int64], names: dict[str, list[Any]]
 ) -> None:
     """Write the best predictions that the ECGs allow, one line per subject."""
-    predicted = oracle_predictions(population.state, options.seed)
-    table = pd.DataFrame(names)
-    table = pd.concat([table, pd.DataFrame(predicted, columns=[p.name for p in PHENOTYPES])], axis=1)
-    write_table(options.out / ORACLE_NAME, table.iloc[order])
+    predicted = oracle_table(population.state, options.seed)
+    write_table(options.out / ORACLE_NAME, pd.DataFrame({**names, **predicted}).iloc[order], significant=6)
 
 
 def _parallel(

@@ -34,9 +34,9 @@ SEPTAL_SHARE = 0.14
 APICAL_SEGMENTS = (12, 13, 14, 15)
 LATE_SEGMENTS = (0, 3, 4, 5)
 
-ACTIVATION_SPREAD_MS = 3.0
+ACTIVATION_SPREAD_MS = 3.5
 """SD between subjects of the time at which a segment is reached, beyond what anatomy explains (assumption)."""
-STRENGTH_SPREAD = 0.20
+STRENGTH_SPREAD = 0.26
 """SD between subjects of the log strength of a segment's dipole, beyond what anatomy explains (assumption)."""
 T_SPREAD = 0.035
 """SD between subjects of each component of the two halves of the T wave, mV (assumption)."""
@@ -52,7 +52,9 @@ FIBRILLATION_VECTOR = np.array([-0.30, 0.50, -0.80])
 CHEST_PROXIMITY = np.array([-0.5, -0.2, 0.3, 0.8, 1.2, 1.2])
 """How V1-V6 gain when the LV grows towards the left chest wall, in units of the link ``proximity``."""
 WAVES = 26
-"""Gaussians of a beat: 16 LV segments, 3 of the RV, notch, ST, 2 T, 2 P, and terminal right-sided force."""
+"""Gaussians of a beat: 16 LV segments, 3 parts of the RV, notch, terminal right-sided force, ST, 2 of T, 2 of P."""
+VENTRICULAR_WAVES = 21
+"""The first ones make up the QRS complex."""
 
 
 @dataclass(frozen=True)
@@ -92,127 +94,122 @@ def segment_directions() -> np.ndarray:
     return np.cos(tilt) * radial + np.sin(tilt) * LONG_AXIS
 
 
+@dataclass(frozen=True)
+class _Waves:
+    """The Gaussians while they are being filled in, as in ``Beats``."""
+
+    amplitude: np.ndarray
+    centre: np.ndarray
+    rise: np.ndarray
+    fall: np.ndarray
+
+
 def heartbeats(state: CardiacState) -> Beats:
     """Return the noise-free beat of every subject of the state."""
     p = electrical_parameters(state)
     n = len(state)
-    amplitude = np.zeros((n, WAVES, 3))
-    centre = np.zeros((n, WAVES))
-    rise = np.full((n, WAVES), 0.01)
-    fall = np.full((n, WAVES), 0.01)
-    _ventricular_activation(state, p, amplitude, centre, rise, fall)
+    waves = _Waves(np.zeros((n, WAVES, 3)), np.zeros((n, WAVES)), np.full((n, WAVES), 0.01), np.full((n, WAVES), 0.01))
+    _left_ventricle(state, p, waves)
+    _right_ventricle(state, p, waves)
+    waves.centre[:, :VENTRICULAR_WAVES] = (waves.centre[:, :VENTRICULAR_WAVES] - QRS_CENTRE_MS) / 1e3
     turn = rotation_matrices(np.stack([np.zeros(n), p["horizontal_turn"], p["frontal_turn"]], 1))
-    amplitude[:, :21] = amplitude[:, :21] @ turn.transpose(0, 2, 1)
-    _repolarisation(state, p, amplitude, centre, rise, fall)
-    _atrial_activation(state, p, amplitude, centre, rise, fall)
+    waves.amplitude[:, :VENTRICULAR_WAVES] = waves.amplitude[:, :VENTRICULAR_WAVES] @ turn.transpose(0, 2, 1)
+    _repolarisation(state, p, waves)
+    _atrial_activation(state, p, waves)
     recording = state.recording
     chest = np.exp(p["proximity"][:, None] * CHEST_PROXIMITY)
     lead_vectors = lead_field(recording.habitus_gain, recording.heart_rotation, recording.electrode_shift, chest)
-    return Beats(amplitude, centre, rise, fall, lead_vectors, p)
+    return Beats(waves.amplitude, waves.centre, waves.rise, waves.fall, lead_vectors, p)
 
 
-def _ventricular_activation(
-    state: CardiacState,
-    p: dict[str, np.ndarray],
-    amplitude: np.ndarray,
-    centre: np.ndarray,
-    rise: np.ndarray,
-    fall: np.ndarray,
-) -> None:
-    """Waves 0-20: LV segments, RV parts, a notch of slow tissue and the terminal force of a right bundle block."""
-    left_block, right_block = state.disease.left_bundle_block, state.disease.right_bundle_block
-    early, strong = ACTIVATION_SPREAD_MS * state.recording.purkinje[:, 0], STRENGTH_SPREAD * state.recording.purkinje[:, 1]
-    strong = np.exp(strong)
+def _left_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+    """Waves 0-15, the AHA segments, and 19, a notch of slowly conducting tissue; times in ms after the start of QRS."""
+    block = state.disease.left_bundle_block
     thickness = state.wall_thickness
     relative = (thickness / thickness.mean(1, keepdims=True)) ** 0.8
-    size = LV_AMPLITUDE * relative * (1 - 0.92 * state.scar) * p["lv_voltage"][:, None] * strong[:, :16]
+    own = np.exp(STRENGTH_SPREAD * state.recording.purkinje[:, 1, :16])
+    size = LV_AMPLITUDE * relative * own * (1 - 0.92 * state.scar) * p["lv_voltage"][:, None]
     size[:, APICAL_SEGMENTS] *= p["apex"][:, None]
     size[:, LATE_SEGMENTS] *= p["basal"][:, None]
-    sign = np.ones_like(size)
-    septum = list(SEPTAL_SEGMENTS)
     # In left bundle branch block the septum is activated from right to left.
-    share = np.where(left_block, -0.55, SEPTAL_SHARE * p["septal"])
-    sign[:, septum] = share[:, None]
-    amplitude[:, :16] = (size * sign)[:, :, None] * segment_directions()
+    size[:, SEPTAL_SEGMENTS] *= np.where(block, -0.55, SEPTAL_SHARE * p["septal"])[:, None]
+    waves.amplitude[:, :16] = size[:, :, None] * segment_directions()
 
-    time = LV_ACTIVATION_MS * p["path"][:, None] + early[:, :16]
-    time = np.where(left_block[:, None], 14 + 1.75 * time, time)
-    width = 8.2 * p["path"] ** 0.5 * p["transmural"] * np.where(left_block, 1.55, 1.0)
-    centre[:, :16] = time
-    rise[:, :16] = fall[:, :16] = width[:, None] / 1e3
+    time = LV_ACTIVATION_MS * p["path"][:, None] + ACTIVATION_SPREAD_MS * state.recording.purkinje[:, 0, :16]
+    waves.centre[:, :16] = np.where(block[:, None], 14 + 1.75 * time, time)
+    width = 8.2 * p["path"] ** 0.5 * p["transmural"] * np.where(block, 1.55, 1.0)
+    waves.rise[:, :16] = waves.fall[:, :16] = width[:, None] / 1e3
+
+    waves.amplitude[:, 19] = p["notch"][:, None] * np.array([0.5, -0.2, 0.84])
+    waves.centre[:, 19] = 66 * p["path"]
+    waves.rise[:, 19] = waves.fall[:, 19] = 0.007
+
+
+def _right_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+    """Waves 16-18, the RV's walls, and 20, the terminal force of a right bundle block; ms after the start of QRS."""
+    left_block, right_block = state.disease.left_bundle_block, state.disease.right_bundle_block
+    direction = RV_DIRECTION / np.linalg.norm(RV_DIRECTION, axis=1, keepdims=True)
+    own = np.exp(STRENGTH_SPREAD * state.recording.purkinje[:, 1, 16:])
+    size = RV_AMPLITUDE * own * (p["rv_voltage"] * np.where(right_block, 1.15, 1.0))[:, None]
+    waves.amplitude[:, 16:19] = size[:, :, None] * direction
 
     late = p["rv_delay"] + np.where(right_block, 34.0, 0.0)
-    direction = RV_DIRECTION / np.linalg.norm(RV_DIRECTION, axis=1, keepdims=True)
-    rv_size = RV_AMPLITUDE * (p["rv_voltage"] * np.where(right_block, 1.15, 1.0))[:, None] * strong[:, 16:]
-    amplitude[:, 16:19] = rv_size[:, :, None] * direction
-    delayed = np.clip(RV_ACTIVATION_MS + early[:, 16:] + late[:, None] * np.array([0.5, 0.9, 1.1]), 4.0, None)
-    centre[:, 16:19] = np.where(left_block[:, None], 0.6 * delayed, delayed)
-    slow = np.where(right_block, 1.5, 1.0) * (8.0 + 0.05 * late)
-    rise[:, 16:19] = fall[:, 16:19] = np.clip(slow, 6, 16)[:, None] / 1e3
+    time = RV_ACTIVATION_MS + ACTIVATION_SPREAD_MS * state.recording.purkinje[:, 0, 16:]
+    time = np.clip(time + late[:, None] * np.array([0.5, 0.9, 1.1]), 4.0, None)
+    waves.centre[:, 16:19] = np.where(left_block[:, None], 0.6 * time, time)
+    width = np.clip(np.where(right_block, 1.5, 1.0) * (8.0 + 0.05 * late), 6, 16)
+    waves.rise[:, 16:19] = waves.fall[:, 16:19] = width[:, None] / 1e3
 
-    amplitude[:, 19] = p["notch"][:, None] * np.array([0.5, -0.2, 0.84])
-    centre[:, 19] = 66 * p["path"]
-    rise[:, 19] = fall[:, 19] = 0.007
-    amplitude[:, 20] = np.where(right_block, 0.30, 0.03)[:, None] * np.array([-0.8, 0.0, -0.6])
-    centre[:, 20] = 62 + late
-    rise[:, 20] = fall[:, 20] = np.where(right_block, 0.015, 0.009)
-    centre[:, :21] = (centre[:, :21] - QRS_CENTRE_MS) / 1e3
+    waves.amplitude[:, 20] = np.where(right_block, 0.30, 0.03)[:, None] * np.array([-0.8, 0.0, -0.6])
+    waves.centre[:, 20] = 62 + late
+    waves.rise[:, 20] = waves.fall[:, 20] = np.where(right_block, 0.015, 0.009)
 
 
-def _repolarisation(
-    state: CardiacState,
-    p: dict[str, np.ndarray],
-    amplitude: np.ndarray,
-    centre: np.ndarray,
-    rise: np.ndarray,
-    fall: np.ndarray,
-) -> None:
+def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
     """Waves 21-23: ST segment and two halves of the T wave.
 
     The T wave is the ventricular gradient less the area of the QRS complex (Wilson's relation): hypertrophy and blocks
     turn it away from the QRS vector. A scar turns ST towards itself and T away from itself.
     """
     n = len(state)
-    area = np.einsum("nwd,nw->nd", amplitude[:, :21], np.sqrt(np.pi / 2) * (rise[:, :21] + fall[:, :21]))
+    area = np.einsum(
+        "nwd,nw->nd",
+        waves.amplitude[:, :VENTRICULAR_WAVES],
+        np.sqrt(np.pi / 2) * (waves.rise[:, :VENTRICULAR_WAVES] + waves.fall[:, :VENTRICULAR_WAVES]),
+    )
     facing = np.einsum("ns,sd->nd", state.scar, segment_directions())
     turn = rotation_matrices(np.stack([np.zeros(n), p["t_horizontal"], p["t_frontal"]], 1))
     gradient = (turn @ T_VECTOR) * p["t_gain"][:, None]
     # A T wave of unit height has an area of about 0.125 s.
     t_wave = gradient - p["t_secondary"][:, None] * (area / 0.125 - USUAL_AREA) - 0.11 * facing
     along = area / np.linalg.norm(area, axis=1, keepdims=True)
-    amplitude[:, 21] = p["st_level"][:, None] * along + 0.03 * facing - 0.05 * p["t_secondary"][:, None] * along * 0.5
+    # The ST segment leans against the QRS complex where the T wave does (strain).
+    waves.amplitude[:, 21] = (p["st_level"] - 0.025 * p["t_secondary"])[:, None] * along + 0.03 * facing
     rr = 60 / state.heart_rate
     qt = p["qtc"] / 1e3 * np.cbrt(rr)
     start = -QRS_CENTRE_MS / 1e3
     peak = start + qt - 0.092 * p["t_width"]
-    centre[:, 21] = start + 0.48 * qt
-    rise[:, 21] = 0.028
-    fall[:, 21] = 0.070
+    waves.centre[:, 21] = start + 0.48 * qt
+    waves.rise[:, 21] = 0.028
+    waves.fall[:, 21] = 0.070
     own = T_SPREAD * state.recording.repolarisation
-    amplitude[:, 22] = 0.35 * t_wave + own[:, 0]
-    amplitude[:, 23] = 0.75 * t_wave + own[:, 1]
-    centre[:, 22] = peak - 0.055 * p["t_width"]
-    centre[:, 23] = peak
-    rise[:, 22] = fall[:, 22] = 0.040 * p["t_width"]
-    fall[:, 23] = 0.036 * p["t_width"]
-    rise[:, 23] = fall[:, 23] * p["t_skew"]
+    waves.amplitude[:, 22] = 0.35 * t_wave + own[:, 0]
+    waves.amplitude[:, 23] = 0.75 * t_wave + own[:, 1]
+    waves.centre[:, 22] = peak - 0.055 * p["t_width"]
+    waves.centre[:, 23] = peak
+    waves.rise[:, 22] = waves.fall[:, 22] = 0.040 * p["t_width"]
+    waves.fall[:, 23] = 0.036 * p["t_width"]
+    waves.rise[:, 23] = waves.fall[:, 23] * p["t_skew"]
 
 
-def _atrial_activation(
-    state: CardiacState,
-    p: dict[str, np.ndarray],
-    amplitude: np.ndarray,
-    centre: np.ndarray,
-    rise: np.ndarray,
-    fall: np.ndarray,
-) -> None:
+def _atrial_activation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
     """Waves 24-25: right, then left atrium; absent in atrial fibrillation."""
     n = len(state)
     turn = rotation_matrices(np.stack([np.zeros(n), np.zeros(n), p["p_turn"]], 1))
     sinus = ~state.atrial_fibrillation
-    amplitude[:, 24] = (turn @ RIGHT_ATRIUM) * (p["p_right"] * sinus)[:, None]
-    amplitude[:, 25] = (turn @ LEFT_ATRIUM) * (p["p_left"] * sinus)[:, None]
-    onset = -(QRS_CENTRE_MS + np.clip(p["pr"], 105, 290)) / 1e3
-    centre[:, 24] = onset + 0.040 * p["p_duration"]
-    centre[:, 25] = onset + 0.074 * p["p_duration"] ** 1.5
-    rise[:, 24:] = fall[:, 24:] = (0.017 * p["p_duration"])[:, None]
+    waves.amplitude[:, 24] = (turn @ RIGHT_ATRIUM) * (p["p_right"] * sinus)[:, None]
+    waves.amplitude[:, 25] = (turn @ LEFT_ATRIUM) * (p["p_left"] * sinus)[:, None]
+    onset = -(QRS_CENTRE_MS + p["pr"]) / 1e3
+    waves.centre[:, 24] = onset + 0.040 * p["p_duration"]
+    waves.centre[:, 25] = onset + 0.074 * p["p_duration"] ** 1.5
+    waves.rise[:, 24:] = waves.fall[:, 24:] = (0.017 * p["p_duration"])[:, None]

@@ -50,14 +50,14 @@ def subject_generator(generator: np.random.Generator, row: int, purpose: int = 0
     return np.random.Generator(np.random.PCG64(child))
 
 
-def sample_rhythms(state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator) -> list[Rhythm]:
+def sample_rhythms(
+    state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator
+) -> list[Rhythm]:
     """Return the beats of the given subjects, as ``render_ecgs`` places them with the same generator."""
     return _rhythms(state.take(np.asarray(rows)), np.asarray(rows), generator, None)
 
 
-def _rhythms(
-    part: CardiacState, rows: np.ndarray, generator: np.random.Generator, beats: Beats | None
-) -> list[Rhythm]:
+def _rhythms(part: CardiacState, rows: np.ndarray, generator: np.random.Generator, beats: Beats | None) -> list[Rhythm]:
     parameters = (beats or heartbeats(part)).parameters
     return [
         sample_rhythm(
@@ -71,7 +71,9 @@ def _rhythms(
     ]
 
 
-def r_peak_times(state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
+def r_peak_times(
+    state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator
+) -> list[np.ndarray]:
     """Return, per subject, the times (s) of the beats inside the recording that ``render_ecgs`` draws.
 
     They are the beats' time 0, within about 15 ms of the R peak of V5 (later with a bundle branch block).

@@ -241,7 +241,9 @@ def _sample_aorta(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maximum and minimum area (mm2) and distensibility (1e-3/mmHg): stiffer and wider with age and pressure."""
     n, older = len(area), body.age - 64.5
-    largest = area * np.exp(growth * older + 0.25 * np.log(body.surface_area / 1.86) + 0.16 * generator.standard_normal(n))
+    largest = area * np.exp(
+        growth * older + 0.25 * np.log(body.surface_area / 1.86) + 0.16 * generator.standard_normal(n)
+    )
     stretch = distensibility * np.exp(
         -0.035 * older - 0.008 * (body.systolic_pressure - 138) + 0.32 * generator.standard_normal(n)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -22,7 +21,7 @@ from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_sub
 from ecgcmr.preparation.splits import subject_hash
 from ecgcmr.synthesis.events import Events, sample_events
 from ecgcmr.synthesis.links import electrical_parameters
-from ecgcmr.synthesis.raw_files import diagnosis_table, phenotype_table
+from ecgcmr.synthesis.raw_files import DeviceNotes, diagnosis_table, phenotype_table
 from ecgcmr.synthesis.state import CardiacState, sample_states
 
 _ID_STREAM = 41
@@ -36,7 +35,7 @@ class Population:
 
     Attributes:
         state: Their cardiac state.
-        eids: (N,) made-up participant numbers of seven digits, unique.
+        eids: N made-up participant numbers of seven digits, unique.
         events: Diagnoses and day of imaging.
         phenotypes: ``phenotypes.csv``.
         diagnoses: ``diagnoses.csv``.
@@ -44,7 +43,7 @@ class Population:
     """
 
     state: CardiacState
-    eids: NDArray[np.int64]
+    eids: list[int]
     events: Events
     phenotypes: pd.DataFrame
     diagnoses: pd.DataFrame
@@ -72,7 +71,8 @@ def draw_population(subjects: int, seed: int) -> Population:
     """Draw everybody of a cohort."""
     state = sample_states(subjects, seed)
     events = sample_events(state, seed)
-    eids = np.random.default_rng([seed, _ID_STREAM]).choice(9_000_000, subjects, replace=False) + 1_000_000
+    numbers = np.random.default_rng([seed, _ID_STREAM]).choice(9_000_000, subjects, replace=False)
+    eids = (1_000_000 + numbers).tolist()
     covariates = {name: getattr(state, name) for name in ("sex", "age", "height_cm", "weight_kg")}
     return Population(
         state=state,
@@ -96,10 +96,31 @@ def _as_read(name: str, table: pd.DataFrame) -> Table:
     return Table(name, text["eid"].to_numpy(dtype=object), fields, {})
 
 
-def person(population: Population, row: int) -> dict[str, str | Mapping[str, str]]:
-    """Return the ``PatientInfo`` that a device would have noted; name and birthday are made up."""
-    state, eid = population.state, int(population.eids[row])
-    birthday = population.events.imaging_date[row] - timedelta(days=int(365.25 * float(state.age[row])) + 1)
+def device_notes(population: Population) -> list[DeviceNotes]:
+    """Return what the ECG device would have noted of every subject.
+
+    Name and birthday are made up, the ECG is taken on the day of imaging. Rate and intervals (ms) are the true ones
+    behind the ECG: no PQ interval in atrial fibrillation, QT from the corrected value by Fridericia's formula.
+    """
+    state, parameters = population.state, electrical_parameters(population.state)
+    rr = 60.0 / state.heart_rate
+    notes = []
+    for row, eid in enumerate(population.eids):
+        measurements = {
+            "VentricularRate": state.heart_rate[row],
+            "PQInterval": None if state.atrial_fibrillation[row] else parameters["pr"][row],
+            "QTInterval": parameters["qtc"][row] * np.cbrt(rr[row]),
+            "QTCInterval": parameters["qtc"][row],
+            "RRInterval": 1000 * rr[row],
+        }
+        day = population.events.imaging_date[row]
+        observed = {"Hour": "10", "Minute": "30", "Second": "0", **_day(day)}
+        notes.append(DeviceNotes(observed, _person(state, row, eid, day), measurements))
+    return notes
+
+
+def _person(state: CardiacState, row: int, eid: int, imaging: date) -> dict[str, str | dict[str, str]]:
+    birthday = imaging - timedelta(days=int(365.25 * float(state.age[row])) + 1)
     return {
         "PID": str(eid),
         "Name": {
@@ -115,29 +136,5 @@ def person(population: Population, row: int) -> dict[str, str | Mapping[str, str
     }
 
 
-def observation(population: Population, row: int) -> dict[str, str]:
-    """Return the ``ObservationDateTime`` of the ECG: the day of imaging."""
-    return {"Hour": "10", "Minute": "30", "Second": "0", **_day(population.events.imaging_date[row])}
-
-
 def _day(day: date) -> dict[str, str]:
     return {"Day": str(day.day), "Month": str(day.month), "Year": str(day.year)}
-
-
-def measurements(state: CardiacState) -> list[dict[str, float | None]]:
-    """Return the ``RestingECGMeasurements`` of every subject: the true rate and intervals (ms) behind the ECG.
-
-    There is no PQ interval in atrial fibrillation; QT follows from the corrected value by Fridericia's formula.
-    """
-    parameters = electrical_parameters(state)
-    rr = 60.0 / state.heart_rate
-    return [
-        {
-            "VentricularRate": float(state.heart_rate[row]),
-            "PQInterval": None if state.atrial_fibrillation[row] else float(parameters["pr"][row]),
-            "QTInterval": float(parameters["qtc"][row] * np.cbrt(rr[row])),
-            "QTCInterval": float(parameters["qtc"][row]),
-            "RRInterval": float(1000 * rr[row]),
-        }
-        for row in range(len(state))
-    ]

@@ -11,6 +11,7 @@ import gzip
 import io
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -22,9 +23,6 @@ from data_modules.files import replace_atomically
 from data_modules.layout import LEADS
 from ecgcmr.phenotypes import PHENOTYPES
 from ecgcmr.synthesis.phantom import Cine
-
-Content = Mapping[str, "str | Mapping[str, str]"]
-"""Tags of an XML element in order, one level of nesting."""
 
 MICROVOLTS_PER_STEP = 5
 """Resolution of the CardioSoft strips of UK Biobank field 20205."""
@@ -38,34 +36,39 @@ def quantise(microvolts: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.rint(microvolts / MICROVOLTS_PER_STEP).astype(np.int32)
 
 
-def write_cardiosoft(
-    path: Path,
-    steps: NDArray[np.int32],
-    *,
-    sampling_rate: int,
-    observed: Content,
-    person: Content,
-    measurements: Mapping[str, float | None],
-) -> None:
+@dataclass(frozen=True)
+class DeviceNotes:
+    """What a CardioSoft device notes beside the recording.
+
+    Attributes:
+        observed: ``ObservationDateTime`` tags in order.
+        person: ``PatientInfo`` tags in order; made up.
+        measurements: ``RestingECGMeasurements`` tags in order, written as integers; None leaves a tag out, as the
+            device does with a P wave that it cannot find.
+    """
+
+    observed: Mapping[str, str | Mapping[str, str]]
+    person: Mapping[str, str | Mapping[str, str]]
+    measurements: Mapping[str, float | None]
+
+
+def write_cardiosoft(path: Path, steps: NDArray[np.int32], notes: DeviceNotes, *, sampling_rate: int) -> None:
     """Write one resting ECG as CardioSoft XML (UK Biobank field 20205).
 
     Args:
         path: ``{eid}_20205_2_0.xml``.
         steps: (12, T) recorder steps in the order I II III aVR aVL aVF V1-V6.
+        notes: Who, when and what was measured.
         sampling_rate: In Hz.
-        observed: ``ObservationDateTime`` tags in order.
-        person: ``PatientInfo`` tags in order; made up.
-        measurements: ``RestingECGMeasurements`` tags in order, with the device's rounding to integers; None leaves a
-            tag out, as the device does with a P wave that it cannot find.
     """
     root = ET.Element("CardiologyXML")
     _add(root, "ObservationType", "RestECG")
-    _add_all(_add(root, "ObservationDateTime"), observed)
-    _add_all(_add(root, "PatientInfo"), person)
+    _add_all(_add(root, "ObservationDateTime"), notes.observed)
+    _add_all(_add(root, "PatientInfo"), notes.person)
     interpretation = _add(root, "Interpretation")
     _add(_add(interpretation, "Diagnosis"), "DiagnosisText", "---")
     resting = _add(root, "RestingECGMeasurements")
-    for tag, value in measurements.items():
+    for tag, value in notes.measurements.items():
         if value is not None:
             _add(resting, tag, f"{value:.0f}")
     strip = _add(root, "StripData")
@@ -86,7 +89,7 @@ def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: st
     return child
 
 
-def _add_all(parent: ET.Element, content: Content) -> None:
+def _add_all(parent: ET.Element, content: Mapping[str, str | Mapping[str, str]]) -> None:
     for tag, value in content.items():
         if isinstance(value, str):
             _add(parent, tag, value)
@@ -176,7 +179,14 @@ def diagnosis_table(eids: Sequence[int], diagnoses: Sequence[Sequence[tuple[str,
     return pd.DataFrame(table)
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV; a missing value is an empty field."""
+def write_table(path: Path, table: pd.DataFrame, *, significant: int | None = None) -> None:
+    """Write a table as CSV; a missing value is an empty field.
+
+    Args:
+        path: The file.
+        table: What to write.
+        significant: Significant digits of fractional numbers; all of them if None.
+    """
+    digits = None if significant is None else f"%.{significant}g"
     with replace_atomically(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format=digits)

@@ -315,3 +315,17 @@ def test_two_ranks_read_disjoint_rows(cohort: ShardIndex, tmp_path: Path, monkey
     pairs = [[r for r in w.seen if r["stage"] == "train"] for w in ranks]
     assert [r["row"] for r in single] == [a["row"] + b["row"] for a, b in zip(*pairs, strict=True)]
     assert [r["start"] for r in single] == [a["start"] + b["start"] for a, b in zip(*pairs, strict=True)]
+
+
+def test_frames_are_resized_on_request(cohort: ShardIndex) -> None:
+    data = PairedDataModule(cohort.root, batch_size=4, samples=20, image_size=3)
+    data.setup("validate")
+    stored = next(iter(data.val_dataloader()))
+    data.on_before_batch_transfer(stored, 0)
+    batch = data.on_after_batch_transfer(stored, 0)
+    assert batch["cmr"].shape == (4, 3, 3, 3)
+    # The frames of a row are constant, so averaging leaves their value.
+    torch.testing.assert_close(batch["cmr"][:, 1, 1, 1] * 255, stored["cmr"][:, 1, 1, 1].float())
+    assert data.input_spec["cmr"] == {"frames": 3, "height": 3, "width": 3}
+    with pytest.raises(UserError, match="image_size"):
+        PairedDataModule(cohort.root, image_size=0)

@@ -100,7 +100,7 @@ def test_missing_leads_are_missing_and_the_rest_is_measured() -> None:
     flat_ii[LEADS.index("II")] = 0.0
     gap[3, 1000:1010] = np.nan
     features = extract_features(np.stack([ecg, without_v2, flat_ii, gap]))
-    assert features.r_peak_lead == ("II", "II", "V5", "II")
+    assert features.r_peak_lead == ("all",) * 4
     missing = [{name for name in FEATURE_NAMES if np.isnan(row[COLUMN[name]])} for row in features.values]
     assert missing[0] == missing[3] == set()
     assert missing[1] == {n for n in FEATURE_NAMES if n.endswith("_V2")} | {"qrs_t_spatial"}
@@ -120,6 +120,7 @@ def test_no_rhythm_gives_nothing() -> None:
     assert extract_features(np.empty((0, 12, 5000))).values.shape == (0, len(FEATURE_NAMES))
 
 
+@pytest.mark.multiprocess
 def test_workers_do_not_change_the_values() -> None:
     ecgs = np.stack([made_ecg(np.full(14, rr)) for rr in (0.7, 0.8, 0.9, 1.0, 1.1)])
     alone, spread = extract_features(ecgs), extract_features(ecgs, workers=2, block=2)
@@ -154,3 +155,26 @@ def test_real_recordings(real_data_dir: Path) -> None:
     assert 350 < frame["qtc"][member["NORM"]].median() < 430
     assert roc_auc_score(member["AFIB"], frame["rr_irregularity"]) > 0.85
     assert roc_auc_score(member["AFIB"], -frame["beats_p_agreement"]) > 0.9
+
+
+def test_group_wise_scaling_of_cleaned_recordings_keeps_intervals_and_frontal_axes() -> None:
+    ecg = made_ecg(np.full(12, 0.9), axis=-20.0, t_axis=50.0)
+    cleaned = ecg.copy()
+    for first, last in ((0, 3), (3, 6), (6, 12)):
+        cleaned[first:last] = (ecg[first:last] - ecg[first:last].mean()) / ecg[first:last].std()
+    raw, scaled = (features_of(x) for x in (ecg, cleaned))
+    for name in ("heart_rate", "qrs_duration", "pr", "qt"):
+        assert scaled[name][0] == pytest.approx(raw[name][0], abs=8), name
+    for name in ("qrs_axis", "t_axis", "qrs_t_frontal"):
+        assert scaled[name][0] == pytest.approx(raw[name][0], abs=2), name
+
+
+def test_a_single_lead_serves_where_all_together_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    ecg = made_ecg(np.full(12, 0.9))
+    expected = extract_features(ecg[None])
+    monkeypatch.setattr("ecgcmr.evaluation.median_beat._principal_lead", lambda band: np.zeros(band.shape[1]))
+    assert extract_features(ecg[None]).r_peak_lead == ("II",)
+    ecg[LEADS.index("II")] = np.nan
+    found = extract_features(ecg[None])
+    assert found.r_peak_lead == ("V5",)
+    assert found.values[0, COLUMN["heart_rate"]] == pytest.approx(expected.values[0, COLUMN["heart_rate"]], abs=0.5)

@@ -163,6 +163,7 @@ def test_results_md_leads_with_the_headline_and_marks_the_best(tmp_path: Path) -
     assert "mae+alignment, linear probe - random | 200 |" in text
     assert "## AUROC by disease or finding" in text
     assert "cad_ever (n = 120)" in text
+    assert "- age+sex at 50 labels: means leave out wt_global (undefined or without prediction).\n" in text
     assert text.endswith("- one note\n")
 
 
@@ -185,7 +186,7 @@ def test_figures_are_written_and_deterministic(tmp_path: Path) -> None:
     }
     for name, make in made.items():
         first, second = (save_figure(make(), tmp_path / f"{name}{i}.png") for i in range(2))
-        assert min(png_size(first)) > 400
+        assert min(png_size(first)) > 350
         assert first.read_bytes() == second.read_bytes()
 
 

@@ -15,6 +15,7 @@ from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.phenotypes import PHENOTYPES
 from ecgcmr.synthesis.phantom import Cine
 from ecgcmr.synthesis.raw_files import (
+    DeviceNotes,
     diagnosis_table,
     phenotype_table,
     quantise,
@@ -32,14 +33,12 @@ def steps():
 
 
 def _write(path, steps):
-    write_cardiosoft(
-        path,
-        steps,
-        sampling_rate=500,
+    notes = DeviceNotes(
         observed={"Hour": "10", "Day": "3"},
         person={"PID": "1234567", "Name": {"FamilyName": "Müller"}},
         measurements={"VentricularRate": 61.4, "PQInterval": None, "QRSDuration": 92.0},
     )
+    write_cardiosoft(path, steps, notes, sampling_rate=500)
 
 
 def test_an_ecg_comes_back_to_within_half_a_step(tmp_path, steps):
