@@ -31,10 +31,10 @@ def real_data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def cohort_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of 64 synthetic subjects, two shards of 32, frames of 48 x 48 pixels."""
+    """Shards of 80 synthetic subjects (52 train, 16 val, 12 test), two shards of 40, frames of 48 x 48 pixels."""
     from ecgcmr.cli import main
 
     root = tmp_path_factory.mktemp("cohort") / "shards"
-    sizes = ["--subjects", "64", "--shard-size", "32", "--size", "48", "--workers", "1"]
-    assert main(["synthesize", "--seed", "3", "--out", str(root), "--format", "shards", *sizes]) == 0
+    sizes = ["--subjects", "80", "--shard-size", "40", "--size", "48", "--workers", "1"]
+    assert main(["synthesize", "--seed", "5", "--out", str(root), "--format", "shards", *sizes]) == 0
     return root

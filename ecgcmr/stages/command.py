@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -69,6 +70,13 @@ class StageCLI(LightningCLI):
                 "give its run folder as encoder_weights"
             )
 
+    def instantiate_classes(self) -> None:
+        """Make stage, data and trainer; a refused argument is told as its class told it."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            raise user_error_behind(error) or UserError(one_line(error)) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with the run folder's callbacks and logger."""
         settings = self.config[self.subcommand]
@@ -97,11 +105,28 @@ def default_run_folder(arguments: list[str]) -> Path:
     return Path("runs") / "unnamed"
 
 
+def user_error_behind(error: BaseException) -> UserError | None:
+    """Return the UserError that a parser wrapped into its own exception, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def one_line(error: Exception) -> str:
-    """Return what a parser or Lightning says, shortened to the lines that name the mistake."""
+    """Return the lines of a parser's or Lightning's message that name the mistake, joined into one."""
+    noise = ("usage:", "Problem with given class_path", "Subtypes:", "Given value", "Errors:", "Expected a <class 'None")
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("usage:", "Problem with given class_path"))] or lines
-    return " ".join(lines)[:600] or type(error).__name__
+    telling = [line for line in lines if not line.startswith(noise)] or lines
+    text = " ".join(telling).replace("Does not validate against any of the Union subtypes", "").replace(":  ", ": ")
+    return text[:400] or type(error).__name__
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Tell whether a log record is about the run; Lightning recommends other products at the same level."""
+    return "Tip:" not in record.getMessage()
 
 
 def _quiet() -> None:
@@ -113,9 +138,9 @@ def _quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*args parameter is intended to run from within Python.*",
         ".*`trainer.init_module`.*",
-        ".*LightningCLI's args parameter.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     # Read by ddp's child processes, which start anew from the command line.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
 

@@ -24,7 +24,7 @@ BLOCK = 64
 TEMPLATE_START, TEMPLATE_END, TEMPLATE_RATE = -0.40, 0.66, 1000
 """Span (s, around a beat's time 0) and sampling rate (Hz) of the noise-free beat before it is placed."""
 QRS_END = 0.08
-"""After this time (s) a beat is stretched with the cube root of the RR interval before it, as Fridericia corrects QT."""
+"""After this time (s) a beat is stretched with the cube root of the RR interval before it (Fridericia's rule)."""
 
 KNOTS = 13
 MAINS_HZ = 50.0
@@ -76,7 +76,7 @@ def r_peak_times(
 ) -> list[np.ndarray]:
     """Return, per subject, the times (s) of the beats inside the recording that ``render_ecgs`` draws.
 
-    They are the beats' time 0, within about 15 ms of the R peak of V5 (later with a bundle branch block).
+    They are the beats' time 0, mostly within 16 ms of the R peak of V5 (later with a bundle branch block).
     """
     times = [rhythm.r_times for rhythm in sample_rhythms(state, rows, generator)]
     return [t[(t >= 0) & (t < DURATION)] for t in times]
@@ -126,12 +126,12 @@ def _place_beats(beats: Beats, rhythms: list[Rhythm], heart_rate: np.ndarray) ->
     stretch = np.ones((n, count))
     strength = np.ones((n, count))
     for k, rhythm in enumerate(rhythms):
-        beat = slice(0, len(rhythm.r_times))
-        times[k, beat] = rhythm.r_times
-        stretch[k, beat] = np.cbrt(rhythm.preceding * heart_rate[k] / 60)
+        found = slice(0, len(rhythm.r_times))
+        times[k, found] = rhythm.r_times
+        stretch[k, found] = np.cbrt(rhythm.preceding * heart_rate[k] / 60)
         frequency, phase = rhythm.respiration
         # Breathing moves the heart towards and away from the electrodes.
-        strength[k, beat] = 1 + 0.03 * np.sin(2 * np.pi * frequency * rhythm.r_times + phase)
+        strength[k, found] = 1 + 0.03 * np.sin(2 * np.pi * frequency * rhythm.r_times + phase)
     margin = int(2.5 * SAMPLING_RATE)
     dipole = np.zeros((n, 3, SAMPLES + 2 * margin), dtype=np.float32)
     length = int(1.15 * (TEMPLATE_END - TEMPLATE_START) * SAMPLING_RATE)

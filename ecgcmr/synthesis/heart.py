@@ -1,7 +1,7 @@
 """Drawing bodies, diseases, chambers and walls: the heart of the synthetic cohort.
 
-Means and spreads of a healthy heart are rounded from reference ranges of UK Biobank (Petersen et al., J Cardiovasc Magn
-Reson 2017; Bai et al., Nature Medicine 2020); sizes of disease effects are assumptions. docs/synthesis.md lists them.
+Means and spreads of healthy ventricles follow reference ranges of UK Biobank (Petersen et al., J Cardiovasc Magn Reson
+2017), rounded; sizes of disease effects are assumptions. docs/synthesis.md lists them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Disease:
 
 @dataclass(frozen=True)
 class Chambers:
-    """Volumes in mL, mass in g, aortic areas in mm2 with distensibility in 1e-3/mmHg, RV pressure in mmHg; each (N,)."""
+    """Volumes (mL), mass (g), aortic areas (mm2) and distensibility (1e-3/mmHg), RV pressure (mmHg); each (N,)."""
 
     lv_edv: np.ndarray
     lv_esv: np.ndarray
@@ -169,11 +169,11 @@ def _sample_scar(infarcted: np.ndarray, generator: np.random.Generator) -> np.nd
     membership = np.zeros((3, 16))
     for territory, segments in enumerate(TERRITORIES):
         membership[territory, list(segments)] = 1.0
-    territory = generator.choice(3, size=n, p=(0.45, 0.35, 0.20))
+    chosen = generator.choice(3, size=n, p=(0.45, 0.35, 0.20))
     transmural = generator.uniform(0.35, 1.0, n)
     reach = generator.uniform(0.45, 1.0, (n, 16))
     patchy = generator.random((n, 16)) < 0.85
-    scar = membership[territory] * transmural[:, None] * reach * patchy
+    scar = membership[chosen] * transmural[:, None] * reach * patchy
     return np.where(infarcted[:, None], scar, 0.0)
 
 
@@ -277,7 +277,7 @@ def sample_anatomy(disease: Disease, chambers: Chambers, generator: np.random.Ge
     radial = np.clip(
         radial_level[:, None] * radial_shape * still * (1 + 0.12 * generator.standard_normal((n, 16))), -8, 120
     )
-    # Long-axis segments: basal, mid and apical septum, apical, mid and basal lateral wall; hypertrophy lowers them early.
+    # Long-axis segments: basal, mid, apical septum, then apical, mid, basal lateral wall; hypertrophy acts early here.
     neighbours = ((2,), (8,), (13,), (15,), (11,), (5,))
     long_still = np.stack([1 - 0.8 * disease.scar[:, list(k)].mean(1) for k in neighbours], 1)
     long_level = -(18.6 + 0.22 * (ef - 59.5) - 2.2 * disease.hypertensive - 3 * disease.septal)
@@ -292,8 +292,7 @@ def sample_anatomy(disease: Disease, chambers: Chambers, generator: np.random.Ge
 def mean_wall_thickness(volume: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Mean wall thickness (mm) of a shell of ``mass`` (g) around a cavity of ``volume`` (mL); both (N,).
 
-    A sphere of the same cavity, corrected by 1.12 for the free walls of a thick-apexed ellipsoid (assumption; it gives
-    about 6 mm in men and 5 mm in women, as automated UK Biobank contours do).
+    A sphere of the same cavity, corrected by 1.12 for the ellipsoid's shape (assumption).
     """
     inner = np.cbrt(3 * volume / (4 * np.pi))
     outer = np.cbrt(3 * (volume + mass / MYOCARDIAL_DENSITY) / (4 * np.pi))

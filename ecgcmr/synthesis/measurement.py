@@ -1,7 +1,7 @@
 """From the state to the 82 phenotype columns: the true values, and what an imaging laboratory would have noted.
 
-Segmentation noise follows the size of inter-observer differences in UK Biobank contours (Petersen et al. 2017), rounded;
-the share of missing values is an assumption.
+Segmentation noise follows the size of inter-observer differences in UK Biobank contours (Petersen et al. 2017),
+rounded; the share of missing values is an assumption.
 """
 
 from __future__ import annotations
@@ -113,6 +113,6 @@ def observe_phenotypes(phenotypes: np.ndarray, heart_rate: np.ndarray, generator
     table = np.clip(table, _LOW, _HIGH)
     for group, share in MISSING_BY_GROUP.items():
         columns = [_COLUMN[name] for name in names_of_groups(group)]
-        table[np.ix_(generator.random(n) < share, columns)] = np.nan
+        table[np.ix_(np.flatnonzero(generator.random(n) < share), np.array(columns))] = np.nan
     table[generator.random(table.shape) < MISSING_CELL] = np.nan
     return table

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from ecgcmr.phenotypes import PHENOTYPES, names_of_groups
-from ecgcmr.synthesis.dipole import VENTRICULAR_WAVES, Beats, heartbeats
+from ecgcmr.synthesis.dipole import FIBRILLATION_VECTOR, VENTRICULAR_WAVES, Beats, heartbeats
 from ecgcmr.synthesis.events import CENSORING, DISEASES, FIRST_IMAGING, LAST_IMAGING, sample_onsets
 from ecgcmr.synthesis.leads import DOWER, INVERSE_DOWER
 from ecgcmr.synthesis.state import CardiacState, sample_states
@@ -56,11 +56,12 @@ def _features(state: CardiacState) -> np.ndarray:
     strongest = qrs[np.arange(n), :, np.argmax((qrs**2).sum(1), 1)]
     source = np.linalg.solve(seen, strongest[:, :, None])
     misfit = ((beats.field @ source)[:, :, 0] - strongest @ DOWER.T) / size[:, None]
+    flutter = p["fibrillation_wave"] * np.linalg.norm(seen @ FIBRILLATION_VECTOR, axis=1)
     columns = [
         np.log(state.heart_rate), ~sinus, state.disease.left_bundle_block, state.disease.right_bundle_block,
         np.log(p["path"]), np.log(p["transmural"]), p["rv_delay"], p["qtc"], np.log(p["t_width"]), np.log(p["t_skew"]),
         p["pr"] * sinus, np.log(p["p_duration"]) * sinus, np.log(p["sinus_arrhythmia"]) * sinus,
-        p["fibrillation_wave"] * ~sinus / size, p["fibrillation_rate"] * ~sinus, np.log(size),
+        flutter * ~sinus / size, p["fibrillation_rate"] * ~sinus, np.log(size),
     ]  # fmt: skip
     table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], 1)
     shapes = [(qrs / size[:, None, None]).reshape(n, -1), waves.reshape(n, -1), misfit[:, 2:]]

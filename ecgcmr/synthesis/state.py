@@ -27,7 +27,7 @@ ECG_VARIATION = 28
 """Standard normal numbers per subject: electrical variation that the heart's shape and function do not explain."""
 
 HEART_POSITION_SD = (11.0, 11.0, 11.0)
-"""SD of the rotation of the heart in the chest about the long, sagittal and vertical axis, degrees (assumption)."""
+"""SD of the turn of the heart in the chest about the left-right, head-foot and front-back axis, deg (assumption)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,7 +162,7 @@ def test_a_checkpoint_of_another_stage_is_refused(
         (["--model.mask_ration=0.5"], ["mask_ration"]),
         (["--model.mask_ratio=high"], ["mask_ratio"]),
         (["--model.encoder.width=33"], ["33", "heads"]),
-        (["--trainer.max_epoch=3"], ["max_epoch"]),
+        (["--trainer.max_epoxs=3"], ["max_epoxs"]),
         (["--data.labels=[lv_edw]"], ["lv_edw", "lv_edv"]),
         (["--data.samples=9000"], ["9000", "5000"]),
         (["--model.encoder_weights=nowhere"], ["encoder_weights", "nowhere"]),

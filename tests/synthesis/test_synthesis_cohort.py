@@ -20,7 +20,7 @@ from ecgcmr.synthesis import cohort, oracle
 from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
 from ecgcmr.synthesis.population import cohort_key, draw_population
 
-SUBJECTS, SEED = 10, 4
+SUBJECTS, SEED = 7, 4
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -52,7 +52,7 @@ def raw(tmp_path_factory):
 def test_shards_hold_every_subject_once(bulk):
     index = ShardIndex.load(bulk)
     assert index.counts["total"] == index.counts["with_both"] == SUBJECTS
-    assert [shard["rows"] for shard in json.loads((bulk / "index.json").read_text())["shards"]] == [4, 4, 2]
+    assert [shard["rows"] for shard in json.loads((bulk / "index.json").read_text())["shards"]] == [4, 3]
     rows = np.arange(SUBJECTS)
     ecgs, frames = read_ecgs(index, rows), read_cmr(index, rows)
     assert ecgs.shape == (SUBJECTS, 12, 5000)
@@ -103,7 +103,7 @@ def test_raw_files_have_the_names_of_a_biobank(raw):
 
 
 def test_workers_and_shard_size_change_no_subject(bulk, tmp_path):
-    synthesize(SynthesisOptions(SUBJECTS, SEED, tmp_path / "b", workers=1, size=48, shard_size=10))
+    synthesize(SynthesisOptions(SUBJECTS, SEED, tmp_path / "b", workers=1, size=48, shard_size=3))
     one, other = ShardIndex.load(bulk), ShardIndex.load(tmp_path / "b")
     rows = np.arange(SUBJECTS)
     np.testing.assert_array_equal(one.subjects(), other.subjects())
@@ -139,9 +139,13 @@ def test_a_finished_cohort_is_left_alone_and_a_damaged_shard_is_mended(tmp_path)
 def test_an_interrupted_raw_cohort_goes_on(raw):
     before = _files(raw)
     eid = draw_population(SUBJECTS, SEED).eids[0]
+    options = SynthesisOptions(SUBJECTS, SEED, raw, format="raw", workers=1, slices=3)
     (raw / "cmr" / str(eid) / "sa.nii.gz").unlink()
-    summary = synthesize(SynthesisOptions(SUBJECTS, SEED, raw, format="raw", workers=1, slices=3))
+    summary = synthesize(options)
     assert (summary.written, summary.kept) == (1, SUBJECTS - 1)
+    assert _files(raw) == before
+    (raw / "oracle.csv").unlink()
+    assert synthesize(options).written == 0
     assert _files(raw) == before
 
 
