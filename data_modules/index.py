@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.files import replace_atomically
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard import ShardEntry, ShardReader
 from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically
 
 INDEX_NAME = "index.json"
 MODALITIES = ("ecg", "cmr")

@@ -32,7 +32,8 @@ class LabelledDataModule(ShardDataModule):
         shuffle: str = "global",
         samples: int = 2500,
         input: str = "ecg",
-        train_labels: int | float | None = None,
+        train_labels: int | None = None,
+        train_fraction: float | None = None,
         augmentation: Callable | None = None,
         pin_memory: bool | None = None,
         start_method: str | None = None,
@@ -49,15 +50,18 @@ class LabelledDataModule(ShardDataModule):
             shuffle: ``global`` or ``none``.
             samples: ECG samples per lead.
             input: What the model sees; ``ecg``.
-            train_labels: Train on this many labelled rows (int) or this fraction of them (float); None is all. With
-                one seed a smaller choice is contained in every larger one.
+            train_labels: Train on this many labelled rows; None is all. With one seed a smaller choice is contained in
+                every larger one.
+            train_fraction: The same as a fraction of the labelled rows, in (0, 1]. (Not one argument with two types: a
+                parser may then read 50 as 50.0.)
             augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
             pin_memory: Page-locked batches; None means: if the model trains on CUDA.
             start_method: How workers start; None is the system's choice.
             predict_split: Split that ``predict`` goes through.
 
         Raises:
-            UserError: If no label is given or the input is not one of the choices.
+            UserError: If no label is given, the input is not one of the choices, or both a number and a fraction of
+                rows are asked for.
         """
         super().__init__(
             root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
@@ -66,8 +70,11 @@ class LabelledDataModule(ShardDataModule):
             raise UserError("labels: name at least one label to train on")
         if input not in INPUTS:
             raise UserError(f"input {input!r}: choose one of {', '.join(INPUTS)}")
+        if train_labels is not None and train_fraction is not None:
+            raise UserError("train_labels and train_fraction: give one of them")
         self.input = input
         self.train_labels = train_labels
+        self.train_fraction = train_fraction
         self.augmentations = {"ecg": augmentation}
 
     def select(self, split: str) -> np.ndarray:
@@ -80,4 +87,5 @@ class LabelledDataModule(ShardDataModule):
             rows = rows[~np.isnan(labels[rows]).all(axis=1)]
         if len(rows) == 0:
             raise UserError(f"{self.root}: no training row has an ECG and a value of {', '.join(self.label_names)}")
-        return rows if self.train_labels is None else subset(rows, self.train_labels, self.seed)
+        amount = self.train_fraction if self.train_labels is None else self.train_labels
+        return rows if amount is None else subset(rows, amount, self.seed)

@@ -61,7 +61,7 @@ def subset(rows: np.ndarray, amount: int | float, seed: int) -> np.ndarray:
     n = len(rows)
     if isinstance(amount, float):
         if not 0 < amount <= 1:
-            raise UserError(f"train_labels {amount}: a fraction lies above 0 and at most at 1 (a count is an integer)")
+            raise UserError(f"train_fraction {amount}: must lie above 0 and at most at 1")
         count = max(1, round(amount * n))
     else:
         count = amount

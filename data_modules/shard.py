@@ -18,9 +18,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_modules.files import replace_atomically, sha256_of
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically, sha256_of
 
 SUBJECT_DIGITS = 32
 _HEX = frozenset("0123456789abcdef")

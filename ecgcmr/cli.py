@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),
     "predict": ("ecgcmr.stages.command", "write a checkpoint's predictions"),
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
-    "bench": ("ecgcmr.evaluation.bench", "measure the speed of cleaning, loading and training on this machine"),
+    "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""
 
@@ -36,7 +36,7 @@ _LIGHTNING = ("fit", "validate", "test", "predict")
 _EXAMPLES = """\
 a first session:
   ecgcmr synthesize --subjects 500 --seed 0 --out data/demo --format shards
-  ecgcmr fit -c configs/mae/tiny.yaml --data.root data/demo --trainer.max_epochs 2
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --trainer.max_epochs 2
   ecgcmr experiment configs/experiments/demo.yaml --out runs/demo
 
 'ecgcmr COMMAND --help' explains each command.
@@ -57,6 +57,20 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     return run_command(name, module, arguments)
 
 
+def _dispatch(arguments: list[str]) -> int:
+    """Run what the arguments name: the overview, the version or a command."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"ecgcmr {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        raise UserError(f"there is no command '{name}'; choose one of: {', '.join(COMMANDS)}")
+    return _run_command(name, rest)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -66,18 +80,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code (see the module's first lines).
     """
-    arguments = list(sys.argv[1:] if args is None else args)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if arguments[0] == "--version":
-        print(f"ecgcmr {__version__}")
-        return 0
-    name, rest = arguments[0], arguments[1:]
     try:
-        if name not in COMMANDS:
-            raise UserError(f"there is no command '{name}'; choose one of: {', '.join(COMMANDS)}")
-        return _run_command(name, rest)
+        code = _dispatch(list(sys.argv[1:] if args is None else args))
+        sys.stdout.flush()  # so that a reader who has gone is noticed here
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,6 +96,12 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of our output (such as `head`) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A full disk, a folder that may not be written to, a file where a folder is wanted.
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def console() -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Before NumPy and torch are imported: pytest-xdist runs a process a core, and each is to keep to its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

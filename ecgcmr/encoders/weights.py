@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 import ecgcmr
 from ecgcmr.encoders.protocol import require_encoder
 from ecgcmr.errors import UserError
+from ecgcmr.files import write_atomically
 
 FORMAT = "ecgcmr-encoder"
 FORMAT_VERSION = 1
@@ -88,8 +88,8 @@ def export_encoder(
         sha256=hashlib.sha256(weights).hexdigest(),
     )
     text = yaml.safe_dump({"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(card)}, sort_keys=False)
-    _write_atomically(folder / WEIGHTS_FILE, weights)
-    _write_atomically(folder / CARD_FILE, text.encode())
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    write_atomically(folder / CARD_FILE, text.encode())
     return folder
 
 
@@ -225,15 +225,3 @@ def _plain(value: Any, name: str) -> Any:
     raise UserError(
         f"encoder {name} is a {type(value).__name__}: only numbers, strings, lists and mappings can be kept"
     )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

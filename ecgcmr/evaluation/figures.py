@@ -19,10 +19,10 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from ecgcmr.evaluation.files import write_atomically
 from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
 from ecgcmr.evaluation.results import MEAN, ResultRow, Target
 from ecgcmr.evaluation.tables import Method, headline_group, method_order, method_title
+from ecgcmr.files import write_atomically
 
 _STYLES = {
     "random": ("#999999", "s"),

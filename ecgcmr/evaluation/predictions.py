@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.files import write_atomically
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK
+from ecgcmr.files import write_atomically
 
 FORMAT = "ecgcmr-predictions-1"
 _HASH = re.compile(r"[0-9a-f]{32}")

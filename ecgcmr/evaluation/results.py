@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
-from ecgcmr.evaluation.files import write_atomically
+from ecgcmr.files import write_atomically
 
 METHODS = ("random", "scratch", "mae", "alignment", "mae+alignment", "age+sex", "features", "oracle")
 """Methods in the order of tables and figures; others follow alphabetically."""

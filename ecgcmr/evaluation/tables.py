@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ecgcmr.evaluation.files import write_atomically
 from ecgcmr.evaluation.metrics import HIGHER_IS_BETTER
 from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
+from ecgcmr.files import write_atomically
 
 _METRIC_TITLES = {"r2": "R2", "pearson": "Pearson r", "mae": "MAE", "auroc": "AUROC", "auprc": "AUPRC"}
 _PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}

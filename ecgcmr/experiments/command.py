@@ -50,9 +50,14 @@ def run(args: argparse.Namespace) -> int:
     if is_finished(out, fingerprint) and (out / "results.json").is_file():
         console.print(f"finished earlier, nothing to do: {_shown(out)}")
     else:
+        # First, before scikit-learn: typing keeps the order of the first Union[int, float] or Union[float, int] it
+        # meets, and the parser of Lightning's arguments would read limit_train_batches=2 as 2.0.
+        import lightning.pytorch  # noqa: F401
+
         from ecgcmr.experiments.comparison import Experiment  # heavy: torch and lightning
 
         write_marker(out, fingerprint, finished=False)
+        (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
         experiment = Experiment(plan, out, console, workers=args.workers)
         experiment.run()
         _report(experiment)

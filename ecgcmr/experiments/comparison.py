@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from data_modules import ShardIndex, read_labels
+from ecgcmr.errors import UserError
 from ecgcmr.evaluation.baselines import age_sex_columns
 from ecgcmr.evaluation.predictions import Predictions, save_predictions
 from ecgcmr.evaluation.results import ResultRow, Target, evaluate
@@ -74,16 +75,34 @@ class Experiment:
         """
         with self._step("cohort"):
             self.index = resolve_cohort(self.plan, self.out)
+        problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         for name in self.plan.stages:
             with self._step(f"stage {name}"):
                 self._train(name)
         like = self._encoders[self.plan.evaluation.random_encoder_of]
         self._encoders["random"] = random_encoder(like, self.out / "stages" / "random", self.plan.seed)
-        for name, task in self.plan.evaluation.tasks.items():
-            problem = Problem.of(name, task.task, task.targets, self.index, self.plan.seed)
-            with self._step(f"task {name}"):
+        for problem in problems:
+            with self._step(f"task {problem.name}"):
                 self._compare(problem)
         return self.rows
+
+    def _problem(self, name: str) -> Problem:
+        """Read a task's labels and check what it needs of the cohort, before any stage spends time."""
+        evaluation = self.plan.evaluation
+        task = evaluation.tasks[name]
+        problem = Problem.of(name, task.task, task.targets, self.index, self.plan.seed)
+        if "oracle" in evaluation.baselines:
+            oracle_outcome(self.index, problem)
+        if "age+sex" in evaluation.baselines:
+            self.index.label_columns(["age", "sex"])
+        available = len(problem.training(None))
+        if not available:
+            raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
+        wanted = {count for count in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(count, int)}
+        short = sorted(count for count in wanted if count > available)
+        if short:
+            self.notes.append(f"{name}: {available} labelled training subjects, too few for {short} labels")
+        return problem
 
     def _train(self, name: str) -> None:
         stage = self.plan.stages[name]
@@ -122,11 +141,11 @@ class Experiment:
             for count in self._counts(evaluation.labels, problem):
                 self._score(problem, method, None, count, problem.probe(values, count))
 
-    def _counts(self, labels: list[int | str], problem: Problem) -> list[int | None]:
-        """Return the label counts that the cohort allows; ``all`` is None."""
+    def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
+        """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
         available = len(problem.training(None))
-        counts: list[int | None] = [None if label == "all" else int(label) for label in labels]
-        return [count for count in counts if count is None or count <= available]
+        counts = dict.fromkeys(available if label == "all" else int(label) for label in labels)
+        return [count for count in counts if count <= available]
 
     def _baseline_features(self, method: str, problem: Problem) -> Floats:
         if method == "age+sex":
@@ -135,19 +154,18 @@ class Experiment:
         cache = self.out / "features" / "classical"
         return classical_features(self.index, problem.rows, cache, self.workers).astype(np.float64)
 
-    def _finetune(self, problem: Problem, method: str, count: int | None) -> Outcome:
+    def _finetune(self, problem: Problem, method: str, count: int) -> Outcome:
         """Fine-tune an encoder, or train it from random weights, and return its predictions on the test split."""
         task = self.plan.evaluation.tasks[problem.name]
         source = self._encoders["random" if method == "scratch" else method]
-        amount = len(problem.training(count))
-        folder = self.out / "stages" / f"{problem.name}-{method}-{amount}"
-        self.console.print(f"  fine-tuning: {method}, {amount} labels")
+        folder = self.out / "stages" / f"{problem.name}-{method}-{count}"
+        self.console.print(f"  fine-tuning: {method}, {count} labels")
         base, written = self.plan.file(task.finetune or ""), self.out / "configs" / f"{folder.name}.yaml"
         config = downstream_config(base, source, written)
         overrides: dict[str, Any] = {
             "data.root": str(self.index.root),
             "data.labels": [label.name for label in problem.labels],
-            "data.train_labels": amount,
+            "data.train_labels": count,
             "data.seed": problem.seed,
             "seed_everything": self.plan.seed,
             **task.set,
@@ -166,8 +184,7 @@ class Experiment:
         """Add a method's rows for one label count, and keep its predictions."""
         test = problem.part("test")
         subjects = self.index.subjects(problem.rows[test])
-        labels = None if method == "oracle" else len(problem.training(count))
-        scored: dict[str, Any] = {"method": method, "protocol": protocol, "labels": labels}
+        scored: dict[str, Any] = {"method": method, "protocol": protocol, "labels": count}
         self.rows += evaluate(
             problem.values[test],
             outcome.prediction,
@@ -178,7 +195,7 @@ class Experiment:
             subjects=subjects,
             resamples=self.plan.evaluation.resamples,
         )
-        self.notes += [f"{method}, {labels} labels, {note}" for note in outcome.notes]
+        self.notes += [f"{method}, {count} labels, {note}" for note in outcome.notes]
         predictions = Predictions(
             subjects=tuple(subjects),
             targets=tuple(label.name for label in problem.labels),
@@ -189,6 +206,6 @@ class Experiment:
             seed=self.plan.seed,
             **scored,
         )
-        name = f"{problem.name}-{method}-{protocol or 'baseline'}-{labels or 'any'}.npz"
+        name = f"{problem.name}-{method}-{protocol or 'baseline'}-{count or 'any'}.npz"
         save_predictions(self.out / "predictions" / name, predictions)
-        self.predictions[(problem.name, method, protocol, labels)] = predictions
+        self.predictions[(problem.name, method, protocol, count)] = predictions

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules import ShardIndex, read_ecgs
-from data_modules.files import replace_atomically
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.files import replace_atomically
 
 _BLOCK = 256
 

@@ -18,6 +18,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.baselines import baseline_predictions
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.files import write_atomically
 
 Floats = NDArray[np.float64]
 
@@ -153,9 +154,7 @@ def downstream_config(base: Path, encoder: Path, out: Path) -> Path:
         "class_path": card.class_path,
         "init_args": card.init_args,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(yaml.safe_dump(content, sort_keys=False))
-    return out
+    return write_atomically(out, yaml.safe_dump(content, sort_keys=False).encode())
 
 
 def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -17,6 +18,10 @@ from ecgcmr.errors import UserError
 SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("age+sex", "features", "oracle")
 TASKS = ("regression", "classification")
+WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
+"""Entries of a stage's config that take an exported encoder."""
+RESERVED = ("random", "scratch", *BASELINES)
+"""Methods of the table that are no stage of the file."""
 
 T = TypeVar("T")
 
@@ -133,7 +138,7 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None)
         raise UserError(f"there is no experiment file {path}")
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from error
     where = path.name
     if not isinstance(content, dict):
@@ -142,7 +147,7 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None)
     content["cohort"] = _replaced(_typed(CohortPlan, content.get("cohort"), f"{where}: cohort"), root, data, where)
     content["stages"] = {
         name: _typed(StagePlan, entry, f"{where}: stages.{name}")
-        for name, entry in (content.get("stages") or {}).items()
+        for name, entry in _mapping(content.get("stages"), f"{where}: stages").items()
     }
     evaluation = _mapping(content.get("evaluation"), f"{where}: evaluation")
     evaluation["tasks"] = {
@@ -181,6 +186,10 @@ def _typed(kind: type[T], value: Any, where: str) -> T:
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; it may hold {', '.join(known)}"
             raise UserError(f"{where}: unknown entry '{name}'{hint}")
+    hints = get_type_hints(kind)
+    for entry in fields(kind):  # type: ignore[arg-type]
+        if entry.name in entries and not _fits(entries[entry.name], hints[entry.name]):
+            raise UserError(f"{where}: {entry.name} is {entries[entry.name]!r}; expected {entry.type}")
     try:
         return kind(**entries)
     except TypeError as error:
@@ -188,21 +197,30 @@ def _typed(kind: type[T], value: Any, where: str) -> T:
         raise UserError(f"{where}: missing {missing}") from error
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value is of a declared type: a class, a union, or a list or dict of such."""
+    inner = get_args(hint)
+    if hint is Any:
+        return True
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, choice) for choice in inner)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
 def _check(plan: Plan, where: str) -> None:
     """Check what entries say about each other."""
     given = [name for name in SOURCES if getattr(plan.cohort, name) is not None]
     if len(given) != 1:
         raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
+    _check_stages(plan, where)
+    _check_tasks(plan, where)
     evaluation = plan.evaluation
-    for name, stage in plan.stages.items():
-        _check_file(plan, stage.config, f"{where}: stages.{name}.config")
-        earlier = list(plan.stages)[: list(plan.stages).index(name)]
-        for source in stage.start_from.values():
-            _check_choice(source, earlier, f"{where}: stages.{name}.start_from")
-    for name, task in evaluation.tasks.items():
-        _check_choice(task.task, TASKS, f"{where}: evaluation.tasks.{name}.task")
-        if task.finetune:
-            _check_file(plan, task.finetune, f"{where}: evaluation.tasks.{name}.finetune")
+    if not (evaluation.linear_probe or evaluation.finetune or evaluation.baselines):
+        raise UserError(f"{where}: evaluation compares nothing; name methods in linear_probe, finetune or baselines")
     for method in evaluation.linear_probe:
         _check_choice(method, ["random", *plan.stages], f"{where}: evaluation.linear_probe")
     for method in evaluation.finetune:
@@ -213,6 +231,31 @@ def _check(plan: Plan, where: str) -> None:
     for count in [*evaluation.labels, *evaluation.finetune_labels]:
         if count != "all" and not (isinstance(count, int) and count > 0):
             raise UserError(f"{where}: evaluation.labels holds {count!r}; write numbers of subjects or 'all'")
+
+
+def _check_stages(plan: Plan, where: str) -> None:
+    earlier: list[str] = []
+    for name, stage in plan.stages.items():
+        here = f"{where}: stages.{name}"
+        if name in RESERVED or Path(name).name != name:
+            raise UserError(f"{here}: a stage's name becomes a folder and a method; '{name}' cannot be one")
+        _check_file(plan, stage.config, f"{here}.config")
+        for argument, source in stage.start_from.items():
+            _check_choice(argument, WEIGHTS, f"{here}.start_from")
+            _check_choice(source, earlier, f"{here}.start_from.{argument}")
+        earlier.append(name)
+
+
+def _check_tasks(plan: Plan, where: str) -> None:
+    kinds: dict[str, str] = {}
+    for name, task in plan.evaluation.tasks.items():
+        here = f"{where}: evaluation.tasks.{name}"
+        _check_choice(task.task, TASKS, f"{here}.task")
+        if task.task in kinds:  # their means over targets would be one row of the table
+            raise UserError(f"{here}: '{kinds[task.task]}' is a {task.task} too; give one task the targets of both")
+        kinds[task.task] = name
+        if task.finetune:
+            _check_file(plan, task.finetune, f"{here}.finetune")
 
 
 def _check_choice(value: str, choices: Any, where: str) -> None:

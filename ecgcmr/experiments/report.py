@@ -62,6 +62,8 @@ def draw_figures(experiment: Experiment) -> None:
     folder = experiment.out / "figures"
     for task, targets in experiment.targets.items():
         of_task = {key: value for key, value in experiment.predictions.items() if key[0] == task}
+        if not of_task:
+            continue
         kind = next(iter(of_task.values())).task
         metric = "r2" if kind == "regression" else "auroc"
         names = {target.name for target in targets}

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from data_modules.files import replace_atomically
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically
 
 LAST = "last.ckpt"
 _MARKER = "stage.json"
@@ -61,8 +61,11 @@ class StageRun:
     def arguments(self) -> list[str]:
         """Return the command line after ``fit`` or ``predict``."""
         flags = [f"--{key}={_as_text(value)}" for key, value in self.overrides.items()]
-        return ["-c", str(self.config), *flags, f"--trainer.default_root_dir={self.folder}"]
+        return ["-c", str(self.config), *flags, f"--trainer.default_root_dir={self.folder}", *_TERSE]
 
+
+_TERSE = ("--trainer.enable_model_summary=false",)
+"""Settings that change what is shown, not what is computed."""
 
 _PLACES = (
     "data.root",
@@ -135,7 +138,8 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
     else:
         from ecgcmr.stages import command as stages_command  # heavy: torch and lightning
 
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         code = stages_command.run(command, arguments)
     if code == 130:
         raise KeyboardInterrupt

@@ -12,7 +12,11 @@ Turn raw files into cleaned HDF5 shards with an index.
 ECGs are CardioSoft XML or WFDB, images are folders of NIfTI short-axis stacks named by subject, tables are CSV with
 UK Biobank columns or plain label names. A PTB-XL download works as it is: --ecg PTBXL_FOLDER.
 A second run goes on where the first stopped and does nothing twice. DIR/report.json lists every file and why any was
-skipped; unlike the shards it names source files."""
+skipped; unlike the shards it names source files.
+
+examples:
+  ecgcmr prepare --ecg ecg --cmr cmr --table phenotypes.csv diagnoses.csv --out data/ukb --workers 8
+  ecgcmr prepare --ecg ../ptb-xl --out data/ptbxl"""
 
 STRICT_EXIT = 3
 

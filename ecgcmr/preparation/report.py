@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_modules.files import replace_atomically
+from ecgcmr.files import replace_atomically
 from ecgcmr.preparation.plan import Plan, Row
 from ecgcmr.preparation.shard_task import Remark, ShardOutcome
 

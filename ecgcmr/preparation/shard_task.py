@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.files import replace_atomically, sha256_of
 from data_modules.layout import Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically, sha256_of
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.nifti import read_short_axis, short_axis_files
 from ecgcmr.preparation.cine import CineOptions, frames_from_short_axis

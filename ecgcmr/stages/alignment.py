@@ -16,7 +16,7 @@ from ecgcmr.objectives.contrastive import CLIPLoss, recall_at, retrieval_ranks
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
-from ecgcmr.stages.transfer import start_from
+from ecgcmr.stages.transfer import check_input, start_from
 
 
 def projection_head(width: int, hidden: int, size: int) -> nn.Sequential:
@@ -70,7 +70,9 @@ class ECGCMRAlignment(lightning.LightningModule):
         self._collector = EpochCollector()
 
     def setup(self, stage: str) -> None:
-        """Take over exported weights at the start of a fit."""
+        """Hold the encoders against the data, and take over exported weights at the start of a fit."""
+        check_input(self, self.ecg_encoder, "ecg", "model.ecg_encoder")
+        check_input(self, self.cmr_encoder, "cmr", "model.cmr_encoder")
         start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights")
         start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights")
 

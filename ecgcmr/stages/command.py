@@ -19,7 +19,17 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ecgcmr.errors import UserError
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 
-HELP = "Run one stage from a config file; every setting can be overridden on the command line."
+HELP = """\
+Run one stage from a config file; every setting can be overridden on the command line.
+
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --ckpt_path last           goes on after an interruption
+  ecgcmr fit -c configs/alignment/demo.yaml --data.root data/demo --model.ecg_encoder_weights runs/mae/demo
+  ecgcmr test -c configs/alignment/demo.yaml --data.root data/demo                      judges best.ckpt of that run
+  ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder                            explains a class
+
+Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir.
+"""
 
 
 class StageCLI(LightningCLI):
@@ -27,7 +37,8 @@ class StageCLI(LightningCLI):
 
     - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
-    - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused.
+    - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
+      ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
     """
 
     def __init__(self, args: list[str]) -> None:
@@ -54,11 +65,14 @@ class StageCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Check a checkpoint's stage class; settings come from the config file, never from the checkpoint."""
         settings = self.config[self.config.subcommand]
-        path = settings.get("ckpt_path")
-        if not path or path in ("best", "last", "hpc"):
+        # Without a checkpoint Lightning would evaluate random weights.
+        path = settings.get("ckpt_path") or (None if self.config.subcommand == "fit" else "best")
+        if path is None:
             return
+        if path in ("best", "last"):
+            path = settings["ckpt_path"] = str(self._run_folder(settings.trainer) / f"{path}.ckpt")
         if not Path(path).is_file():
-            raise UserError(f"ckpt_path: there is no file {path}")
+            raise UserError(f"ckpt_path: there is no file {path}; fit first, or name the checkpoint of a run")
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in many ways: zip, pickle, end of file
@@ -77,17 +91,22 @@ class StageCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             raise user_error_behind(error) or UserError(one_line(error)) from error
 
+    def _run_folder(self, trainer: Any) -> Path:
+        """Return where everything of this run goes, from the trainer's settings."""
+        return Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with the run folder's callbacks and logger."""
         settings = self.config[self.subcommand]
         trainer = dict(self._get(self.config_init, "trainer"))
-        folder = Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
+        folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
         callbacks: list[Any] = [MetricsFile()]
-        if self.subcommand == "fit" and not trainer.get("fast_dev_run"):
+        if not trainer.get("fast_dev_run"):
             callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
-            callbacks.append(EncoderExport(model_config))
+            if self.subcommand == "fit":
+                callbacks.append(EncoderExport(model_config))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile())
         if trainer.get("logger") is None:
@@ -117,7 +136,14 @@ def user_error_behind(error: BaseException) -> UserError | None:
 
 def one_line(error: Exception) -> str:
     """Return the lines of a parser's or Lightning's message that name the mistake, joined into one."""
-    noise = ("usage:", "Problem with given class_path", "Subtypes:", "Given value", "Errors:", "Expected a <class 'None")
+    noise = (
+        "usage:",
+        "Problem with given class_path",
+        "Subtypes:",
+        "Given value",
+        "Errors:",
+        "Expected a <class 'None",
+    )
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(noise)] or lines
     text = " ".join(telling).replace("Does not validate against any of the Union subtypes", "").replace(":  ", ": ")
@@ -138,6 +164,9 @@ def _quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*args parameter is intended to run from within Python.*",
         ".*`trainer.init_module`.*",
+        ".*Couldn't infer the batch indices.*",
+        ".*The dirpath has changed from.*",  # a checkpoint evaluated into another run folder
+        ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
@@ -163,10 +192,14 @@ def run(name: str, arguments: list[str]) -> int:
         if argument in ("-c", "--config") and not Path(arguments[position + 1]).is_file():
             raise UserError(f"there is no config file {arguments[position + 1]}")
     try:
-        cli = StageCLI([name, *arguments])
+        StageCLI([name, *arguments])
     except (jsonargparse.ArgumentError, MisconfigurationException) as error:
         raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
-    if cli.trainer.interrupted:
-        print("interrupted; add --ckpt_path RUN_FOLDER/last.ckpt to the same command to go on", file=sys.stderr)
+    except SystemExit as stop:
+        if not stop.code and {"-h", "--help"} & set(arguments):
+            print(f"\n{HELP}")  # last, where it is seen
+        if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+            raise
+        print("interrupted; add --ckpt_path last to the same command to go on", file=sys.stderr)
         return 130
     return 0

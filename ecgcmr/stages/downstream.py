@@ -17,7 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.metrics import ClassificationScores, RegressionScores
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
-from ecgcmr.stages.transfer import start_from
+from ecgcmr.stages.transfer import check_input, start_from
 
 PROTOCOLS = ("finetune", "linear_probe")
 
@@ -58,6 +58,7 @@ class _Downstream(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the head for the DataModule's labels and take over exported weights."""
+        check_input(self, self.encoder, "ecg", "model.encoder")
         if self.head is None:
             trainer: Any = self.trainer
             names = trainer.datamodule.label_names
@@ -65,7 +66,9 @@ class _Downstream(lightning.LightningModule):
             self.register_buffer("label_mean", mean.float())
             self.register_buffer("label_std", std.float())
             self.head = nn.Linear(self.encoder.feature_dim, len(names))
-            nn.init.trunc_normal_(self.head.weight, std=0.01)
+            # From the run's seed, not from the generator's state here, which depends on the number of ranks.
+            generator = torch.Generator().manual_seed(torch.initial_seed())
+            nn.init.trunc_normal_(self.head.weight, std=0.01, generator=generator)
             nn.init.zeros_(self.head.bias)
         start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights")
 

@@ -20,7 +20,7 @@ from ecgcmr.stages.metrics import WeightedMeans
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.randomness import noise_per_row, step_generator
-from ecgcmr.stages.transfer import start_from
+from ecgcmr.stages.transfer import check_input, start_from
 
 _PARTS = ("loss", "mse", "ncc")
 
@@ -81,7 +81,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         return self._autoencoder[0]
 
     def setup(self, stage: str) -> None:
-        """Take over exported weights at the start of a fit."""
+        """Hold the encoder against the data, and take over exported weights at the start of a fit."""
+        check_input(self, self.encoder, "ecg", "model.encoder")
         start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights")
 
     def forward(self, ecg: Tensor) -> Tensor:
@@ -95,7 +96,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         noise = torch.rand(len(ecg), self.autoencoder.num_patches, generator=generator, device=ecg.device)
         output = self.autoencoder(ecg, noise)
         parts = self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size)
-        self.log_dict({f"train/{name}": parts[name].detach() for name in _PARTS}, on_step=False, on_epoch=True)
+        values = {f"train/{name}": parts[name].detach() for name in _PARTS}
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True)
         return parts["loss"]
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:

@@ -18,8 +18,8 @@ import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 
-from data_modules.files import replace_atomically
 from ecgcmr.encoders.weights import export_encoder
+from ecgcmr.files import replace_atomically
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -88,7 +88,8 @@ class MetricsFile(Callback):
     """Writes the last value of every logged metric to ``metrics.json``, one section per command."""
 
     def _write(self, trainer: Any, section: str) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        # Nothing is logged by a fit that is resumed after its last epoch: what it logged then stands.
+        if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.callback_metrics:
             return
         path = Path(trainer.default_root_dir) / "metrics.json"
         known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}

@@ -1,7 +1,11 @@
-"""Handing encoders from stage to stage: an exported folder goes in as an explicit argument and is loaded strictly."""
+"""Handing encoders from stage to stage: an exported folder goes in as an explicit argument and is loaded strictly.
+
+Before that, an encoder is held against the data it is to see.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +37,25 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
     if not Path(folder).is_dir():
         raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
     load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS)
+
+
+def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:
+    """Compare what an encoder takes with what the DataModule gives, before a batch of the wrong shape does.
+
+    Args:
+        stage: The LightningModule, attached to its trainer.
+        encoder: Meets the encoder contract.
+        modality: ``ecg`` or ``cmr``.
+        argument: Name of the config entry, for the error message.
+
+    Raises:
+        UserError: If they differ; the message names the entries of both.
+    """
+    given = stage.trainer.datamodule.input_spec[modality]
+    wanted = dataclasses.asdict(encoder.input_spec)
+    odd = {name: value for name, value in given.items() if wanted.get(name) != value}
+    if odd:
+        takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
+        gives = ", ".join(f"{name} {value}" for name, value in odd.items())
+        option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
+        raise UserError(f"{argument} takes {takes}, the data gives {gives}; change {argument}, {option} or the cohort")

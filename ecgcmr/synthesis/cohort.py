@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data_modules.files import replace_atomically, sha256_of
 from data_modules.index import INDEX_NAME, write_index
 from data_modules.layout import CMRLayout, ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically, sha256_of
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 from ecgcmr.preparation.ecg import CLIP_DEVIATIONS, ECGCleaner
 from ecgcmr.preparation.labels import LABELS

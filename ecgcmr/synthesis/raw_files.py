@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_modules.files import replace_atomically
 from data_modules.layout import LEADS
+from ecgcmr.files import replace_atomically
 from ecgcmr.phenotypes import PHENOTYPES
 from ecgcmr.synthesis.phantom import Cine
 

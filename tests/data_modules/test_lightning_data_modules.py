@@ -190,9 +190,9 @@ def test_labelled_rows_and_nested_choices(cohort: ShardIndex) -> None:
 
     ecg = cohort.positions("train", ["ecg"])
     labelled = ecg[ecg % 3 != 0].tolist()
-    assert rows() == rows(train_labels=1.0) == labelled
+    assert rows() == rows(train_fraction=1.0) == labelled
     assert len(rows(train_labels=5)) == 5
-    assert set(rows(train_labels=5)) < set(rows(train_labels=0.5)) < set(labelled)
+    assert set(rows(train_labels=5)) < set(rows(train_fraction=0.5)) < set(labelled)
     assert rows(train_labels=5, seed=1) != rows(train_labels=5)
     data = LabelledDataModule(cohort.root, ["lv_edv"])
     assert data.rows("val").tolist() == cohort.positions("val", ["ecg"]).tolist()  # unlabelled ones stay
@@ -240,6 +240,7 @@ def test_loader_alone_gives_storage_types(cohort: ShardIndex) -> None:
         (lambda root: LabelledDataModule(root, ["lv_esv"], samples=20), "no training row has an ECG and a value"),
         (lambda root: LabelledDataModule(root, ["lv_edv"], samples=20, train_labels=999), "holds only"),
         (lambda root: LabelledDataModule(root, [], samples=20), "at least one label"),
+        (lambda root: LabelledDataModule(root, ["lv_edv"], train_labels=5, train_fraction=0.5), "give one of them"),
         (lambda root: LabelledDataModule(root, ["lv_edv"], input="cmr"), "'cmr': choose one of ecg"),
         (lambda root: ECGDataModule(root, shuffle="shards"), "'shards': choose one of global, none"),
         (lambda root: ECGDataModule(root, predict_split="all"), "'all': choose one of train, val, test"),

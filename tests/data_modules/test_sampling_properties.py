@@ -150,5 +150,5 @@ def test_subsets_are_nested(n: int, seed: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("amount", [0, -1, 11, 0.0, 1.5, -0.1])
 def test_impossible_subsets_are_refused(amount: int | float) -> None:
-    with pytest.raises(UserError, match="train_labels"):
+    with pytest.raises(UserError, match="train_(labels|fraction)"):
         subset(np.arange(10), amount, 0)

@@ -8,58 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
+from tiny_configs import ENCODER, write_alignment, write_downstream, write_mae
 
 from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
 
-ENCODER = {
-    "class_path": "ecgcmr.encoders.ECGVisionTransformer",
-    "init_args": {"samples": 1000, "patch_size": [12, 50], "width": 32, "depth": 2, "heads": 2},
-}
-CMR_ENCODER = {
-    "class_path": "ecgcmr.encoders.CMRResNet",
-    "init_args": {
-        "variant": "custom",
-        "block": "basic",
-        "layers": [1, 1, 1, 1],
-        "widths": [4, 8, 8, 16],
-        "frames": 3,
-        "height": 48,
-        "width": 48,
-    },
-}
-TRAINER = {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
-
-
-def write_config(path: Path, model: str, arguments: dict, data: str, root: Path, **data_arguments: object) -> Path:
-    content = {
-        "model": {"class_path": f"ecgcmr.stages.{model}", "init_args": arguments},
-        "data": {
-            "class_path": f"data_modules.{data}",
-            "init_args": {"root": str(root), "batch_size": 8, "samples": 1000, **data_arguments},
-        },
-        "trainer": {**TRAINER, "default_root_dir": str(path.with_suffix(""))},
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
-
 
 @pytest.fixture
 def mae_config(tmp_path: Path, cohort_root: Path) -> Path:
-    arguments = {"encoder": ENCODER, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
-    return write_config(
-        tmp_path / "mae.yaml", "ECGMaskedAutoencoder", arguments, "ECGDataModule", cohort_root, labels=["lv_edv", "age"]
-    )
+    return write_mae(tmp_path, cohort_root)
 
 
 @pytest.fixture
 def alignment_config(tmp_path: Path, cohort_root: Path) -> Path:
-    arguments = {"ecg_encoder": ENCODER, "cmr_encoder": CMR_ENCODER, "projection_hidden": 16, "projection_size": 8}
-    return write_config(
-        tmp_path / "alignment.yaml", "ECGCMRAlignment", arguments, "PairedDataModule", cohort_root, labels=["lv_edv"]
-    )
+    return write_alignment(tmp_path, cohort_root)
 
 
 def test_masked_autoencoder_leaves_a_whole_run_folder(mae_config: Path) -> None:
@@ -106,18 +69,19 @@ def test_downstream_trains_what_the_protocol_says_and_predicts_the_test_split(
 ) -> None:
     assert main(["fit", "-c", str(mae_config), "--trainer.max_epochs=1"]) == 0
     mae = mae_config.with_suffix("")
-    arguments = {"encoder": ENCODER, "encoder_weights": str(mae), "protocol": protocol}
-    config = write_config(tmp_path / "down.yaml", stage, arguments, "LabelledDataModule", cohort_root, labels=labels)
+    config = write_downstream(tmp_path, cohort_root, stage, labels, encoder_weights=str(mae), protocol=protocol)
     assert main(["fit", "-c", str(config)]) == 0
     run = config.with_suffix("")
     before, after = load_encoder(mae).state_dict(), load_encoder(run).state_dict()
     unchanged = all(torch.equal(before[name], after[name]) for name in before)
     assert unchanged == (protocol == "linear_probe")
     for command in ("validate", "test", "predict"):
-        assert main([command, "-c", str(config), f"--ckpt_path={run / 'best.ckpt'}"]) == 0
+        assert main([command, "-c", str(config)]) == 0  # without --ckpt_path: best.ckpt of the run folder
     metrics = json.loads((run / "metrics.json").read_text())
     assert f"test/{score}" in metrics["test"]
-    assert metrics["validate"]["val/loss"] == pytest.approx(metrics["fit"]["val/loss"], rel=0.5)
+    callbacks = torch.load(run / "best.ckpt", weights_only=True)["callbacks"].values()
+    monitored, best = next((state["monitor"], state["best_model_score"]) for state in callbacks if state["monitor"])
+    assert metrics["validate"][monitored] == pytest.approx(float(best), abs=1e-5)
     index = ShardIndex.load(cohort_root)
     with np.load(run / "predictions.npz", allow_pickle=False) as stored:
         assert stored["row"].tolist() == index.positions("test", ("ecg",)).tolist()
@@ -138,7 +102,7 @@ def test_resuming_goes_on_where_the_run_stopped(mae_config: Path) -> None:
     cut = [f"--trainer.default_root_dir={part}", f"--trainer.max_steps={steps // 2}"]
     assert main(["fit", "-c", str(mae_config), *cut, "--model.optimiser.schedule=constant"]) == 0
     assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps // 2
-    rest = [f"--trainer.default_root_dir={part}", f"--ckpt_path={part / 'last.ckpt'}"]
+    rest = [f"--trainer.default_root_dir={part}", "--ckpt_path=last"]
     assert main(["fit", "-c", str(mae_config), *rest, "--model.optimiser.schedule=constant"]) == 0
     assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps
 
@@ -165,6 +129,7 @@ def test_a_checkpoint_of_another_stage_is_refused(
         (["--trainer.max_epoxs=3"], ["max_epoxs"]),
         (["--data.labels=[lv_edw]"], ["lv_edw", "lv_edv"]),
         (["--data.samples=9000"], ["9000", "5000"]),
+        (["--data.samples=2000"], ["model.encoder", "samples 1000", "samples 2000", "data.samples"]),
         (["--model.encoder_weights=nowhere"], ["encoder_weights", "nowhere"]),
         (["--ckpt_path=nowhere.ckpt"], ["ckpt_path", "nowhere.ckpt"]),
         (["--model.encoder.class_path=ecgcmr.encoders.Nothing"], ["Nothing"]),

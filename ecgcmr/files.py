@@ -30,6 +30,14 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_atomically(path: Path | str, content: bytes) -> Path:
+    """Write ``content`` whole or not at all; returns the path."""
+    path = Path(path)
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,0 +1,1 @@
+"""Benchmarks: how fast cleaning, loading and training run on this machine, as ratios within one run."""

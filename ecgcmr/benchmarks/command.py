@@ -1,0 +1,61 @@
+"""``ecgcmr bench``: measures and writes ``bench.json``, a flat object name -> number."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ecgcmr.errors import UserError
+from ecgcmr.files import write_atomically
+
+HELP = """\
+Measure the speed of this machine: cleaning against the published sparse solve, loading from shards against tensors in
+memory, training steps of the published sizes. Compare ratios of one run; rates differ between machines and hours.
+
+  ecgcmr bench --out runs/bench
+  ecgcmr bench --only cleaning loading
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bench"), help="folder of bench.json (default: runs/bench)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="PART", help="some of: cleaning, loading, training (default: all)")
+    parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; numbers of parts that were not asked for are kept from an earlier run."""
+    from ecgcmr.benchmarks import cleaning, loading, training  # heavy: torch, numba
+
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "cleaning": cleaning.measure,
+        "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
+        "training": training.measure,
+    }
+    unknown = sorted(set(args.only or parts) - set(parts))
+    if unknown:
+        raise UserError(f"--only {' '.join(unknown)}: choose from {', '.join(parts)}")
+    path = args.out / "bench.json"
+    numbers: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    console = Console()
+    for name in args.only or parts:
+        with console.status(f"measuring {name}"):
+            measured = parts[name]()
+        numbers |= measured
+        table = Table(title=name, title_justify="left")
+        table.add_column("what")
+        table.add_column("number", justify="right")
+        for what, value in measured.items():
+            table.add_row(what, f"{value:,.4g}")
+        console.print(table)
+        write_atomically(path, (json.dumps(numbers, indent=2, sort_keys=True) + "\n").encode())
+    console.print(f"written: {path}")
+    return 0

@@ -1,0 +1,31 @@
+"""The benchmarks measure what they say: the plain twin agrees with the compiled one, and bench.json is flat."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ecgcmr.benchmarks import cleaning
+from ecgcmr.cli import main
+
+
+def test_sparse_twin_gives_the_same_baseline() -> None:
+    numbers = cleaning.measure(recordings=1)
+    assert numbers["baseline_deviation"] < 1e-6
+    assert numbers["clean_ecgs_per_s"] > 0
+
+
+def test_bench_json_is_flat_and_keeps_other_parts(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text('{"earlier": 1.5}')
+    assert main(["bench", "--out", str(tmp_path), "--only", "loading", "--recordings", "300"]) == 0
+    numbers = json.loads((tmp_path / "bench.json").read_text())
+    assert numbers["earlier"] == 1.5
+    assert all(isinstance(value, float) and value > 0 for value in numbers.values())
+    assert {"loader_vs_memory", "loader_vs_memory_0_workers", "loader_vs_memory_2_workers"} <= set(numbers)
+
+
+def test_unknown_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--out", str(tmp_path), "--only", "cooking"]) == 2
+    assert "cooking" in capsys.readouterr().err

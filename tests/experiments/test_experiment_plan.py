@@ -1,0 +1,146 @@
+"""The experiment file: every mistake is told in one line that names file and entry, before anything runs."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.cohorts import flags_of
+from ecgcmr.experiments.plan import load_plan
+
+PLAN: dict[str, Any] = {
+    "cohort": {"synthesize": {"subjects": 80, "seed": 1}},
+    "stages": {
+        "mae": {"config": "stage.yaml"},
+        "mae+alignment": {"config": "stage.yaml", "start_from": {"ecg_encoder_weights": "mae"}},
+    },
+    "evaluation": {
+        "tasks": {"phenotypes": {"task": "regression", "targets": ["LV"], "finetune": "stage.yaml"}},
+        "labels": [50, "all"],
+        "linear_probe": ["random", "mae"],
+        "finetune": ["scratch", "mae+alignment"],
+        "baselines": ["age+sex", "oracle"],
+    },
+}
+
+
+def write_plan(folder: Path, *changes: tuple[str, Any]) -> Path:
+    """Write the plan above with entries replaced (dotted path -> value; ``None`` takes the entry out)."""
+    content = copy.deepcopy(PLAN)
+    for path, value in changes:
+        *parents, last = path.split("/")
+        entry = content
+        for parent in parents:
+            entry = entry[parent]
+        if value is None:
+            del entry[last]
+        else:
+            entry[last] = value
+    (folder / "stage.yaml").write_text("model: {}\n")
+    file = folder / "trial.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def test_a_plan_is_read_into_typed_objects_with_defaults(tmp_path: Path) -> None:
+    plan = load_plan(write_plan(tmp_path))
+    assert list(plan.stages) == ["mae", "mae+alignment"]
+    assert plan.stages["mae+alignment"].start_from == {"ecg_encoder_weights": "mae"}
+    assert plan.evaluation.labels == [50, "all"]
+    assert (plan.seed, plan.evaluation.random_encoder_of, plan.evaluation.resamples) == (0, "mae", 1000)
+    assert plan.file("stage.yaml") == (tmp_path / "stage.yaml").resolve()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([("evaluation/lables", [50])], ["evaluation", "'lables'", "did you mean 'labels'"]),
+        ([("stages/mae/konfig", "x")], ["stages.mae", "'konfig'", "did you mean 'config'"]),
+        ([("zzz", 1)], ["'zzz'", "cohort"]),
+        ([("cohort/root", "data")], ["cohort", "exactly one", "synthesize", "root"]),
+        ([("cohort", {})], ["cohort", "exactly one", "none"]),
+        ([("cohort", None)], ["cohort", "mapping"]),
+        ([("stages/mae+alignment/start_from", {"ecg_encoder_weights": "simclr"})], ["start_from", "'simclr'", "mae"]),
+        ([("stages/mae/start_from", {"encoder_weights": "mae+alignment"})], ["start_from", "none so far"]),
+        ([("stages/mae+alignment/start_from", {"ecg_weights": "mae"})], ["start_from", "'ecg_weights'"]),
+        ([("stages/mae/config", "nothing.yaml")], ["stages.mae.config", "nothing.yaml"]),
+        ([("stages/mae/config", None)], ["stages.mae", "missing", "config"]),
+        ([("stages/scratch", {"config": "stage.yaml"})], ["stages.scratch", "'scratch'"]),
+        ([("stages", ["mae"])], ["stages", "mapping"]),
+        ([("evaluation", None)], ["evaluation", "mapping"]),
+        ([("evaluation/tasks/phenotypes/finetune", "nothing.yaml")], ["finetune", "nothing.yaml"]),
+        ([("evaluation/tasks/phenotypes/task", "regresion")], ["tasks.phenotypes.task", "'regresion'"]),
+        ([("evaluation/tasks/phenotypes/targets", "LV")], ["tasks.phenotypes", "targets", "list[str]"]),
+        ([("evaluation/tasks/more", {"task": "regression", "targets": ["RV"]})], ["tasks.more", "'phenotypes'"]),
+        ([("evaluation/labels", [0])], ["evaluation.labels", "0"]),
+        ([("evaluation/labels", ["most"])], ["evaluation.labels", "'most'"]),
+        ([("evaluation/labels", 50)], ["evaluation", "labels", "list[int | str]"]),
+        ([("evaluation/labels", [True])], ["evaluation", "labels", "list[int | str]"]),
+        ([("evaluation/labels", None)], ["evaluation", "missing", "labels"]),
+        ([("evaluation/finetune_labels", [-5])], ["-5"]),
+        ([("evaluation/linear_probe", ["scratch"])], ["linear_probe", "'scratch'"]),
+        ([("evaluation/finetune", ["random"])], ["evaluation.finetune", "'random'"]),
+        ([("evaluation/baselines", ["age"])], ["baselines", "'age'", "age+sex"]),
+        ([("evaluation/random_encoder_of", "mea")], ["random_encoder_of", "'mea'"]),
+        ([("evaluation/resamples", "many")], ["resamples", "'many'", "int"]),
+        (
+            [(f"evaluation/{entry}", []) for entry in ("linear_probe", "finetune", "baselines")],
+            ["evaluation", "nothing", "linear_probe"],
+        ),
+        ([("seed", "zero")], ["seed", "'zero'", "int"]),
+    ],
+)
+def test_mistakes_name_file_and_entry_in_one_line(
+    tmp_path: Path, changes: list[tuple[str, Any]], words: list[str]
+) -> None:
+    path = write_plan(tmp_path, *changes)
+    with pytest.raises(UserError) as caught:
+        load_plan(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("trial.yaml: ")
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("a: \xff", "not valid YAML"),
+        ("a: [1, 2", "not valid YAML"),
+        ("- mae\n- alignment\n", "mapping"),
+        ("", "mapping"),
+        ("cohort: mae\n", "cohort"),
+    ],
+)
+def test_what_is_no_experiment_file_is_refused(tmp_path: Path, content: str, word: str) -> None:
+    path = tmp_path / "trial.yaml"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=word) as caught:
+        load_plan(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nothing.yaml", "."])
+def test_a_missing_experiment_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="no experiment file"):
+        load_plan(tmp_path / name)
+
+
+def test_the_command_line_replaces_the_cohort(tmp_path: Path) -> None:
+    path = write_plan(tmp_path)
+    assert load_plan(path, root=tmp_path).cohort.root == str(tmp_path.resolve())
+    assert load_plan(path, root=tmp_path).cohort.synthesize is None
+    with pytest.raises(UserError, match="--data"):
+        load_plan(path, data=tmp_path)
+    prepared = write_plan(tmp_path, ("cohort", {"prepare": {"ecg": "x", "size": 64}}))
+    assert load_plan(prepared, data=tmp_path).cohort.prepare == {"ecg": str(tmp_path.resolve()), "size": 64}
+
+
+def test_flags_of_writes_command_line_flags() -> None:
+    entries = {"subjects": 50, "table": ["a.csv", "b.csv"], "strict": True, "raw": False, "shard_size": 8, "key": None}
+    assert flags_of(entries) == ["--subjects", "50", "--table", "a.csv", "b.csv", "--strict", "--shard-size", "8"]

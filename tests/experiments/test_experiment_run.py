@@ -1,0 +1,343 @@
+"""A whole experiment on a tiny cohort: what it writes, what it does again and what it does not, how it fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_configs
+import torch
+import yaml
+
+from data_modules import ShardIndex, read_labels
+from ecgcmr.cli import main
+from ecgcmr.evaluation.predictions import load_predictions
+from ecgcmr.experiments import stage_runs
+from ecgcmr.experiments.stage_runs import StageRun, marker_state, run_stage, write_marker
+
+KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
+METHODS = {"random", "scratch", "mae", "alignment", "mae+alignment", "age+sex", "features", "oracle"}
+LITTLE = {"baselines": ["age+sex"], "linear_probe": [], "finetune": [], "labels": [20], "resamples": 10}
+"""An evaluation that costs nothing, where the stages alone matter."""
+
+
+def write_experiment(folder: Path, root: Path) -> Path:
+    """Write an experiment of three stages and two tasks with its configs."""
+    folder.mkdir(exist_ok=True)
+    once = {"trainer.max_epochs": 1}
+    content: dict[str, Any] = {
+        "description": "A trial",
+        "cohort": {"root": str(root)},
+        "stages": {
+            "mae": {"config": tiny_configs.write_mae(folder, root).name, "set": once},
+            "alignment": {"config": tiny_configs.write_alignment(folder, root).name, "set": once},
+            "mae+alignment": {
+                "config": "alignment.yaml",
+                "start_from": {"ecg_encoder_weights": "mae"},
+                "set": once,
+            },
+        },
+        "evaluation": {
+            "tasks": {
+                "phenotypes": {
+                    "task": "regression",
+                    "targets": ["LV", "RV"],
+                    "finetune": tiny_configs.write_downstream(folder, root, "PhenotypeRegression", ["lv_edv"]).name,
+                    "set": once,
+                },
+                "diseases": {"task": "classification", "targets": ["cad_ever", "af_ever"]},
+            },
+            "labels": [20, 52, "all", 5000],
+            "linear_probe": ["random", "mae", "alignment", "mae+alignment"],
+            "finetune": ["scratch"],
+            "baselines": ["age+sex", "features", "oracle"],
+            "resamples": 50,
+        },
+    }
+    path = folder / "trial.yaml"
+    _write(path, content)
+    return path
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    # By way of JSON: else YAML ties equal objects together by anchors, and a change to one entry would change others.
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False))
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    content = yaml.safe_load(path.read_text())
+    edit(content)
+    _write(path, content)
+
+
+def times(out: Path, pattern: str) -> dict[str, int]:
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in sorted(out.rglob(pattern))}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Path:
+    """Folder with ``trial.yaml`` and, in ``out``, the finished experiment."""
+    folder = tmp_path_factory.mktemp("experiment") / "trial"
+    path = write_experiment(folder, cohort_root)
+    assert main(["experiment", str(path), "--out", str(folder / "out"), "--workers", "1"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished experiment that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "trial"))
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Record (command, stage) of every training and prediction that an experiment starts."""
+    seen: list[tuple[str, str]] = []
+    run = stage_runs._run
+
+    def recorded(command: str, stage: StageRun, more: list[str]) -> None:
+        seen.append((command, stage.name))
+        run(command, stage, more)
+
+    monkeypatch.setattr(stage_runs, "_run", recorded)
+    return seen
+
+
+def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> None:
+    rows = json.loads((finished / "out" / "results.json").read_text())
+    assert all(list(row) == KEYS for row in rows)
+    assert {row["method"] for row in rows} == METHODS
+    assert {row["task"]: set() for row in rows}.keys() == {"regression", "classification"}
+    assert {row["metric"] for row in rows} == {"r2", "pearson", "mae", "auroc", "auprc"}
+    protocols = {
+        method: {row["protocol"] for row in rows if row["method"] == method and row["task"] == "regression"}
+        for method in METHODS
+    }
+    probed = dict.fromkeys(("random", "mae", "alignment", "mae+alignment"), {"linear_probe"})
+    assert protocols == {**probed, "scratch": {"finetune"}, **dict.fromkeys(("age+sex", "features", "oracle"), {None})}
+    assert {row["labels"] for row in rows if row["method"] == "oracle"} == {None}
+    # 52 training subjects are labelled: "all" is no second result, and 5000 is not to be had.
+    assert {row["labels"] for row in rows if row["method"] != "oracle"} == {20, 52}
+    identities = [tuple(row[key] for key in KEYS[:7]) for row in rows]
+    assert len(set(identities)) == len(identities)
+    index = ShardIndex.load(cohort_root)
+    test = index.positions("test", ("ecg",))
+    names = [label.name for label in index.layout.labels if label.group in ("LV", "RV")]
+    assert len(names) == 10
+    assert {row["target"] for row in rows if row["task"] == "regression"} == {*names, "mean"}
+    known = (read_labels(index, names, test) == read_labels(index, names, test)).sum(axis=0)
+    for row in rows:
+        if row["target"] in names:
+            assert row["n_test"] == known[names.index(row["target"])]
+    scored = [row for row in rows if row["value"] is not None and row["ci_low"] is not None]
+    assert len(scored) > len(rows) / 2
+    assert all(row["ci_low"] <= row["ci_high"] for row in scored)
+
+
+def test_the_oracle_is_the_best_and_its_predictions_are_kept(finished: Path) -> None:
+    rows = json.loads((finished / "out" / "results.json").read_text())
+    score = {
+        (row["method"], row["labels"]): row["value"]
+        for row in rows
+        if (row["target"], row["group"], row["metric"]) == ("mean", "LV+RV", "r2")
+    }
+    assert max(score, key=lambda key: score[key]) == ("oracle", None)
+    kept = load_predictions(finished / "out" / "predictions" / "phenotypes-oracle-baseline-any.npz")
+    assert kept.prediction.shape == kept.truth.shape == (12, 10)
+    assert len(list((finished / "out" / "predictions").glob("*.npz"))) == 2 * (4 * 2 + 2 * 2 + 1) + 2
+
+
+def test_tables_and_figures_are_written(finished: Path) -> None:
+    out = finished / "out"
+    table = (out / "results.md").read_text()
+    assert table.startswith("# A trial")
+    assert all(method in table for method in METHODS)
+    assert "too few for [5000]" in table
+    figures = {path.stem for path in (out / "figures").glob("*.png")}
+    assert {
+        "phenotypes_label_efficiency",
+        "phenotypes_scatter",
+        "diseases_roc",
+        "phenotypes_forest_20_labels",
+    } <= figures
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (out / "figures").glob("*.png"))
+    differences = json.loads((out / "differences.json").read_text())
+    assert {row["method"] for row in differences} == {"mae+alignment"}
+    assert {row["reference"] for row in differences} >= {"mae", "random", "alignment", "scratch (fine-tuned)"}
+
+
+def test_no_result_names_a_place_on_this_machine(finished: Path) -> None:
+    for name in ("results.json", "results.md", "differences.json"):
+        assert str(finished) not in (finished / "out" / name).read_text()
+
+
+def test_again_nothing_is_computed(finished: Path, commands: list, capsys: pytest.CaptureFixture[str]) -> None:
+    out = finished / "out"
+    before = times(out, "*")
+    assert main(["experiment", str(finished / "trial.yaml"), "--out", str(out)]) == 0
+    assert commands == []
+    assert times(out, "*") == before
+    assert "finished earlier" in capsys.readouterr().out
+
+
+def test_results_are_scored_again_without_training(
+    copied: Path, finished: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied / "out"
+    before = times(out, "*.ckpt") | times(out, "features.npy")
+    for name in ("results.json", "results.md"):
+        (out / name).unlink()
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(out)]) == 0
+    assert commands == []
+    assert times(out, "*.ckpt") | times(out, "features.npy") == before
+    assert capsys.readouterr().out.count("finished earlier") == 3
+    for name in ("results.json", "results.md", "differences.json"):
+        assert (out / name).read_bytes() == (finished / "out" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stage", "again"),
+    [("alignment", ["alignment"]), ("mae", ["mae", "mae+alignment"])],
+)
+def test_a_changed_stage_runs_again_with_what_starts_from_it(
+    copied: Path, commands: list, stage: str, again: list[str]
+) -> None:
+    path, out = copied / "trial.yaml", copied / "out"
+    change(path, lambda plan: plan["stages"][stage]["set"].update({"model.probe": False}))
+    change(path, lambda plan: plan["evaluation"].update(LITTLE))
+    before = times(out, "last.ckpt")
+    assert main(["experiment", str(path), "--out", str(out)]) == 0
+    assert commands == [("fit", name) for name in again]
+    after = times(out, "last.ckpt")
+    assert {name for name in after if after[name] != before[name]} == {f"stages/{name}/last.ckpt" for name in again}
+
+
+def test_a_changed_label_count_adds_only_what_is_new(copied: Path, commands: list) -> None:
+    path, out = copied / "trial.yaml", copied / "out"
+    change(path, lambda plan: plan["evaluation"].update(labels=[20, 30], baselines=[], linear_probe=[], resamples=10))
+    assert main(["experiment", str(path), "--out", str(out)]) == 0
+    assert commands == [("fit", "phenotypes-scratch-30"), ("predict", "phenotypes-scratch-30")]
+    assert {row["labels"] for row in json.loads((out / "results.json").read_text())} == {20, 30}
+
+
+def test_a_failing_stage_ends_with_two_and_without_results(
+    copied: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = copied / "trial.yaml", copied / "out"
+    change(path, lambda plan: plan["stages"]["alignment"]["set"].update({"data.samples": 9000}))
+    change(path, lambda plan: plan["evaluation"].update(LITTLE))
+    assert main(["experiment", str(path), "--out", str(out)]) == 2
+    assert not (out / "results.json").exists()
+    error = capsys.readouterr().err
+    assert [line for line in error.splitlines() if line.startswith("error: ")] == [error.strip().splitlines()[-1]]
+    assert "9000" in error
+    assert commands == [("fit", "alignment")]
+    # Mended, it goes on where it stopped.
+    change(path, lambda plan: plan["stages"]["alignment"]["set"].pop("data.samples"))
+    commands.clear()
+    assert main(["experiment", str(path), "--out", str(out)]) == 0
+    assert commands == [("fit", "alignment")]
+
+
+@pytest.mark.parametrize(("target", "word"), [("lv_edw", "lv_edv"), ("cad_ever", "cad_ever"), ("LW", "LW")])
+def test_a_wrong_target_is_told_before_anything_is_trained(
+    tmp_path: Path, cohort_root: Path, commands: list, capsys: pytest.CaptureFixture[str], target: str, word: str
+) -> None:
+    path = write_experiment(tmp_path / "trial", cohort_root)
+    change(path, lambda plan: plan["evaluation"]["tasks"]["phenotypes"].update(targets=["LV", target]))
+    assert main(["experiment", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert word in capsys.readouterr().err
+    assert commands == []
+
+
+@pytest.mark.slow
+def test_counts_of_batches_stay_whole_numbers_in_a_fresh_process(copied: Path) -> None:
+    """What is imported first decides how the parser reads Lightning's ``int | float`` arguments."""
+    path, out = copied / "trial.yaml", copied / "out"
+    change(path, lambda plan: plan["stages"]["alignment"]["set"].update({"trainer.limit_train_batches": 2}))
+    change(path, lambda plan: plan["evaluation"].update(LITTLE))
+    command = [sys.executable, "-m", "ecgcmr", "experiment", str(path), "--out", str(out)]
+    assert subprocess.run(command, timeout=120, check=False).returncode == 0
+    assert torch.load(out / "stages" / "alignment" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_an_oracle_where_there_is_none_is_told_before_anything_is_trained(
+    tmp_path: Path, cohort_root: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = Path(shutil.copytree(cohort_root, tmp_path / "real"))
+    (real / "oracle.csv").unlink()
+    path = write_experiment(tmp_path / "trial", real)
+    assert main(["experiment", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "oracle" in capsys.readouterr().err
+    assert commands == []
+
+
+@pytest.fixture
+def mae_run(tmp_path: Path, cohort_root: Path) -> StageRun:
+    config = tiny_configs.write_mae(tmp_path, cohort_root)
+    return StageRun("mae", tmp_path / "run", config, {"trainer.max_epochs": 2}, {"cohort": "x"})
+
+
+def _epochs(folder: Path) -> int:
+    return json.loads((folder / "metrics.json").read_text())["fit"]["epochs"]
+
+
+def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(
+    mae_run: StageRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ecgcmr.stages import ECGMaskedAutoencoder
+
+    trained: list[int] = []
+    step = ECGMaskedAutoencoder.training_step
+
+    def stopped_in_the_second_epoch(self: Any, batch: Any, batch_idx: int) -> Any:
+        trained.append(self.current_epoch)
+        if len(trained) == 9:  # six batches an epoch
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(ECGMaskedAutoencoder, "training_step", stopped_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(mae_run)
+    assert marker_state(mae_run.folder)["finished"] is False
+    assert not (mae_run.folder / "encoder.safetensors").exists()
+    assert "last.ckpt" in capsys.readouterr().err
+    assert run_stage(mae_run)
+    assert trained[9:] == [1] * 6  # the finished first epoch is not trained again
+    assert _epochs(mae_run.folder) == 2
+    assert not run_stage(mae_run)
+
+
+def test_a_stage_cut_off_after_its_last_epoch_keeps_its_metrics(mae_run: StageRun) -> None:
+    run_stage(mae_run)
+    metrics = (mae_run.folder / "metrics.json").read_text()
+    encoder = (mae_run.folder / "encoder.safetensors").read_bytes()
+    write_marker(mae_run.folder, mae_run.fingerprint, finished=False)
+    (mae_run.folder / "encoder.safetensors").unlink()
+    assert run_stage(mae_run)
+    assert (mae_run.folder / "metrics.json").read_text() == metrics
+    assert (mae_run.folder / "encoder.safetensors").read_bytes() == encoder
+
+
+def test_a_result_of_other_inputs_is_not_resumed(mae_run: StageRun) -> None:
+    run_stage(mae_run)
+    (mae_run.folder / "stray").write_text("of the earlier inputs")
+    other = StageRun(mae_run.name, mae_run.folder, mae_run.config, mae_run.overrides, {"cohort": "y"})
+    assert run_stage(other)
+    assert not (mae_run.folder / "stray").exists()
+    assert _epochs(mae_run.folder) == 2
+
+
+def test_a_place_does_not_change_a_fingerprint_and_a_setting_does(mae_run: StageRun) -> None:
+    def with_settings(**settings: Any) -> str:
+        overrides = {**mae_run.overrides, **settings}
+        return StageRun("other", Path("elsewhere"), mae_run.config, overrides, mae_run.inputs).fingerprint
+
+    assert with_settings(**{"data.root": "elsewhere", "model.encoder_weights": "there"}) == mae_run.fingerprint
+    assert with_settings(**{"trainer.max_epochs": 3}) != mae_run.fingerprint

@@ -1,0 +1,54 @@
+"""Atomic writes: a reader sees the old content or the new, and a failure leaves the old one and no litter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from ecgcmr.files import replace_atomically, sha256_of, write_atomically
+
+
+def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "file"
+    assert write_atomically(path, b"first") == path
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_the_old_content_stands_until_the_new_is_whole(tmp_path: Path) -> None:
+    path = write_atomically(tmp_path / "file", b"old")
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == path.parent
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path, error: BaseException) -> None:
+    path = write_atomically(tmp_path / "file", b"old")
+
+    def cut_off() -> None:
+        with replace_atomically(path) as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        cut_off()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert write_atomically(tmp_path / "file", b"").stat().st_mode == plain.stat().st_mode
+
+
+def test_the_checksum_is_sha256(tmp_path: Path) -> None:
+    path = write_atomically(tmp_path / "file", bytes(range(256)) * 5000)
+    assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
