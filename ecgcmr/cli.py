@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command name -> (module, one line of help)."""
 
+INTERRUPTED = 130
 _LIGHTNING = ("fit", "validate", "test", "predict")
 
 _EXAMPLES = """\
@@ -53,7 +54,10 @@ def _overview() -> str:
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(COMMANDS[name][0])
     if name in _LIGHTNING:
-        return int(module.run(name, list(arguments)))
+        code = int(module.run(name, list(arguments)))
+        if code == INTERRUPTED:
+            print("interrupted; add --ckpt_path last to the same command to go on", file=sys.stderr)
+        return code
     return run_command(name, module, arguments)
 
 
@@ -91,7 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what is finished", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (such as `head`) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

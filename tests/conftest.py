@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,11 @@ def cohort_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ["--subjects", "80", "--shard-size", "40", "--size", "48", "--workers", "1"]
     assert main(["synthesize", "--seed", "5", "--out", str(root), "--format", "shards", *sizes]) == 0
     return root
+
+
+@pytest.fixture
+def interrupt_restored() -> Iterator[None]:
+    """Let Ctrl-C stop the tests again after one in which Lightning met it: it ignores every further one."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,7 @@ def run(name: str, arguments: list[str]) -> int:
         arguments: What stands after it, such as ``["-c", "configs/mae/tiny.yaml", "--data.root", "data/demo"]``.
 
     Returns:
-        0 when the trainer finished.
+        0 when the trainer finished, 130 when it was interrupted.
 
     Raises:
         UserError: On a mistake in config, arguments or data.
@@ -200,6 +199,5 @@ def run(name: str, arguments: list[str]) -> int:
             print(f"\n{HELP}")  # last, where it is seen
         if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
             raise
-        print("interrupted; add --ckpt_path last to the same command to go on", file=sys.stderr)
         return 130
     return 0

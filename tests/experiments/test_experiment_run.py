@@ -288,8 +288,9 @@ def _epochs(folder: Path) -> int:
     return json.loads((folder / "metrics.json").read_text())["fit"]["epochs"]
 
 
+@pytest.mark.usefixtures("interrupt_restored")
 def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(
-    mae_run: StageRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mae_run: StageRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ecgcmr.stages import ECGMaskedAutoencoder
 
@@ -307,7 +308,6 @@ def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(
         run_stage(mae_run)
     assert marker_state(mae_run.folder)["finished"] is False
     assert not (mae_run.folder / "encoder.safetensors").exists()
-    assert "last.ckpt" in capsys.readouterr().err
     assert run_stage(mae_run)
     assert trained[9:] == [1] * 6  # the finished first epoch is not trained again
     assert _epochs(mae_run.folder) == 2

@@ -13,6 +13,7 @@ from tiny_configs import ENCODER, write_alignment, write_downstream, write_mae
 from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.stages import ECGMaskedAutoencoder
 
 
 @pytest.fixture
@@ -105,6 +106,24 @@ def test_resuming_goes_on_where_the_run_stopped(mae_config: Path) -> None:
     rest = [f"--trainer.default_root_dir={part}", "--ckpt_path=last"]
     assert main(["fit", "-c", str(mae_config), *rest, "--model.optimiser.schedule=constant"]) == 0
     assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps
+
+
+@pytest.mark.usefixtures("interrupt_restored")
+def test_an_interrupted_fit_says_how_to_go_on(
+    mae_config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: ECGMaskedAutoencoder) -> None:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ECGMaskedAutoencoder, "on_train_epoch_start", interrupted)
+        assert main(["fit", "-c", str(mae_config)]) == 130
+    assert "--ckpt_path last" in capsys.readouterr().err
+    run = mae_config.with_suffix("")
+    assert not (run / "encoder.safetensors").exists()
+    assert main(["fit", "-c", str(mae_config), "--ckpt_path", "last"]) == 0
+    assert json.loads((run / "metrics.json").read_text())["fit"]["epochs"] == 2
 
 
 def test_a_checkpoint_of_another_stage_is_refused(
