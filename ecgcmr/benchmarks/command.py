@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     unknown = sorted(set(args.only or parts) - set(parts))
     if unknown:
         raise UserError(f"--only {' '.join(unknown)}: choose from {', '.join(parts)}")
+    if args.recordings < 2 * loading.BATCH:
+        raise UserError(f"--recordings {args.recordings}: at least {2 * loading.BATCH} are needed to fill batches")
     path = args.out / "bench.json"
     numbers: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     console = Console()
