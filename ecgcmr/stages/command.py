@@ -178,7 +178,7 @@ def run(name: str, arguments: list[str]) -> int:
 
     Args:
         name: The command.
-        arguments: What stands after it, such as ``["-c", "configs/mae/tiny.yaml", "--data.root", "data/demo"]``.
+        arguments: What stands after it, such as ``["-c", "configs/mae/demo.yaml", "--data.root", "data/demo"]``.
 
     Returns:
         0 when the trainer finished, 130 when it was interrupted.

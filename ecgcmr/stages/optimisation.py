@@ -6,7 +6,7 @@ Pure functions over parameters and numbers, so that each can be checked against 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,7 @@ def build_optimiser(
     optimiser = torch.optim.AdamW(groups, lr=peak, betas=(settings.betas[0], settings.betas[1]), fused=fused)
 
     def scaled(step: int) -> float:
+        """Return the factor on each group's peak rate after ``step`` optimiser steps."""
         rate = learning_rate_at(
             step / steps_per_epoch,
             peak=peak,
@@ -155,8 +156,7 @@ def build_optimiser(
         )
         return rate / peak if peak > 0 else 0.0
 
-    schedule: Callable[[int], float] = scaled
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, schedule)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, scaled)
 
 
 def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: OptimiserSettings) -> dict[str, Any]:
