@@ -8,9 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels, write_index
+from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels
+from data_modules.index_writer import write_index
 from data_modules.layout import CMRLayout, ECGLayout, Label, Layout
-from data_modules.shard import ShardEntry, ShardReader, ShardRows, write_shard
+from data_modules.shard import ShardEntry, ShardRows, write_shard
+from data_modules.shard_reader import ShardReader
 
 if TYPE_CHECKING:
     from data_modules.ecg import ECGDataModule

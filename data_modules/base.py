@@ -16,23 +16,20 @@ from data_modules.batch import Batch, to_float
 from data_modules.dataset import ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
-from data_modules.sampling import (
-    PURPOSE,
-    SHUFFLES,
-    EpochBatchSampler,
-    EvaluationBatchSampler,
-    PlanSampler,
-    generator,
-)
+from data_modules.loader import PlanLoader
+from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
+from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW
 from ecgcmr.errors import UserError
+from ecgcmr.row_random import RowGenerator
 
 
 class ShardDataModule(LightningDataModule):
     """Streams a cohort of shards. Subclasses say which modalities a row must have.
 
-    A batch is a ``data_modules.batch.Batch``. Training order, crops and augmentation follow from the seed, the epoch,
-    the world size and the batch size alone. Validation, test and prediction go through each row once, in index order,
-    from sample 0, without augmentation.
+    A batch is a ``data_modules.batch.Batch``. The global batches of training, one after the other, follow from the
+    rows, the seed, the epoch and the global batch size; crops and augmentation from the seed, the epoch and the row.
+    Workers, ranks and interruptions change nothing. Validation, test and prediction go through each row once, in index
+    order, from sample 0, without augmentation.
 
     Attributes:
         modalities: What a row must have and a batch holds.
@@ -41,7 +38,8 @@ class ShardDataModule(LightningDataModule):
         samples: ECG samples per lead in a batch.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
-        augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device.
+        augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device with a
+            ``RowGenerator``.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("ecg",)
@@ -59,20 +57,34 @@ class ShardDataModule(LightningDataModule):
         pin_memory: bool | None = None,
         start_method: str | None = None,
         predict_split: str = "test",
+        selection: str | None = None,
+        min_quality: float | None = None,
+        balance: str | None = None,
+        window: int = WINDOW,
+        locking: bool | None = False,
+        verify_reads: bool = False,
     ) -> None:
         """Set up the data module; no file is touched.
 
         Args:
             root: Folder that ``ecgcmr prepare`` or ``ecgcmr synthesize --format shards`` wrote.
             batch_size: Rows per device and batch.
-            num_workers: Reading processes per device and split; 0 reads in the training process.
+            num_workers: Reading processes per device and split; 0 reads in threads of the training process.
             seed: Of order, crops, augmentation and label subsets.
-            shuffle: ``global`` (a new permutation of all rows each epoch) or ``none`` (index order).
+            shuffle: ``global`` (a new permutation of all rows each epoch), ``shards`` (shards permuted, rows mixed
+                within ``window`` of them at a time, for slow disks) or ``none`` (index order).
             samples: ECG samples per lead; a random crop in training, the first ones otherwise.
             labels: Names of labels to put into a batch.
             pin_memory: Page-locked batches; None means: if the model trains on CUDA.
             start_method: How workers start: ``fork``, ``spawn`` or ``forkserver``; None is the system's choice.
             predict_split: Split that ``predict`` goes through.
+            selection: Train on this named selection of the index alone, such as ``train_10pct``.
+            min_quality: Train on ECGs alone whose label ``signal_quality`` (0 to 1, NaN counts as 0) is at least this.
+            balance: A 0/1 label; every epoch then holds as many rows with as without it, each at most once. The larger
+                class takes turns over the epochs.
+            window: Shards whose rows are mixed with each other under ``shuffle: shards``.
+            locking: Whether HDF5 locks a shard while it opens it; null leaves it to HDF5.
+            verify_reads: Compare every record with its checksum when it is read (some 0.1 ms each).
 
         Raises:
             UserError: If an option is out of its range or not one of the choices.
@@ -87,6 +99,7 @@ class ShardDataModule(LightningDataModule):
             ("samples", samples, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
+            ("window", window, 1),
         ):
             if value < least:
                 raise UserError(f"{name} {value}: must be at least {least}")
@@ -100,11 +113,19 @@ class ShardDataModule(LightningDataModule):
         self.pin_memory = pin_memory
         self.start_method = start_method
         self.predict_split = predict_split
+        self.selection = selection
+        self.min_quality = min_quality
+        self.balance = balance
+        self.window = window
+        self.locking = locking
+        self.verify_reads = verify_reads
         self.augmentations: dict[str, Callable | None] = {}
         self._index: ShardIndex | None = None
         self._labels: np.ndarray | None = None
         self._rows: dict[str, np.ndarray] = {}
-        self._key: tuple[int, int] | None = None
+        self._epoch: int | None = None
+        self._train_loader: PlanLoader | None = None
+        self._resume: dict[str, int] = {}
 
     @property
     def index(self) -> ShardIndex:
@@ -127,8 +148,8 @@ class ShardDataModule(LightningDataModule):
 
     @property
     def train_size(self) -> int:
-        """Number of training rows over all devices."""
-        return len(self.rows("train"))
+        """Number of training rows of an epoch over all devices, before a last incomplete global batch is left out."""
+        return self._train_sampler(0, 1).size
 
     def rows(self, split: str) -> np.ndarray:
         """Return the positions (k,) int64 in the index that a split's loader goes through.
@@ -145,8 +166,19 @@ class ShardDataModule(LightningDataModule):
         return self._rows[split]
 
     def select(self, split: str) -> np.ndarray:
-        """Return the positions of a split's rows that have what this data module needs; may be empty."""
-        return self.index.positions(split, self.modalities)
+        """Return the positions of a split's rows that have what this data module needs; may be empty.
+
+        In ``train`` they belong to the selection and have the quality asked for; evaluation always covers its split.
+        """
+        rows = self.index.positions(split, self.modalities)
+        if split != "train":
+            return rows
+        if self.selection is not None:
+            rows = np.intersect1d(rows, self.index.selection(self.selection), assume_unique=True)
+        if self.min_quality is not None:
+            quality = np.nan_to_num(read_labels(self.index, ["signal_quality"], rows)[:, 0])
+            rows = rows[quality >= self.min_quality]
+        return rows
 
     def label_values(self) -> np.ndarray | None:
         """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for."""
@@ -189,11 +221,31 @@ class ShardDataModule(LightningDataModule):
             self.rows(split)
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled, cropped at random, augmented."""
-        ecg = self.index.layout.ecg
-        rank, world_size = self._place()
-        sampler = EpochBatchSampler(
-            self.rows("train"),
+        """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""
+        loader = self._loader(self._train_sampler(*self._place()), training=True)
+        loader.on_other_batches = self._count_as_done
+        loader.load_state_dict(self._resume)
+        self._train_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where training stands, a few integers that are the same on every rank, for a checkpoint."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's place in its epoch with the next ``train_dataloader``."""
+        self._resume = dict(state_dict)
+
+    def _train_sampler(self, rank: int, world_size: int) -> EpochBatchSampler:
+        ecg, rows, positive = self.index.layout.ecg, self.rows("train"), None
+        if self.balance is not None:
+            [column] = self.index.label_columns([self.balance])
+            if not self.index.layout.labels[column].is_binary:
+                raise UserError(f"balance {self.balance!r}: is not a label of 0 and 1")
+            values = read_labels(self.index, [self.balance], rows)[:, 0]
+            rows, positive = rows[~np.isnan(values)], values[~np.isnan(values)] > 0.5
+        return EpochBatchSampler(
+            rows,
             self.batch_size,
             seed=self.seed,
             index_size=len(self.index),
@@ -201,8 +253,19 @@ class ShardDataModule(LightningDataModule):
             crop_room=0 if ecg is None else ecg.samples - self.samples,
             rank=rank,
             world_size=world_size,
+            shards=self.index.locate(np.arange(len(self.index)))[:, 0],
+            window=self.window,
+            positive=positive,
         )
-        return self._loader(sampler, training=True)
+
+    def _count_as_done(self, batches: int) -> None:
+        """Tell the trainer how many batches of the resumed epoch count as done, where their size has changed."""
+        if self.trainer is None:
+            return
+        current = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        shift = batches - current.ready
+        for name in ("ready", "started", "processed", "completed"):
+            setattr(current, name, getattr(current, name) + shift)
 
     def val_dataloader(self) -> DataLoader:
         """Each row of the validation split once."""
@@ -219,16 +282,27 @@ class ShardDataModule(LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader:
         return self._loader(EvaluationBatchSampler(self.rows(split), self.batch_size, *self._place()), training=False)
 
-    def _loader(self, sampler: PlanSampler, training: bool) -> DataLoader:
-        dataset = ShardBatches(self.index, sampler, self.modalities, self.samples, self.label_values(), training)
-        return DataLoader(
+    def _loader(self, sampler: PlanSampler, training: bool) -> PlanLoader:
+        pins, workers = self._pins(), self.num_workers
+        dataset = ShardBatches(
+            self.index,
+            sampler,
+            self.modalities,
+            self.samples,
+            self.label_values(),
+            training,
+            locking=self.locking,
+            verify_reads=self.verify_reads,
+            pinned=pins and workers == 0,
+        )
+        return PlanLoader(
             dataset,
             batch_size=None,  # the dataset reads whole batches
             sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=self._pins(),
-            multiprocessing_context=self.start_method if self.num_workers > 0 else None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pins,
+            multiprocessing_context=self.start_method if workers > 0 else None,
         )
 
     def _place(self) -> tuple[int, int]:
@@ -241,27 +315,25 @@ class ShardDataModule(LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Take the key out of the batch; Lightning calls ``on_after_batch_transfer`` for the same batch next."""
+        """Take the epoch out of the batch; Lightning calls ``on_after_batch_transfer`` for the same batch next."""
         result = batch.copy()
-        self._key = result.pop("key", None)
+        self._epoch = result.pop("epoch", None)
         return result
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make floats and, in training, augment; both on the device."""
         batch = to_float(batch, self.image_size)
-        if self._key is None:
+        if self._epoch is None:
             return batch
         if "ecg" in batch:
-            batch["ecg"] = self._augment("ecg", PURPOSE.ecg_augmentation, batch["ecg"], self._key)
+            batch["ecg"] = self._augment("ecg", PURPOSE.ecg_augmentation, batch["ecg"], batch["row"])
         if "cmr" in batch:
-            batch["cmr"] = self._augment("cmr", PURPOSE.cmr_augmentation, batch["cmr"], self._key)
+            batch["cmr"] = self._augment("cmr", PURPOSE.cmr_augmentation, batch["cmr"], batch["row"])
         return batch
 
-    def _augment(self, modality: str, purpose: int, x: Tensor, key: tuple[int, int]) -> Tensor:
-        """Augment with a generator on x's device, seeded by (seed, purpose, epoch, global batch number, rank)."""
+    def _augment(self, modality: str, purpose: int, x: Tensor, row: Tensor) -> Tensor:
+        """Augment with draws on x's device that follow from (seed, purpose, epoch, row) alone."""
         augmentation = self.augmentations.get(modality)
-        if augmentation is None:
+        if augmentation is None or self._epoch is None:
             return x
-        random = torch.Generator(device=x.device)
-        random.manual_seed(int(generator(self.seed, purpose, *key, self._place()[0]).integers(2**63)))
-        return augmentation(x, random)
+        return augmentation(x, RowGenerator(row, self.seed, purpose, self._epoch, device=x.device))

@@ -22,8 +22,7 @@ class Batch(TypedDict, total=False):
         labels: (B, labels) float32 in the labels' units, NaN = missing.
         row: (B,) int64 position in the index.
         valid: (B,) bool; False marks padding that evens out the ranks and must not count. All True in training.
-        key: (epoch, global batch number), only in training batches straight from the loader; the data module takes it
-            out to seed the augmentation.
+        epoch: Only in training batches straight from the loader; the data module takes it out to seed the augmentation.
     """
 
     ecg: Tensor
@@ -31,7 +30,7 @@ class Batch(TypedDict, total=False):
     labels: Tensor
     row: Tensor
     valid: Tensor
-    key: tuple[int, int]
+    epoch: int
 
 
 def to_float(batch: Batch, image_size: int | None = None) -> Batch:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
-from data_modules.shard import ShardEntry, ShardReader
+from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
-from ecgcmr.files import replace_atomically
 
 INDEX_NAME = "index.json"
 MODALITIES = ("ecg", "cmr")
@@ -35,6 +34,9 @@ class ShardIndex:
             number (None where n is 0), ``n`` and ``positives`` for a 0/1 label.
         counts: Rows: ``train``, ``val``, ``test``, ``total``, ``with_ecg``, ``with_cmr``, ``with_both``; and
             ``subjects``.
+        selections: Named parts of the training split: ``about`` says what, ``rows`` are positions.
+        withdrawn: Hashes of subjects whose consent has ended; none of their rows is ever given out.
+        duplicates: Positions of rows left out because the same recording stands in another split.
         extra: What the writer added.
     """
 
@@ -45,6 +47,9 @@ class ShardIndex:
         self.shards: list[dict[str, Any]] = list(content["shards"])
         self.statistics: dict[str, dict[str, Any]] = dict(content["statistics"])
         self.counts: dict[str, int] = dict(content["counts"])
+        self.selections: dict[str, dict[str, Any]] = dict(content["selections"])
+        self.withdrawn: list[str] = list(content["withdrawn"])
+        self.duplicates: list[int] = list(content["duplicates"])
         self.extra: dict[str, Any] = dict(content.get("extra", {}))
         columns = content["subjects"]
         self._subject = np.asarray(columns["subject"], dtype="S32")
@@ -59,10 +64,16 @@ class ShardIndex:
         }
         if len(lengths) != 1:
             raise ValueError("the columns under subjects and the shards' rows differ in length")
+        self._active = ~np.isin(self._subject, np.asarray(self.withdrawn, dtype="S32"))
+        self._active[self.duplicates] = False
 
     @classmethod
-    def load(cls, root: str | Path) -> ShardIndex:
+    def load(cls, root: str | Path, *, check_files: bool = True) -> ShardIndex:
         """Read ``ROOT/index.json`` and check that every shard file is there in full length.
+
+        Args:
+            root: Folder of ``index.json``.
+            check_files: False leaves the shard files alone.
 
         Raises:
             UserError: If the folder, the index or a shard is missing, the index is not JSON or of another schema or
@@ -89,7 +100,8 @@ class ShardIndex:
             raise UserError(f"{path}: incomplete or damaged ({error}); run 'ecgcmr prepare' again") from error
         if content.get("fingerprint") != index.layout.fingerprint:
             raise UserError(f"{path}: layout and fingerprint disagree; the file was edited, prepare it again")
-        index._check_files()
+        if check_files:
+            index._check_files()
         return index
 
     def _check_files(self) -> None:
@@ -115,16 +127,38 @@ class ShardIndex:
     def positions(self, split: str | None, need: Sequence[str] = MODALITIES) -> np.ndarray:
         """Return the positions (k,) int64, ascending, of a split's rows that have all modalities of ``need``.
 
+        Rows of withdrawn subjects and duplicates are never among them.
+
         Args:
             split: ``train``, ``val``, ``test``, or None for all rows.
             need: Any of ``ecg`` and ``cmr``.
         """
         if split is not None and split not in SPLITS:
             raise UserError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
-        chosen = np.ones(len(self), dtype=bool) if split is None else self._split == split
+        chosen = self._active.copy() if split is None else self._active & (self._split == split)
         for name in need:
             chosen &= self._has[name]
         return np.flatnonzero(chosen).astype(np.int64)
+
+    def selection(self, name: str) -> np.ndarray:
+        """Return the positions (k,) int64, ascending, of a named selection, without rows that are left out.
+
+        Raises:
+            UserError: If there is no such selection; the message lists those there are.
+        """
+        if name not in self.selections:
+            known = ", ".join(self.selections) or "none"
+            raise UserError(f"selection {name!r} is not in the index; there are: {known}")
+        rows = np.asarray(self.selections[name]["rows"], dtype=np.int64)
+        return rows[self._active[rows]]
+
+    def splits(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the splits (k,) of rows given as (k, 2) pairs or (k,) positions; of all rows if none are given."""
+        return self._split.copy() if rows is None else self._split[self._positions_of(rows)]
+
+    def has(self, modality: str) -> np.ndarray:
+        """Return (rows,) bool: which rows have an ``ecg`` or ``cmr``."""
+        return self._has[modality].copy()
 
     def rows(self, split: str | None, need: Sequence[str] = MODALITIES) -> np.ndarray:
         """Return (k, 2) int64, each (shard, row within the shard), of the rows that ``positions`` selects."""
@@ -185,90 +219,6 @@ def label_column(known: Sequence[str], name: str) -> int:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {len(known)}, such as {', '.join(known[:5])}"
     raise UserError(f"label {name!r} is not in the index: {hint}")
-
-
-def write_index(
-    root: str | Path, layout: Layout, entries: Sequence[ShardEntry], *, extra: dict[str, Any] | None = None
-) -> ShardIndex:
-    """Write ``ROOT/index.json`` atomically for shards already written; the same shards give the same bytes.
-
-    Args:
-        root: Folder the entries' files are relative to.
-        layout: The layout of all shards.
-        entries: What ``write_shard`` returned, in the order wanted.
-        extra: JSON-able additions, stored under ``extra``; nothing about single subjects.
-
-    Raises:
-        ValueError: If there are no entries or a subject stands in two splits.
-        UserError: If a shard file is missing or has another layout.
-    """
-    root = Path(root)
-    if not entries:
-        raise ValueError("an index needs at least one shard")
-    columns = {
-        name: [value for entry in entries for value in getattr(entry, name)]
-        for name in ("subject", "split", "has_ecg", "has_cmr")
-    }
-    _check_leak(columns["subject"], columns["split"])
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": SCHEMA_VERSION,
-        "fingerprint": layout.fingerprint,
-        "layout": layout.to_dict(),
-        "counts": _counts(columns),
-        "statistics": {},
-        "extra": extra or {},
-        "shards": [
-            {"file": e.file, "sha256": e.sha256, "bytes": _size(root / e.file), "rows": e.rows} for e in entries
-        ],
-        "subjects": columns,
-    }
-    content["statistics"] = _statistics(ShardIndex(root, content))
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items())
-    with replace_atomically(root / INDEX_NAME) as temporary:
-        temporary.write_text("{\n" + lines + "\n}\n", encoding="ascii")
-    return ShardIndex(root, content)
-
-
-def _check_leak(subjects: list[str], splits: list[str]) -> None:
-    split_of: dict[str, str] = {}
-    for subject, split in zip(subjects, splits, strict=True):
-        if split_of.setdefault(subject, split) != split:
-            raise ValueError(f"a subject stands in two splits: {split_of[subject]} and {split}")
-
-
-def _counts(columns: dict[str, list]) -> dict[str, int]:
-    has_ecg, has_cmr = (np.asarray(columns[f"has_{name}"], dtype=bool) for name in MODALITIES)
-    return {
-        **{split: columns["split"].count(split) for split in SPLITS},
-        "total": len(columns["split"]),
-        "with_ecg": int(has_ecg.sum()),
-        "with_cmr": int(has_cmr.sum()),
-        "with_both": int((has_ecg & has_cmr).sum()),
-        "subjects": len(set(columns["subject"])),
-    }
-
-
-def _size(path: Path) -> int:
-    if not path.is_file():
-        raise UserError(f"{path}: shard is missing, so that no index can be written")
-    return path.stat().st_size
-
-
-def _statistics(index: ShardIndex) -> dict[str, dict[str, Any]]:
-    values = read_labels(index, index.label_names, index.positions("train", need=())).astype(np.float64)
-    result: dict[str, dict[str, Any]] = {}
-    for column, label in enumerate(index.layout.labels):
-        present = values[:, column]
-        present = present[~np.isnan(present)]
-        entry: dict[str, Any] = {"n": len(present)}
-        if label.is_binary:
-            entry["positives"] = int((present > 0.5).sum())
-        else:
-            for name in ("mean", "std", "min", "max"):
-                entry[name] = float(getattr(present, name)()) if len(present) else None
-        result[label.name] = entry
-    return result
 
 
 def read_labels(index: ShardIndex, names: Sequence[str], rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.base import ShardDataModule
-from data_modules.sampling import subset
+from data_modules.sampling import WINDOW, subset
 from ecgcmr.errors import UserError
 
 INPUTS = ("ecg",)
@@ -38,6 +38,12 @@ class LabelledDataModule(ShardDataModule):
         pin_memory: bool | None = None,
         start_method: str | None = None,
         predict_split: str = "test",
+        selection: str | None = None,
+        min_quality: float | None = None,
+        balance: str | None = None,
+        window: int = WINDOW,
+        locking: bool | None = False,
+        verify_reads: bool = False,
     ) -> None:
         """Set up the data module; see ``ShardDataModule`` for what is not listed.
 
@@ -47,7 +53,7 @@ class LabelledDataModule(ShardDataModule):
             batch_size: Rows per device and batch.
             num_workers: Reading processes per device and split.
             seed: Of order, crops, augmentation and the choice of labelled rows.
-            shuffle: ``global`` or ``none``.
+            shuffle: ``global``, ``shards`` or ``none``.
             samples: ECG samples per lead.
             input: What the model sees; ``ecg``.
             train_labels: Train on this many labelled rows; None is all. With one seed a smaller choice is contained in
@@ -58,13 +64,34 @@ class LabelledDataModule(ShardDataModule):
             pin_memory: Page-locked batches; None means: if the model trains on CUDA.
             start_method: How workers start; None is the system's choice.
             predict_split: Split that ``predict`` goes through.
+            selection: Named selection of training rows; None is all.
+            min_quality: Least ``signal_quality`` of a training ECG; None takes all.
+            balance: A 0/1 label that half of each epoch's rows have.
+            window: Shards mixed at a time under ``shuffle: shards``.
+            locking: Whether HDF5 locks shards; None leaves it to HDF5.
+            verify_reads: Compare every record read with its checksum.
 
         Raises:
             UserError: If no label is given, the input is not one of the choices, or both a number and a fraction of
                 rows are asked for.
         """
         super().__init__(
-            root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
+            root,
+            batch_size,
+            num_workers,
+            seed,
+            shuffle,
+            samples,
+            labels,
+            pin_memory,
+            start_method,
+            predict_split,
+            selection,
+            min_quality,
+            balance,
+            window,
+            locking,
+            verify_reads,
         )
         if not labels:
             raise UserError("labels: name at least one label to train on")

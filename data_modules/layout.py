@@ -13,14 +13,18 @@ from functools import cached_property
 from typing import Any
 
 SCHEMA = "ecgcmr-shards"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SPLITS = ("train", "val", "test")
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 ECG_DTYPES = ("float16", "float32")
 CMR_DTYPES = ("uint8",)
-LABEL_KINDS = ("phenotype", "disease", "covariate", "finding")
+LABEL_KINDS = ("phenotype", "disease", "covariate", "finding", "measurement", "time")
 BINARY_KINDS = ("disease", "finding")
+WAVES = ("P_onset", "P_peak", "P_offset", "QRS_onset", "QRS_offset", "T_onset", "T_peak", "T_offset")
+"""What is marked of each beat, in storage order."""
+LEAD_FLAGS = ("missing", "derived", "flat", "clipped", "noisy")
+"""What can be wrong with a lead; bit i of its flags stands for the i-th."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class ECGLayout:
         samples: Stored samples per lead.
         unit: ``z-score`` after the published cleaning, or ``mV``.
         dtype: Storage type, ``float16`` or ``float32``.
+        max_beats: Beats whose R peak and waves are stored per record; 0 if none are.
+        quality: Whether flags and a quality index of each lead are stored.
     """
 
     leads: tuple[str, ...] = LEADS
@@ -40,12 +46,16 @@ class ECGLayout:
     samples: int = 5000
     unit: str = "z-score"
     dtype: str = "float16"
+    max_beats: int = 0
+    quality: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leads", tuple(self.leads))
         object.__setattr__(self, "sampling_rate", float(self.sampling_rate))
         if self.dtype not in ECG_DTYPES:
             raise ValueError(f"ECG dtype {self.dtype!r}: choose one of {', '.join(ECG_DTYPES)}")
+        if self.max_beats and self.samples > 2**15:
+            raise ValueError(f"beats of {self.samples} samples cannot be stored: positions are 16-bit")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,11 +68,13 @@ class CMRLayout:
     """One set of short-axis frames. A stored value v means intensity v / 255.
 
     Attributes:
-        frames: Names of the frames in storage order, such as ``("ES", "mid", "ED")``.
+        frames: Names of the frames in storage order, such as ``("ES", "mid", "ED")``. With several slices one frame a
+            phase and slice, phase by phase: reshape (F, H, W) to (F / slices, slices, H, W) for volumes.
         height: Rows in pixels.
         width: Columns in pixels.
         spacing_mm: Size of a pixel.
         dtype: Storage type, ``uint8``.
+        slices: Slices of each phase.
     """
 
     frames: tuple[str, ...]
@@ -70,12 +82,15 @@ class CMRLayout:
     width: int
     spacing_mm: float
     dtype: str = "uint8"
+    slices: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(self.frames))
         object.__setattr__(self, "spacing_mm", float(self.spacing_mm))
         if self.dtype not in CMR_DTYPES:
             raise ValueError(f"CMR dtype {self.dtype!r}: choose one of {', '.join(CMR_DTYPES)}")
+        if self.slices < 1 or len(self.frames) % self.slices:
+            raise ValueError(f"{len(self.frames)} frames cannot be phases of {self.slices} slices each")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,7 +104,8 @@ class Label:
 
     Attributes:
         name: Unique name, such as ``lv_edv``.
-        kind: ``phenotype`` or ``covariate`` (a number in ``unit``), ``disease`` or ``finding`` (0 or 1, NaN = unknown).
+        kind: ``phenotype``, ``covariate`` or ``measurement`` of the ECG (a number in ``unit``), ``disease`` or
+            ``finding`` (0 or 1, NaN = unknown), ``time`` (years to the event or to censoring).
         unit: Unit as text, empty where there is none.
         group: Group for averaging in tables, such as ``LV``.
         title: What it is, for tables and figures.

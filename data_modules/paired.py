@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_modules.base import ShardDataModule
+from data_modules.sampling import WINDOW
 from ecgcmr.errors import UserError
 
 
@@ -29,6 +30,12 @@ class PairedDataModule(ShardDataModule):
         pin_memory: bool | None = None,
         start_method: str | None = None,
         predict_split: str = "test",
+        selection: str | None = None,
+        min_quality: float | None = None,
+        balance: str | None = None,
+        window: int = WINDOW,
+        locking: bool | None = False,
+        verify_reads: bool = False,
     ) -> None:
         """Set up the data module; see ``ShardDataModule`` for what is not listed.
 
@@ -37,7 +44,7 @@ class PairedDataModule(ShardDataModule):
             batch_size: Pairs per device and batch.
             num_workers: Reading processes per device and split.
             seed: Of order, crops and augmentation.
-            shuffle: ``global`` or ``none``.
+            shuffle: ``global``, ``shards`` or ``none``.
             samples: ECG samples per lead.
             image_size: Resize the frames to this many rows and columns on the device; None keeps the stored ones.
             labels: Labels to put into a batch, for an online probe.
@@ -46,9 +53,30 @@ class PairedDataModule(ShardDataModule):
             pin_memory: Page-locked batches; None means: if the model trains on CUDA.
             start_method: How workers start; None is the system's choice.
             predict_split: Split that ``predict`` goes through.
+            selection: Named selection of training rows; None is all.
+            min_quality: Least ``signal_quality`` of a training ECG; None takes all.
+            balance: A 0/1 label that half of each epoch's rows have.
+            window: Shards mixed at a time under ``shuffle: shards``.
+            locking: Whether HDF5 locks shards; None leaves it to HDF5.
+            verify_reads: Compare every record read with its checksum.
         """
         super().__init__(
-            root, batch_size, num_workers, seed, shuffle, samples, labels, pin_memory, start_method, predict_split
+            root,
+            batch_size,
+            num_workers,
+            seed,
+            shuffle,
+            samples,
+            labels,
+            pin_memory,
+            start_method,
+            predict_split,
+            selection,
+            min_quality,
+            balance,
+            window,
+            locking,
+            verify_reads,
         )
         if image_size is not None and image_size < 1:
             raise UserError(f"image_size {image_size}: must be at least 1")

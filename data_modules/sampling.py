@@ -2,21 +2,20 @@
 
 Nothing here keeps a random state or looks at a file, so an epoch can be repeated, split over any number of ranks and
 entered at any batch. One global batch is ``batch_size * world_size`` consecutive rows of the epoch's order; each rank
-reads its own part of it, so that the global batch sequence does not depend on how workers or ranks run.
+reads its own part of it. So the sequence of global batches depends on rows, seed, epoch and global batch size alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data.distributed import DistributedSampler
 
 from ecgcmr.errors import UserError
 
-SHUFFLES = ("global", "none")
+SHUFFLES = ("global", "shards", "none")
+WINDOW = 8
+"""Shards whose rows are mixed with each other under ``shards``."""
 
 
 class Purpose(NamedTuple):
@@ -27,6 +26,7 @@ class Purpose(NamedTuple):
     subset: int = 2
     ecg_augmentation: int = 3
     cmr_augmentation: int = 4
+    balance: int = 5
 
 
 PURPOSE = Purpose()
@@ -40,6 +40,50 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order (n,) int64 of an epoch: a permutation of 0..n-1."""
     return generator(seed, PURPOSE.order, epoch).permutation(n).astype(np.int64)
+
+
+def window_order(shards: np.ndarray, seed: int, epoch: int, window: int = WINDOW) -> np.ndarray:
+    """Return the order (n,) int64 of an epoch that reads few shards at a time, for disks on which opening is slow.
+
+    The shards are permuted and taken ``window`` at a time; the rows of such a group are permuted among each other.
+
+    Args:
+        shards: (n,) the shard of each row.
+        seed: Of both permutations.
+        epoch: Epoch, from 0.
+        window: Shards in a group; with all of them in one the order is as random as ``epoch_order``.
+    """
+    if window < 1:
+        raise UserError(f"window {window}: must be at least 1")
+    random = generator(seed, PURPOSE.order, epoch)
+    present, number = np.unique(shards, return_inverse=True)
+    group = random.permutation(len(present))[number] // window
+    # Sorting by (group, random) is a permutation within each group.
+    return np.lexsort((random.permutation(len(shards)), group)).astype(np.int64)
+
+
+def balanced_rows(rows: np.ndarray, positive: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return the rows of an epoch in which both classes are equally frequent, each row at most once, in index order.
+
+    The rarer class takes part whole. Of the other as many rows do, the next ones of a fixed permutation each epoch, so
+    that all of them have their turn.
+
+    Args:
+        rows: (n,) rows whose class is known.
+        positive: (n,) bool.
+        seed: Of the permutation.
+        epoch: Epoch, from 0.
+
+    Raises:
+        UserError: If a class has no row.
+    """
+    few, many = rows[positive], rows[~positive]
+    if len(few) > len(many):
+        few, many = many, few
+    if len(few) == 0:
+        raise UserError("balance: the training rows are all of one class")
+    turn = (epoch * len(few) + np.arange(len(few))) % len(many)
+    return np.sort(np.concatenate([few, many[generator(seed, PURPOSE.balance).permutation(len(many))[turn]]]))
 
 
 def crop_starts(n: int, room: int, seed: int, epoch: int) -> np.ndarray:
@@ -118,124 +162,3 @@ def evaluation_batches(
         padding = np.full(size - len(batch), (batch if len(batch) else rows)[-1])
         result.append((np.concatenate([batch, padding]), np.arange(size) < len(batch)))
     return result
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """All that a worker needs to know to read one batch of b rows.
-
-    Attributes:
-        epoch: Epoch, from 0.
-        number: Number of the global batch within the epoch, from 0.
-        rows: (b,) int64 positions in the index.
-        valid: (b,) bool, False for padding.
-        start: (b,) int64 first ECG sample to read.
-    """
-
-    epoch: int
-    number: int
-    rows: np.ndarray
-    valid: np.ndarray
-    start: np.ndarray
-
-
-class PlanSampler(DistributedSampler):
-    """Yields one rank's batches of an epoch as plans, for ``DataLoader(dataset, batch_size=None, sampler=...)``.
-
-    It already deals rows out to ranks. Being a ``DistributedSampler`` tells Lightning so: it sets the epoch by
-    ``set_epoch`` and does not wrap a second division around it, whatever ``use_distributed_sampler`` says.
-    """
-
-    def __init__(self, rows: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        """Take the rows (k,), positions in the index in ascending order, and this rank's place in the world."""
-        super().__init__(range(len(rows)), num_replicas=world_size, rank=rank, shuffle=False)  # type: ignore[arg-type]
-        self.rows = rows
-        self.batch_size = batch_size
-        self.world_size = world_size
-
-    def plans(self, epoch: int) -> list[BatchPlan]:
-        """Return this rank's batches of an epoch."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[BatchPlan]:
-        """Yield the plans of the epoch that ``set_epoch`` named."""
-        return iter(self.plans(self.epoch))
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch, the same on every rank and in every epoch."""
-        return len(self.plans(0))
-
-
-class EpochBatchSampler(PlanSampler):
-    """Training: a new order and new crops each epoch; a last incomplete global batch is left out.
-
-    Where there are fewer rows than one global batch, the batch size shrinks so that one batch remains.
-    """
-
-    def __init__(
-        self,
-        rows: np.ndarray,
-        batch_size: int,
-        *,
-        seed: int,
-        index_size: int,
-        shuffle: str = "global",
-        crop_room: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        """Set up the sampler.
-
-        Args:
-            rows: (k,) positions in the index, ascending.
-            batch_size: Rows per rank and batch.
-            seed: Of order and crops.
-            index_size: Number of rows of the whole index; crops are keyed by position in it.
-            shuffle: ``global`` (one permutation of all rows) or ``none`` (index order).
-            crop_room: Stored samples beyond the crop's length.
-            rank: This rank.
-            world_size: Number of ranks.
-
-        Raises:
-            UserError: If a rank would get no row, or shuffle is unknown.
-        """
-        if shuffle not in SHUFFLES:
-            raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
-        if len(rows) < world_size:
-            raise UserError(f"{len(rows)} training rows cannot feed {world_size} devices; use fewer devices")
-        super().__init__(rows, min(batch_size, len(rows) // world_size), rank, world_size)
-        self.data_seed = seed
-        self.index_size = index_size
-        self.global_shuffle = shuffle == "global"
-        self.crop_room = crop_room
-
-    def plans(self, epoch: int) -> list[BatchPlan]:
-        """Return this rank's batches of an epoch."""
-        n = len(self.rows)
-        order = epoch_order(n, self.data_seed, epoch) if self.global_shuffle else np.arange(n)
-        starts = crop_starts(self.index_size, self.crop_room, self.data_seed, epoch)
-        batches = rank_batches(self.rows[order], self.batch_size, self.rank, self.world_size)
-        return [
-            BatchPlan(epoch, number, rows, np.ones(len(rows), dtype=bool), starts[rows])
-            for number, rows in enumerate(batches)
-        ]
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch, the same on every rank and in every epoch."""
-        return len(self.rows) // (self.batch_size * self.world_size)
-
-
-class EvaluationBatchSampler(PlanSampler):
-    """Validation, test, prediction: each row once, in index order, crops from sample 0, padding marked invalid."""
-
-    def plans(self, epoch: int) -> list[BatchPlan]:
-        """Return this rank's batches; the same in every epoch."""
-        dealt = evaluation_batches(self.rows, self.batch_size, self.rank, self.world_size)
-        return [
-            BatchPlan(epoch, number, rows, valid, np.zeros(len(rows), dtype=np.int64))
-            for number, (rows, valid) in enumerate(dealt)
-        ]
-
-    def __len__(self) -> int:
-        """Return the number of batches, the same on every rank."""
-        return -(-len(self.rows) // (self.batch_size * self.world_size))

@@ -1,29 +1,54 @@
 """One shard: an HDF5 file with the records of some hundred subjects, written once and then only read.
 
-One record is one chunk, so that reading a row touches exactly its bytes; there is no compression (reading a row would
-otherwise inflate a chunk) and no time stamp (the same rows give the same bytes). docs/shards.md specifies the format.
+One record is one chunk, so that reading a row touches exactly its bytes; there is no compression unless asked for (a
+plain record is read past HDF5) and no time stamp (the same rows give the same bytes). docs/shards.md specifies the
+format.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 
-from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
+from data_modules.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, WAVES, CMRLayout, ECGLayout, Layout
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically, sha256_of
 
 SUBJECT_DIGITS = 32
+COMPRESSIONS = ("gzip", "blosc2-zstd", "blosc2-lz4")
+"""Lossless filters for records; all but gzip need hdf5plugin."""
 _HEX = frozenset("0123456789abcdef")
+
+
+@dataclass
+class Beats:
+    """Where the heart beats in n ECGs; sample positions of the stored record, -1 where there is none.
+
+    Attributes:
+        r_peaks: (n, max_beats) integers, ascending, then -1.
+        waves: (n, max_beats, 8) integers, the ``WAVES`` of each beat.
+    """
+
+    r_peaks: np.ndarray
+    waves: np.ndarray
+
+
+@dataclass
+class LeadQuality:
+    """How good each lead of n ECGs is.
+
+    Attributes:
+        flags: (n, leads) uint8; bit i stands for ``LEAD_FLAGS[i]``.
+        index: (n, leads) float32 in 0..1, 1 is best, NaN = unknown.
+    """
+
+    flags: np.ndarray
+    index: np.ndarray
 
 
 @dataclass
@@ -38,6 +63,8 @@ class ShardRows:
         cmr: (n, frames, height, width) uint8, or None if no row has one.
         has_cmr: (n,) bool.
         labels: (n, labels) float32 in the units of the layout, NaN = missing.
+        beats: Needed if the layout stores beats.
+        quality: Needed if the layout stores the leads' quality.
     """
 
     subject: list[str]
@@ -47,6 +74,8 @@ class ShardRows:
     cmr: np.ndarray | None
     has_cmr: np.ndarray
     labels: np.ndarray
+    beats: Beats | None = None
+    quality: LeadQuality | None = None
 
 
 @dataclass(frozen=True)
@@ -72,20 +101,24 @@ class ShardEntry:
     has_cmr: list[bool] = field(repr=False)
 
 
-def write_shard(path: str | Path, layout: Layout, rows: ShardRows) -> ShardEntry:
+def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: str | None = None) -> ShardEntry:
     """Write one shard atomically. The same rows and layout always give the same bytes.
 
     Args:
         path: ``ROOT/FOLDER/NAME.h5``; the entry's ``file`` becomes ``FOLDER/NAME.h5``.
         layout: Shapes, types and labels.
         rows: The content. Where ``has_ecg`` or ``has_cmr`` is False the record is not read, nor stored.
+        compression: One of ``COMPRESSIONS`` for the records, for archives; reading takes several times longer. None
+            stores plain records, which are read past HDF5.
 
     Raises:
+        UserError: If the compression is unknown, or needs hdf5plugin and that is not installed.
         ValueError: If shapes disagree with the layout, a hash or split is malformed, or an ECG holds NaN, infinity or
             a value that its storage type cannot hold (the message names the row).
     """
     path = Path(path)
     _check_rows(layout, rows)
+    filters = _filters(compression)
     with replace_atomically(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         _write_attributes(file, layout)
         file.create_dataset("subject", data=np.array(rows.subject, dtype=f"S{SUBJECT_DIGITS}"), track_times=False)
@@ -95,9 +128,11 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows) -> ShardEntry
         file.create_dataset("has_cmr", data=np.asarray(rows.has_cmr, dtype=np.uint8), track_times=False)
         file.create_dataset("labels", data=np.asarray(rows.labels, dtype=np.float32), track_times=False)
         if layout.ecg is not None:
-            _write_records(file, "ecg", layout.ecg.shape, np.dtype(layout.ecg.dtype), rows.ecg, rows.has_ecg)
+            _write_records(file, "ecg", layout.ecg, rows.ecg, rows.has_ecg, filters)
+            for name, values in _annotations(layout.ecg, rows).items():
+                file.create_dataset(name, data=values, track_times=False)
         if layout.cmr is not None:
-            _write_records(file, "cmr", layout.cmr.shape, np.dtype(layout.cmr.dtype), rows.cmr, rows.has_cmr)
+            _write_records(file, "cmr", layout.cmr, rows.cmr, rows.has_cmr, filters)
     return ShardEntry(
         file=f"{path.parent.name}/{path.name}",
         sha256=sha256_of(path),
@@ -107,6 +142,34 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows) -> ShardEntry
         has_ecg=[bool(value) for value in rows.has_ecg],
         has_cmr=[bool(value) for value in rows.has_cmr],
     )
+
+
+def _annotations(layout: ECGLayout, rows: ShardRows) -> dict[str, np.ndarray]:
+    """Return what is stored beside the ECGs, in its types of storage.
+
+    Raises:
+        ValueError: If it is not there or has another shape than the layout says.
+    """
+    n, leads, beats = len(rows.subject), len(layout.leads), layout.max_beats
+    arrays: dict[str, np.ndarray] = {}
+    expected: dict[str, tuple[int, ...]] = {}
+    if beats:
+        if rows.beats is None:
+            raise ValueError("the layout stores beats, the rows have none")
+        arrays |= {"r_peaks": rows.beats.r_peaks.astype(np.int16), "waves": rows.beats.waves.astype(np.int16)}
+        expected |= {"r_peaks": (n, beats), "waves": (n, beats, len(WAVES))}
+    if layout.quality:
+        if rows.quality is None:
+            raise ValueError("the layout stores the leads' quality, the rows have none")
+        arrays |= {
+            "lead_flags": rows.quality.flags.astype(np.uint8),
+            "lead_quality": rows.quality.index.astype(np.float32),
+        }
+        expected |= {"lead_flags": (n, leads), "lead_quality": (n, leads)}
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, the layout wants {shape}")
+    return arrays
 
 
 def _check_rows(layout: Layout, rows: ShardRows) -> None:
@@ -144,167 +207,48 @@ def _write_attributes(file: h5py.File, layout: Layout) -> None:
         file.attrs["leads"] = list(layout.ecg.leads)
         file.attrs["sampling_rate_hz"] = layout.ecg.sampling_rate
         file.attrs["ecg_unit"] = layout.ecg.unit
+        if layout.ecg.max_beats:
+            file.attrs["waves"] = list(WAVES)
+        if layout.ecg.quality:
+            file.attrs["lead_flags"] = list(LEAD_FLAGS)
     if layout.cmr is not None:
         file.attrs["frames"] = list(layout.cmr.frames)
         file.attrs["spacing_mm"] = layout.cmr.spacing_mm
 
 
+def _filters(compression: str | None) -> dict[str, Any]:
+    """Return h5py's arguments for a compression."""
+    if compression is None:
+        return {}
+    if compression not in COMPRESSIONS:
+        raise UserError(f"compression {compression!r}: choose one of {', '.join(COMPRESSIONS)}")
+    if compression == "gzip":
+        return {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+    try:
+        import hdf5plugin
+    except ImportError as error:
+        message = f"compression {compression!r} needs hdf5plugin: run pip install 'ecgcmr[compression]', or take gzip"
+        raise UserError(message) from error
+    return dict(hdf5plugin.Blosc2(cname=compression.removeprefix("blosc2-"), clevel=5))
+
+
 def _write_records(
-    file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype, records: np.ndarray | None, has: np.ndarray
+    file: h5py.File,
+    name: str,
+    layout: ECGLayout | CMRLayout,
+    records: np.ndarray | None,
+    has: np.ndarray,
+    filters: dict[str, Any],
 ) -> None:
-    """Write the present records, one chunk each; a record that is absent takes no room."""
-    dataset = file.create_dataset(name, (len(has), *shape), dtype=dtype, chunks=(1, *shape), track_times=False)
-    if records is None:
-        return
+    """Write the present records, one chunk each, and their checksums; a record that is absent takes no room."""
+    dtype, chunk = np.dtype(layout.dtype), (1, *layout.shape)
+    dataset = file.create_dataset(name, (len(has), *layout.shape), dtype, chunks=chunk, track_times=False, **filters)
+    checksums = np.zeros(len(has), dtype=np.uint32)
     largest = np.finfo(dtype).max if dtype.kind == "f" else None
-    for i in np.flatnonzero(has):
-        record = records[i]
+    for i, record in () if records is None else ((i, records[i]) for i in np.flatnonzero(has)):
         if largest is not None and not np.all(np.abs(record) <= largest):  # NaN compares false, so it is caught too
             raise ValueError(f"row {i}: {name} holds NaN, infinity or a value beyond {dtype}'s {largest:g}")
-        dataset[i] = record.astype(dtype)
-
-
-class ShardReader:
-    """Reads single rows of one shard.
-
-    The file is opened on first use in each process (an HDF5 handle must not cross a fork) and the object pickles
-    closed, so it can be handed to workers however they start. Nothing is cached: a read costs its own bytes only.
-    """
-
-    def __init__(self, path: str | Path, layout: Layout | None = None) -> None:
-        """Remember where the shard lies; nothing is opened.
-
-        Args:
-            path: The HDF5 file.
-            layout: If given, the shard's layout must equal it; the check happens at opening.
-        """
-        self.path = Path(path)
-        self._expected = layout
-        self._layout: Layout | None = None
-        self._file: h5py.File | None = None
-        self._process = 0
-        self._datasets: dict[str, Any] = {}
-
-    def ecg(self, i: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Return (leads, length) float32 of row ``i`` from sample ``start`` on, to the end if no length is given.
-
-        Raises:
-            ValueError: If the row has no ECG or the crop does not lie within the record.
-            UserError: If the file cannot be read.
-        """
-        return self.stored_ecg(i, start, length).astype(np.float32)
-
-    def stored_ecg(self, i: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """As ``ecg``, in the type of storage: converting a whole batch later is much cheaper than row by row."""
-        dataset = self._present("ecg", i)
-        samples = dataset.shape[2]
-        length = samples - start if length is None else length
-        if start < 0 or length < 0 or start + length > samples:
-            raise ValueError(f"samples {start} to {start + length} do not lie within a record of {samples}")
-        with self._told():
-            return dataset[i, :, start : start + length]
-
-    def cmr(self, i: int) -> np.ndarray:
-        """Return (frames, height, width) uint8 of row ``i``; v means intensity v / 255.
-
-        Raises:
-            ValueError: If the row has no frames.
-            UserError: If the file cannot be read.
-        """
-        dataset = self._present("cmr", i)
-        with self._told():
-            return dataset[i]
-
-    def labels(self, i: int | slice = slice(None)) -> np.ndarray:
-        """Return (labels,) float32 of row ``i``, or (n, labels) of a slice; NaN = missing."""
-        dataset = self._dataset("labels")
-        with self._told():
-            return dataset[i]
-
-    @property
-    def layout(self) -> Layout:
-        """The layout written in the shard."""
-        if self._layout is None:
-            self._layout = self._open()
-        return self._layout
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self._dataset("labels").shape[0])
-
-    def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        file, self._file, self._datasets = self._file, None, {}
-        if file is not None:
-            file.close()
-
-    def __enter__(self) -> ShardReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_datasets": {}}
-
-    def _present(self, name: str, i: int) -> Any:
-        dataset = self._dataset(name)
-        if not self._datasets[f"has_{name}"][i]:
-            raise ValueError(f"row {i} of {self.path.name} has no {name}")
-        return dataset
-
-    def _dataset(self, name: str) -> Any:
-        if self._file is None or self._process != os.getpid():
-            self._open()
-        if name not in self._datasets:
-            raise ValueError(f"{self.path.name} holds no {name}")
-        return self._datasets[name]
-
-    def _open(self) -> Layout:
-        """Open the file in this process and check it; the layout it holds is returned."""
-        self.close()
-        with self._told():
-            # Without a chunk cache a crop is read straight from the file, and hundreds of open shards cost no memory.
-            file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=0)
-        try:
-            with self._told():
-                layout = _checked_layout(file, self.path.name, self._expected)
-                self._datasets = {name: file[name] for name in ("ecg", "cmr", "labels") if name in file}
-                self._datasets |= {name: file[name][:] for name in ("has_ecg", "has_cmr")}
-        except BaseException:
-            self._datasets = {}
-            file.close()
-            raise
-        self._file, self._process = file, os.getpid()
-        return layout
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn HDF5's errors into one line that names the file."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path.name}: shard is missing; restore it or run 'ecgcmr prepare' again") from error
-        except (OSError, KeyError) as error:
-            message = f"{self.path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again"
-            raise UserError(message) from error
-
-
-def _checked_layout(file: h5py.File, name: str, expected: Layout | None) -> Layout:
-    schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
-    if schema != SCHEMA:
-        raise UserError(f"{name}: not an {SCHEMA} file (attribute schema is {schema!r})")
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{name}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare it again")
-    text = file.attrs["layout"]
-    if expected is not None and text == expected.canonical_json:
-        return expected
-    try:
-        layout = Layout.from_dict(json.loads(text))
-    except ValueError as error:
-        raise UserError(f"{name}: attribute layout is unreadable ({error}); prepare the shard again") from error
-    if expected is not None and layout.fingerprint != expected.fingerprint:
-        raise UserError(f"{name}: prepared with other settings than index.json says; prepare the cohort again")
-    return layout
+        stored = np.ascontiguousarray(record, dtype=dtype)
+        dataset[i] = stored
+        checksums[i] = zlib.crc32(stored.data)
+    file.create_dataset(f"{name}_crc32", data=checksums, track_times=False)

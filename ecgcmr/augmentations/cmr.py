@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ecgcmr.augmentations.ecg import check_probability
 from ecgcmr.errors import UserError
+from ecgcmr.row_random import uniform
 
 
 class CMRAugmentation:
@@ -72,7 +73,7 @@ class CMRAugmentation:
 
         Args:
             x: (B, frames, height, width) float, intensities in [0, 1]; left as it is.
-            generator: On the device of `x`.
+            generator: On the device of `x`; a `RowGenerator` draws for each subject by itself.
 
         Returns:
             The same shape, in [0, 1]; what lies outside the image is 0.
@@ -80,7 +81,7 @@ class CMRAugmentation:
         batch, _, height, width = x.shape
         if batch == 0:  # an empty grid is refused
             return x
-        draws = torch.rand(10, batch, generator=generator, device=x.device).to(x.dtype)
+        draws = uniform(generator, x, 10).T
         theta = self._affine(draws[1:7], height, width)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         changed = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,7 +1,8 @@
 """Augmentations of ECG batches, on the device they are on, each draw from an explicit generator.
 
 All are callables `(x, generator) -> x` over (B, leads, samples) z-scored signals and return a new tensor where they
-change anything. Recipe and strengths: Turgut et al., arXiv 2308.05764.
+change anything. Given a `RowGenerator`, what a recording undergoes does not depend on the batch it comes in. Recipe and
+strengths: Turgut et al., arXiv 2308.05764.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.row_random import normal, uniform
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 
@@ -76,11 +78,10 @@ class FourierSurrogate:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """(B, leads, samples) -> the same shape."""
-        batch, inner = x.shape[0], (x.shape[-1] - 1) // 2
-        chosen = torch.rand(batch, generator=generator, device=x.device) < self.probability
-        uniform = torch.rand(batch, inner, generator=generator, device=x.device)
-        rows = chosen.nonzero()[:, 0]  # only these take a transform: half of the work at the published probability
-        return x.index_copy(0, rows, fourier_surrogate(x[rows], uniform[rows], self.phase_noise))
+        draws = uniform(generator, x, 1 + (x.shape[-1] - 1) // 2)
+        # Only the chosen take a transform: half of the work at the published probability.
+        rows = (draws[:, 0] < self.probability).nonzero()[:, 0]
+        return x.index_copy(0, rows, fourier_surrogate(x[rows], draws[rows, 1:], self.phase_noise))
 
 
 class Jitter:
@@ -96,8 +97,8 @@ class Jitter:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """(B, leads, samples) -> the same shape."""
-        noise = torch.empty_like(x).normal_(1.0, JITTER_GAIN * self.sigma, generator=generator)
-        return noise.mul_(x)
+        noise = normal(generator, x, *x.shape[1:])
+        return noise.mul_(JITTER_GAIN * self.sigma).add_(1.0).mul_(x)
 
 
 class Rescaling:
@@ -113,7 +114,7 @@ class Rescaling:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """(B, leads, samples) -> the same shape."""
-        return x * x.new_empty(x.shape[0], 1, 1).normal_(1.0, self.sigma, generator=generator)
+        return x * (1.0 + self.sigma * normal(generator, x, 1, 1))
 
 
 class LeadDropout:
@@ -129,7 +130,7 @@ class LeadDropout:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """(B, leads, samples) -> the same shape."""
-        draw = torch.rand(x.shape[:2], generator=generator, device=x.device)
+        draw = uniform(generator, x, x.shape[1])
         kept = (draw >= self.probability) | (draw == draw.amax(dim=1, keepdim=True))
         return x * kept[:, :, None]
 
@@ -169,7 +170,7 @@ class ECGAugmentation:
 
         Args:
             x: (B, leads, samples) float; left as it is.
-            generator: On the device of `x`.
+            generator: On the device of `x`; a `RowGenerator` draws for each recording by itself.
 
         Returns:
             (B, leads, samples).

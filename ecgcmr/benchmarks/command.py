@@ -14,8 +14,9 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 
 HELP = """\
-Measure the speed of this machine: cleaning against the published sparse solve, loading from shards against tensors in
-memory, training steps of the published sizes. Compare ratios of one run; rates differ between machines and hours.
+Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
+workers, loading from shards against tensors in memory, training steps of the published sizes. Compare ratios of one
+run; rates differ between machines and hours.
 
   ecgcmr bench --out runs/bench
   ecgcmr bench --only cleaning loading
@@ -27,16 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder of bench.json (default: runs/bench)"
     )
-    parser.add_argument("--only", nargs="+", metavar="PART", help="some of: cleaning, loading, training (default: all)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="PART",
+        help="some of: cleaning, preparation, loading, training (default: all)",
+    )
     parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; numbers of parts that were not asked for are kept from an earlier run."""
-    from ecgcmr.benchmarks import cleaning, loading, training  # heavy: torch, numba
+    from ecgcmr.benchmarks import cleaning, loading, preparation, training  # heavy: torch, numba
 
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "cleaning": cleaning.measure,
+        "preparation": preparation.measure,
         "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
         "training": training.measure,
     }

@@ -14,8 +14,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.delineation import Waves, delineate
-from ecgcmr.evaluation.median_beat import LEADS, Beats, find_beats
+from data_modules.layout import LEADS
+from ecgcmr.evaluation.median_beat import Beats, find_beats
+from ecgcmr.preparation.beats import measure_beats
+from ecgcmr.preparation.median_waves import MedianWaves
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +67,16 @@ _KORS = np.array(
         [0.11, -0.23, -0.43, -0.06, -0.14, -0.20, -0.11, 0.31],
     ]
 )
+_MEASURED = {
+    "heart_rate": "heart_rate",
+    "rr_sd": "rr_sd",
+    "p_duration": "p_duration",
+    "pr": "pr_interval",
+    "qrs_duration": "qrs_duration",
+    "qt": "qt_interval",
+    "qtc": "qtc_interval",
+}
+_LEVEL = 0.016  # s before QRS onset whose mean is the level that amplitudes are measured against
 _ST_AFTER = 0.06  # s from QRS offset to where the ST level is read (J + 60 ms)
 
 
@@ -118,49 +130,35 @@ def _block(ecgs: NDArray, sampling_rate: float) -> tuple[NDArray[np.float32], li
 
 def features_of_beats(beats: Beats) -> dict[str, float]:
     """Measure one recording; features that cannot be measured are absent or NaN."""
-    rr = np.diff(beats.peaks) / beats.sampling_rate
-    present = np.asarray(np.isfinite(beats.median).all(axis=1))
-    features = _rhythm(rr, beats)
-    waves = delineate(beats.median[present], beats.center, float(np.median(rr)), beats.sampling_rate)
-    if waves is None:
+    features = _rhythm_and_intervals(beats)
+    if beats.waves is None:
         return features
-    onset = waves.qrs[0]
-    level = beats.median[:, max(onset - round(0.016 * beats.sampling_rate), 0) : onset + 1].mean(axis=1, keepdims=True)
+    onset = beats.waves.qrs[0]
+    level = beats.median[:, max(onset - round(_LEVEL * beats.sampling_rate), 0) : onset + 1].mean(axis=1, keepdims=True)
     beat = beats.median - level
-    features |= _intervals(waves, float(np.median(rr)), beats.sampling_rate)
-    features |= _per_lead(beat, waves, beats.sampling_rate)
-    features |= _vectors(beat, waves)
-    features |= _voltages(beat, waves, features)
-    features |= _between_beats(beats, waves, present)
+    features |= _per_lead(beat, beats.waves, beats.sampling_rate)
+    features |= _vectors(beat, beats.waves)
+    features |= _voltages(beat, beats.waves, features)
+    features |= _between_beats(beats, beats.waves)
     return features
 
 
-def _rhythm(rr: Floats, beats: Beats) -> dict[str, float]:
-    """RR statistics; the median successive difference over the median RR is high in fibrillation, low with ectopy."""
+def _rhythm_and_intervals(beats: Beats) -> dict[str, float]:
+    """The measurements of preparation, and how much RR changes from beat to beat.
+
+    The median successive difference over the median RR is high in fibrillation and low with single ectopic beats.
+    """
+    measured = measure_beats(beats.marks, beats.sampling_rate)
+    rr = np.diff(beats.marks.r_peaks) / beats.sampling_rate
     steps = np.abs(np.diff(rr))
-    return {
-        "heart_rate": 60.0 / float(np.median(rr)),
-        "rr_sd": 1e3 * float(rr.std()),
-        "rr_rmssd": 1e3 * float(np.sqrt(np.mean(steps**2))) if len(steps) else np.nan,
-        "rr_irregularity": float(np.median(steps) / np.median(rr)) if len(steps) else np.nan,
-        "beats_regular": beats.each.shape[1] / len(beats.peaks),
+    return {name: measured[source] for name, source in _MEASURED.items()} | {
+        "rr_rmssd": 1e3 * float(np.sqrt(np.mean(steps**2))),
+        "rr_irregularity": float(np.median(steps) / np.median(rr)),
+        "beats_regular": beats.regular,
     }
 
 
-def _intervals(waves: Waves, rr: float, sampling_rate: float) -> dict[str, float]:
-    """Durations in ms; QT corrected as QT / RR^(1/3) with RR in s (Fridericia 1920)."""
-    ms = 1e3 / sampling_rate
-    onset, offset = waves.qrs
-    features = {"qrs_duration": ms * (offset - onset)}
-    if waves.p is not None:
-        features |= {"p_duration": ms * (waves.p[2] - waves.p[0]), "pr": ms * (onset - waves.p[0])}
-    if waves.t is not None:
-        qt = ms * (waves.t[2] - onset)
-        features |= {"qt": qt, "qtc": qt / float(np.cbrt(rr))}
-    return features
-
-
-def _per_lead(beat: Floats, waves: Waves, sampling_rate: float) -> dict[str, float]:
+def _per_lead(beat: Floats, waves: MedianWaves, sampling_rate: float) -> dict[str, float]:
     """Amplitudes against the level just before QRS, and signed areas, for all leads at once."""
     ms = 1e3 / sampling_rate
     onset, offset = waves.qrs
@@ -195,7 +193,7 @@ def _extreme(wave: Floats) -> Floats:
     return wave[np.arange(len(wave)), size.argmax(axis=1)]
 
 
-def _vectors(beat: Floats, waves: Waves) -> dict[str, float]:
+def _vectors(beat: Floats, waves: MedianWaves) -> dict[str, float]:
     """Axes of the mean QRS and T vectors: frontal from leads I and II, spatial from the Kors leads."""
     spans = {"qrs": waves.qrs}
     if waves.t is not None:
@@ -221,7 +219,7 @@ def _angle(first: Floats, second: Floats) -> float:
     return float(np.degrees(np.arccos(np.clip(first @ second / lengths, -1.0, 1.0)))) if lengths > 0 else float("nan")
 
 
-def _voltages(beat: Floats, waves: Waves, features: dict[str, float]) -> dict[str, float]:
+def _voltages(beat: Floats, waves: MedianWaves, features: dict[str, float]) -> dict[str, float]:
     """Hypertrophy indices (Sokolow & Lyon 1949: S V1 + the larger R of V5, V6; Casale 1985: R aVL + S V3) and RMS."""
     rms = np.sqrt(np.nanmean(beat**2, axis=0))
     onset, offset = waves.qrs
@@ -237,7 +235,7 @@ def _voltages(beat: Floats, waves: Waves, features: dict[str, float]) -> dict[st
     return voltages
 
 
-def _between_beats(beats: Beats, waves: Waves, present: NDArray[np.bool_]) -> dict[str, float]:
+def _between_beats(beats: Beats, waves: MedianWaves) -> dict[str, float]:
     """Compare the beats before QRS: agreement of what a P wave should be, and noise there against the QRS.
 
     Agreement is the mean correlation of each beat with the median in the 200 ms before QRS, over all leads: near 1 with
@@ -247,6 +245,7 @@ def _between_beats(beats: Beats, waves: Waves, present: NDArray[np.bool_]) -> di
     first = max(onset - round(0.2 * beats.sampling_rate), 0)
     if onset - first < 10:
         return {}
+    present = np.isfinite(beats.median).all(axis=1)
     each, median = beats.each[present][:, :, first:onset], beats.median[present][:, first:onset]
     each = np.swapaxes(each - each.mean(axis=2, keepdims=True), 0, 1).reshape(each.shape[1], -1)
     centred = (median - median.mean(axis=1, keepdims=True)).ravel()

@@ -51,7 +51,8 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
         name, entries = "prepare", _with_paths(plan, cohort.prepare or {})
     settings = {key: value for key, value in entries.items() if key != "workers"}  # workers change no result
     fingerprint = fingerprint_of({"command": name, "settings": settings, "version": __version__})
-    if not is_finished(folder, fingerprint):
+    # Preparing looks at the raw files itself: it does nothing where none has changed.
+    if name == "prepare" or not is_finished(folder, fingerprint):
         command = import_module(f"ecgcmr.{COMMANDS[name]}.command")  # heavy, and often not needed
         code = run_command(name, command, [*flags_of(entries), "--out", str(folder)])
         if code != 0:
@@ -63,9 +64,11 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
     resolved = dict(entries)
-    for key in ("ecg", "cmr", "key_file"):
+    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
+    if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):
+        resolved["cleaning"] = str(plan.file(resolved["cleaning"]))
     if "table" in resolved:
         tables = resolved["table"] if isinstance(resolved["table"], list) else [resolved["table"]]
         resolved["table"] = [str(plan.file(table)) for table in tables]

@@ -14,17 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.record import ECGRecord, quality_notes, standard_lead
+from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES, naming, read_content
+from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
+from ecgcmr.formats.xml_file import MAX_XML_BYTES, child_text, parse_count, parse_number, parse_xml
 
 ROOT_TAG = "CardiologyXML"
 _WHITESPACE = str.maketrans("", "", " \t\r\n")
-
-
-class _Builder(ET.TreeBuilder):
-    """Refuses a document type: a recording needs none, and entities in one can expand without bound."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise UserError("declares a document type, which a CardioSoft recording never does")
 
 
 def read_cardiosoft(path: Path) -> ECGRecord:
@@ -39,15 +34,17 @@ def read_cardiosoft(path: Path) -> ECGRecord:
     Raises:
         UserError: The file is empty, damaged, of another kind, or lacks waveforms, rate or resolution.
     """
-    try:
-        return parse_cardiosoft(path.read_bytes())
-    except UserError as error:
-        raise UserError(f"{path.name}: {error}") from error
+    with naming(path):
+        return parse_cardiosoft(read_content(path, MAX_XML_BYTES))
 
 
 def parse_cardiosoft(content: bytes) -> ECGRecord:
     """Parse the bytes of a CardioSoft file; see ``read_cardiosoft``."""
-    root = _parse_xml(content)
+    return cardiosoft_record(parse_xml(content))
+
+
+def cardiosoft_record(root: ET.Element) -> ECGRecord:
+    """Take the recording out of a parsed CardioSoft document; see ``read_cardiosoft``."""
     if root.tag != ROOT_TAG:
         raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
     strip = root.find("StripData")
@@ -56,35 +53,21 @@ def parse_cardiosoft(content: bytes) -> ECGRecord:
     notes: list[str] = []
     rate = _number(strip, "SampleRate", "hz", notes)
     microvolts = _number(strip, "Resolution", "uvperlsb", notes)
-    expected = strip.findtext("ChannelSampleCountTotal", "").strip()
-    leads, signal = _waveforms(strip, int(expected) if expected.isdecimal() else None)
-    signal *= microvolts / 1000.0
+    expected = parse_count(child_text(strip, "ChannelSampleCountTotal"))
+    leads, signal = _waveforms(strip, expected)
+    if expected is not None and signal.shape[1] != expected:
+        notes.append(f"leads hold {signal.shape[1]} samples where the file says {expected}")
     if any("poor data quality" in (text.text or "").lower() for text in root.iter("DiagnosisText")):
         notes.append("the device reports poor data quality")
-    return ECGRecord(signal, leads, rate, (*notes, *quality_notes(signal, leads)))
-
-
-def _parse_xml(content: bytes) -> ET.Element:
-    if not content.strip():
-        raise UserError("file is empty")
-    # The format is ISO-8859-1; a file that does not say so would be taken for UTF-8.
-    encoding = None if b"encoding" in content[:200] else "iso-8859-1"
-    try:
-        return ET.fromstring(content, parser=ET.XMLParser(target=_Builder(), encoding=encoding))
-    except (ET.ParseError, ValueError, LookupError) as error:
-        place = getattr(error, "position", None)
-        where = f" at line {place[0]}" if place else ""
-        raise UserError(f"is not well-formed XML{where}, probably cut off or damaged") from error
+    return ecg_record(signal * (microvolts / 1000.0), leads, rate, tuple(notes))
 
 
 def _number(strip: ET.Element, tag: str, unit: str, notes: list[str]) -> float:
     """Read a positive number in the expected unit."""
     element = strip.find(tag)
-    text = "" if element is None else (element.text or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        raise UserError(f"StripData/{tag} is missing or not a number") from None
+    value = parse_number("" if element is None else (element.text or "").strip())
+    if value is None:
+        raise UserError(f"StripData/{tag} is missing or not a number")
     if not 0 < value < 1e6:
         raise UserError(f"StripData/{tag} is {value:g}")
     stated = "" if element is None else (element.get("units") or "").strip()
@@ -107,6 +90,8 @@ def _waveforms(strip: ET.Element, expected: int | None) -> tuple[tuple[str, ...]
         if name is None:
             raise UserError("StripData/WaveformData without a lead attribute")
         lead = standard_lead(name)
+        if len(found) >= MAX_LEADS:
+            raise UserError(f"StripData holds more than {MAX_LEADS} leads")
         if lead in found:
             raise UserError(f"StripData holds lead {lead} twice")
         values = parse_samples(element.text or "", expected, lead)
@@ -134,7 +119,7 @@ def parse_samples(text: str, expected: int | None, lead: str) -> npt.NDArray[np.
         (T,) float64.
 
     Raises:
-        UserError: A token is not a number.
+        UserError: A token is not a number, or there are more than any recording has.
     """
     compact = text.translate(_WHITESPACE)
     if not compact:
@@ -143,18 +128,27 @@ def parse_samples(text: str, expected: int | None, lead: str) -> npt.NDArray[np.
     if compact.endswith(",") and count != expected:
         compact = compact[:-1]
         count -= 1
-    with warnings.catch_warnings():  # numpy warns, or from some version on raises, where it meets a bad token
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            values = np.fromstring(compact, dtype=np.float64, sep=",")
-        except ValueError:
-            values = np.empty(0)
-    if len(values) == count and np.isfinite(values).all():
+    if count > MAX_SAMPLES:
+        raise UserError(f"lead {lead} holds more than {MAX_SAMPLES} samples; cut long recordings into parts")
+    values = _integers(compact)
+    if len(values) == count:
         return values
     try:
+        if "_" in compact:  # Python would read 1_0 as ten
+            raise ValueError
         values = np.array([float(token) if token else np.nan for token in compact.split(",")])
     except ValueError:
         raise UserError(f"lead {lead} holds something that is not a number") from None
     if np.isinf(values).any():
         raise UserError(f"lead {lead} holds an infinite value")
     return values
+
+
+def _integers(text: str) -> npt.NDArray[np.float64]:
+    """Parse comma-separated integers, fifteen times as fast as decimals; stops at the first token that is none."""
+    with warnings.catch_warnings():  # numpy warns, or from some version on raises, where it meets such a token
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return np.fromstring(text, dtype=np.int64, sep=",").astype(np.float64)
+        except ValueError:
+            return np.empty(0)

@@ -1,15 +1,23 @@
-"""Short-axis images as a folder of NIfTI files per subject, the layout of the ukbb_cardiac conversion.
+"""Cardiac images as a folder of NIfTI files per subject, the layout of the ukbb_cardiac conversion.
 
 ``sa.nii.gz`` is the cine (X, Y, Z, T), ``sa_ED.nii.gz`` and ``sa_ES.nii.gz`` are its two phases, ``seg_sa.nii.gz``,
 ``seg_sa_ED.nii.gz`` and ``seg_sa_ES.nii.gz`` their segmentations (1 LV cavity, 2 LV myocardium, 3 RV cavity). Any of
-them may be absent; ``.nii`` without compression works too.
+them may be absent; ``.nii`` without compression works too. Long-axis views are named ``la_2ch``, ``la_3ch`` and
+``la_4ch`` instead of ``sa``; their segmentations have other labels and are not read.
+
+Headers come from nibabel. Voxels are read here, so that a header's claim is held against the file's length before any
+memory is taken, never more is inflated than the header asks for, and a gzip stream's checksum is verified.
 """
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import nibabel
 import numpy as np
@@ -19,7 +27,20 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.record import ShortAxis
 
 CINE, END_DIASTOLE, END_SYSTOLE = "sa", "sa_ED", "sa_ES"
+STEMS = {"sax": "sa", "2ch": "la_2ch", "3ch": "la_3ch", "4ch": "la_4ch"}
+"""How the files of each view begin."""
+
+LARGEST_CINE = 96 * 2**20
+LARGEST_VOLUME = 16 * 2**20
+"""Voxels that are still read; UK Biobank's cines have about 20 million, a volume 0.4 million."""
+
+_MOST_BYTES = 384 * 2**20
+_LARGEST_SIDE = 4096
+_LARGEST_OFFSET = 2**20
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+_CHUNK = 2**22
+_DEFLATE_LIMIT = 1032  # deflate cannot shrink further than this
+_DAMAGE = (OSError, EOFError, zlib.error)
 
 
 def find_image(folder: Path, stem: str) -> Path | None:
@@ -31,18 +52,22 @@ def find_image(folder: Path, stem: str) -> Path | None:
     return None
 
 
-def short_axis_files(folder: Path) -> list[Path]:
-    """Return the files of a subject's folder that ``read_short_axis`` knows, sorted by name."""
-    stems = (CINE, END_DIASTOLE, END_SYSTOLE, "seg_sa", "seg_sa_ED", "seg_sa_ES")
-    found = (find_image(folder, stem) for stem in stems)
+def short_axis_files(folder: Path, view: str = "sax") -> list[Path]:
+    """Return the files of a subject's folder that ``read_short_axis`` reads, sorted by name."""
+    stem = STEMS[view]
+    stems = [stem, f"{stem}_ED", f"{stem}_ES"]
+    if view == "sax":
+        stems += [f"seg_{name}" for name in stems]
+    found = (find_image(folder, name) for name in stems)
     return sorted(path for path in found if path is not None)
 
 
-def read_short_axis(folder: str | Path) -> ShortAxis:
-    """Read one subject's short-axis images; cines are left on the disk until asked for.
+def read_short_axis(folder: str | Path, view: str = "sax") -> ShortAxis:
+    """Read one subject's images; cines are left on the disk until asked for.
 
     Args:
         folder: The subject's folder.
+        view: ``sax``, or ``2ch``, ``3ch`` or ``4ch`` for a long axis, which has one slice and no segmentation.
 
     Returns:
         The images, intensities in the scanner's units.
@@ -50,79 +75,184 @@ def read_short_axis(folder: str | Path) -> ShortAxis:
     Raises:
         UserError: No image is there, or a file is damaged or does not fit the others.
     """
-    folder = Path(folder)
-    cine, ed, es = (find_image(folder, stem) for stem in (CINE, END_DIASTOLE, END_SYSTOLE))
-    if cine is None and ed is None:
-        raise UserError("holds neither sa.nii.gz nor sa_ED.nii.gz")
-    cine_segmentation = find_image(folder, "seg_sa")
+    if view not in STEMS:
+        raise UserError(f"view {view!r}: choose one of {', '.join(STEMS)}")
+    folder, stem = Path(folder), STEMS[view]
+    cine, ed, es = (find_image(folder, name) for name in (stem, f"{stem}_ED", f"{stem}_ES"))
+    first = cine or ed
+    if first is None:
+        raise UserError(f"holds neither {stem}.nii.gz nor {stem}_ED.nii.gz")
     ed_volume = None if ed is None else _volume(ed)
     es_volume = None if es is None else _volume(es)
-    return ShortAxis(
-        spacing_mm=_spacing(cine or ed),  # type: ignore[arg-type]  # one of them is there
+    images = ShortAxis(
+        spacing_mm=_read_header(first).spacing_mm,
         ed=ed_volume,
         es=es_volume,
-        ed_segmentation=_segmentation(folder, "seg_sa_ED", ed_volume),
-        es_segmentation=_segmentation(folder, "seg_sa_ES", es_volume),
+        ed_segmentation=_segmentation(folder, "seg_sa_ED", ed_volume) if view == "sax" else None,
+        es_segmentation=_segmentation(folder, "seg_sa_ES", es_volume) if view == "sax" else None,
         load_cine=None if cine is None else partial(_load, cine),
-        load_cine_segmentation=None if cine_segmentation is None else partial(_load_labels, cine_segmentation),
+        load_cine_segmentation=_cine_segmentation(folder) if view == "sax" else None,
     )
+    if cine is not None:
+        _read_header(cine)  # tell now what is wrong with the header, not when the pixels are asked for
+    return images
 
 
-def _open(path: Path) -> Any:
+@dataclass(frozen=True)
+class _Header:
+    """What is needed of a header.
+
+    Attributes:
+        shape: Voxels along each axis, trailing axes of length 1 beyond the third dropped.
+        kind: Stored type with its byte order.
+        offset: Byte at which the voxels begin.
+        slope: Factor from stored value to intensity; None if there is no scaling.
+        intercept: Summand.
+        spacing_mm: Pixel size in X and Y.
+    """
+
+    shape: tuple[int, ...]
+    kind: np.dtype
+    offset: int
+    slope: float | None
+    intercept: float
+    spacing_mm: tuple[float, float]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.shape) * self.kind.itemsize
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as stream:
+        magic = stream.read(2)
+    return gzip.open(path, "rb") if magic == b"\x1f\x8b" else path.open("rb")  # type: ignore[return-value]
+
+
+def _read_header(path: Path) -> _Header:
     try:
-        return nibabel.load(path)
+        with _open(path) as stream:
+            block = stream.read(540)
+        for kind, length, magic in ((nibabel.Nifti1Header, 348, b"n+1"), (nibabel.Nifti2Header, 540, b"n+2")):
+            if block[:4] in (length.to_bytes(4, "little"), length.to_bytes(4, "big")):
+                header = kind(block[:length], check=False)
+                if bytes(header["magic"])[:3] != magic:
+                    raise UserError(f"{path.name}: cannot be read as NIfTI (voxels in a file of their own?)")
+                return _check_header(header, path.name)
+    except UserError:
+        raise
     except Exception as error:  # the library meets damage with whatever its parsing happens to raise
         raise UserError(f"{path.name}: cannot be read as NIfTI ({type(error).__name__}), probably damaged") from error
+    raise UserError(f"{path.name}: cannot be read as NIfTI (no such header), probably damaged")
 
 
-def _load(path: Path) -> npt.NDArray:
-    image = _open(path)
+def _check_header(header: nibabel.Nifti1Header, name: str) -> _Header:
+    axes = int(header["dim"][0])
+    shape = tuple(int(length) for length in header["dim"][1 : 1 + axes]) if 1 <= axes <= 7 else ()
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if not shape or not all(1 <= length <= _LARGEST_SIDE for length in shape):
+        raise UserError(f"{name}: its header says {axes} axes of lengths {shape}; expected 1 to {_LARGEST_SIDE} each")
+    kind = header.get_data_dtype()
+    if kind.kind not in "uif" or kind.itemsize > 8:
+        raise UserError(f"{name}: holds {kind}, no grey values")
+    offset = float(header["vox_offset"]) or float(header.sizeof_hdr + 4)
+    if not header.sizeof_hdr <= offset <= _LARGEST_OFFSET:  # NaN, too
+        raise UserError(f"{name}: its header says that voxels begin at byte {offset:g}")
+    slope, intercept = (float(header[field]) for field in ("scl_slope", "scl_inter"))
+    is_scaled = math.isfinite(slope) and slope != 0
+    if is_scaled and not math.isfinite(intercept):
+        raise UserError(f"{name}: its header has the intercept {intercept}")
+    if (slope, intercept) == (1.0, 0.0):
+        is_scaled = False
+    found = _Header(
+        shape, kind, int(offset), slope if is_scaled else None, intercept if is_scaled else 0.0, _spacing(header, name)
+    )
+    if math.prod(shape) > LARGEST_CINE or found.size > _MOST_BYTES:
+        raise UserError(f"{name}: its header says {' x '.join(map(str, shape))} voxels, more than can be read")
+    return found
+
+
+def _spacing(header: nibabel.Nifti1Header, name: str) -> tuple[float, float]:
     try:
-        values = np.asanyarray(image.dataobj)
-    except Exception as error:  # a cut or altered gzip stream shows only here, as EOFError, zlib.error, OSError ...
-        raise UserError(f"{path.name}: its data cannot be read ({type(error).__name__}), probably cut off") from error
-    if values.dtype.kind not in "uif" or values.size == 0:
-        raise UserError(f"{path.name}: holds {values.dtype} of shape {values.shape}, no grey values")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        unit = header.get_xyzt_units()[0]
+    except KeyError:
+        unit = f"code {int(header['xyzt_units'])}"
+    if unit not in _MILLIMETRES:
+        raise UserError(f"{name}: unit of length is {unit!r}")
+    x, y = (abs(float(size)) * _MILLIMETRES[unit] for size in header["pixdim"][1:3])
+    if not (0.1 <= x <= 20 and 0.1 <= y <= 20):
+        raise UserError(f"{name}: pixel spacing is {x:g} x {y:g} mm; expected 0.1 to 20 mm")
+    return x, y
+
+
+def _load(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray:
+    """Return the voxels in their stored type, float32 where the header asks for scaling."""
+    header = _read_header(path)
+    if math.prod(header.shape) > largest:
+        raise UserError(f"{path.name}: its header says {header.shape} voxels, more than a volume has")
+    raw = _read_bytes(path, header)
+    values = raw.view(header.kind).reshape(header.shape, order="F")
+    if header.kind.kind == "f" and not np.isfinite(values).all():
         raise UserError(f"{path.name}: holds NaN or infinite intensities")
-    return values
+    if header.slope is None:
+        return values.astype(header.kind.newbyteorder("="), copy=False)
+    scaled = np.empty(header.shape, dtype=np.float32, order="F")
+    for last in range(header.shape[-1]):  # bounds the memory of the exact sum
+        scaled[..., last] = values[..., last].astype(np.float64) * header.slope + header.intercept
+    return scaled
+
+
+def _read_bytes(path: Path, header: _Header) -> npt.NDArray[np.uint8]:
+    """Read the voxels' bytes, having made sure that the file can hold them."""
+    with _open(path) as stream:
+        length = path.stat().st_size
+        room = length * _DEFLATE_LIMIT if isinstance(stream, gzip.GzipFile) else length
+        if header.offset + header.size > room:
+            raise UserError(f"{path.name}: its data cannot be read (the file is too short), probably cut off")
+        raw = np.empty(header.size, dtype=np.uint8)
+        try:
+            stream.read(header.offset)
+            for start in range(0, len(raw), _CHUNK):
+                wanted = min(_CHUNK, len(raw) - start)
+                piece = stream.read(wanted)
+                if len(piece) < wanted:
+                    raise EOFError
+                raw[start : start + wanted] = np.frombuffer(piece, dtype=np.uint8)
+            stream.read(1)  # at its end a gzip stream's checksum is verified
+        except _DAMAGE as error:
+            raise UserError(
+                f"{path.name}: its data cannot be read ({type(error).__name__}), probably cut off"
+            ) from error
+    return raw
 
 
 def _volume(path: Path) -> npt.NDArray[np.float32]:
-    values = _load(path)
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
+    values = _load(path, LARGEST_VOLUME)
     if values.ndim != 3:
         raise UserError(f"{path.name}: expected axes X, Y, Z, found shape {values.shape}")
     return values.astype(np.float32)
 
 
-def _load_labels(path: Path) -> npt.NDArray[np.uint8]:
-    values = _load(path)
+def _load_labels(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray[np.uint8]:
+    values = _load(path, largest)
     if values.min() < 0 or values.max() > 255:
         raise UserError(f"{path.name}: labels outside 0 to 255")
-    return np.rint(values).astype(np.uint8)
+    return (np.rint(values) if values.dtype.kind == "f" else values).astype(np.uint8)
 
 
 def _segmentation(folder: Path, stem: str, volume: npt.NDArray | None) -> npt.NDArray[np.uint8] | None:
     path = find_image(folder, stem)
     if path is None:
         return None
-    labels = _load_labels(path)
-    if labels.ndim == 4 and labels.shape[3] == 1:
-        labels = labels[..., 0]
+    labels = _load_labels(path, LARGEST_VOLUME)
     if labels.ndim != 3 or (volume is not None and labels.shape != volume.shape):
         image = "expected axes X, Y, Z" if volume is None else f"its image has shape {volume.shape}"
         raise UserError(f"{path.name}: has shape {labels.shape}, {image}")
     return labels
 
 
-def _spacing(path: Path) -> tuple[float, float]:
-    header = _open(path).header
-    unit = header.get_xyzt_units()[0]
-    if unit not in _MILLIMETRES:
-        raise UserError(f"{path.name}: unit of length is {unit!r}")
-    x, y = (float(size) * _MILLIMETRES[unit] for size in header.get_zooms()[:2])
-    if not (0.1 <= x <= 20 and 0.1 <= y <= 20):
-        raise UserError(f"{path.name}: pixel spacing is {x:g} x {y:g} mm; expected 0.1 to 20 mm")
-    return x, y
+def _cine_segmentation(folder: Path) -> partial[npt.NDArray[np.uint8]] | None:
+    path = find_image(folder, "seg_sa")
+    return None if path is None else partial(_load_labels, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from ecgcmr.formats.ukb_table import clean_id
 
 DATABASE = "ptbxl_database.csv"
 STATEMENTS = "scp_statements.csv"
+_LONGEST_CODES = 10_000
 OVER_89 = 300.0
 """Age by which PTB-XL says "over 89"."""
 
@@ -61,14 +62,30 @@ def read_ptbxl(folder: str | Path) -> list[PTBXLRecord]:
         The recordings in the order of the table.
 
     Raises:
-        UserError: A table is missing, damaged or lacks a column.
+        UserError: A table is missing, damaged or lacks a column; a recording has an impossible entry or is listed
+            twice; a patient's recordings lie in different folds.
     """
     folder = Path(folder)
     database = _read(folder, DATABASE, ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr"))
     statements = _read(folder, STATEMENTS, ("diagnostic", "diagnostic_class"))
     diagnostic = statements[pd.to_numeric(statements["diagnostic"], errors="coerce") == 1]
-    classes = dict(zip(diagnostic.iloc[:, 0], diagnostic["diagnostic_class"], strict=True))
-    return [_record(folder, row, classes) for row in database.to_dict("records")]
+    classes = {
+        str(code): superclass
+        for code, superclass in zip(diagnostic.iloc[:, 0], diagnostic["diagnostic_class"], strict=True)
+        if isinstance(superclass, str)
+    }
+    records = [_record(folder, row, classes) for row in database.to_dict("records")]
+    seen: set[str] = set()
+    fold_of: dict[str, int] = {}
+    for record in records:
+        if record.ecg_id in seen:
+            raise UserError(f"{DATABASE}: ecg_id {record.ecg_id} is listed twice; keep one")
+        seen.add(record.ecg_id)
+        if fold_of.setdefault(record.patient_id, record.fold) != record.fold:
+            raise UserError(
+                f"{DATABASE}: ecg_id {record.ecg_id} lies in another strat_fold than its patient's other recordings"
+            )
+    return records
 
 
 def _read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -85,20 +102,32 @@ def _read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _record(folder: Path, row: dict[str, str | float], classes: dict[str, str]) -> PTBXLRecord:
-    ecg_id = clean_id(str(row["ecg_id"]))
+    ecg_id, patient_id, file = (
+        clean_id(value) if isinstance(value := row[column], str) else ""
+        for column in ("ecg_id", "patient_id", "filename_hr")
+    )
+    if not (ecg_id.isdecimal() and patient_id.isdecimal()):
+        raise UserError(f"{DATABASE}: a row lacks its ecg_id or patient_id, or they are no numbers")
+    if not _is_inside(file):
+        raise UserError(f"{DATABASE}: ecg_id {ecg_id} has a filename_hr that is no path within the folder")
     try:
         fold = int(float(row["strat_fold"]))
-        codes = ast.literal_eval(str(row["scp_codes"]))
+        codes = ast.literal_eval(str(row["scp_codes"])[:_LONGEST_CODES])
         age, sex = float(row["age"]), float(row["sex"])
         found = frozenset(classes[code] for code in codes if code in classes)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise UserError(f"{DATABASE}: ecg_id {ecg_id} has an unreadable age, sex, scp_codes or strat_fold") from error
     return PTBXLRecord(
         ecg_id=ecg_id,
-        patient_id=clean_id(str(row["patient_id"])),
-        path=folder / f"{row['filename_hr']}.hea",
+        patient_id=patient_id,
+        path=folder / f"{file}.hea",
         fold=fold,
         age=90.0 if age == OVER_89 else age,
         male=1.0 - sex if sex in (0.0, 1.0) else math.nan,
         superclasses=found or None,
     )
+
+
+def _is_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return bool(file) and "\0" not in file and "\\" not in file and not path.is_absolute() and ".." not in path.parts

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-_STANDARD_LEADS = {name.upper(): name for name in _LEADS}
+from ecgcmr.errors import UserError
+from ecgcmr.formats.limits import check_rate, check_size
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+_STANDARD_LEADS = {name.upper(): name for name in LEADS}
+_LEAD_WORD = re.compile(r"^LEAD(?:\s|[-_:])?")
+_LONGEST_NAME = 24
+_USUAL_SECONDS = 10.0
+_SUSPICIOUS_MV = 1e3  # a converter of 16 bits and 5 uV a step reaches 164 mV
+_IMPOSSIBLE_MV = 1e6
 
 
 def standard_lead(name: str) -> str:
-    """Return the standard spelling of a lead (``AVR`` and ``Lead avr`` are ``aVR``); unknown names come back as is."""
-    bare = name.strip()
-    key = bare.upper().removeprefix("LEAD").strip(" _-")
-    return _STANDARD_LEADS.get(key, bare)
+    """Return the standard spelling of a lead: ``AVR`` and ``Lead avr`` are ``aVR``, ``-aVR`` is another lead.
+
+    An unknown name comes back on one line, shortened and without characters that a terminal would obey.
+    """
+    bare = "".join(mark if mark.isprintable() else "?" for mark in " ".join(name.split()))
+    return _STANDARD_LEADS.get(_LEAD_WORD.sub("", bare.upper()), bare[:_LONGEST_NAME])
 
 
 def quality_notes(signal: npt.NDArray[np.float64], leads: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,6 +62,42 @@ class ECGRecord:
     leads: tuple[str, ...]
     sampling_rate: float
     notes: tuple[str, ...] = ()
+
+
+def ecg_record(
+    signal: npt.NDArray[np.float64], leads: tuple[str, ...], sampling_rate: float, notes: tuple[str, ...] = ()
+) -> ECGRecord:
+    """Build a record that keeps what ``ECGRecord`` promises, and remark on its quality.
+
+    Args:
+        signal: (leads, T) in mV, NaN where nothing was recorded.
+        leads: Names, standard spelling where known.
+        sampling_rate: In Hz.
+        notes: Remarks of the reader.
+
+    Raises:
+        UserError: Empty or too large, a lead twice, an infinite or impossible value, no value at all, or a rate out
+            of bounds.
+    """
+    check_size(*signal.shape)
+    check_rate(sampling_rate)
+    for position, name in enumerate(leads):
+        if name in leads[:position]:
+            raise UserError(f"holds lead {name} twice")
+    if np.isinf(signal).any():
+        raise UserError("holds an infinite value")
+    largest = np.nanmax(np.abs(signal), initial=0.0)
+    if largest > _IMPOSSIBLE_MV:
+        raise UserError(f"reaches {largest:.3g} mV: the unit or the gain is wrong")
+    if np.isnan(signal).all():
+        raise UserError("holds no samples")
+    seconds = signal.shape[1] / sampling_rate
+    remarks = list(notes)
+    if abs(seconds - _USUAL_SECONDS) > 0.5 / sampling_rate:
+        remarks.append(f"lasts {seconds:.4g} s, not {_USUAL_SECONDS:g} s")
+    if largest > _SUSPICIOUS_MV:
+        remarks.append(f"reaches {largest:.3g} mV, so the unit may be wrong")
+    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)))
 
 
 @dataclass(frozen=True)

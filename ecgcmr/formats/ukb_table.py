@@ -7,24 +7,45 @@ thousands of columns and half a million rows: only the columns wanted are parsed
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.table_file import TableFile, open_table
 
 ID_COLUMNS = ("eid", "f.eid", "participant.eid", "patient", "patient_id", "subject", "subject_id", "ecg_id", "id")
-_STYLES = (
-    re.compile(r"^(?P<field>\d+)-(?P<instance>\d+)\.(?P<array>\d+)$"),
-    re.compile(r"^f[._](?P<field>\d+)[._](?P<instance>\d+)[._](?P<array>\d+)$"),
-    re.compile(r"^(?:participant\.)?p(?P<field>\d+)(?:_i(?P<instance>\d+))?(?:_a(?P<array>\d+))?$"),
+SPECIAL_DATES = frozenset(
+    (
+        date(1900, 1, 1),
+        date(1901, 1, 1),
+        date(1902, 2, 2),
+        date(1903, 3, 3),
+        date(1909, 9, 9),
+        date(2037, 7, 7),
+    )
 )
-_ROWS_AT_ONCE = 20_000
+"""Dates by which UK Biobank says that it does not know the date."""
+
+_STYLES = (
+    re.compile(r"^(?P<field>\d{1,9})-(?P<instance>\d{1,9})\.(?P<array>\d{1,9})$", re.ASCII),
+    re.compile(r"^f[._](?P<field>\d{1,9})[._](?P<instance>\d{1,9})[._](?P<array>\d{1,9})$", re.ASCII),
+    re.compile(
+        r"^(?:participant\.)?p(?P<field>\d{1,9})(?:_i(?P<instance>\d{1,9}))?(?:_a(?P<array>\d{1,9}))?$", re.ASCII
+    ),
+)
+_LONGEST_ARRAY = 10_000
+_NO_VALUE = ("nan", "na")
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -53,20 +74,39 @@ def parse_column(name: str) -> Column | None:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """A column of numbers.
+
+    Attributes:
+        values: (n,) float64, NaN where empty or unreadable.
+        unreadable: (n,) where there was text that is no number; such words as ``nan`` count as empty.
+    """
+
+    values: npt.NDArray[np.float64]
+    unreadable: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Table:
-    """The wanted part of a table, as text.
+    """The wanted part of a table.
 
     Attributes:
         name: The file's own name.
         ids: (n,) participant ids as text; an id may occur in several rows.
         fields: Column -> (n,) text, None where empty.
         named: Name the caller knows -> (n,) text, None where empty.
+        numbers: Column -> its numbers, of the fields that were asked for as such; they are not among ``fields``.
+        rows: Rows of the whole file that have an id, wanted or not.
+        latest: Field -> latest date in the whole file, of the fields for which that was asked.
     """
 
     name: str
     ids: npt.NDArray[np.object_]
     fields: Mapping[Column, npt.NDArray[np.object_]] = field(repr=False)
     named: Mapping[str, npt.NDArray[np.object_]] = field(repr=False)
+    numbers: Mapping[Column, Numbers] = field(default_factory=dict, repr=False)
+    rows: int = 0
+    latest: Mapping[int, date] = field(default_factory=dict, repr=False)
 
 
 def clean_id(value: str) -> str:
@@ -74,84 +114,238 @@ def clean_id(value: str) -> str:
     return value.strip().removesuffix(".0")
 
 
+def parse_date(text: str) -> date | None:
+    """Parse ``2016-05-01``, with or without a time after it; None if it is no date of the years 1900 to 2099."""
+    try:
+        day = date.fromisoformat(text[:10])
+    except ValueError:
+        return None
+    return day if 1900 <= day.year < 2100 else None
+
+
 def read_table(
-    path: str | Path,
+    source: str | Path | TableFile,
     fields: Collection[int],
     names: Mapping[str, str],
     ids: Collection[str] | None = None,
+    *,
+    numeric: Collection[int] = (),
+    joined: Collection[int] = (),
+    dated: Collection[int] = (),
 ) -> Table:
     """Read the wanted columns of a table.
 
     Args:
-        path: Comma- or tab-separated text with a header line, possibly compressed (``.gz``).
+        source: A file of separated text, plain or gzip, or of Parquet; or such a table that is open already.
         fields: Wanted field numbers, in all their instances and array indices.
         names: Plain column names, lower case -> name under which the caller knows them.
         ids: Keep rows of these participants only; None keeps all.
+        numeric: Fields of numbers, which take a tenth of the memory of text.
+        joined: Fields whose array columns become one column, array index None, in which ``|`` stands between the
+            values, empty ones included: as the research platform exports them, and small however long the array.
+        dated: Fields of dates whose latest one is wanted, over all rows of the file.
 
     Returns:
         The columns that are there.
 
     Raises:
-        UserError: The file is missing, no text table, has no id column or none of the wanted columns.
+        UserError: The file is missing, no table, damaged, has no id column, none of the wanted columns or one of
+            them twice.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path.name}: no such file")
-    separator, header = _header(path)
-    id_column = next((name for wanted in ID_COLUMNS for name in header if name.strip().lower() == wanted), None)
-    if id_column is None:
-        raise UserError(f"{path.name}: has no id column; name it one of {', '.join(ID_COLUMNS)}")
-    by_field = {name: column for name in header if (column := parse_column(name)) and column.field in fields}
-    by_name = {name: names[name.strip().lower()] for name in header if name.strip().lower() in names}
-    by_name.pop(id_column, None)
-    if not by_field and not by_name:
-        raise UserError(f"{path.name}: has none of the columns this program knows")
-    frame = _read_rows(path, separator, id_column, [id_column, *by_field, *by_name], ids)
+    file = open_table(source) if isinstance(source, str | Path) else source
+    wanted = _select(file, fields, names, joined)
+    latest = _Latest(dated, wanted.by_field)
+    known_ids = None if ids is None else pd.Index(sorted(set(ids)), dtype=object)
+    parts: dict[Column | str, list[npt.NDArray[np.object_]]] = defaultdict(list)
+    numbers: dict[Column, list[Numbers]] = defaultdict(list)
+    kept_ids = [np.empty(0, dtype=object)]
+    rows = 0
+    for chunk in file.chunks(wanted.positions):
+        latest.update(chunk)
+        chunk = _with_clean_ids(chunk, wanted.id)
+        rows += len(chunk)
+        if known_ids is not None:
+            chunk = chunk[known_ids.get_indexer(chunk[wanted.id]) >= 0]
+        kept_ids.append(chunk[wanted.id].to_numpy(dtype=object))
+        for column, position in wanted.single.items():
+            texts = _texts(chunk[position])
+            if column.field in numeric:
+                numbers[column].append(to_numbers(texts))
+            else:
+                parts[column].append(texts)
+        for column, members in wanted.arrays.items():
+            parts[column].append(_join(chunk, members))
+        for name, position in wanted.named.items():
+            parts[name].append(_texts(chunk[position]))
+    text_columns = [column for column in wanted.single if column.field not in numeric]
     return Table(
-        name=path.name,
-        ids=frame[id_column].to_numpy(dtype=object),
-        fields={column: _texts(frame[name]) for name, column in by_field.items()},
-        named={known: _texts(frame[name]) for name, known in by_name.items()},
+        name=file.name,
+        ids=np.concatenate(kept_ids),
+        fields={column: _whole(parts[column]) for column in [*text_columns, *wanted.arrays]},
+        named={name: _whole(parts[name]) for name in wanted.named},
+        numbers={column: _whole_numbers(numbers[column]) for column in wanted.single if column.field in numeric},
+        rows=rows,
+        latest=latest.dates,
     )
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
-    """Return the separator and the column names."""
-    try:
-        line = pd.read_csv(path, sep="\0", nrows=0, dtype=str, encoding="utf-8-sig", engine="c", quoting=3).columns[0]
-        separator = "\t" if line.count("\t") > line.count(",") else ","
-        header = pd.read_csv(path, sep=separator, nrows=0, dtype=str, encoding="utf-8-sig").columns
-    except (ValueError, IndexError, OSError, EOFError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path.name}: cannot be read as a table ({type(error).__name__})") from error
-    return separator, [str(name) for name in header]
+def to_numbers(texts: npt.NDArray[np.object_]) -> Numbers:
+    """Read (n,) texts, None where empty, as numbers."""
+    values = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
+    unreadable = np.zeros(len(texts), dtype=bool)
+    for row in np.flatnonzero(np.isnan(values)):
+        unreadable[row] = texts[row] is not None and texts[row].lower() not in _NO_VALUE
+    return Numbers(values, unreadable)
 
 
-def _read_rows(
-    path: Path, separator: str, id_column: str, columns: list[str], ids: Collection[str] | None
-) -> pd.DataFrame:
-    wanted = None if ids is None else set(ids)
-    kept = []
-    try:
-        with pd.read_csv(
-            path,
-            sep=separator,
-            usecols=columns,
-            index_col=False,  # a comma at each line's end must not shift the columns
-            dtype=str,
-            encoding="utf-8-sig",
-            chunksize=_ROWS_AT_ONCE,
-        ) as chunks:
-            for chunk in chunks:
-                rows = chunk[chunk[id_column].notna()].copy()
-                rows[id_column] = rows[id_column].map(clean_id)
-                kept.append(rows if wanted is None else rows[rows[id_column].isin(wanted)])
-    except (ValueError, OSError, EOFError) as error:
-        place = re.search(r"(?:line|row) (\d+)", str(error))
-        where = f" at line {place[1]}" if place else ""
-        raise UserError(f"{path.name}: cannot be read as a table{where} ({type(error).__name__})") from error
-    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns, dtype=str)
+def split_joined(text: str) -> list[str]:
+    """Split values that an export joined into one: ``I251|I48`` or ``["I251","I48"]``; empty ones keep their place."""
+    if text.startswith("["):
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = text.strip("[]").split(",")
+        return [str(value).strip(" \"'") for value in values]
+    return [value.strip() for value in text.split("|")]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Where the wanted columns of a file are: positions, by what they hold.
+
+    Attributes:
+        id: Of the participants' ids.
+        by_field: Of every column that belongs to a wanted field.
+        single: Of fields that are read column by column.
+        arrays: Of each array index of fields that are joined, -1 where the file lacks one.
+        named: Of columns with plain names.
+    """
+
+    id: int
+    by_field: Mapping[Column, int]
+    single: Mapping[Column, int]
+    arrays: Mapping[Column, list[int]]
+    named: Mapping[str, int]
+
+    @property
+    def positions(self) -> list[int]:
+        """All of them, ascending."""
+        return sorted({self.id, *self.by_field.values(), *self.named.values()})
+
+
+def _select(file: TableFile, fields: Collection[int], names: Mapping[str, str], joined: Collection[int]) -> _Wanted:
+    identifier = _id_position(file)
+    by_field: dict[Column, int] = {}
+    named: dict[str, int] = {}
+    for position, name in enumerate(file.columns):
+        column, known = parse_column(name), names.get(name.strip().lower())
+        if position == identifier:
+            continue
+        if column is not None and column.field in fields:
+            _claim(file, by_field, column, position)
+        elif known is not None:
+            _claim(file, named, known, position)
+    if not by_field and not named:
+        raise UserError(f"{file.name}: has none of the columns this program knows")
+    return _Wanted(
+        id=identifier,
+        by_field=by_field,
+        single={column: position for column, position in by_field.items() if column.field not in joined},
+        arrays=_arrays(file, by_field, joined),
+        named=named,
+    )
+
+
+def _id_position(file: TableFile) -> int:
+    header = [name.strip().lower() for name in file.columns]
+    for wanted in ID_COLUMNS:
+        if header.count(wanted) > 1:
+            raise UserError(f"{file.name}: has column {wanted} twice; keep one")
+        if wanted in header:
+            return header.index(wanted)
+    raise UserError(f"{file.name}: has no id column; name it one of {', '.join(ID_COLUMNS)}")
+
+
+def _claim(file: TableFile, claimed: dict[_Key, int], key: _Key, position: int) -> None:
+    other = claimed.setdefault(key, position)
+    if other != position:
+        names = f"{file.columns[other]} and {file.columns[position]}"
+        raise UserError(f"{file.name}: columns {names} hold the same; keep one")
+
+
+def _arrays(file: TableFile, by_field: Mapping[Column, int], joined: Collection[int]) -> dict[Column, list[int]]:
+    """Return for each field to be joined, by instance, the position of each array index."""
+    found: dict[Column, dict[int, int]] = defaultdict(dict)
+    for column, position in by_field.items():
+        if column.field in joined:
+            if column.array is not None and column.array >= _LONGEST_ARRAY:
+                raise UserError(f"{file.name}: column {file.columns[position]} has an impossible array index")
+            _claim(file, found[Column(column.field, column.instance, None)], column.array or 0, position)
+    return {column: [members.get(i, -1) for i in range(max(members) + 1)] for column, members in found.items()}
+
+
+def _with_clean_ids(chunk: pd.DataFrame, identifier: int) -> pd.DataFrame:
+    """Leave out rows without an id and clean the others' ids."""
+    chunk = chunk[chunk[identifier].notna()].copy()
+    if len(chunk):
+        chunk[identifier] = chunk[identifier].str.strip().str.removesuffix(".0")
+    return chunk
 
 
 def _texts(column: pd.Series) -> npt.NDArray[np.object_]:
-    values = column.str.strip().to_numpy(dtype=object) if len(column) else np.empty(0, dtype=object)
-    return np.array([value if isinstance(value, str) and value else None for value in values], dtype=object)
+    """Return text without surrounding space, None where there is none."""
+    return _objects([(value.strip() or None) if isinstance(value, str) else None for value in column])
+
+
+def _join(chunk: pd.DataFrame, members: Sequence[int]) -> npt.NDArray[np.object_]:
+    """Join the values of an array's columns with ``|``, without what is empty at the end; None where all is empty."""
+    there = [position for position in members if position >= 0]
+    values = chunk[there].to_numpy(dtype=object)
+    filled = pd.notna(values)
+    place = np.flatnonzero(np.array(members) >= 0)
+    texts: list[str | None] = [None] * len(chunk)
+    for row in np.flatnonzero(filled.any(axis=1)):
+        last = int(np.flatnonzero(filled[row])[-1])
+        line = [""] * int(place[last] + 1)
+        for column in np.flatnonzero(filled[row]):
+            line[place[column]] = values[row, column].strip()
+        texts[row] = "|".join(line) or None
+    return _objects(texts)
+
+
+def _whole(pieces: Sequence[npt.NDArray[np.object_]]) -> npt.NDArray[np.object_]:
+    return np.concatenate([np.empty(0, dtype=object), *pieces])
+
+
+def _whole_numbers(pieces: Sequence[Numbers]) -> Numbers:
+    return Numbers(
+        np.concatenate([np.empty(0), *(piece.values for piece in pieces)]),
+        np.concatenate([np.empty(0, dtype=bool), *(piece.unreadable for piece in pieces)]),
+    )
+
+
+def _objects(values: list[str | None]) -> npt.NDArray[np.object_]:
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result
+
+
+class _Latest:
+    """The latest date of some fields over all rows seen."""
+
+    def __init__(self, dated: Collection[int], by_field: Mapping[Column, int]) -> None:
+        self.dates: dict[int, date] = {}
+        found = {number: [at for column, at in by_field.items() if column.field == number] for number in dated}
+        self._positions = {number: positions for number, positions in found.items() if positions}
+
+    def update(self, chunk: pd.DataFrame) -> None:
+        for number, positions in self._positions.items():
+            values = chunk[positions].to_numpy(dtype=object).ravel()
+            best = self.dates.get(number, date.min)
+            for text in {part for value in set(values[pd.notna(values)]) for part in split_joined(value)}:
+                if text[:10] > best.isoformat():
+                    day = parse_date(text)
+                    if day is not None and day not in SPECIAL_DATES:
+                        best = max(best, day)
+            if best > date.min:
+                self.dates[number] = best

@@ -1,13 +1,14 @@
 """From a recording in whatever leads, rate and length to the cleaned (12, T) array that models see.
 
-``standardise_record`` brings a recording to the twelve standard leads in order, at one rate and length;
+``standard_windows`` brings a recording to the twelve standard leads in order, at one rate and length;
 ``clean_ecg`` applies the published preparation (Turgut et al., arXiv 2308.05764): missing samples to zero, clipping,
-baseline removal and a z-score within each group of leads.
+baseline removal and a z-score within each group of leads. Other cleanings are in ``cleaning``.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy.typing as npt
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.baseline import BaselineSolver
+from ecgcmr.preparation.gaps import lead_ranges
+from ecgcmr.preparation.resampling import resample, resampling_ratio, source_margin
 
 if TYPE_CHECKING:
     from ecgcmr.formats.record import ECGRecord
@@ -26,6 +29,13 @@ LEAD_GROUPS = (slice(0, 3), slice(3, 6), slice(6, 12))
 CLIP_DEVIATIONS = 4.0
 VARIANCE_FLOOR = 1e-12
 
+SHORT_CHOICES = ("reject", "pad")
+WINDOW_CHOICES = ("first", "middle", "all")
+LEAST_SHARE = 0.25
+"""Of a window must be recorded for it to be padded."""
+LARGEST_MV = 1000.0
+"""A recorder bears electrode offsets of 300 mV (IEC 60601-2-25); what exceeds this has another unit."""
+
 # Einthoven's and Goldberger's relations, each as lead -> ways to write it by two other limb leads (a, b, c): a X + b Y.
 _DERIVATIONS: dict[str, tuple[tuple[tuple[str, float], tuple[str, float]], ...]] = {
     "I": ((("II", 1.0), ("III", -1.0)),),
@@ -35,6 +45,32 @@ _DERIVATIONS: dict[str, tuple[tuple[tuple[str, float], tuple[str, float]], ...]]
     "aVL": ((("I", 0.5), ("III", -0.5)),),
     "aVF": ((("II", 0.5), ("III", 0.5)),),
 }
+
+
+def fill_with_zero(values: npt.NDArray[np.float64]) -> None:
+    """Put 0 where a sample is missing, in place.
+
+    Raises:
+        ValueError: A value is infinite.
+    """
+    values[np.isnan(values)] = 0.0
+    if np.isinf(values).any():
+        raise ValueError("signal holds infinite values")
+
+
+def clip_to_deviations(values: npt.NDArray[np.float64], scratch: npt.NDArray[np.float64], deviations: float) -> None:
+    """Clip to so many standard deviations of all values together about 0, in place; ``scratch`` is overwritten."""
+    np.subtract(values, values.mean(), out=scratch)
+    limit = deviations * math.sqrt(np.vdot(scratch, scratch) / scratch.size)
+    np.clip(values, -limit, limit, out=values)
+
+
+def z_score(values: npt.NDArray[np.float64], groups: tuple[slice, ...]) -> None:
+    """Bring each group of leads to mean 0 and deviation 1 over lead and time, in place; flat groups become 0."""
+    for group in groups:
+        part = values[group]
+        part -= part.mean()
+        part /= math.sqrt(np.vdot(part, part) / part.size + VARIANCE_FLOOR)
 
 
 class ECGCleaner:
@@ -73,17 +109,10 @@ class ECGCleaner:
             self._memory = np.empty((2, *source.shape))
         values, scratch = self._memory
         values[:] = source
-        values[np.isnan(values)] = 0.0
-        if np.isinf(values).any():
-            raise ValueError("signal holds infinite values")
-        np.subtract(values, values.mean(), out=scratch)
-        limit = CLIP_DEVIATIONS * math.sqrt(np.vdot(scratch, scratch) / scratch.size)
-        np.clip(values, -limit, limit, out=values)
+        fill_with_zero(values)
+        clip_to_deviations(values, scratch, CLIP_DEVIATIONS)
         self._solver.subtract(values)
-        for group in LEAD_GROUPS:
-            part = values[group]
-            part -= part.mean()
-            part /= math.sqrt(np.vdot(part, part) / part.size + VARIANCE_FLOOR)
+        z_score(values, LEAD_GROUPS)
         return values.astype(np.float32)
 
 
@@ -121,53 +150,150 @@ def complete_leads(leads: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np
         UserError: Leads are missing that cannot be derived.
     """
     known = {name.upper(): np.asarray(values, dtype=np.float64) for name, values in leads.items()}
+    _derive(known)
+    return _stack(known)
+
+
+def _derive(known: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
+    """Add the limb leads that follow from those known (names in capitals); return the names of the added ones."""
+    added = []
     # I, II, III stand first among the derivations, so that the augmented leads may rest on derived ones.
     for name, ways in _DERIVATIONS.items():
         for (a, weight_a), (b, weight_b) in ways:
             if name.upper() not in known and a.upper() in known and b.upper() in known:
                 known[name.upper()] = weight_a * known[a.upper()] + weight_b * known[b.upper()]
+                added.append(name)
+    return tuple(added)
+
+
+def _stack(known: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     missing = [name for name in LEADS if name.upper() not in known]
     if missing:
         raise UserError(f"leads {', '.join(missing)} are missing and cannot be derived from those present")
     return np.stack([known[name.upper()] for name in LEADS])
 
 
-def standardise_record(record: ECGRecord, samples: int = 5000, sampling_rate: float = 500.0) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True)
+class StandardOptions:
+    """What a recording is brought to.
+
+    Attributes:
+        samples: Samples per lead of a window.
+        sampling_rate: Hz.
+        short: A recording shorter than a window is refused (``reject``), or continued to the window's length by
+            missing samples, which every cleaning turns into zeros (``pad``; a quarter must be there). The recording
+            starts at the window's first sample either way, where evaluation crops.
+        window: Of a longer recording the ``first`` window, the one in the ``middle``, or ``all``: one after the other
+            without overlap, less an incomplete last one and those without any signal.
+    """
+
+    samples: int = 5000
+    sampling_rate: float = 500.0
+    short: str = "reject"
+    window: str = "first"
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or not self.sampling_rate > 0:
+            raise ValueError(f"need samples and a rate above 0, got {self.samples} and {self.sampling_rate}")
+        for name, choices in (("short", SHORT_CHOICES), ("window", WINDOW_CHOICES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class StandardECG:
+    """One window of a recording in the standard leads.
+
+    Attributes:
+        signal: (12, samples) float64 mV, NaN where nothing was recorded.
+        derived: Leads computed from others, since they were not recorded.
+        missing: Leads without a single sample; their signal is NaN throughout.
+    """
+
+    signal: npt.NDArray[np.float64] = field(repr=False)
+    derived: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def standard_windows(record: ECGRecord, options: StandardOptions | None = None) -> list[StandardECG]:
     """Bring a recording to the twelve standard leads at one sampling rate and length.
 
-    Missing limb leads are derived; another sampling rate is resampled by a polyphase filter; of a longer recording
-    the first ``samples`` are kept.
+    Limb leads that are absent or empty are derived where the others determine them; another sampling rate is resampled.
 
     Args:
         record: The recording as read.
-        samples: Wanted samples per lead.
-        sampling_rate: Wanted rate in Hz.
+        options: What to bring it to; None for 10 s at 500 Hz.
 
     Returns:
-        (12, samples) float64 in mV; NaN where the device recorded nothing.
+        One window, or several if all were asked for; at least one.
 
     Raises:
-        UserError: The recording is too short, empty throughout, or lacks leads that cannot be derived.
+        UserError: The recording is too short, without signal, in another unit or at an absurd rate, or lacks leads that
+            cannot be derived.
     """
-    signal = complete_leads(dict(zip(record.leads, record.signal, strict=True)))
-    if not math.isclose(record.sampling_rate, sampling_rate, rel_tol=1e-6):
-        signal = _resample(signal, record.sampling_rate, sampling_rate)
-    if signal.shape[1] < samples:
-        seconds = signal.shape[1] / sampling_rate
-        raise UserError(f"recording lasts {seconds:.2f} s, needed are {samples / sampling_rate:g} s")
-    signal = signal[:, :samples]
-    if not np.isfinite(signal).any() or np.nanmax(signal) == np.nanmin(signal):
+    options = options or StandardOptions()
+    ratio = resampling_ratio(record.sampling_rate, options.sampling_rate)
+    needed = math.ceil(options.samples / ratio)
+    margin = source_margin(ratio) if ratio != 1 else 0
+    source = record.signal
+    if options.window == "first":
+        source = source[:, : needed + margin]
+    elif options.window == "middle" and source.shape[1] > needed + 2 * margin:
+        start = (source.shape[1] - needed) // 2 - margin
+        source = source[:, start : start + needed + 2 * margin]
+    signal, derived = _standard_leads(source, record.leads)
+    signal = _fit_length(resample(signal, ratio), options)
+    windows = [
+        StandardECG(
+            signal=part,
+            derived=tuple(name for name in derived if np.isfinite(part[LEADS.index(name)]).any()),
+            missing=tuple(name for name, lead in zip(LEADS, part, strict=True) if not np.isfinite(lead).any()),
+        )
+        for part in np.split(signal, signal.shape[1] // options.samples, axis=1)
+        if lead_ranges(part).any()
+    ]
+    if not windows:
         raise UserError("recording is empty or flat in every lead")
-    return signal
+    return windows
 
 
-def _resample(signal: npt.NDArray[np.float64], source_rate: float, target_rate: float) -> npt.NDArray[np.float64]:
-    """Resample (leads, T) with an anti-aliasing polyphase filter; samples that were missing count as zero."""
-    from fractions import Fraction
+def standardise_record(record: ECGRecord, samples: int = 5000, sampling_rate: float = 500.0) -> npt.NDArray[np.float64]:
+    """Return the first window of a recording, (12, samples) float64 in mV, NaN where the device recorded nothing.
 
-    from scipy.signal import resample_poly
+    See ``standard_windows``, whose errors it raises; a recording shorter than the window is refused.
+    """
+    return standard_windows(record, StandardOptions(samples, sampling_rate))[0].signal
 
-    if not source_rate > 0:
-        raise UserError(f"sampling rate is {source_rate} Hz")
-    ratio = Fraction(target_rate / source_rate).limit_denominator(1000)
-    return np.asarray(resample_poly(np.nan_to_num(signal), ratio.numerator, ratio.denominator, axis=1))
+
+def _standard_leads(
+    source: npt.NDArray[np.floating], names: tuple[str, ...]
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """Return the standard leads (12, T), NaN where nothing was recorded, and the names of those that were derived."""
+    values = np.asarray(source, dtype=np.float64)
+    finite = np.isfinite(values)
+    largest = float(np.max(np.abs(values), where=finite, initial=0.0))
+    if largest > LARGEST_MV:
+        raise UserError(f"signal reaches {largest:.3g} mV, more than {LARGEST_MV:g} mV; its unit may be another")
+    if not finite.all():
+        values = np.where(finite, values, np.nan)
+    leads = {name.upper(): lead for name, lead in zip(names, values, strict=True)}
+    known = {name: lead for name, lead in leads.items() if np.isfinite(lead).any()}
+    derived = _derive(known)
+    known = {**leads, **known}
+    _derive(known)  # from leads without a sample, so without one itself
+    return _stack(known), derived
+
+
+def _fit_length(signal: npt.NDArray[np.float64], options: StandardOptions) -> npt.NDArray[np.float64]:
+    """Cut to whole windows, one window unless all are wanted, or continue a short recording by missing samples."""
+    length, samples = signal.shape[1], options.samples
+    if length < samples:
+        needed = samples if options.short == "reject" else math.ceil(LEAST_SHARE * samples)
+        if length < needed:
+            seconds, wanted = length / options.sampling_rate, needed / options.sampling_rate
+            raise UserError(f"recording lasts {seconds:.2f} s, needed are {wanted:g} s")
+        return np.pad(signal, ((0, 0), (0, samples - length)), constant_values=np.nan)
+    if options.window == "all":
+        return signal[:, : length - length % samples]
+    start = (length - samples) // 2 if options.window == "middle" else 0
+    return signal[:, start : start + samples]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -11,24 +11,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from data_modules.layout import Label
+from ecgcmr.errors import UserError
 from ecgcmr.formats.ptbxl import PTBXLRecord
-from ecgcmr.formats.ukb_table import Table, read_table
+from ecgcmr.formats.table_file import TableFile
+from ecgcmr.formats.ukb_table import Numbers, Table, read_table, to_numbers
 from ecgcmr.phenotypes import BY_FIELD
+from ecgcmr.preparation.diagnoses import (
+    CODES,
+    DIAGNOSIS_DATES,
+    HISTORY_FIELDS,
+    JOINED_FIELDS,
+    VISIT_DATE,
+    History,
+    disease_labels,
+)
 from ecgcmr.preparation.labels import (
     COVARIATES,
+    DISEASES,
     FINDINGS,
-    LABELS,
     PTBXL_LABELS,
     RANGES,
-    SPECIAL_DATES,
-    disease_labels,
+    Disease,
+    label_schema,
+    plausible,
     within_range,
 )
 
 IMAGING_VISIT = 2
-CODES, CODE_DATES, VISIT_DATE, SEX = 41270, 41280, 53, 31
-FIRST_OCCURRENCE = {131306: "I259", 131350: "I489", 130708: "E119"}
-"""Fields that hold the date on which I25, I48 or E11 was first recorded anywhere, and the unspecified code of each."""
+SEX = 31
 
 ALIASES = {
     "lvedv_ml": "lv_edv",
@@ -41,12 +52,11 @@ ALIASES = {
 }
 """Column names of other data sets -> label names."""
 
-_COLUMN = {label.name: i for i, label in enumerate(LABELS)}
 _FIELD_LABELS = {
     **{number: phenotype.name for number, phenotype in BY_FIELD.items()},
     **{covariate.field: covariate.label.name for covariate in COVARIATES if covariate.field},
 }
-_SEXES = {"male": 1.0, "m": 1.0, "female": 0.0, "f": 0.0}
+_SEXES = {"male": "1", "m": "1", "female": "0", "f": "0"}
 
 
 @dataclass
@@ -62,43 +72,77 @@ class LabelCounts:
     unreadable: Counter[str] = field(default_factory=Counter)
 
 
-def read_label_table(path: Path, ids: Sequence[str]) -> Table:
-    """Read what can become a label from a table, for these subjects; see ``read_table``."""
-    fields = {*_FIELD_LABELS, CODES, CODE_DATES, VISIT_DATE, *FIRST_OCCURRENCE}
-    names = {**{label.name: label.name for label in LABELS}, **ALIASES}
-    return read_table(path, fields, names, ids)
+def read_label_table(source: Path | TableFile, ids: Sequence[str], diseases: Sequence[Disease] = DISEASES) -> Table:
+    """Read what can become a label from a table, for these subjects; see ``read_table``.
+
+    Raises:
+        UserError: As ``read_table``; or the table speaks of none of these subjects.
+    """
+    names = {**{label.name: label.name for label in label_schema(diseases)}, **ALIASES}
+    table = read_table(
+        source,
+        {*_FIELD_LABELS, *HISTORY_FIELDS},
+        names,
+        ids,
+        numeric=_FIELD_LABELS.keys() - {SEX},
+        joined=JOINED_FIELDS,
+        dated=DIAGNOSIS_DATES,
+    )
+    if ids and table.rows and not len(table.ids):
+        raise UserError(
+            f"{table.name}: none of its {table.rows} rows is of a subject with an ECG or images; check the ids"
+        )
+    return table
 
 
 def label_subjects(
-    ids: Sequence[str], tables: Sequence[Table], visit: int, counts: LabelCounts
+    ids: Sequence[str],
+    tables: Sequence[Table],
+    visit: int,
+    counts: LabelCounts,
+    diseases: Sequence[Disease] = DISEASES,
+    censor_date: date | None = None,
 ) -> npt.NDArray[np.float32]:
     """Label subjects of one imaging visit.
 
     Where tables or rows disagree, the first value stands. Sex may come from any instance; every other number and the
-    visit's date come from the given one.
+    visit's date come from the given one. Follow-up ends with death, loss or censoring, whichever is first.
 
     Args:
         ids: n subject ids as in the tables.
         tables: The tables, in order of precedence.
         visit: Instance of the visit, 2 for imaging, 3 for the repeat.
         counts: Implausible and unreadable values are added here.
+        diseases: What to label besides phenotypes and covariates.
+        censor_date: Last day up to which diagnoses are known; None takes the latest date of any diagnosis in the
+            files, of whatever subject.
 
     Returns:
-        (n, 96) float32 in the order and units of ``LABELS``, NaN = missing.
+        (n, L) float32 in the order and units of ``label_schema(diseases)``, NaN = missing.
     """
-    labels = np.full((len(ids), len(LABELS)), np.nan)
+    schema = label_schema(diseases)
+    filling = _Filling(len(ids), {label.name: i for i, label in enumerate(schema)}, schema, counts)
     row_of = {subject: i for i, subject in enumerate(ids)}
     for table in tables:
         rows = np.array([row_of.get(subject, -1) for subject in table.ids], dtype=np.int64)
+        for column, numbers in table.numbers.items():
+            if column.instance == visit and not column.array:
+                filling.fill(rows, _FIELD_LABELS[column.field], numbers)
         for column, texts in table.fields.items():
-            name = _FIELD_LABELS.get(column.field)
-            if name is not None and (column.field == SEX or column.instance == visit) and not column.array:
-                _fill(labels, rows, name, texts, counts)
+            if column.field == SEX and not column.array:
+                filling.fill(rows, "sex", _sexes(texts))
         for name, texts in table.named.items():
-            _fill(labels, rows, name, texts, counts)
-    _add_body_mass_index(labels)
-    _add_diseases(labels, _histories(row_of, tables, visit, counts))
-    return labels.astype(np.float32)
+            filling.fill(rows, name, _sexes(texts) if name == "sex" else to_numbers(texts))
+    filling.add_body_mass_index()
+    censoring = censor_date or max((day for table in tables for day in table.latest.values()), default=None)
+    for row, history in _histories(row_of, tables, visit, counts).items():
+        end = history.end_of_follow_up(censoring)
+        computed = disease_labels(history.diagnoses, history.imaging, diseases=diseases, end=end)
+        for disease in diseases:
+            # Without the full list of diagnoses only what is positive is known.
+            if history.complete or computed[f"{disease.name}_ever"] == 1.0:
+                filling.add(row, computed, disease)
+    return filling.labels.astype(np.float32)
 
 
 def label_ptbxl(record: PTBXLRecord) -> npt.NDArray[np.float32]:
@@ -112,115 +156,75 @@ def label_ptbxl(record: PTBXLRecord) -> npt.NDArray[np.float32]:
     return labels
 
 
-def _fill(
-    labels: npt.NDArray[np.float64],
-    rows: npt.NDArray[np.int64],
-    name: str,
-    texts: npt.NDArray[np.object_],
-    counts: LabelCounts,
-) -> None:
-    """Put the readable, plausible values of one column into its label where that is still missing."""
-    column = _COLUMN[name]
-    low, high = RANGES.get(name, (0.0, 1.0))
-    for row, text in zip(rows, texts, strict=True):
-        if row < 0 or text is None or not np.isnan(labels[row, column]):
-            continue
-        value = _SEXES.get(text.lower()) if name == "sex" else None
-        if value is None:
-            try:
-                value = float(text)
-            except ValueError:
-                counts.unreadable[name] += 1
-                continue
-        if low <= value <= high:
-            labels[row, column] = value
-        elif not np.isnan(value):
-            counts.out_of_range[name] += 1
+class _Filling:
+    """Label vectors being filled: what is there already stands."""
+
+    def __init__(self, subjects: int, column: Mapping[str, int], schema: Sequence[Label], counts: LabelCounts) -> None:
+        self.labels = np.full((subjects, len(schema)), np.nan)
+        self._column = column
+        self._schema = schema
+        self._counts = counts
+
+    def fill(self, rows: npt.NDArray[np.int64], name: str, numbers: Numbers) -> None:
+        """Put the plausible values of one column into its label where that is still missing.
+
+        Args:
+            rows: (k,) subject of each number, -1 for none.
+            name: The label.
+            numbers: k numbers.
+        """
+        there = self.labels[:, self._column[name]]
+        given = np.flatnonzero((rows >= 0) & (numbers.unreadable | ~np.isnan(numbers.values)) & np.isnan(there[rows]))
+        rows, values, unreadable = rows[given], numbers.values[given], numbers.unreadable[given]
+        fits = plausible(self._schema[self._column[name]], values)
+        # A subject may stand in several rows: the first usable one counts, and what follows it is not looked at.
+        order = np.arange(len(rows))
+        first = np.full(len(there), len(rows))
+        np.minimum.at(first, rows[fits], order[fits])
+        chosen = fits & (order == first[rows])
+        there[rows[chosen]] = values[chosen]
+        refused = ~fits & (order < first[rows])
+        for counter, count in (
+            (self._counts.out_of_range, int((refused & ~unreadable).sum())),
+            (self._counts.unreadable, int((refused & unreadable).sum())),
+        ):
+            if count:
+                counter[name] += count
+
+    def add_body_mass_index(self) -> None:
+        """Compute the body-mass index where height and weight are known and it is not."""
+        height, weight, index = (self.labels[:, self._column[name]] for name in ("height", "weight", "bmi"))
+        computed = weight / (height / 100.0) ** 2
+        low, high = RANGES["bmi"]
+        usable = np.isnan(index) & (computed >= low) & (computed <= high)
+        index[usable] = computed[usable]
+
+    def add(self, row: int, computed: Mapping[str, float], disease: Disease) -> None:
+        """Put a subject's computed labels of one disease where they are still missing."""
+        for part in ("prevalent", "incident", "ever", "years"):
+            name = f"{disease.name}_{part}"
+            if np.isnan(self.labels[row, self._column[name]]):
+                self.labels[row, self._column[name]] = computed[name]
 
 
-def _add_body_mass_index(labels: npt.NDArray[np.float64]) -> None:
-    height, weight = labels[:, _COLUMN["height"]], labels[:, _COLUMN["weight"]]
-    computed = weight / (height / 100.0) ** 2
-    low, high = RANGES["bmi"]
-    usable = np.isnan(labels[:, _COLUMN["bmi"]]) & (computed >= low) & (computed <= high)
-    labels[usable, _COLUMN["bmi"]] = computed[usable]
+def _sexes(texts: npt.NDArray[np.object_]) -> Numbers:
+    words = [None if text is None else _SEXES.get(text.lower(), text) for text in texts]
+    return to_numbers(np.array([*words, None], dtype=object)[:-1])
 
 
-@dataclass
-class _History:
-    """What the tables say about one subject's diagnoses.
-
-    Attributes:
-        complete: Whether the list of all hospital diagnoses is there, so that a code's absence means something.
-        codes: Array index -> ICD-10 code.
-        dates: Array index -> date of its first diagnosis.
-        first: Code and date from first-occurrence fields.
-        imaging: Day of the visit.
-    """
-
-    complete: bool = False
-    codes: dict[int, str] = field(default_factory=dict)
-    dates: dict[int, date | None] = field(default_factory=dict)
-    first: list[tuple[str, date | None]] = field(default_factory=list)
-    imaging: date | None = None
-
-
-def _histories(row_of: dict[str, int], tables: Sequence[Table], visit: int, counts: LabelCounts) -> dict[int, _History]:
+def _histories(
+    row_of: Mapping[str, int], tables: Sequence[Table], visit: int, counts: LabelCounts
+) -> dict[int, History]:
     """Collect diagnoses; codes and dates are paired by array index, even from different tables."""
-    histories: dict[int, _History] = {}
+    histories: dict[int, History] = {}
     for table in tables:
         known = [(i, row_of[subject]) for i, subject in enumerate(table.ids) if subject in row_of]
         for column, texts in table.fields.items():
-            if column.field not in (CODES, CODE_DATES, VISIT_DATE, *FIRST_OCCURRENCE):
-                continue
-            if column.field == VISIT_DATE and column.instance != visit:
+            if column.field not in HISTORY_FIELDS or (column.field == VISIT_DATE and column.instance != visit):
                 continue
             for i, row in known:
-                history = histories.setdefault(row, _History())
+                history = histories.setdefault(row, History())
                 history.complete |= column.field == CODES
-                text = texts[i]
-                if text is not None:
-                    _add_to_history(history, column.field, column.array, text, counts)
+                if texts[i] is not None:
+                    history.add(column.field, texts[i], counts.unreadable)
     return histories
-
-
-def _add_to_history(history: _History, number: int, array: int | None, text: str, counts: LabelCounts) -> None:
-    if number == CODES:
-        codes = [text] if array is not None else _split_codes(text)
-        for i, code in enumerate(codes, start=array or 0):
-            history.codes.setdefault(i, code)
-        return
-    when = _parse_date(text)
-    if when is None:
-        counts.unreadable[str(number)] += 1
-    if number == CODE_DATES:
-        history.dates.setdefault(array or 0, when)
-    elif number == VISIT_DATE:
-        history.imaging = history.imaging or (None if when in SPECIAL_DATES else when)
-    else:
-        history.first.append((FIRST_OCCURRENCE[number], when))
-
-
-def _split_codes(text: str) -> list[str]:
-    """Split a joined column of codes: ``I251|I48`` or ``["I251","I48"]``."""
-    if text.startswith("["):
-        return [code.strip(" \"'") for code in text.strip("[]").split(",") if code.strip(" \"'")]
-    return [code.strip() for code in text.split("|")]
-
-
-def _parse_date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text[:10])
-    except ValueError:
-        return None
-
-
-def _add_diseases(labels: npt.NDArray[np.float64], histories: dict[int, _History]) -> None:
-    """Fill the disease labels; without the full list of diagnoses only what is positive is known."""
-    for row, history in histories.items():
-        diagnoses = [(code, history.dates.get(i)) for i, code in history.codes.items()]
-        computed = disease_labels([*diagnoses, *history.first], history.imaging)
-        for name, value in computed.items():
-            known = history.complete or computed[name.split("_")[0] + "_ever"] == 1.0
-            if known and np.isnan(labels[row, _COLUMN[name]]):
-                labels[row, _COLUMN[name]] = value

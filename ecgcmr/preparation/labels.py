@@ -1,12 +1,18 @@
-"""Label columns and how values of a source become labels: phenotypes, covariates, diseases and ECG findings."""
+"""Label columns: phenotypes, covariates, diseases (the built-in ones and any from a list of codes), ECG findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import yaml
 
 from data_modules.layout import Label
+from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
 
 
@@ -53,7 +59,12 @@ class Disease:
 
     def includes(self, code: str) -> bool:
         """Tell whether an ICD-10 code, with or without dot, belongs to the disease."""
-        return code.replace(".", "").strip().upper().startswith(self.prefixes)
+        return clean_code(code).startswith(self.prefixes)
+
+
+def clean_code(code: str) -> str:
+    """Return an ICD-10 code in capitals without dot and space around it."""
+    return code.replace(".", "").strip().upper()
 
 
 _CAD_CODES = (
@@ -70,22 +81,49 @@ DISEASES = (
     Disease("dm", "diabetes mellitus", ("E10", "E11", "E12", "E13", "E14")),
 )
 
-DISEASE_LABELS = tuple(
-    Label(f"{disease.name}_{when}", "disease", "", "disease", title.format(disease.title))
-    for disease in DISEASES
-    for when, title in (
-        ("prevalent", "{} before or at imaging"),
-        ("incident", "{} first after imaging"),
-        ("ever", "{} at any time"),
-    )
+_EVENTS = (
+    ("prevalent", "{} before or at imaging"),
+    ("incident", "{} first after imaging"),
+    ("ever", "{} at any time"),
 )
 
-LABELS: tuple[Label, ...] = (
-    *(Label(p.name, "phenotype", p.unit, p.group, p.title) for p in PHENOTYPES),
-    *(covariate.label for covariate in COVARIATES),
-    *DISEASE_LABELS,
-)
-"""Label columns of a biobank cohort: 82 phenotypes, 5 covariates, 9 disease labels."""
+
+def _event_labels(disease: Disease) -> tuple[Label, ...]:
+    return tuple(
+        Label(f"{disease.name}_{when}", "disease", "", "disease", title.format(disease.title))
+        for when, title in _EVENTS
+    )
+
+
+def _time_label(disease: Disease) -> Label:
+    title = f"Time from imaging to {disease.title} or to the end of follow-up"
+    return Label(f"{disease.name}_years", "time", "years", "disease", title)
+
+
+def label_schema(diseases: Sequence[Disease] = DISEASES) -> tuple[Label, ...]:
+    """Return the label columns of a biobank cohort.
+
+    82 phenotypes, 5 covariates; ``{disease}_prevalent``, ``_incident`` and ``_ever`` of CAD, AF and DM, then the
+    ``_years`` of these three; then those four of every further disease. ``_years`` is the time from imaging to the
+    first diagnosis where ``_incident`` is 1 and to the end of follow-up where it is 0. Further diseases come last, so
+    that the columns before them stay where they are.
+
+    Args:
+        diseases: Which diseases; names unique.
+    """
+    known = [disease for disease in diseases if disease in DISEASES]
+    further = [disease for disease in diseases if disease not in DISEASES]
+    return (
+        *(Label(p.name, "phenotype", p.unit, p.group, p.title) for p in PHENOTYPES),
+        *(covariate.label for covariate in COVARIATES),
+        *(label for disease in known for label in _event_labels(disease)),
+        *(_time_label(disease) for disease in known),
+        *(label for disease in further for label in (*_event_labels(disease), _time_label(disease))),
+    )
+
+
+LABELS: tuple[Label, ...] = label_schema()
+"""Label columns of a biobank cohort: 82 phenotypes, 5 covariates, 9 disease labels, 3 times to event."""
 
 FINDINGS = ("NORM", "MI", "STTC", "CD", "HYP")
 _FINDING_TITLES = (
@@ -103,62 +141,89 @@ FINDING_LABELS = tuple(
 PTBXL_LABELS: tuple[Label, ...] = (*FINDING_LABELS, COVARIATES[0].label, COVARIATES[1].label)
 """Label columns of PTB-XL: its five diagnostic superclasses, age and sex."""
 
+_LONGEST_FOLLOW_UP = 100.0
+
 RANGES: dict[str, tuple[float, float]] = {
     **{p.name: (p.low, p.high) for p in PHENOTYPES},
     **{c.label.name: (c.low, c.high) for c in COVARIATES},
 }
-"""Plausible range of each number; outside it, a value counts as missing."""
+"""Plausible range of each phenotype and covariate; outside it, a value counts as missing."""
 
-SPECIAL_DATES = frozenset(
-    (
-        date(1900, 1, 1),
-        date(1901, 1, 1),
-        date(1902, 2, 2),
-        date(1903, 3, 3),
-        date(1909, 9, 9),
-        date(2037, 7, 7),
-    )
-)
-"""Dates by which UK Biobank says that it does not know the date."""
+
+def plausible(label: Label, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Tell which values a label can have: within its range, 0 or 1 for a disease or sex; NaN is none of them."""
+    if label.is_binary or label.name == "sex":
+        return (values == 0) | (values == 1)
+    low, high = RANGES.get(label.name, (0.0, _LONGEST_FOLLOW_UP))
+    return (values >= low) & (values <= high)
 
 
 def within_range(name: str, value: float) -> bool:
-    """Tell whether a value is plausible; NaN is not."""
+    """Tell whether a phenotype or covariate is plausible; NaN is not."""
     low, high = RANGES[name]
     return low <= value <= high
 
 
-def disease_labels(diagnoses: Iterable[tuple[str, date | None]], imaging: date | None) -> Mapping[str, float]:
-    """Label each disease as prevalent, incident and ever from dated diagnoses.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_PREFIX = re.compile(r"[A-Z][0-9A-Z]{0,6}")
+_MOST_BYTES = 1 << 20
 
-    Prevalent: the first date is on or before the day of imaging. Incident: it is after, among those without the
-    disease at imaging (prevalent cases are missing, not negative: they are not at risk). Ever: any diagnosis. A
-    disease known only by undated codes is present at an unknown time: ever is 1, the other two are missing. Without an
-    imaging date, a person with the disease has prevalent and incident missing too.
+
+def load_code_lists(path: str | Path) -> tuple[Disease, ...]:
+    """Read further diseases from a YAML file.
+
+    The file maps a name to a title and to prefixes of ICD-10 codes, with or without dot::
+
+        heart_failure:
+          title: heart failure
+          prefixes: [I50, I11.0]
 
     Args:
-        diagnoses: ICD-10 code and date of first diagnosis; None or a special date where it is unknown.
-        imaging: Day of the imaging visit.
+        path: The file.
 
     Returns:
-        Label name -> 1, 0 or NaN, for all nine labels.
+        The diseases in the order of the file; without a title the name stands for it.
+
+    Raises:
+        UserError: The file is missing or no such list, or a name or prefix is impossible or taken.
     """
-    known = [(code, None if when in SPECIAL_DATES else when) for code, when in diagnoses]
-    missing = float("nan")
-    labels: dict[str, float] = {}
-    for disease in DISEASES:
-        dates = [when for code, when in known if disease.includes(code)]
-        dated = [when for when in dates if when is not None]
-        prevalent = incident = 0.0
-        if dates and (not dated or imaging is None):
-            prevalent = incident = missing
-        elif dated and imaging is not None:
-            before = min(dated) <= imaging
-            # With an undated code beside later dates, the disease may have begun before imaging.
-            unsure = not before and len(dated) < len(dates)
-            prevalent = 1.0 if before else (missing if unsure else 0.0)
-            incident = missing if before or unsure else 1.0
-        labels[f"{disease.name}_prevalent"] = prevalent
-        labels[f"{disease.name}_incident"] = incident
-        labels[f"{disease.name}_ever"] = 1.0 if dates else 0.0
-    return labels
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        if len(content) > _MOST_BYTES:
+            raise UserError(f"{path.name}: is too long for a list of codes")
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
+        entries = yaml.safe_load(content)
+    except OSError as error:
+        raise UserError(f"{path.name}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path.name}: is no valid YAML{where}") from error
+    if not isinstance(entries, dict) or not entries or not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path.name}: must map names of diseases to a title and prefixes of ICD-10 codes")
+    if len(root.value) != len(entries):
+        raise UserError(f"{path.name}: a disease stands in it twice; keep one")
+    diseases = tuple(_disease(path.name, name, entry) for name, entry in entries.items())
+    names = [label.name for label in label_schema((*DISEASES, *diseases))]
+    clash = next((name for name in names if names.count(name) > 1), None)
+    if clash is not None:
+        raise UserError(f"{path.name}: label {clash} would stand for two things; choose another name")
+    return diseases
+
+
+def _disease(file: str, name: object, entry: object) -> Disease:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(f"{file}: {name!r} is no name of a disease; use lower-case letters, digits and _")
+    if not isinstance(entry, dict) or set(entry) - {"title", "prefixes"}:
+        raise UserError(f"{file}: {name}: give it a title and prefixes, nothing else")
+    title, prefixes = entry.get("title", name.replace("_", " ")), entry.get("prefixes")
+    if not isinstance(title, str) or not title.strip() or len(title) > 200:
+        raise UserError(f"{file}: {name}: its title is no text")
+    if not isinstance(prefixes, list) or not prefixes:
+        raise UserError(f"{file}: {name}: has no prefixes; list ICD-10 codes or their beginnings, such as [I50, I110]")
+    codes = [clean_code(prefix) if isinstance(prefix, str) else "" for prefix in prefixes]
+    for prefix, code in zip(prefixes, codes, strict=True):
+        if not _PREFIX.fullmatch(code):
+            raise UserError(f"{file}: {name}: {prefix!r} is no beginning of an ICD-10 code, such as I50")
+    return Disease(name, title.strip(), tuple(codes))

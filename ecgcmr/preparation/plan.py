@@ -1,8 +1,8 @@
-"""From what was found to what will be written: members in a fixed order, splits, labels and the cohort's layout."""
+"""From what was found to what will be written: members, their splits and labels, and the cohort's layout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from data_modules.layout import CMRLayout, ECGLayout, Label, Layout
 from ecgcmr.errors import UserError
-from ecgcmr.formats.nifti import CINE, find_image, short_axis_files
+from ecgcmr.formats.nifti import STEMS, find_image
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
-from ecgcmr.preparation.cine import CINE_FRAMES, TWO_PHASE_FRAMES, CineOptions
-from ecgcmr.preparation.ecg import CLIP_DEVIATIONS
+from ecgcmr.formats.short_axis_file import cmr_files
+from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
+from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.preparation.cleaning import Cleaning
+from ecgcmr.preparation.ecg import StandardOptions
 from ecgcmr.preparation.label_table import (
     IMAGING_VISIT,
     LabelCounts,
@@ -22,16 +26,20 @@ from ecgcmr.preparation.label_table import (
     label_subjects,
     read_label_table,
 )
-from ecgcmr.preparation.labels import LABELS, PTBXL_LABELS
-from ecgcmr.preparation.shard_task import Member
-from ecgcmr.preparation.sources import Found, Source, find_ecgs, find_short_axis, require_folder
-from ecgcmr.preparation.splits import assign_split, load_key, subject_hash
+from ecgcmr.preparation.labels import DISEASES, PTBXL_LABELS, Disease, label_schema, load_code_lists
+from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.rows import Member
+from ecgcmr.preparation.sources import Found, Source, find_cmr, find_ecgs, require_folder
+from ecgcmr.preparation.splits import assign_splits, load_key, subject_hash
+from ecgcmr.preparation.strata import strata_of
+from ecgcmr.preparation.subject_table import read_subjects
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever the same parameters would give other arrays."""
 
-BASELINE = {"lambda_": 1e7, "p": 0.3, "solves": 5}
 SPLIT_FRACTIONS = (0.7, 0.15, 0.15)
+MAX_BEATS = 64
+"""Beats kept of a recording: ten seconds at 380 beats a minute."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Row:
     Attributes:
         member: What will be prepared.
         ecg_name: Name of the ECG file, or empty.
-        cmr_name: Name of the folder of images, or empty.
+        cmr_name: Name of the folder or zip of images, or empty.
     """
 
     member: Member
@@ -54,94 +62,173 @@ class Plan:
     """All that the run needs.
 
     Attributes:
-        rows: In the order in which they will be written.
+        rows: By row id, in the order in which new ones are put into shards.
         layout: Of every shard.
+        standard: Length of recordings.
         cine: How to make frames; None without images.
+        view: Which images.
+        declaration: Of files that do not tell leads, unit and rate; None if not given.
         files: Names of all files that will be read or were read.
         skipped: (name, reason) of files left out so far.
-        ignored: Names of files of no kind this program reads.
+        withdrawn: Hashes of all withdrawn subjects.
         counts: Implausible and unreadable label values.
     """
 
-    rows: list[Row]
+    rows: dict[str, Row]
     layout: Layout
+    standard: StandardOptions
     cine: CineOptions | None
+    view: str
+    declaration: SignalDeclaration | None
     files: list[str]
     skipped: list[tuple[str, str]]
-    ignored: list[str]
+    withdrawn: list[str]
     counts: LabelCounts
 
 
-def make_plan(
-    ecg: Path | None, cmr: Path | None, tables: Sequence[Path], key_file: Path | None, size: int, min_slices: int
-) -> Plan:
+@dataclass
+class _Candidate:
+    """A row before its split is known."""
+
+    row: str
+    subject: str
+    labels: npt.NDArray[np.float32]
+    ecg: Source | None
+    cmr: Source | None
+    fold: int | None = None
+
+
+def make_plan(options: PrepareOptions, withdrawn: Sequence[str], earlier_splits: Mapping[str, str]) -> Plan:
     """Search the folders, read the tables and decide what becomes of every subject.
 
     Rows are ordered by keyed hash, so that their order tells nothing and every shard is a mixture.
 
     Args:
-        ecg: Folder of ECG files or a PTB-XL download.
-        cmr: Folder of subjects' folders.
-        tables: Tables of phenotypes, covariates and diagnoses.
-        key_file: Secret for the hashes; None for the default one.
-        size: Frame size in pixels.
-        min_slices: Least number of slices.
+        options: What to prepare.
+        withdrawn: Hashes of subjects to leave out.
+        earlier_splits: Subject's hash -> split of an earlier run, which stratified splits keep.
 
     Raises:
         UserError: A path is wrong, or neither ECGs nor images were found.
     """
-    if ecg is None and cmr is None:
+    if options.ecg is None and options.cmr is None:
         raise UserError("nothing to prepare: name a folder with --ecg or --cmr")
-    for table in tables:
+    for table in options.tables:
         if not table.is_file():
             raise UserError(f"--table {table}: no such file")
-    records = read_ptbxl(ecg) if ecg is not None and is_ptbxl(require_folder(ecg, "--ecg")) else []
-    found_ecg = find_ecgs(require_folder(ecg, "--ecg")) if ecg is not None and not records else Found()
-    found_cmr = find_short_axis(require_folder(cmr, "--cmr")) if cmr is not None else Found()
+    diseases = (*DISEASES, *(load_code_lists(options.codes) if options.codes is not None else ()))
+    subjects = None if options.subjects is None else read_subjects(options.subjects)
+    ecg = None if options.ecg is None else require_folder(options.ecg, "--ecg")
+    records = read_ptbxl(ecg) if ecg is not None and is_ptbxl(ecg) else []
+    found_ecg = find_ecgs(ecg, subjects) if ecg is not None and not records else Found()
+    if options.recordings == "first":
+        found_ecg.keep_first()
+    cmr = None if options.cmr is None else require_folder(options.cmr, "--cmr")
+    found_cmr = find_cmr(cmr, options.view, subjects) if cmr is not None else Found()
     ids = sorted({*found_ecg.sources, *found_cmr.sources})
     if not ids and not records:
-        raise UserError(_nothing_found(ecg, cmr))
-    key = load_key(key_file)
+        raise UserError(_nothing_found(options, [*found_ecg.skipped, *found_cmr.skipped]))
+    key = load_key(options.key_file)
+    schema = _schema(bool(records), bool(ids) or bool(options.tables), diseases)
     plan = Plan(
-        rows=[],
+        rows={},
         layout=Layout(None, None),
-        cine=_cine_options(found_cmr, size, min_slices),
+        standard=options.standard,
+        cine=_cohort_cine(found_cmr, options) if found_cmr.sources else None,
+        view=options.view,
+        declaration=None if options.declaration is None else load_declaration(options.declaration),
         files=[],
         skipped=[*found_ecg.skipped, *found_cmr.skipped],
-        ignored=[*found_ecg.ignored, *found_cmr.ignored],
+        withdrawn=sorted(withdrawn),
         counts=LabelCounts(),
     )
-    schema = _schema(bool(records), bool(ids) or bool(tables))
-    labels = _label(plan, ids, found_ecg, tables)
-    plan.rows += [_row(i, found_ecg, found_cmr, key, _widen(labels[i], LABELS, schema)) for i in ids]
+    labels = _label(plan, ids, found_ecg, options, diseases)
+    candidates = _candidates(ids, labels, found_ecg, found_cmr, key)
+    if ecg is not None:
+        candidates += _ptbxl_candidates(records, ecg, key, schema)
+    candidates = _without_withdrawn(candidates, plan)
     folds, rule = _fold_splits(records)
-    plan.rows += [_ptbxl_row(record, ecg, folds, key, schema) for record in records if ecg is not None]
-    plan.rows.sort(key=lambda row: (row.member.subject, row.ecg_name, row.cmr_name))
-    plan.files[:0] = [name for row in plan.rows for name in _files(row)]
-    plan.layout = _layout(plan, schema, rule)
+    split_of = _splits(candidates, folds, options.stratify, schema, earlier_splits)
+    if options.stratify:
+        rule = {**rule, "stratified_by": list(options.stratify)}
+    for candidate in sorted(candidates, key=lambda candidate: (candidate.subject, candidate.row)):
+        plan.rows[candidate.row] = _row(candidate, split_of[candidate.subject])
+    used = [name for row in plan.rows.values() for name in _files(row, options.view)]
+    plan.files = list(dict.fromkeys([*used, *plan.files, *(name for name, _ in plan.skipped)]))
+    has_ecg = any(row.member.ecg is not None for row in plan.rows.values())
+    plan.layout = layout_of(options, plan.cine, schema, rule, has_ecg=has_ecg)
     return plan
 
 
-def _nothing_found(ecg: Path | None, cmr: Path | None) -> str:
+def layout_of(
+    options: PrepareOptions,
+    cine: CineOptions | None,
+    schema: Sequence[Label],
+    split_rule: Mapping[str, object],
+    *,
+    has_ecg: bool = True,
+) -> Layout:
+    """Describe a cohort: what its arrays are and every parameter that shaped them.
+
+    Args:
+        options: The choices made.
+        cine: How frames are made; None without images.
+        schema: Labels that come from tables.
+        split_rule: How subjects were divided.
+        has_ecg: Whether there are ECGs.
+    """
+    preparation: dict[str, object] = {"version": RECIPE_VERSION, "splits": dict(split_rule)}
+    ecg = cmr = None
+    labels = tuple(schema)
+    if has_ecg:
+        cleaning = Cleaning.from_name(options.cleaning)
+        ecg = ECGLayout(
+            sampling_rate=options.standard.sampling_rate,
+            samples=options.standard.samples,
+            unit=cleaning.unit,
+            max_beats=MAX_BEATS if options.beats else 0,
+            quality=options.beats,
+        )
+        preparation["ecg"] = {
+            "cleaning": cleaning.to_dict(),
+            "short": options.standard.short,
+            "window": options.standard.window,
+        }
+        if options.beats:
+            labels += MEASUREMENTS
+    if cine is not None:
+        cmr = CMRLayout(cine.frame_names, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
+        preparation["cmr"] = {**asdict(cine), "view": options.view}
+    return Layout(ecg, cmr, labels, preparation)
+
+
+def split_rule_by_hash() -> dict[str, object]:
+    """Describe the division by the subject's hash alone."""
+    return {"by": "hash", "fractions": list(SPLIT_FRACTIONS)}
+
+
+def _nothing_found(options: PrepareOptions, skipped: Sequence[tuple[str, str]]) -> str:
     wanted = []
-    if ecg is not None:
-        wanted.append(f"no CardioSoft XML or WFDB .hea file in --ecg {ecg}")
-    if cmr is not None:
-        wanted.append(f"no folder with sa.nii.gz or sa_ED.nii.gz in --cmr {cmr}")
-    return f"nothing to prepare: {' and '.join(wanted)}"
+    if options.ecg is not None:
+        wanted.append(f"no ECG file in --ecg {options.ecg}")
+    if options.cmr is not None:
+        stem = STEMS[options.view]
+        wanted.append(f"no folder with {stem}.nii.gz or {stem}_ED.nii.gz and no zip in --cmr {options.cmr}")
+    first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+    return f"nothing to prepare: {' and '.join(wanted)}{first}"
 
 
-def _cine_options(found: Found, size: int, min_slices: int) -> CineOptions | None:
-    """One set of frames for the whole cohort: with the mid-beat frame if any folder has a cine."""
-    if not found.sources:
-        return None
-    has_cine = any(find_image(source.path, CINE) is not None for source in found.sources.values())
-    return CineOptions(frames=CINE_FRAMES if has_cine else TWO_PHASE_FRAMES, size=size, min_slices=min_slices)
+def _cohort_cine(found: Found, options: PrepareOptions) -> CineOptions:
+    """One set of frames for the whole cohort: two phases alone if no source has a whole cine."""
+    sources = [source for several in found.sources.values() for source in several]
+    stem = STEMS[options.view]
+    has_cine = any(source.path.is_file() or find_image(source.path, stem) is not None for source in sources)
+    return options.cine if has_cine else options.cine.for_two_phases()
 
 
-def _schema(has_ptbxl: bool, has_biobank: bool) -> tuple[Label, ...]:
+def _schema(has_ptbxl: bool, has_biobank: bool, diseases: Sequence[Disease]) -> tuple[Label, ...]:
     """Label columns: PTB-XL's, the biobank's, or both without repetition."""
-    schema = list(LABELS) if has_biobank else []
+    schema = list(label_schema(diseases)) if has_biobank else []
     if has_ptbxl:
         schema += [label for label in PTBXL_LABELS if label not in schema]
     return tuple(schema)
@@ -158,74 +245,124 @@ def _widen(
 
 
 def _label(
-    plan: Plan, ids: Sequence[str], found_ecg: Found, tables: Sequence[Path]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Read the tables and label the subjects, each by the visit at which its ECG was taken."""
+    plan: Plan, ids: Sequence[str], found_ecg: Found, options: PrepareOptions, diseases: Sequence[Disease]
+) -> dict[tuple[str, int], npt.NDArray[np.float32]]:
+    """Read the tables and label the subjects at each visit of theirs: (id, visit) -> labels."""
     read = []
-    for path in tables:
+    for path in options.tables:
         plan.files.append(path.name)
         try:
-            read.append(read_label_table(path, ids))
+            read.append(read_label_table(path, ids, diseases))
         except UserError as error:
             plan.skipped.append((path.name, str(error).removeprefix(f"{path.name}: ")))
-    visit_of = {i: found_ecg.sources[i].visit if i in found_ecg.sources else IMAGING_VISIT for i in ids}
-    labels: dict[str, npt.NDArray[np.float32]] = {}
-    for visit in sorted(set(visit_of.values())):
-        group = [i for i in ids if visit_of[i] == visit]
-        labels.update(zip(group, label_subjects(group, read, visit, plan.counts), strict=True))
+    visits = {(i, source.visit) for i in ids for source in found_ecg.sources.get(i, [])}
+    visits |= {(i, IMAGING_VISIT) for i in ids if i not in found_ecg.sources}
+    labels: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
+    for visit in sorted({visit for _, visit in visits}):
+        group = [i for i in ids if (i, visit) in visits]
+        rows = label_subjects(group, read, visit, plan.counts, diseases, options.censor_date)
+        labels.update(zip(((i, visit) for i in group), rows, strict=True))
     return labels
 
 
-def _row(subject: str, found_ecg: Found, found_cmr: Found, key: bytes, labels: npt.NDArray[np.float32]) -> Row:
-    ecg: Source | None = found_ecg.sources.get(subject)
-    cmr: Source | None = found_cmr.sources.get(subject)
-    hashed = subject_hash(subject, key)
-    member = Member(
-        subject=hashed,
-        split=assign_split(hashed, SPLIT_FRACTIONS),
-        labels=labels,
-        ecg=ecg.path if ecg else None,
-        cmr=cmr.path if cmr else None,
-    )
-    return Row(member, ecg.name if ecg else "", cmr.name if cmr else "")
+def _candidates(
+    ids: Sequence[str],
+    labels: Mapping[tuple[str, int], npt.NDArray[np.float32]],
+    found_ecg: Found,
+    found_cmr: Found,
+    key: bytes,
+) -> list[_Candidate]:
+    """One row a recording; images go with the subject's first one, which also is the row of a subject without ECG."""
+    candidates = []
+    for subject in ids:
+        hashed = subject_hash(subject, key)
+        images = found_cmr.sources.get(subject, [None])[0]
+        for number, ecg in enumerate(found_ecg.sources.get(subject) or [None]):
+            # The first row keeps its identity when a better recording or images arrive later.
+            row = hashed if number == 0 else subject_hash(f"{subject}\n{ecg.name if ecg else ''}", key)
+            visit = ecg.visit if ecg is not None else IMAGING_VISIT
+            candidates.append(
+                _Candidate(row, hashed, labels[subject, visit], ecg, images if number == 0 else None),
+            )
+    return candidates
+
+
+def _ptbxl_candidates(
+    records: Sequence[PTBXLRecord], folder: Path, key: bytes, schema: Sequence[Label]
+) -> list[_Candidate]:
+    candidates = []
+    for record in records:
+        inside = record.path.is_relative_to(folder)
+        name = record.path.relative_to(folder).as_posix() if inside else record.path.name
+        candidates.append(
+            _Candidate(
+                row=subject_hash(f"{record.patient_id}\n{record.ecg_id}", key),
+                subject=subject_hash(record.patient_id, key),
+                labels=_widen(label_ptbxl(record), PTBXL_LABELS, schema),
+                ecg=Source(record.patient_id, record.path, name),
+                cmr=None,
+                fold=record.fold,
+            )
+        )
+    return candidates
+
+
+def _without_withdrawn(candidates: Sequence[_Candidate], plan: Plan) -> list[_Candidate]:
+    withdrawn = set(plan.withdrawn)
+    remaining = []
+    for candidate in candidates:
+        if candidate.subject in withdrawn:
+            sources = (candidate.ecg, candidate.cmr)
+            plan.skipped += [(source.name, "the subject has withdrawn") for source in sources if source is not None]
+        else:
+            remaining.append(candidate)
+    if not remaining:
+        raise UserError("nothing to prepare: every subject has withdrawn")
+    return remaining
 
 
 def _fold_splits(records: Sequence[PTBXLRecord]) -> tuple[dict[int, str], dict[str, object]]:
     """The highest fold tests, the next validates, the rest train; with fewer than three folds the hash decides."""
     folds = sorted({record.fold for record in records})
     if len(folds) < 3:
-        return {}, {"by": "hash", "fractions": list(SPLIT_FRACTIONS)}
+        return {}, split_rule_by_hash()
     splits = {**dict.fromkeys(folds[:-2], "train"), folds[-2]: "val", folds[-1]: "test"}
     return splits, {"by": "strat_fold", "val": folds[-2], "test": folds[-1]}
 
 
-def _ptbxl_row(record: PTBXLRecord, folder: Path, folds: dict[int, str], key: bytes, schema: Sequence[Label]) -> Row:
-    hashed = subject_hash(record.patient_id, key)
+def _splits(
+    candidates: Sequence[_Candidate],
+    folds: Mapping[int, str],
+    stratify: Sequence[str],
+    schema: Sequence[Label],
+    earlier: Mapping[str, str],
+) -> dict[str, str]:
+    """Give every subject one split: its fold's, or the hash's, within strata if asked."""
+    by_fold = {c.subject: folds[c.fold] for c in candidates if c.fold is not None and c.fold in folds}
+    others = {c.subject: c.labels for c in reversed(candidates) if c.subject not in by_fold}
+    strata = None
+    if stratify and others:
+        table = np.stack(list(others.values()))
+        strata = strata_of(list(others), table, schema, stratify)
+    return by_fold | assign_splits(list(others), SPLIT_FRACTIONS, strata=strata, earlier=earlier)
+
+
+def _row(candidate: _Candidate, split: str) -> Row:
+    ecg, cmr = candidate.ecg, candidate.cmr
     member = Member(
-        subject=hashed,
-        split=folds.get(record.fold) or assign_split(hashed, SPLIT_FRACTIONS),
-        labels=_widen(label_ptbxl(record), PTBXL_LABELS, schema),
-        ecg=record.path,
-        cmr=None,
+        row=candidate.row,
+        subject=candidate.subject,
+        split=split,
+        labels=candidate.labels,
+        ecg=ecg.path if ecg else None,
+        cmr=cmr.path if cmr else None,
     )
-    inside = record.path.is_relative_to(folder)
-    return Row(member, record.path.relative_to(folder).as_posix() if inside else record.path.name, "")
+    return Row(member, ecg.name if ecg else "", cmr.name if cmr else "")
 
 
-def _files(row: Row) -> list[str]:
+def _files(row: Row, view: str) -> list[str]:
     names = [row.ecg_name] if row.ecg_name else []
     if row.member.cmr is not None:
-        names += [f"{row.cmr_name}/{path.name}" for path in short_axis_files(row.member.cmr)]
+        folder = row.member.cmr.is_dir()
+        names += [f"{row.cmr_name}/{p.name}" if folder else row.cmr_name for p in cmr_files(row.member.cmr, view)]
     return names
-
-
-def _layout(plan: Plan, schema: tuple[Label, ...], split_rule: dict[str, object]) -> Layout:
-    preparation: dict[str, object] = {"version": RECIPE_VERSION, "splits": split_rule}
-    ecg = cmr = None
-    if any(row.member.ecg is not None for row in plan.rows):
-        ecg = ECGLayout()
-        preparation["ecg"] = {"clip_deviations": CLIP_DEVIATIONS, "baseline": BASELINE, "z_score": "lead groups"}
-    if plan.cine is not None:
-        cmr = CMRLayout(plan.cine.frames, plan.cine.size, plan.cine.size, plan.cine.spacing_mm)
-        preparation["cmr"] = {**asdict(plan.cine), "slice": "middle"}
-    return Layout(ecg, cmr, schema, preparation)

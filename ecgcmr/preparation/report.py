@@ -14,7 +14,8 @@ from typing import Any
 
 from ecgcmr.files import replace_atomically
 from ecgcmr.preparation.plan import Plan, Row
-from ecgcmr.preparation.shard_task import Remark, ShardOutcome
+from ecgcmr.preparation.rows import Remark
+from ecgcmr.preparation.shard_task import ShardOutcome
 
 REPORT_NAME = "report.json"
 
@@ -24,11 +25,11 @@ class Report:
     """The content of ``report.json``.
 
     Attributes:
-        files: Names of all files opened or tried, relative to the folder the user named.
+        files: Names of all files there were, relative to the folder the user named; those read and those skipped.
         written: Rows in the shards.
         skipped: Files that could not be used and why.
         notes: Remarks on files that were used.
-        ignored: Files of no kind this program reads.
+        duplicates: Files whose recording stands in another split under another subject, and so is never given out.
         out_of_range: Label -> implausible values, taken as missing.
         unreadable: Label or field -> values that were no number or date.
         counts: Rows by split and by content, from the index.
@@ -38,10 +39,10 @@ class Report:
     written: int
     skipped: list[dict[str, str]]
     notes: list[dict[str, str]]
-    ignored: list[str]
     out_of_range: dict[str, int]
     unreadable: dict[str, int]
     counts: dict[str, int] = field(default_factory=dict)
+    duplicates: list[dict[str, str]] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` atomically."""
@@ -53,7 +54,7 @@ class Report:
             "phenotypes_out_of_range": self.out_of_range,
             "values_unreadable": self.unreadable,
             "notes": self.notes,
-            "ignored": self.ignored,
+            "duplicates": self.duplicates,
             "files": self.files,
         }
         with replace_atomically(folder / REPORT_NAME) as temporary:
@@ -72,7 +73,6 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
         written=sum(outcome.entry.rows for outcome in outcomes if outcome.entry is not None),
         skipped=sorted(skipped, key=lambda item: (item["file"], item["reason"])),
         notes=sorted(notes, key=lambda item: (item["file"], item["note"])),
-        ignored=sorted(plan.ignored),
         out_of_range=dict(sorted(plan.counts.out_of_range.items())),
         unreadable=dict(sorted(plan.counts.unreadable.items())),
     )

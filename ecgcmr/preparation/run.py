@@ -1,4 +1,4 @@
-"""The run over a cohort: shards in parallel, one after the other resumable, then the index and the report."""
+"""The run over a cohort: plan, shards in parallel, then the index, its selections and the report."""
 
 from __future__ import annotations
 
@@ -7,46 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data_modules.index import write_index
+from data_modules.index import INDEX_NAME, ShardIndex, read_labels
+from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
+from ecgcmr.parallel import run_all
+from ecgcmr.preparation.leaks import find_leaks
+from ecgcmr.preparation.membership import extend_membership, read_membership
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import Plan, Row, make_plan
 from ecgcmr.preparation.report import REPORT_NAME, Report, build_report
+from ecgcmr.preparation.selections import build_selections
 from ecgcmr.preparation.shard_task import ShardOutcome, ShardTask, finished_shard, prepare_shard
+from ecgcmr.preparation.splits import load_key, subject_hash
+from ecgcmr.preparation.withdrawn import read_withdrawn
 
 SHARD_FOLDER = "shards"
 
 
-def prepare(
-    out: Path,
-    *,
-    ecg: Path | None = None,
-    cmr: Path | None = None,
-    tables: Sequence[Path] = (),
-    workers: int | None = None,
-    size: int = 96,
-    shard_size: int = 512,
-    min_slices: int = 1,
-    key_file: Path | None = None,
-) -> Report:
+def prepare(options: PrepareOptions) -> Report:
     """Prepare a cohort: ``out/shards/*.h5``, ``out/index.json`` and ``out/report.json``.
 
-    A run that was interrupted goes on where it stopped; a run on unchanged files does nothing again. The same files,
-    parameters and key give the same bytes.
-
-    Args:
-        out: Folder to write to.
-        ecg: Folder of ECG files, or a PTB-XL download.
-        cmr: Folder of subjects' folders of NIfTI images.
-        tables: Tables of phenotypes, covariates and diagnoses.
-        workers: Processes; None for one per processor.
-        size: Height and width of frames in pixels.
-        shard_size: Rows per shard.
-        min_slices: Refuse image stacks of fewer slices.
-        key_file: Secret for the subjects' hashes; None for the default one, made on first use.
+    A run that was interrupted goes on where it stopped; a run on unchanged files does nothing again; files that were
+    added go into new shards. The same files, parameters and key give the same bytes.
 
     Returns:
         What became of every file.
@@ -54,30 +37,73 @@ def prepare(
     Raises:
         UserError: A path or parameter is wrong, or no subject at all could be prepared.
     """
-    if shard_size < 1:
-        raise UserError(f"--shard-size {shard_size}: must be at least 1")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: must be at least 1")
-    plan = make_plan(ecg, cmr, tables, key_file, size, min_slices)
+    folder = options.out / SHARD_FOLDER
+    earlier = read_membership(folder, options.shard_size)
+    plan = make_plan(options, _withdrawn(options), earlier.split_of)
+    split_of = {row.member.subject: row.member.split for row in plan.rows.values()}
+    membership = extend_membership(earlier, list(plan.rows), split_of)
+    chunks = [[plan.rows[row] for row in shard] for shard in membership.shards]
     try:
-        (out / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
+        membership.write(folder)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
-    chunks = [plan.rows[start : start + shard_size] for start in range(0, len(plan.rows), shard_size)]
-    outcomes = _run(_tasks(out, plan, chunks), workers or joblib.cpu_count())
+        raise UserError(f"--out {options.out}: cannot be written ({error.strerror})") from error
+    outcomes = _run(_tasks(options.out, plan, chunks), options)
     report = build_report(plan, chunks, outcomes)
     entries = [outcome.entry for outcome in outcomes if outcome.entry is not None]
     if not entries:
-        report.write(out)
+        report.write(options.out)
         first = report.skipped[0]
         raise UserError(
-            f"none of {len(plan.rows)} subjects could be prepared (see {out / REPORT_NAME}); "
+            f"none of {len(plan.rows)} subjects could be prepared (see {options.out / REPORT_NAME}); "
             f"{first['file']}: {first['reason']}"
         )
-    report.counts = dict(write_index(out, plan.layout, entries).counts)
-    report.write(out)
-    _remove_stale(out / SHARD_FOLDER, len(chunks))
+    duplicates = _find_duplicates(outcomes, chunks, report)
+    index = write_index(
+        options.out, plan.layout, entries, withdrawn=plan.withdrawn, duplicates=duplicates, select=select_training
+    )
+    report.counts = dict(index.counts)
+    report.write(options.out)
+    _remove_stale(folder, len(chunks))
     return report
+
+
+def withdraw_subjects(options: PrepareOptions) -> ShardIndex:
+    """Take withdrawn subjects out of the index of a cohort that is prepared already; no raw file is needed.
+
+    The next full run on the raw files also removes their recordings from the shards.
+
+    Raises:
+        UserError: The file of subjects, the key or the index cannot be read.
+    """
+    if not options.out.is_dir():
+        raise UserError(f"--out {options.out}: no such folder; name the prepared cohort")
+    return withdraw(options.out, _withdrawn(options), select_training)
+
+
+def select_training(index: ShardIndex) -> Selections:
+    """Make the named selections of the training split, see ``build_selections``."""
+    rows = index.positions(None, need=())
+    labels = read_labels(index, index.label_names, rows)
+    chosen = build_selections(index.subjects(rows), index.splits(rows), labels, index.layout.labels)
+    return {name: {**entry, "rows": rows[entry["rows"]].tolist()} for name, entry in chosen.items()}
+
+
+def _withdrawn(options: PrepareOptions) -> list[str]:
+    """Return the hashes of the subjects withdrawn now or by an earlier run."""
+    hashes: set[str] = set()
+    if options.withdrawn is not None:
+        key = load_key(options.key_file)
+        hashes |= {subject_hash(subject, key) for subject in read_withdrawn(options.withdrawn)}
+    if (options.out / INDEX_NAME).is_file():
+        try:
+            hashes |= set(ShardIndex.load(options.out).withdrawn)
+        except UserError as error:
+            # Silence here would bring a withdrawn subject back.
+            if options.withdrawn is None:
+                raise UserError(
+                    f"{error}; who has withdrawn is listed there: restore it, or delete it and pass --withdrawn again"
+                ) from error
+    return sorted(hashes)
 
 
 def _tasks(out: Path, plan: Plan, chunks: Sequence[Sequence[Row]]) -> list[ShardTask]:
@@ -85,60 +111,66 @@ def _tasks(out: Path, plan: Plan, chunks: Sequence[Sequence[Row]]) -> list[Shard
         ShardTask(
             path=out / SHARD_FOLDER / f"shard-{number:05d}.h5",
             layout=plan.layout,
+            standard=plan.standard,
             cine=plan.cine,
+            view=plan.view,
+            declaration=plan.declaration,
             members=tuple(row.member for row in rows),
         )
         for number, rows in enumerate(chunks)
     ]
 
 
-def _prepare_numbered(number: int, task: ShardTask) -> tuple[int, ShardOutcome]:
-    return number, prepare_shard(task)
-
-
-def _run(tasks: Sequence[ShardTask], workers: int) -> list[ShardOutcome]:
+def _run(tasks: Sequence[ShardTask], options: PrepareOptions) -> list[ShardOutcome]:
     """Prepare the shards that are not there yet, several at a time, and return all outcomes in order."""
     finished = [finished_shard(task) for task in tasks]
     outcomes = {number: outcome for number, outcome in enumerate(finished) if outcome is not None}
     if outcomes:
         print(f"{len(outcomes)} of {len(tasks)} shards are there already and unchanged", file=sys.stderr)
-    open_tasks = [(number, task) for number, task in enumerate(tasks) if number not in outcomes]
-    if open_tasks:
-        outcomes.update(_run_in_parallel(open_tasks, min(workers, len(open_tasks))))
+    numbers = [number for number in range(len(tasks)) if number not in outcomes]
+    if numbers:
+        todo = [tasks[number] for number in numbers]
+        workers = options.workers or joblib.cpu_count()
+        if options.backend == "local":
+            workers = min(workers, len(todo))
+        results = run_all(
+            prepare_shard,
+            todo,
+            [len(task.members) for task in todo],
+            workers=workers,
+            backend=options.backend,
+            scheduler=options.scheduler,
+        )
+        outcomes.update(zip(numbers, results, strict=True))
     return [outcomes[number] for number in range(len(tasks))]
 
 
-def _run_in_parallel(tasks: Sequence[tuple[int, ShardTask]], workers: int) -> dict[int, ShardOutcome]:
-    parallel = joblib.Parallel(n_jobs=workers, backend="loky", batch_size=1, return_as="generator_unordered")
-    columns = (
-        TextColumn("preparing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    sizes = {number: len(task.members) for number, task in tasks}
-    outcomes: dict[int, ShardOutcome] = {}
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        bar = progress.add_task("preparing", total=sum(sizes.values()), rate="")
-        try:
-            for number, outcome in parallel(joblib.delayed(_prepare_numbered)(*task) for task in tasks):
-                outcomes[number] = outcome
-                progress.advance(bar, sizes[number])
-                state = progress.tasks[0]
-                progress.update(bar, rate=f"{state.completed / state.elapsed:.0f}/s" if state.elapsed else "")
-        except TerminatedWorkerError as error:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; run again with fewer --workers or a "
-                "smaller --shard-size (finished shards are kept if the shard size stays)"
-            ) from error
-    return outcomes
+def _find_duplicates(outcomes: Sequence[ShardOutcome], chunks: Sequence[Sequence[Row]], report: Report) -> list[int]:
+    """Find recordings that stand in two splits under two subjects; those in the lesser split are left out.
+
+    Returns:
+        Positions of the rows left out; the report lists their files.
+    """
+    subjects: list[str] = []
+    splits: list[str] = []
+    digests: list[tuple[str, str]] = []
+    rows: list[Row] = []
+    for outcome, chunk in zip(outcomes, chunks, strict=True):
+        if outcome.entry is not None:
+            subjects += outcome.entry.subject
+            splits += outcome.entry.split
+            digests += outcome.digests
+            rows += [chunk[number] for number in outcome.members]
+    positions = find_leaks(subjects, splits, digests)
+    for position in positions:
+        name = rows[position].ecg_name or rows[position].cmr_name
+        report.duplicates.append({"file": name, "reason": "the same recording stands in another split as well"})
+    return positions
 
 
 def _remove_stale(folder: Path, shards: int) -> None:
     """Remove shards of an earlier run that had more of them, and what a killed run left half-written."""
-    for path in folder.glob(".shard-*.tmp"):
+    for path in folder.glob(".*.tmp"):
         path.unlink()
     for path in sorted(folder.glob("shard-*.*")):
         number = path.stem.removeprefix("shard-")

@@ -1,16 +1,15 @@
 """One shard's worth of preparation: read, clean, write; or find that it has been done already.
 
-Beside each shard lies ``shard-NNNNN.json``: what went into the shard (a fingerprint of parameters, labels and input
-files), what came out and what was left out. A later run with the same fingerprint keeps the shard. The file holds
-keyed hashes and positions only, no name of a source file.
+Beside each shard lies ``shard-NNNNN.json``: what went into the shard (fingerprints of parameters, labels and input
+files), what came out and what was left out. A later run with the same fingerprint keeps the shard; where only labels
+or splits changed, the recordings are taken from the shard that is there. The file holds keyed hashes and positions
+only, no name of a source file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,31 +18,16 @@ import numpy.typing as npt
 
 from data_modules.layout import Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
+from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically, sha256_of
-from ecgcmr.formats.ecg_file import read_ecg
-from ecgcmr.formats.nifti import read_short_axis, short_axis_files
-from ecgcmr.preparation.cine import CineOptions, frames_from_short_axis
-from ecgcmr.preparation.ecg import ECGCleaner, standardise_record
-
-
-@dataclass(frozen=True)
-class Member:
-    """One row to be: a subject with an ECG, images, or both.
-
-    Attributes:
-        subject: Keyed hash.
-        split: ``train``, ``val`` or ``test``.
-        labels: (L,) float32.
-        ecg: The ECG file, if there is one.
-        cmr: The folder of images, if there is one.
-    """
-
-    subject: str
-    split: str
-    labels: npt.NDArray[np.float32] = field(repr=False)
-    ecg: Path | None = field(repr=False)
-    cmr: Path | None = field(repr=False)
+from ecgcmr.formats.ecg_file import ecg_files
+from ecgcmr.formats.short_axis_file import cmr_files
+from ecgcmr.formats.signal_file import SignalDeclaration
+from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.preparation.ecg import StandardOptions
+from ecgcmr.preparation.rows import Member, Reading, Remark, RowBuilder
 
 
 @dataclass(frozen=True)
@@ -52,14 +36,20 @@ class ShardTask:
 
     Attributes:
         path: Where.
-        layout: Of the whole cohort.
+        layout: Of the whole cohort; the cleaning stands in its ``preparation``.
+        standard: Length of recordings, what happens to shorter and longer ones.
         cine: How to make frames; None if the cohort has none.
+        view: Which images to read.
+        declaration: Leads, unit and rate of files that do not tell; None if none was given.
         members: The rows, before any is left out.
     """
 
     path: Path
     layout: Layout
+    standard: StandardOptions
     cine: CineOptions | None
+    view: str
+    declaration: SignalDeclaration | None
     members: tuple[Member, ...] = field(repr=False)
 
     @property
@@ -69,137 +59,146 @@ class ShardTask:
 
 
 @dataclass(frozen=True)
-class Remark:
-    """Something to report of one member.
-
-    Attributes:
-        member: Position among the task's members.
-        part: ``ecg`` or ``cmr``.
-        file: The file's name within the subject's folder, or empty.
-        text: Reason or note.
-    """
-
-    member: int
-    part: str
-    file: str
-    text: str
-
-
-@dataclass(frozen=True)
 class ShardOutcome:
     """What became of a task.
 
     Attributes:
         entry: For the index; None if no member was usable, so that no shard exists.
+        members: For each row of the shard the position of its member in the task.
+        digests: For each row the content of its ECG and of its frames as a short hash, empty where it has none.
         problems: Files that could not be used.
         notes: Remarks on files that were used.
     """
 
     entry: ShardEntry | None
+    members: tuple[int, ...] = field(repr=False)
+    digests: tuple[tuple[str, str], ...] = field(repr=False)
     problems: tuple[Remark, ...]
     notes: tuple[Remark, ...]
 
 
 def prepare_shard(task: ShardTask) -> ShardOutcome:
     """Compute a shard, write it and then its record, so that a record always tells of a finished shard."""
-    fingerprint = task_fingerprint(task)
+    content_print, label_print = content_fingerprint(task), label_fingerprint(task)
+    earlier = _earlier(task, content_print)
     task.record_file.unlink(missing_ok=True)
-    outcome = _compute(task)
-    content = {"fingerprint": fingerprint, **asdict(outcome)}
+    outcome = None if earlier is None else _relabel(task, earlier)
+    if outcome is None:
+        outcome = _compute(task)
+    record = {"content": content_print, "labels": label_print, **asdict(outcome)}
     with replace_atomically(task.record_file) as temporary:
-        temporary.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
+        temporary.write_text(json.dumps(record, sort_keys=True), encoding="ascii")
     return outcome
 
 
-def task_fingerprint(task: ShardTask) -> str:
-    """Return a SHA-256 of all that decides a shard's content: layout, members, sizes and times of the input files."""
-    digest = hashlib.sha256(task.layout.fingerprint.encode())
-    digest.update(repr(task.cine).encode())
+def finished_shard(task: ShardTask) -> ShardOutcome | None:
+    """Return the outcome of an earlier run if it had the same fingerprints and its shard is unharmed, else None."""
+    return _earlier(task, content_fingerprint(task), label_fingerprint(task))
+
+
+def content_fingerprint(task: ShardTask) -> str:
+    """Return a hash of everything the recordings and frames follow from: parameters and input files."""
+    ecg, cmr = task.layout.to_dict()["ecg"], task.layout.to_dict()["cmr"]
+    recipe = {key: value for key, value in task.layout.preparation.items() if key != "splits"}
+    settings = [ecg, cmr, recipe, asdict(task.standard), task.view, task.declaration and asdict(task.declaration)]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for member in task.members:
-        digest.update(f"{member.subject} {member.split}".encode())
-        digest.update(np.ascontiguousarray(member.labels, dtype="<f4").tobytes())
-        for path in _input_files(member):
+        digest.update(f"\n{member.row}".encode())
+        for path in _input_files(member, task.view):
             state = path.stat() if path.exists() else None
             digest.update(f" {path.name.rsplit('.')[-1]} {state and (state.st_size, state.st_mtime_ns)}".encode())
     return digest.hexdigest()
 
 
-def _input_files(member: Member) -> list[Path]:
-    files = [] if member.cmr is None else short_axis_files(member.cmr)
-    if member.ecg is not None:
-        files.append(member.ecg)
-        if member.ecg.suffix.lower() == ".hea":
-            files.append(member.ecg.with_suffix(".dat"))
-    return files
+def label_fingerprint(task: ShardTask) -> str:
+    """Return a hash of the layout and of every member's split and labels."""
+    digest = hashlib.sha256(task.layout.fingerprint.encode())
+    for member in task.members:
+        digest.update(f"\n{member.subject} {member.split} ".encode())
+        digest.update(np.ascontiguousarray(member.labels).tobytes())
+    return digest.hexdigest()
 
 
-def finished_shard(task: ShardTask) -> ShardOutcome | None:
-    """Return the outcome of an earlier run if it had the same fingerprint and its shard is unharmed, else None."""
+def _input_files(member: Member, view: str) -> list[Path]:
+    files = [] if member.cmr is None else cmr_files(member.cmr, view)
+    return files if member.ecg is None else [*files, *_ecg_files(member.ecg)]
+
+
+def _ecg_files(path: Path) -> list[Path]:
     try:
-        content = json.loads(task.record_file.read_bytes())
-        if content["fingerprint"] != task_fingerprint(task):
+        return ecg_files(path)
+    except (UserError, OSError):  # reading it will tell what is wrong
+        return [path]
+
+
+def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardOutcome | None:
+    """Return what an earlier run recorded, if the fingerprints agree and the shard is as it was written."""
+    try:
+        record = json.loads(task.record_file.read_bytes())
+        if record["content"] != content or (labels is not None and record["labels"] != labels):
             return None
-        entry = None if content["entry"] is None else ShardEntry(**content["entry"])
-        problems, notes = (tuple(Remark(**item) for item in content[key]) for key in ("problems", "notes"))
+        entry = None if record["entry"] is None else ShardEntry(**record["entry"])
+        outcome = ShardOutcome(
+            entry,
+            tuple(record["members"]),
+            tuple((ecg, cmr) for ecg, cmr in record["digests"]),
+            tuple(Remark(**item) for item in record["problems"]),
+            tuple(Remark(**item) for item in record["notes"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):  # no record, or none of ours: the shard is computed anew
         return None
     if entry is not None and not (task.path.is_file() and sha256_of(task.path) == entry.sha256):
         return None
-    return ShardOutcome(entry, problems, notes)
+    return outcome
+
+
+def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
+    """Write the shard again with new labels and splits, its recordings taken from the one that is there."""
+    if earlier.entry is None:
+        return earlier
+    try:
+        with ShardReader(task.path) as reader:
+            rows = reader.all_rows()
+            stored = reader.layout.label_names
+    except (UserError, ValueError):
+        return None  # of an earlier schema: computed anew
+    measured = {label.name for label in MEASUREMENTS} & set(stored)
+    members = [task.members[i] for i in earlier.members]
+    labels = np.full((len(members), len(task.layout.labels)), np.nan, dtype=np.float32)
+    for column, name in enumerate(task.layout.label_names):
+        if name in measured:
+            labels[:, column] = rows.labels[:, stored.index(name)]
+    for row, member in enumerate(members):
+        labels[row, : len(member.labels)] = member.labels
+    rows.labels = labels
+    rows.subject = [member.subject for member in members]
+    rows.split = [member.split for member in members]
+    entry = write_shard(task.path, task.layout, rows)
+    return ShardOutcome(entry, earlier.members, earlier.digests, earlier.problems, earlier.notes)
 
 
 def _compute(task: ShardTask) -> ShardOutcome:
-    layout, count = task.layout, len(task.members)
-    problems: list[Remark] = []
-    notes: list[Remark] = []
-    ecg = cmr = None
-    has_ecg, has_cmr = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    if layout.ecg is not None:
-        ecg = np.zeros((count, *layout.ecg.shape), dtype=np.float32)
-        cleaner = ECGCleaner(**layout.preparation["ecg"]["baseline"])
-        for i, member in enumerate(task.members):
-            if member.ecg is not None:
-                with _reporting(problems, i, "ecg", member.ecg.name):
-                    record = read_ecg(member.ecg)
-                    ecg[i] = cleaner(standardise_record(record, layout.ecg.samples, layout.ecg.sampling_rate))
-                    has_ecg[i] = True
-                    notes += [Remark(i, "ecg", "", note) for note in record.notes]
-    if layout.cmr is not None and task.cine is not None:
-        cmr = np.zeros((count, *layout.cmr.shape), dtype=np.uint8)
-        for i, member in enumerate(task.members):
-            if member.cmr is not None:
-                with _reporting(problems, i, "cmr", member.cmr.name):
-                    cmr[i] = frames_from_short_axis(read_short_axis(member.cmr), task.cine)
-                    has_cmr[i] = True
-    kept = np.flatnonzero(has_ecg | has_cmr)
-    if not len(kept):
+    reading = Reading(task.layout, task.standard, task.cine, task.view, task.declaration)
+    builder = RowBuilder(reading)
+    for number, member in enumerate(task.members):
+        builder.add(number, member)
+    if not builder.rows:
         task.path.unlink(missing_ok=True)
-        return ShardOutcome(None, tuple(problems), tuple(notes))
-    rows = ShardRows(
-        subject=[task.members[i].subject for i in kept],
-        split=[task.members[i].split for i in kept],
-        ecg=None if ecg is None else ecg[kept],
-        has_ecg=has_ecg[kept],
-        cmr=None if cmr is None else cmr[kept],
-        has_cmr=has_cmr[kept],
-        labels=np.stack([task.members[i].labels for i in kept]),
+        return ShardOutcome(None, (), (), tuple(builder.problems), tuple(builder.notes))
+    rows = builder.shard_rows()
+    entry = write_shard(task.path, task.layout, rows)
+    members = tuple(row.member_number for row in builder.rows)
+    return ShardOutcome(entry, members, _digests(rows), tuple(builder.problems), tuple(builder.notes))
+
+
+def _digests(rows: ShardRows) -> tuple[tuple[str, str], ...]:
+    """Hash what is stored of each row, so that copies of a recording are found wherever they lie."""
+
+    def digest(records: npt.NDArray | None, has: npt.NDArray, i: int) -> str:
+        if records is None or not has[i]:
+            return ""
+        return hashlib.blake2b(np.ascontiguousarray(records[i]).tobytes(), digest_size=12).hexdigest()
+
+    return tuple(
+        (digest(rows.ecg, rows.has_ecg, i), digest(rows.cmr, rows.has_cmr, i)) for i in range(len(rows.subject))
     )
-    return ShardOutcome(write_shard(task.path, layout, rows), tuple(problems), tuple(notes))
-
-
-@contextmanager
-def _reporting(problems: list[Remark], member: int, part: str, own_name: str) -> Iterator[None]:
-    """Turn a failure of one member into a problem to report, so that it does not stop the others."""
-    try:
-        yield
-    except UserError as error:
-        message = str(error).removeprefix(f"{own_name}: ")
-        file, separator, reason = message.partition(": ")
-        is_file = bool(separator) and file.endswith((".nii", ".nii.gz"))
-        problems.append(Remark(member, part, file if is_file else "", reason if is_file else message))
-    except OSError as error:
-        problems.append(Remark(member, part, "", f"cannot be read ({error.strerror})"))
-    except MemoryError:
-        raise
-    except Exception as error:  # a fault of this program with one strange file must not cost the other files
-        problems.append(Remark(member, part, "", f"unexpected {type(error).__name__}; please report it as a bug"))

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.nifti import CINE, END_DIASTOLE, find_image
+from ecgcmr.formats.ecg_file import ECG_SUFFIXES, ecg_kind
+from ecgcmr.formats.nifti import STEMS
+from ecgcmr.formats.short_axis_file import cmr_kind
+from ecgcmr.formats.signal_file import DECLARATION_FILE
 from ecgcmr.preparation.label_table import IMAGING_VISIT
 
 _BIOBANK_ECG = re.compile(r"^(?P<id>.+)_20205_(?P<instance>\d+)_(?P<array>\d+)$")
-_ECG_SUFFIXES = (".xml", ".hea")
-_SIGNAL_SUFFIXES = (".dat", ".mat", ".atr", ".qrs")  # belong to a WFDB header
+_BIOBANK_CMR = re.compile(r"^(?P<id>.+)_(?P<field>20208|20209)_(?P<instance>\d+)_(?P<array>\d+)$")
+_COMPANIONS = (".dat", ".mat", ".atr", ".qrs")  # belong to a WFDB header
+_FIELD_OF_VIEW = {"sax": "20209", "2ch": "20208", "3ch": "20208", "4ch": "20208"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One ECG file or one folder of images.
+    """One ECG file, folder of images or zip of images.
 
     Attributes:
         id: The subject's id at the source; it must not leave this program but as a keyed hash.
@@ -37,14 +42,19 @@ class Found:
     """What a search came to.
 
     Attributes:
-        sources: One source per subject, by id.
+        sources: By subject's id, the recording to prefer first.
         skipped: (name, reason) of files that will not be used.
-        ignored: Names of files of no kind this program reads.
     """
 
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, list[Source]] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+
+    def keep_first(self) -> None:
+        """Leave one source a subject; the others are skipped."""
+        for sources in self.sources.values():
+            for other in sources[1:]:
+                self.skipped.append((other.name, "the subject has another recording that comes first"))
+            del sources[1:]
 
 
 def require_folder(path: Path, option: str) -> Path:
@@ -59,46 +69,84 @@ def require_folder(path: Path, option: str) -> Path:
     return path
 
 
-def find_ecgs(folder: Path) -> Found:
-    """Find CardioSoft files and WFDB headers in a folder and the folders below.
+def find_ecgs(folder: Path, subjects: Mapping[str, str] | None = None) -> Found:
+    """Find ECG files in a folder and the folders below.
 
-    The id is what stands before ``_20205_`` in a UK Biobank name, else the name without its suffix. Of several
-    recordings of one subject the imaging visit (instance 2) comes first, then the repeat visit, then the lowest
-    array index; the others are skipped.
+    A file counts by its content; one with an ECG's suffix counts even if its content tells nothing, so that it is
+    reported. The subject is what the table of subjects says, else what stands before ``_20205_`` in a UK Biobank
+    name, else the name without its suffix. Of several recordings of one subject the imaging visit (instance 2) comes
+    first, then the repeat visit, then the lowest array index.
+
+    Args:
+        folder: Where to search.
+        subjects: File name -> subject's id.
     """
     found = Found()
     ranked: dict[str, list[tuple[tuple[int, int, str], Source]]] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or path.name.startswith("."):
+        if path.is_dir() or path.name.startswith(".") or path.name == DECLARATION_FILE:
             continue
-        if path.suffix.lower() not in _ECG_SUFFIXES:
-            if path.suffix.lower() not in _SIGNAL_SUFFIXES:
-                found.ignored.append(name)
+        suffix = path.suffix.lower()
+        if suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
+            continue
+        if suffix not in ECG_SUFFIXES and ecg_kind(path) is None:
+            found.skipped.append((name, "is of no kind of ECG file that this program reads"))
             continue
         match = _BIOBANK_ECG.match(path.stem)
         visit, array = (int(match["instance"]), int(match["array"])) if match else (IMAGING_VISIT, 0)
-        source = Source(match["id"] if match else path.stem, path, name, visit)
+        subject = _subject_of(name, path, subjects) or (match["id"] if match else path.stem)
         rank = (abs(visit - IMAGING_VISIT), array, name)
-        ranked.setdefault(source.id, []).append((rank, source))
-    for subject, candidates in ranked.items():
-        candidates.sort(key=lambda candidate: candidate[0])
-        found.sources[subject] = candidates[0][1]
-        for _, other in candidates[1:]:
-            found.skipped.append((other.name, "the subject has another recording that comes first"))
+        ranked.setdefault(subject, []).append((rank, Source(subject, path, name, visit)))
+    found.sources = _sorted(ranked)
     return found
 
 
-def find_short_axis(folder: Path) -> Found:
-    """Find subjects' folders of NIfTI short-axis images; a folder's name is the subject's id."""
+def find_cmr(folder: Path, view: str = "sax", subjects: Mapping[str, str] | None = None) -> Found:
+    """Find subjects' folders of NIfTI images and DICOM zips.
+
+    The subject is what the table of subjects says, else what stands before ``_20209_`` (short axis) or ``_20208_``
+    (long axis) in a UK Biobank name, else the name of the folder or zip. One source a subject is kept.
+
+    Args:
+        folder: Where to search, without the folders below.
+        view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
+        subjects: File or folder name -> subject's id.
+    """
     found = Found()
+    ranked: dict[str, list[tuple[tuple[int, int, str], Source]]] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if not path.is_dir():
-            found.ignored.append(path.name)
-        elif find_image(path, CINE) is None and find_image(path, END_DIASTOLE) is None:
-            found.skipped.append((path.name, "holds neither sa.nii.gz nor sa_ED.nii.gz"))
-        else:
-            found.sources[path.name] = Source(path.name, path, path.name)
+        if cmr_kind(path, view) is None:
+            stem = STEMS[view]
+            lacking = f"holds neither {stem}.nii.gz nor {stem}_ED.nii.gz"
+            reason = lacking if path.is_dir() else "is no folder or zip of images"
+            found.skipped.append((path.name, reason))
+            continue
+        match = _BIOBANK_CMR.match(path.stem)
+        if match and match["field"] != _FIELD_OF_VIEW[view]:
+            found.skipped.append((path.name, f"holds other images than --view {view}"))
+            continue
+        visit, array = (int(match["instance"]), int(match["array"])) if match else (IMAGING_VISIT, 0)
+        stem = path.name if path.is_dir() else path.stem
+        subject = _subject_of(path.name, path, subjects) or (match["id"] if match else stem)
+        rank = (abs(visit - IMAGING_VISIT), array, path.name)
+        ranked.setdefault(subject, []).append((rank, Source(subject, path, path.name, visit)))
+    found.sources = _sorted(ranked)
+    found.keep_first()
     return found
+
+
+def _subject_of(name: str, path: Path, subjects: Mapping[str, str] | None) -> str | None:
+    """Look a file up by its path below the folder, its name or its name without suffix."""
+    if subjects is None:
+        return None
+    return next((subjects[key] for key in (name, path.name, path.stem) if key in subjects), None)
+
+
+def _sorted(ranked: Mapping[str, list[tuple[tuple[int, int, str], Source]]]) -> dict[str, list[Source]]:
+    return {
+        subject: [source for _, source in sorted(candidates, key=lambda candidate: candidate[0])]
+        for subject, candidates in ranked.items()
+    }

@@ -2,18 +2,35 @@
 
 A subject is known by a keyed hash of its source identifier: the same key gives the same hash in every run, and
 without the key the hash cannot be traced back by trying all identifiers. The split is a function of the hash alone,
-so that it neither depends on which subjects are present nor changes when more arrive.
+so that it neither depends on which subjects are present nor changes when more arrive; only where splits are to share
+the distribution of some labels does it depend on who else is there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.preparation.leaks import find_leaks
+from ecgcmr.preparation.strata import strata_of
+
+__all__ = [
+    "KEY_BYTES",
+    "SPLITS",
+    "assign_split",
+    "assign_splits",
+    "default_key_file",
+    "find_leaks",
+    "load_key",
+    "strata_of",
+    "subject_hash",
+]
 
 SPLITS = ("train", "val", "test")
 KEY_BYTES = 32
@@ -48,13 +65,93 @@ def assign_split(hashed: str, fractions: Sequence[float] = (0.7, 0.15, 0.15), sa
     Raises:
         ValueError: Fractions are not three non-negative numbers that sum to 1.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(f"fractions must be three non-negative numbers that sum to 1, got {tuple(fractions)}")
-    digest = hashlib.blake2b(hashed.encode("ascii"), key=salt.encode("utf-8")[:64], digest_size=8, person=b"split")
-    position = int.from_bytes(digest.digest(), "big") / 2**64
+    _check_fractions(fractions)
+    position = _position(hashed, salt)
     if position < fractions[0]:
         return "train"
     return "val" if position < fractions[0] + fractions[1] else "test"
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions must be three non-negative numbers that sum to 1, got {tuple(fractions)}")
+
+
+def _position(hashed: str, salt: str) -> float:
+    """Return where a subject stands in [0, 1): uniform, and independent of the hash for anybody without the key."""
+    digest = hashlib.blake2b(hashed.encode("ascii"), key=salt.encode("utf-8")[:64], digest_size=8, person=b"split")
+    return int.from_bytes(digest.digest(), "big") / 2**64
+
+
+def assign_splits(
+    subjects: Iterable[str],
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    *,
+    strata: Mapping[str, str] | None = None,
+    earlier: Mapping[str, str] | None = None,
+    salt: str = "",
+) -> dict[str, str]:
+    """Assign subjects to train, val and test.
+
+    Without strata every subject goes where ``assign_split`` puts it. With strata the fractions are met within each
+    stratum to within one subject, unless the earlier splits forbid it: each split gets the places that it lacks, and
+    the new subjects of a stratum fill them in the order of their hashes, train first. So the split of nearly all of
+    them is that of ``assign_split``, and a fresh start with a few subjects more or less moves few of the others.
+
+    Args:
+        subjects: Hashes; repetitions do not count.
+        fractions: Fractions of train, val and test; they sum to 1.
+        strata: Subject -> stratum; a subject that is not in it belongs to a stratum of its own kind.
+        earlier: Subject -> split of an earlier run, which stands, whatever the fractions; without strata it is not
+            needed and not looked at.
+        salt: Another salt gives another, equally stable division.
+
+    Returns:
+        Subject -> split.
+
+    Raises:
+        ValueError: Fractions are not three non-negative numbers that sum to 1, or an earlier split is unknown.
+    """
+    _check_fractions(fractions)
+    present = sorted(set(subjects))
+    if strata is None:
+        return {subject: assign_split(subject, fractions, salt) for subject in present}
+    known = {subject: earlier[subject] for subject in present if subject in earlier} if earlier else {}
+    if unknown := set(known.values()) - set(SPLITS):
+        raise ValueError(f"no such split: {', '.join(sorted(unknown))}")
+    result = dict(known)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for subject in present:
+        groups[strata.get(subject, "")].append(subject)
+    lacking = [0.0] * len(SPLITS)  # by how much each split has fallen short over the strata so far
+    for stratum in sorted(groups):
+        members = groups[stratum]
+        target = [fraction * len(members) for fraction in fractions]
+        places = [sum(known.get(subject) == split for subject in members) for split in SPLITS]
+        waiting = sorted((s for s in members if s not in known), key=lambda s: (_position(s, salt), s))
+        taken = _places(target, places, lacking, len(waiting))
+        order = [split for split, count in zip(SPLITS, taken, strict=True) for _ in range(count)]
+        result.update(zip(waiting, order, strict=True))
+        lacking = [lack + t - p - n for lack, t, p, n in zip(lacking, target, places, taken, strict=True)]
+    return result
+
+
+def _places(target: Sequence[float], there: Sequence[int], lacking: Sequence[float], new: int) -> list[int]:
+    """Return how many of ``new`` subjects of one stratum each split gets.
+
+    Whole places go to the split that lacks most; the last ones, of which a split lacks only a part, to the split that
+    has also fallen short in other strata, so that many small strata do not all round the same way.
+    """
+    taken = [0] * len(target)
+    for _ in range(new):
+        lack = [t - p - n for t, p, n in zip(target, there, taken, strict=True)]
+        if max(lack) >= 1:
+            best = lack.index(max(lack))
+        else:
+            overall = [short + lack[i] if lack[i] > 1e-9 else -math.inf for i, short in enumerate(lacking)]
+            best = overall.index(max(overall)) if max(lack) > 1e-9 else lack.index(max(lack))
+        taken[best] += 1
+    return taken
 
 
 def default_key_file() -> Path:

@@ -4,6 +4,7 @@ from ecgcmr.stages.alignment import ECGCMRAlignment
 from ecgcmr.stages.downstream import DiagnosisClassification, PhenotypeRegression
 from ecgcmr.stages.masked_autoencoder import ECGMaskedAutoencoder
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.run_folder import StepCheckpoint
 
 __all__ = [
     "DiagnosisClassification",
@@ -11,4 +12,5 @@ __all__ = [
     "ECGMaskedAutoencoder",
     "OptimiserSettings",
     "PhenotypeRegression",
+    "StepCheckpoint",
 ]

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 
 HELP = """\
@@ -101,7 +102,7 @@ class StageCLI(LightningCLI):
         folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        callbacks: list[Any] = [MetricsFile()]
+        callbacks: list[Any] = [MetricsFile(), StepSeed()]
         if not trainer.get("fast_dev_run"):
             callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
             if self.subcommand == "fit":

@@ -19,7 +19,7 @@ from ecgcmr.stages.figures import reconstruction_figure
 from ecgcmr.stages.metrics import WeightedMeans
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
-from ecgcmr.stages.randomness import noise_per_row, step_generator
+from ecgcmr.stages.randomness import noise_per_row, training_noise
 from ecgcmr.stages.transfer import check_input, start_from
 
 _PARTS = ("loss", "mse", "ncc")
@@ -92,8 +92,7 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Reconstruct one augmented batch."""
         ecg = batch["ecg"]
-        generator = step_generator(self, self.seed)
-        noise = torch.rand(len(ecg), self.autoencoder.num_patches, generator=generator, device=ecg.device)
+        noise = training_noise(batch["row"], self.autoencoder.num_patches, self.seed, self.current_epoch)
         output = self.autoencoder(ecg, noise)
         parts = self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size)
         values = {f"train/{name}": parts[name].detach() for name in _PARTS}

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+
+from ecgcmr.row_random import RowGenerator
 
 
 def mixed_seed(*key: int) -> int:
@@ -17,10 +20,37 @@ def mixed_seed(*key: int) -> int:
     return int(np.random.SeedSequence([k & 0xFFFFFFFFFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def step_generator(stage: Any, seed: int) -> torch.Generator:
-    """Return a generator on the stage's device, keyed by (seed, optimiser step, micro-batch, rank)."""
-    progress = stage.trainer.fit_loop.epoch_loop.total_batch_idx
-    return torch.Generator(device=stage.device).manual_seed(mixed_seed(seed, progress, stage.global_rank))
+class StepSeed(Callback):
+    """Seeds torch's own generator anew at every training batch from (run's seed, epoch, batch, rank).
+
+    Layers such as stochastic depth draw from it. A resumed run then draws what the uninterrupted one would have.
+    """
+
+    def __init__(self) -> None:
+        self.seed = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Take the run's seed."""
+        self.seed = torch.initial_seed()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Seed."""
+        torch.manual_seed(mixed_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+
+
+def training_noise(rows: Tensor, size: int, seed: int, epoch: int) -> Tensor:
+    """Draw uniform noise that depends on row and epoch alone, whatever batch and rank the row is in.
+
+    Args:
+        rows: (B,) positions in the index.
+        size: Draws per row.
+        seed: Seed of the stage.
+        epoch: Epoch, from 0.
+
+    Returns:
+        (B, size) float32 in [0, 1) on the rows' device.
+    """
+    return RowGenerator(rows, seed, epoch, device=rows.device).uniform(size)
 
 
 def noise_per_row(rows: Tensor, size: int, seed: int) -> Tensor:

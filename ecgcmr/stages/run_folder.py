@@ -15,10 +15,11 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 
 from ecgcmr.encoders.weights import export_encoder
+from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -41,6 +42,36 @@ def checkpoints(folder: Path, monitor: str, mode: str) -> list[Callback]:
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **shared)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, every_n_epochs=1, **shared)
     return [best, last]
+
+
+class StepCheckpoint(Checkpoint):
+    """Writes ``last.ckpt`` within an epoch too, for machines that may be taken away; ``--ckpt_path last`` goes on.
+
+    The resumed run takes the next batch and draws what the uninterrupted run would have drawn. Nothing is written in
+    the middle of an accumulated step, whose gradients no checkpoint holds, nor at the last batch of an epoch: the
+    validation that follows belongs to the epoch, and its own checkpoint comes after it.
+
+    Args:
+        every_n_train_steps: Optimiser steps between checkpoints.
+    """
+
+    def __init__(self, every_n_train_steps: int = 100) -> None:
+        if every_n_train_steps < 1:
+            raise UserError(f"every_n_train_steps {every_n_train_steps}: must be at least 1")
+        self.every_n_train_steps = every_n_train_steps
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the file if it is time to; all ranks take part."""
+        last = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
+        if last or accumulating or trainer.fast_dev_run or trainer.global_step % self.every_n_train_steps:
+            return
+        path = Path(trainer.default_root_dir) / LAST
+        if trainer.is_global_zero:
+            with replace_atomically(path) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
+            trainer.save_checkpoint(path)  # ranks other than the first write nothing, but meet it here
 
 
 class EncoderExport(Callback):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,20 +19,21 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data_modules.index import INDEX_NAME, write_index
-from data_modules.layout import CMRLayout, ECGLayout, Layout
+from data_modules.index import INDEX_NAME
+from data_modules.index_writer import write_index
+from data_modules.layout import ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically, sha256_of
+from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
-from ecgcmr.preparation.ecg import CLIP_DEVIATIONS, ECGCleaner
+from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.labels import LABELS
-from ecgcmr.preparation.plan import BASELINE, RECIPE_VERSION, SPLIT_FRACTIONS
+from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.plan import RECIPE_VERSION, SPLIT_FRACTIONS, layout_of, split_rule_by_hash
+from ecgcmr.preparation.run import select_training
 from ecgcmr.preparation.splits import assign_split
 from ecgcmr.synthesis.ecg import SAMPLING_RATE, render_ecgs
 from ecgcmr.synthesis.oracle import oracle_table
@@ -189,20 +189,15 @@ class _ShardTask:
     labels: NDArray[np.float32]
 
 
-def shard_layout(size: int) -> Layout:
-    """Return the layout of a bulk cohort: the one that ``ecgcmr prepare`` gives the raw files of such a cohort."""
-    cine = CineOptions(size=size)
-    preparation = {
-        "version": RECIPE_VERSION,
-        "splits": {"by": "hash", "fractions": list(SPLIT_FRACTIONS)},
-        "ecg": {"clip_deviations": CLIP_DEVIATIONS, "baseline": BASELINE, "z_score": "lead groups"},
-        "cmr": {**asdict(cine), "slice": "middle"},
-    }
-    return Layout(ECGLayout(), CMRLayout(cine.frames, size, size, cine.spacing_mm), LABELS, preparation)
+def shard_layout(cine: CineOptions) -> Layout:
+    """Return the layout of a bulk cohort: the one that ``ecgcmr prepare --no-beats`` gives its raw files."""
+    options = PrepareOptions(Path(), cine=cine, beats=False)
+    return layout_of(options, cine, LABELS, split_rule_by_hash())
 
 
 def _write_shards(options: SynthesisOptions) -> Summary:
-    cine, layout = CineOptions(size=options.size), shard_layout(options.size)
+    cine = CineOptions(size=options.size)
+    layout = shard_layout(cine)
     starts = range(0, options.subjects, options.shard_size)
     paths = [options.out / SHARD_FOLDER / f"shard-{number:05d}.h5" for number in range(len(starts))]
     stamp = f"{generator_fingerprint()} {layout.fingerprint} {json.dumps(options.identity, sort_keys=True)}"
@@ -236,7 +231,7 @@ def _write_shards(options: SynthesisOptions) -> Summary:
         "fingerprint": fingerprint,
         "oracle_sha256": sha256_of(options.out / ORACLE_NAME),
     }
-    index = write_index(options.out, layout, [entries[path] for path in paths], extra=extra)
+    index = write_index(options.out, layout, [entries[path] for path in paths], extra=extra, select=select_training)
     return Summary(options.subjects, len(tasks), len(paths) - len(tasks), dict(index.counts))
 
 
@@ -265,7 +260,7 @@ def _render_shard(task: _ShardTask) -> ShardEntry:
     count = len(task.rows)
     ecg = np.empty((count, *(task.layout.ecg or ECGLayout()).shape), dtype=np.float32)
     cmr = np.empty((count, len(task.cine.frames), task.cine.size, task.cine.size), dtype=np.uint8)
-    cleaner = ECGCleaner(**task.layout.preparation["ecg"]["baseline"])
+    cleaner = Cleaning.from_dict(task.layout.preparation["ecg"]["cleaning"])
     ecg_stream, cmr_stream = _streams(task.seed)
     for start in range(0, count, _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -348,30 +343,8 @@ def _write_oracle(
 def _parallel(
     work: Callable[[Any], Any], tasks: Sequence[Any], sizes: Sequence[int], workers: int | None
 ) -> list[tuple[Any, Any]]:
-    """Run tasks in processes and return (task, result) in the order of the tasks, with a progress bar of subjects."""
+    """Run tasks in processes and return (task, result) in the order of the tasks."""
     if not tasks:
         return []
-    pool = joblib.Parallel(n_jobs=min(workers or joblib.cpu_count(), len(tasks)), batch_size=1, return_as="generator")
-    columns = (
-        TextColumn("rendering"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    results = []
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        bar = progress.add_task("rendering", total=sum(sizes), rate="")
-        try:
-            for size, result in zip(sizes, pool(joblib.delayed(work)(task) for task in tasks), strict=True):
-                results.append(result)
-                progress.advance(bar, size)
-                elapsed = progress.tasks[0].elapsed
-                progress.update(bar, rate=f"{progress.tasks[0].completed / elapsed:.0f}/s" if elapsed else "")
-        except TerminatedWorkerError as error:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; run the same command again with fewer "
-                "--workers (what is finished is kept)"
-            ) from error
-    return list(zip(tasks, results, strict=True))
+    count = min(workers or joblib.cpu_count(), len(tasks))
+    return list(zip(tasks, run_all(work, tasks, sizes, workers=count, title="rendering"), strict=True))

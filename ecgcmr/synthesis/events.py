@@ -1,18 +1,20 @@
-"""Hospital diagnoses of the synthetic cohort: when coronary disease, atrial fibrillation and diabetes were first noted.
+"""What happened to the synthetic cohort: first diagnoses of coronary disease, atrial fibrillation and diabetes, deaths.
 
 Each disease is either present before imaging or may begin during follow-up with a hazard; both depend on the cardiac
 state. Codes and dates come out as UK Biobank lists them (fields 41270 and 41280: each ICD-10 code once, with the date
 of its first record), among codes of unrelated diseases. Levels are set for a population cohort enriched for disease;
-effect sizes are assumptions.
+effect sizes are assumptions. Follow-up ends with death, with loss (emigration, say) or on the day of censoring, and
+nothing is recorded after it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 
+from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR
 from ecgcmr.synthesis.state import CardiacState
 
 DISEASES = ("cad", "af", "dm")
@@ -36,7 +38,12 @@ UNRELATED: dict[str, float] = {
 }  # fmt: skip
 """Codes of no labelled disease with the share of subjects who have them."""
 
-_EVENT_STREAM = 101
+DEATH_RATE, DOUBLING_YEARS = 0.004, 8.0
+"""Yearly hazard of death at 65 years of somebody without disease, and the years of age that double it."""
+LOSS_RATE = 0.0015
+"""Yearly hazard of being lost to follow-up."""
+
+_EVENT_STREAM, _END_STREAM = 101, 102
 
 
 @dataclass(frozen=True)
@@ -49,26 +56,40 @@ class Events:
         diagnoses: Per subject (ICD-10 code without dot, day of its first record), sorted by code; a code occurs once.
         first_day: (N, 3) day of the first record of CAD, AF and DM relative to imaging; inf if there is none by the
             end of follow-up.
+        death: Day of death of each subject who died before the day of censoring, else None.
+        lost: Day on which each subject was lost to follow-up, None for most.
     """
 
     imaging_date: list[date]
     censoring_date: date
     diagnoses: list[list[tuple[str, date]]]
     first_day: np.ndarray
+    death: list[date | None]
+    lost: list[date | None]
+
+    def follow_up(self) -> np.ndarray:
+        """Return (N,) days from imaging to death, loss or censoring, whichever is first."""
+        ends = [
+            min(day for day in (died, lost, self.censoring_date) if day is not None)
+            for died, lost in zip(self.death, self.lost, strict=True)
+        ]
+        return np.array([(end - imaging).days for end, imaging in zip(ends, self.imaging_date, strict=True)])
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Return ``{disease}_prevalent``, ``_incident`` and ``_ever``, each (N,) of 0 and 1.
+        """Return ``{disease}_prevalent``, ``_incident``, ``_ever`` of 0 and 1 and ``_years``, each (N,).
 
         Prevalent means first recorded up to the day of imaging, incident later; prevalent subjects are not at risk and
-        have NaN as incident.
+        have NaN as incident. Years run from imaging to the first record or to the end of follow-up; NaN if prevalent.
         """
         labels = {}
+        follow_up = self.follow_up()
         for column, disease in enumerate(DISEASES):
             day = self.first_day[:, column]
             prevalent = day <= 0
             labels[f"{disease}_prevalent"] = prevalent.astype(np.float64)
             labels[f"{disease}_incident"] = np.where(prevalent, np.nan, np.isfinite(day).astype(np.float64))
             labels[f"{disease}_ever"] = np.isfinite(day).astype(np.float64)
+            labels[f"{disease}_years"] = np.where(prevalent, np.nan, np.minimum(day, follow_up) / DAYS_PER_YEAR)
         return labels
 
 
@@ -97,7 +118,48 @@ def sample_events(state: CardiacState, seed: int) -> Events:
                 infarct = disease == "cad" and state.disease.scar_extent[k] > 0
                 found |= _codes("infarct" if infarct else disease, disease, int(day), int(follow_up[k]), generator)
         diagnoses.append([(code, imaging[k] + timedelta(days=day)) for code, day in sorted(found.items())])
-    return Events(imaging, CENSORING, diagnoses, first_day)
+    death, lost = _sample_ends(state, first_day, follow_up, np.random.default_rng([seed, _END_STREAM]))
+    return _until_the_end(
+        Events(
+            imaging,
+            CENSORING,
+            diagnoses,
+            first_day,
+            death=[_day(start, day) for start, day in zip(imaging, death, strict=True)],
+            lost=[_day(start, day) for start, day in zip(imaging, lost, strict=True)],
+        )
+    )
+
+
+def _sample_ends(
+    state: CardiacState, first_day: np.ndarray, follow_up: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return days (N,) of death and of loss relative to imaging, inf where neither came before censoring.
+
+    Death becomes likelier with age and with every disease (by half); nobody is lost who has died.
+    """
+    diseases = np.isfinite(first_day).sum(axis=1)
+    rate = DEATH_RATE * 2.0 ** ((state.age - 65) / DOUBLING_YEARS) * 1.5**diseases
+    death = np.ceil(DAYS_PER_YEAR * generator.exponential(1.0, len(state)) / rate)
+    lost = np.ceil(DAYS_PER_YEAR * generator.exponential(1.0, len(state)) / LOSS_RATE)
+    lost[lost >= np.minimum(follow_up, death)] = np.inf
+    death[death >= follow_up] = np.inf
+    return death, lost
+
+
+def _day(imaging: date, day: float) -> date | None:
+    return imaging + timedelta(days=int(day)) if np.isfinite(day) else None
+
+
+def _until_the_end(events: Events) -> Events:
+    """Leave out what would have been recorded after a subject's follow-up."""
+    follow_up = events.follow_up()
+    diagnoses = [
+        [(code, day) for code, day in pairs if (day - imaging).days <= last]
+        for pairs, imaging, last in zip(events.diagnoses, events.imaging_date, follow_up, strict=True)
+    ]
+    first_day = np.where(events.first_day > follow_up[:, None], np.inf, events.first_day)
+    return replace(events, diagnoses=diagnoses, first_day=first_day)
 
 
 def sample_onsets(state: CardiacState, follow_up: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.preparation.cine import heart_centre
+from ecgcmr.preparation.heart_crop import heart_centre
 from ecgcmr.synthesis.ecg import subject_generator
 from ecgcmr.synthesis.phantom_geometry import ANGLES, Contours, Heart, contours, ejected, end_systole
 from ecgcmr.synthesis.state import CardiacState

@@ -8,16 +8,19 @@ and is no secret.
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecgcmr.formats.ukb_table import Table, parse_column
-from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_subjects
+from ecgcmr.formats.table_file import open_text
+from ecgcmr.formats.ukb_table import Table
+from ecgcmr.preparation.diagnoses import DEATH, LOST
+from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_subjects, read_label_table
 from ecgcmr.preparation.splits import subject_hash
 from ecgcmr.synthesis.events import Events, sample_events
 from ecgcmr.synthesis.links import electrical_parameters
@@ -54,12 +57,19 @@ class Population:
         """Keyed hash of every subject."""
         return [subject_hash(str(eid), self.key) for eid in self.eids]
 
-    def labels(self) -> NDArray[np.float32]:
-        """Return (N, 96) labels, as preparation makes them of the tables."""
+    def labels(self, censor_date: date | None = None) -> NDArray[np.float32]:
+        """Return (N, 99) labels, as preparation makes them of the tables.
+
+        Args:
+            censor_date: As for preparation; None takes the latest diagnosis in the tables, as it does by default. The
+                true one is ``events.censoring_date``.
+        """
+        ids = [str(eid) for eid in self.eids]
         tables = [
-            _as_read(name, table) for name, table in (("phenotypes", self.phenotypes), ("diagnoses", self.diagnoses))
+            _as_read(name, table, ids)
+            for name, table in (("phenotypes", self.phenotypes), ("diagnoses", self.diagnoses))
         ]
-        return label_subjects([str(eid) for eid in self.eids], tables, IMAGING_VISIT, LabelCounts())
+        return label_subjects(ids, tables, IMAGING_VISIT, LabelCounts(), censor_date=censor_date)
 
 
 def cohort_key(seed: int) -> bytes:
@@ -79,21 +89,22 @@ def draw_population(subjects: int, seed: int) -> Population:
         eids=eids,
         events=events,
         phenotypes=phenotype_table(eids, covariates, events.imaging_date, state.observed_phenotypes),
-        diagnoses=diagnosis_table(eids, events.diagnoses),
+        diagnoses=_add_ends(diagnosis_table(eids, events.diagnoses), events),
         key=cohort_key(seed),
     )
 
 
-def _as_read(name: str, table: pd.DataFrame) -> Table:
-    """Return what reading the table's CSV file would give."""
-    text = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype=str, keep_default_na=False)
-    columns = {column: parse_column(column) for column in text.columns}
-    fields = {
-        parsed: np.array([value or None for value in text[column]], dtype=object)
-        for column, parsed in columns.items()
-        if parsed is not None
-    }
-    return Table(name, text["eid"].to_numpy(dtype=object), fields, {})
+def _add_ends(table: pd.DataFrame, events: Events) -> pd.DataFrame:
+    """Add the days of death and of loss to follow-up as UK Biobank has them."""
+    ends = {f"{DEATH}-0.0": events.death, f"{LOST}-0.0": events.lost}
+    columns = {name: [str(day) if day else "" for day in days] for name, days in ends.items()}
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def _as_read(name: str, table: pd.DataFrame, ids: list[str]) -> Table:
+    """Return what reading the table's CSV file gives."""
+    content = table.to_csv(index=False).encode()
+    return read_label_table(open_text(name, partial(BytesIO, content)), ids)
 
 
 def device_notes(population: Population) -> list[DeviceNotes]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_cohort import tiny_layout, tiny_rows
 
-from data_modules.index import ShardIndex, write_index
+from data_modules.index import ShardIndex
+from data_modules.index_writer import write_index
 from data_modules.shard import write_shard
 
 

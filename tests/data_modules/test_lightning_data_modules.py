@@ -242,7 +242,7 @@ def test_loader_alone_gives_storage_types(cohort: ShardIndex) -> None:
         (lambda root: LabelledDataModule(root, [], samples=20), "at least one label"),
         (lambda root: LabelledDataModule(root, ["lv_edv"], train_labels=5, train_fraction=0.5), "give one of them"),
         (lambda root: LabelledDataModule(root, ["lv_edv"], input="cmr"), "'cmr': choose one of ecg"),
-        (lambda root: ECGDataModule(root, shuffle="shards"), "'shards': choose one of global, none"),
+        (lambda root: ECGDataModule(root, shuffle="rows"), "'rows': choose one of global, shards, none"),
         (lambda root: ECGDataModule(root, predict_split="all"), "'all': choose one of train, val, test"),
         (lambda root: ECGDataModule(root, batch_size=0), "batch_size 0: must be at least 1"),
         (lambda root: ECGDataModule(root, seed=-1), "seed -1: must be at least 0"),

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler
 from data_modules.sampling import (
-    EpochBatchSampler,
-    EvaluationBatchSampler,
     crop_starts,
     epoch_order,
     evaluation_batches,
@@ -131,8 +130,8 @@ def test_a_row_keeps_its_crop_whatever_the_world() -> None:
 def test_no_shuffle_is_index_order_and_other_words_are_refused() -> None:
     plans = EpochBatchSampler(np.arange(6), 2, seed=0, index_size=6, shuffle="none").plans(4)
     assert np.concatenate([plan.rows for plan in plans]).tolist() == list(range(6))
-    with pytest.raises(UserError, match="'shards': choose one of global, none"):
-        EpochBatchSampler(np.arange(6), 2, seed=0, index_size=6, shuffle="shards")
+    with pytest.raises(UserError, match="'rows': choose one of global, shards, none"):
+        EpochBatchSampler(np.arange(6), 2, seed=0, index_size=6, shuffle="rows")
 
 
 @given(n=st.integers(2, 500), seed=seeds, data=st.data())

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from tiny_cohort import LABELS, SAMPLES, tiny_layout, tiny_rows
 
-from data_modules.layout import CMRLayout, ECGLayout, Label, Layout
-from data_modules.shard import ShardReader, write_shard
+from data_modules.layout import WAVES, CMRLayout, ECGLayout, Label, Layout
+from data_modules.shard import Beats, LeadQuality, ShardRows, write_shard
+from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 
 SPLITS = ["train"] * 8 + ["val"] * 2
@@ -213,3 +214,42 @@ def test_layout_refuses_what_it_cannot_hold() -> None:
         ECGLayout(dtype="int16")
     with pytest.raises(ValueError, match="not a layout"):
         Layout.from_dict({"ecg": {"colour": 1}, "cmr": None, "labels": [], "preparation": {}})
+
+
+def _annotated(flags: int = 5) -> tuple[Layout, ShardRows]:
+    layout = replace(tiny_layout(), ecg=ECGLayout(samples=SAMPLES, max_beats=4, quality=True))
+    rows = tiny_rows(0, SPLITS)
+    peaks = np.full((10, 4), -1)
+    peaks[:, :2] = [3, 21]
+    waves = np.full((10, 4, len(WAVES)), -1)
+    waves[:, 0] = np.arange(len(WAVES))
+    rows.beats = Beats(peaks, waves)
+    rows.quality = LeadQuality(np.full((10, 12), flags), np.linspace(0, 1, 120).reshape(10, 12))
+    return layout, rows
+
+
+def test_beats_and_quality_come_back(tmp_path: Path) -> None:
+    layout, rows = _annotated()
+    write_shard(tmp_path / "s.h5", layout, rows)
+    with ShardReader(tmp_path / "s.h5", layout) as reader:
+        assert reader.r_peaks(2).tolist() == [3, 21]
+        assert reader.waves(2).tolist() == [list(range(len(WAVES))), [-1] * len(WAVES)]
+        assert reader.lead_flags(2).tolist() == [5] * 12
+        np.testing.assert_allclose(reader.lead_quality(), np.linspace(0, 1, 120).reshape(10, 12), rtol=1e-6)
+        with pytest.raises(ValueError, match="row 6"):
+            reader.r_peaks(6)
+
+
+def test_layout_and_annotations_must_agree(tmp_path: Path) -> None:
+    layout, rows = _annotated()
+    rows.beats = None
+    with pytest.raises(ValueError, match="stores beats"):
+        write_shard(tmp_path / "s.h5", layout, rows)
+    layout, rows = _annotated()
+    assert rows.quality is not None
+    rows.quality.flags = rows.quality.flags[:, :3]
+    with pytest.raises(ValueError, match="lead_flags"):
+        write_shard(tmp_path / "s.h5", layout, rows)
+    write_shard(tmp_path / "plain.h5", tiny_layout(), tiny_rows(0, SPLITS))
+    with ShardReader(tmp_path / "plain.h5") as reader, pytest.raises(ValueError, match="no r_peaks"):
+        reader.r_peaks(0)

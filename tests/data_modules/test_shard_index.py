@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tiny_cohort import tiny_layout, tiny_rows
 
-from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels, write_index
+from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels
+from data_modules.index_writer import write_index
 from data_modules.shard import write_shard
 from ecgcmr.errors import UserError
 
@@ -40,7 +41,7 @@ def test_rows_are_those_of_the_split_that_have_all_that_is_needed(cohort: ShardI
 def test_counts_and_statistics_of_the_training_split(cohort: ShardIndex) -> None:
     assert cohort.counts == {
         **{"train": 36, "val": 15, "test": 9, "total": 60, "subjects": 60},
-        **{"with_ecg": 52, "with_cmr": 48, "with_both": 41},
+        **{"with_ecg": 52, "with_cmr": 48, "with_both": 41, "left_out": 0},
     }
     train = cohort.positions("train", ())
     known = train[train % 3 != 0]
@@ -146,7 +147,7 @@ def _drop_a_row(root: Path) -> None:
         (lambda root: (root / "index.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
         (lambda root: (root / "index.json").write_text("[]"), "not an index of ecgcmr-shards"),
         (lambda root: _edit(root, schema="other"), "not an index of ecgcmr-shards"),
-        (lambda root: _edit(root, version=2), "schema version 2, this program reads 1"),
+        (lambda root: _edit(root, version=1), "schema version 1, this program reads 2"),
         (lambda root: _edit(root, layout={}), "incomplete or damaged"),
         (lambda root: _edit(root, shards=[]), "incomplete or damaged"),
         (_drop_a_row, "incomplete or damaged"),

@@ -172,7 +172,7 @@ def test_group_wise_scaling_of_cleaned_recordings_keeps_intervals_and_frontal_ax
 def test_a_single_lead_serves_where_all_together_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     ecg = made_ecg(np.full(12, 0.9))
     expected = extract_features(ecg[None])
-    monkeypatch.setattr("ecgcmr.evaluation.median_beat._principal_lead", lambda band: np.zeros(band.shape[1]))
+    monkeypatch.setattr("ecgcmr.preparation.r_peaks._principal_component", lambda band: np.zeros(band.shape[1]))
     assert extract_features(ecg[None]).r_peak_lead == ("II",)
     ecg[LEADS.index("II")] = np.nan
     found = extract_features(ecg[None])

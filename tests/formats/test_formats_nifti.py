@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 
+import nibabel
 import numpy as np
 import pytest
 from raw_file_writers import beating_disc, write_cine_folder, write_nifti
@@ -81,4 +82,64 @@ def test_absurd_spacing_is_refused(tmp_path):
 
 def test_empty_folder_is_told(tmp_path):
     with pytest.raises(UserError, match="holds neither"):
+        read_short_axis(tmp_path)
+
+
+def test_long_axis_views_have_names_of_their_own(tmp_path):
+    cine, _ = beating_disc(slices=1)
+    write_nifti(tmp_path / "la_4ch.nii.gz", cine)
+    images = read_short_axis(tmp_path, "4ch")
+    assert images.load_cine is not None
+    np.testing.assert_array_equal(images.load_cine(), cine)
+    with pytest.raises(UserError, match=r"neither la_2ch.nii.gz nor la_2ch_ED.nii.gz"):
+        read_short_axis(tmp_path, "2ch")
+    with pytest.raises(UserError, match="choose one of sax"):
+        read_short_axis(tmp_path, "short")
+
+
+@pytest.mark.parametrize("kind", ["<u1", "<i2", ">i2", "<u2", "<i4", "<f4", ">f8"])
+def test_values_are_those_that_nibabel_reads(tmp_path, kind):
+    values = np.random.default_rng(0).integers(0, 200, (9, 8, 3, 5)).astype(kind)
+    image = nibabel.Nifti1Image(values, np.diag([1.5, 1.5, 8.0, 1.0]))
+    image.header.set_data_dtype(kind[1:])
+    nibabel.save(image, tmp_path / "sa.nii.gz")
+    loaded = read_short_axis(tmp_path).load_cine()
+    np.testing.assert_array_equal(loaded, np.asanyarray(nibabel.load(tmp_path / "sa.nii.gz").dataobj))
+    assert loaded.dtype.isnative
+
+
+def test_scaling_and_units_of_the_header_are_obeyed(tmp_path):
+    values = np.random.default_rng(0).integers(0, 200, (9, 8, 3)).astype(np.int16)
+    image = nibabel.Nifti1Image(values, np.diag([0.0015, 0.002, 0.008, 1.0]))
+    image.header.set_slope_inter(0.5, -3)
+    image.header.set_xyzt_units("meter", "sec")
+    nibabel.save(image, tmp_path / "sa_ED.nii")
+    images = read_short_axis(tmp_path)
+    np.testing.assert_allclose(images.ed, nibabel.load(tmp_path / "sa_ED.nii").get_fdata(), rtol=1e-6)
+    assert images.spacing_mm == pytest.approx((1.5, 2.0))
+
+
+def test_a_changed_voxel_shows_in_the_checksum(tmp_path):
+    write_nifti(tmp_path / "sa_ED.nii.gz", np.ones((8, 8, 3), dtype=np.int16))
+    raw = gzip.decompress((tmp_path / "sa_ED.nii.gz").read_bytes())
+    stored = bytearray(gzip.compress(raw, 0))
+    stored[-20] ^= 1
+    (tmp_path / "sa_ED.nii.gz").write_bytes(stored)
+    with pytest.raises(UserError, match=r"data cannot be read \(BadGzipFile\)"):
+        read_short_axis(tmp_path)
+
+
+def test_a_header_is_held_against_the_length_of_the_file(tmp_path):
+    write_nifti(tmp_path / "sa.nii.gz", np.ones((8, 8, 3, 4), dtype=np.int16))
+    raw = gzip.decompress((tmp_path / "sa.nii.gz").read_bytes())
+    header = nibabel.Nifti1Header(raw[:348])
+    header["dim"] = [4, 500, 500, 10, 20, 1, 1, 1]
+    claims = header.binaryblock + raw[348:]
+    (tmp_path / "sa.nii.gz").unlink()
+    (tmp_path / "sa.nii").write_bytes(claims)
+    with pytest.raises(UserError, match="too short"):
+        read_short_axis(tmp_path).load_cine()
+    header["dim"] = [4, 4000, 4000, 100, 20, 1, 1, 1]
+    (tmp_path / "sa.nii").write_bytes(header.binaryblock + raw[348:])
+    with pytest.raises(UserError, match="more than can be read"):
         read_short_axis(tmp_path)

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
+from cine_zip_writer import write_cine_zip
 from raw_file_writers import beating_disc, write_cine_folder
 from scipy.ndimage import map_coordinates
 
+from data_modules.layout import CMRLayout
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_short_axis
 from ecgcmr.formats.record import ShortAxis
+from ecgcmr.formats.short_axis_file import read_cmr
 from ecgcmr.preparation import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
-from ecgcmr.preparation.cine import TWO_PHASE_FRAMES, heart_centre
+from ecgcmr.preparation.cine import CINE_FRAMES, TWO_PHASE_FRAMES
+from ecgcmr.preparation.cine_agreement import agreement_with_segmentation
+from ecgcmr.preparation.cine_frames import choose_frames
+from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, published_centre
 
 OPTIONS = CineOptions(size=64, field_of_view_mm=96.0)
 
@@ -110,7 +118,9 @@ def test_end_systole_is_found_by_whatever_is_there(hint):
         load_cine=lambda: cine,
         load_cine_segmentation=(lambda: labels) if hint == "cine labels" else None,
     )
-    centre = heart_centre(labels[:, :, 2, 0]) if hint != "nothing" else (23.5, 23.5)
+    middle = np.moveaxis(cine[:, :, 2], 2, 0)
+    centre = heart_centre(labels[:, :, 2, 0]) if hint != "nothing" else centre_from_motion(middle, (1.8, 1.8))
+    assert centre == pytest.approx((20, 28), abs=0.5)
     expected = finish_frames(np.moveaxis(cine[:, :, 2, [3, 1, 0]], 2, 0), 1.8, centre, OPTIONS)
     np.testing.assert_array_equal(frames_from_short_axis(images, OPTIONS), expected)
     es, mid, ed = cavity_areas(expected)
@@ -143,6 +153,7 @@ def test_two_phases_without_a_cine(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"load_cine": None}, "has no cine"),
         ({"load_cine": lambda: np.zeros((8, 8, 4))}, "needs axes"),
         ({"load_cine": lambda: np.zeros((8, 8, 4, 2))}, "at least 3 frames"),
         ({"load_cine_segmentation": lambda: np.zeros((8, 8, 4, 8), dtype=np.uint8)}, "differ in shape"),
@@ -164,11 +175,141 @@ def test_thin_stacks_can_be_refused():
         frames_from_short_axis(images, CineOptions(min_slices=8))
 
 
-def test_impossible_options_are_refused():
-    with pytest.raises(UserError, match="frames"):
-        CineOptions(frames=("ED",))
-    with pytest.raises(UserError, match="size"):
-        CineOptions(size=4)
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"frames": ("ED",)}, "frames"),
+        ({"size": 4}, "size"),
+        ({"content": "some"}, "choose one of three, all, volumes"),
+        ({"crop": "heart"}, "choose one of auto"),
+        ({"field_of_view_mm": float("nan")}, "field of view"),
+        ({"percentiles": (90.0, 10.0)}, "percentiles"),
+        ({"content": "all", "phases": 1}, "1 phases"),
+        ({"content": "volumes", "slices": 1}, "1 slices"),
+        ({"content": "volumes", "frames": CINE_FRAMES}, "frames"),
+    ],
+)
+def test_impossible_options_are_refused(options, reason):
+    with pytest.raises(UserError, match=reason):
+        CineOptions(**options)
+
+
+def test_frame_names_and_slices_fit_the_layout():
+    assert CineOptions().frame_names == CINE_FRAMES
+    assert CineOptions().stored_slices == 1
+    cycle = CineOptions(content="all", phases=12)
+    assert (cycle.frame_names[0], cycle.frame_names[11], len(cycle.frame_names)) == ("t00", "t11", 12)
+    volumes = CineOptions(content="volumes", slices=3)
+    assert volumes.frame_names == ("ED-1", "ED-2", "ED-3", "ES-1", "ES-2", "ES-3")
+    assert volumes.stored_slices == 3
+    for options in (CineOptions(), cycle, volumes):
+        layout = CMRLayout(options.frame_names, 96, 96, options.spacing_mm, slices=options.stored_slices)
+        assert CineOptions(**{**asdict(options), "frames": layout.frames}) == options
+    assert CineOptions().for_two_phases().frame_names == TWO_PHASE_FRAMES
+    assert volumes.for_two_phases() == volumes
+    assert not CineOptions().for_two_phases().needs_cine
+    assert cycle.needs_cine
+
+
+def test_whole_cycle_is_resampled_round_the_clock():
+    cine, labels = beating_disc()
+    images = ShortAxis(spacing_mm=(1.8, 1.8), ed_segmentation=labels[..., 0], load_cine=lambda: cine.astype(np.float32))
+    middle = np.moveaxis(cine[:, :, 2], 2, 0).astype(float)
+    same = choose_frames(images, CineOptions(content="all", phases=8)).frames
+    np.testing.assert_array_equal(same, middle)
+    finer = choose_frames(images, CineOptions(content="all", phases=16)).frames
+    np.testing.assert_array_equal(finer[::2], middle)
+    np.testing.assert_allclose(finer[1], (middle[0] + middle[1]) / 2)
+    np.testing.assert_allclose(finer[15], (middle[7] + middle[0]) / 2)
+    assert frames_from_short_axis(images, CineOptions(content="all", phases=5, size=32)).shape == (5, 32, 32)
+
+
+def ramp_volume(offset):
+    """A volume whose intensity tells slice and phase."""
+    cine, labels = beating_disc(slices=5)
+    return (cine[..., 0] * 0 + offset + 10 * np.arange(5)).astype(np.float32), labels[..., 0]
+
+
+def test_volumes_are_spread_over_the_stack():
+    (ed, labels), (es, _) = ramp_volume(100), ramp_volume(300)
+    images = ShortAxis(spacing_mm=(1.8, 1.8), ed=ed, es=es, ed_segmentation=labels)
+    chosen = choose_frames(images, CineOptions(content="volumes", slices=3))
+    np.testing.assert_allclose(chosen.frames[:, 0, 0], [100, 120, 140, 300, 320, 340])
+    between = choose_frames(images, CineOptions(content="volumes", slices=9)).frames[:9, 0, 0]
+    np.testing.assert_allclose(between, 100 + 5 * np.arange(9))
+    thin = ShortAxis(spacing_mm=(1.8, 1.8), ed=ed[..., :1], es=es[..., :1])
+    with pytest.raises(UserError, match="1 slices, at least 2"):
+        choose_frames(thin, CineOptions(content="volumes"))
+
+
+def test_volumes_of_a_cine_are_end_diastole_and_end_systole():
+    cine, labels = beating_disc()
+    images = ShortAxis(spacing_mm=(1.8, 1.8), load_cine=lambda: cine, load_cine_segmentation=lambda: labels)
+    chosen = choose_frames(images, CineOptions(content="volumes", slices=4))
+    assert (chosen.end_systole, chosen.end_systole_by) == (3, "segmentation")
+    expected = np.concatenate([np.moveaxis(cine[..., t], 2, 0) for t in (0, 3)])
+    np.testing.assert_array_equal(chosen.frames, expected)
+
+
+def test_zip_and_folder_give_the_same_frames(tmp_path):
+    write_cine_folder(tmp_path / "folder")
+    for name in ("sa_ED", "sa_ES", "seg_sa_ED", "seg_sa_ES"):
+        (tmp_path / "folder" / f"{name}.nii.gz").unlink()
+    folder = read_cmr(tmp_path / "folder")
+    zipped = read_cmr(write_cine_zip(tmp_path / "1_20209_2_0.zip", folder.load_cine()))
+    for options in (OPTIONS, CineOptions(content="all", phases=5), CineOptions(content="volumes", slices=3)):
+        np.testing.assert_array_equal(frames_from_short_axis(zipped, options), frames_from_short_axis(folder, options))
+
+
+@pytest.mark.parametrize("crop", ["segmentation", "motion", "published", "centre"])
+def test_crop_is_where_it_is_asked_for(crop):
+    cine, labels = beating_disc()
+    images = ShortAxis(spacing_mm=(1.8, 1.8), ed_segmentation=labels[..., 0], load_cine=lambda: cine)
+    chosen = choose_frames(images, CineOptions(crop=crop))
+    assert chosen.crop == crop
+    where = {"published": published_centre((48, 48)), "centre": (23.5, 23.5)}.get(crop, (20, 28))
+    assert chosen.centre == pytest.approx(where, abs=0.5)
+
+
+def test_automatic_crop_takes_what_there_is():
+    cine, labels = beating_disc()
+    still = np.repeat(cine[..., :1], 8, axis=3)
+
+    def crop_of(load, segmentation):
+        images = ShortAxis(spacing_mm=(1.8, 1.8), ed_segmentation=segmentation, load_cine=lambda: load)
+        return choose_frames(images, CineOptions()).crop
+
+    assert crop_of(cine, labels[..., 0]) == "segmentation"
+    assert crop_of(cine, labels[..., 0] * 0) == "motion"
+    assert crop_of(cine, None) == "motion"
+    assert crop_of(still, None) == "published"
+    for crop, reason in (("segmentation", "no segmentation"), ("motion", "nothing moves")):
+        with pytest.raises(UserError, match=reason):
+            choose_frames(ShortAxis(spacing_mm=(1.8, 1.8), load_cine=lambda: still), CineOptions(crop=crop))
+
+
+def test_agreement_is_measured_against_the_segmentation():
+    cine, labels = beating_disc(frames=12)
+    with_cine = ShortAxis(spacing_mm=(1.8, 1.8), load_cine=lambda: cine, load_cine_segmentation=lambda: labels)
+    two = ShortAxis(
+        spacing_mm=(1.8, 1.8),
+        ed=cine[..., 0].astype(np.float32),
+        es=cine[..., 3].astype(np.float32),
+        ed_segmentation=labels[..., 0],
+    )
+    agreement = agreement_with_segmentation([with_cine, two])
+    assert agreement.frames.tolist() == [0]
+    assert agreement.end_systole_by == ("segmentation",)
+    summary = agreement.summary()
+    assert summary["end_systole_n"] == 1
+    assert summary["centre_n"] == 2
+    assert summary["centre_mm_p90"] < 1.5
+    shifted = ShortAxis(
+        spacing_mm=(1.8, 1.8), load_cine=lambda: cine, load_cine_segmentation=lambda: np.roll(labels, (2, 5), (3, 0))
+    )
+    wrong = agreement_with_segmentation([shifted])
+    assert wrong.frames.tolist() == [-2]
+    assert wrong.summary()["centre_mm_median"] == pytest.approx(9, abs=1)
 
 
 def test_real_two_phase_images(real_data_dir):

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import math
-from datetime import date
 
 import numpy as np
 import pytest
 
+from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
 from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import DISEASES, LABELS, PTBXL_LABELS, SPECIAL_DATES, disease_labels
+from ecgcmr.preparation.labels import DISEASES, LABELS, PTBXL_LABELS, Disease, label_schema, load_code_lists
 
 NAN = math.nan
-IMAGING = date(2016, 5, 1)
 COLUMN = {label.name: i for i, label in enumerate(LABELS)}
 
 
@@ -24,7 +23,7 @@ def table(tmp_path, text, name="t.csv", ids=("1", "2", "3")):
 def label(tables, ids=("1", "2", "3"), visit=2):
     counts = LabelCounts()
     values = label_subjects(list(ids), tables, visit, counts)
-    assert values.shape == (len(ids), 96)
+    assert values.shape == (len(ids), 99)
     return {name: values[:, i].tolist() for name, i in COLUMN.items()}, counts
 
 
@@ -32,12 +31,20 @@ def same(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=1e-6, equal_nan=True)
 
 
-def test_columns_are_82_phenotypes_5_covariates_9_diseases():
+def test_columns_are_82_phenotypes_5_covariates_9_diseases_3_times():
     kinds = [entry.kind for entry in LABELS]
-    assert kinds == ["phenotype"] * 82 + ["covariate"] * 5 + ["disease"] * 9
+    assert kinds == ["phenotype"] * 82 + ["covariate"] * 5 + ["disease"] * 9 + ["time"] * 3
     assert [entry.name for entry in LABELS[:82]] == [phenotype.name for phenotype in PHENOTYPES]
-    assert LABELS[-1].name == "dm_ever"
+    assert [entry.name for entry in LABELS[95:]] == ["dm_ever", "cad_years", "af_years", "dm_years"]
+    assert {entry.unit for entry in LABELS[96:]} == {"years"}
     assert [entry.name for entry in PTBXL_LABELS] == ["NORM", "MI", "STTC", "CD", "HYP", "age", "sex"]
+
+
+def test_further_diseases_come_last_and_move_nothing():
+    schema = label_schema((*DISEASES, Disease("hf", "heart failure", ("I50",))))
+    assert schema[:99] == LABELS
+    assert [entry.name for entry in schema[99:]] == ["hf_prevalent", "hf_incident", "hf_ever", "hf_years"]
+    assert [entry.kind for entry in schema[99:]] == ["disease"] * 3 + ["time"]
 
 
 @pytest.mark.parametrize(
@@ -84,29 +91,6 @@ def test_first_table_stands_and_later_ones_fill(tmp_path):
     same(values["lv_edv"], [100, 210, NAN])
 
 
-@pytest.mark.parametrize(
-    ("diagnoses", "imaging", "expected"),
-    [
-        ([], IMAGING, (0, 0, 0)),
-        ([("J45", date(2010, 1, 1))], IMAGING, (0, 0, 0)),
-        ([("I251", date(2010, 1, 1))], IMAGING, (1, NAN, 1)),
-        ([("I251", IMAGING)], IMAGING, (1, NAN, 1)),
-        ([("I25.1", date(2018, 1, 1))], IMAGING, (0, 1, 1)),
-        ([("I251", date(2018, 1, 1)), ("I209", date(2012, 1, 1))], IMAGING, (1, NAN, 1)),
-        ([("I251", None)], IMAGING, (NAN, NAN, 1)),
-        ([("I251", date(1903, 3, 3))], IMAGING, (NAN, NAN, 1)),
-        ([("I251", None), ("I209", date(2018, 1, 1))], IMAGING, (NAN, NAN, 1)),
-        ([("I251", None), ("I209", date(2012, 1, 1))], IMAGING, (1, NAN, 1)),
-        ([("I251", date(2010, 1, 1))], None, (NAN, NAN, 1)),
-        ([], None, (0, 0, 0)),
-    ],
-)
-def test_prevalent_incident_ever(diagnoses, imaging, expected):
-    labels = disease_labels(diagnoses, imaging)
-    same([labels["cad_prevalent"], labels["cad_incident"], labels["cad_ever"]], expected)
-    same([labels["af_ever"], labels["dm_ever"]], [0, 0])
-
-
 def test_code_lists():
     coronary, atrial, diabetes = DISEASES
     for code in ("I249", "I250", "I200", "I214", "I229", "I259"):
@@ -116,37 +100,89 @@ def test_code_lists():
     assert atrial.includes("I48.9")
     assert atrial.includes("i480")
     assert [diabetes.includes(code) for code in ("E100", "E149", "E15", "O24")] == [True, True, False, False]
-    assert date(2037, 7, 7) in SPECIAL_DATES
 
 
-def test_codes_and_dates_are_paired_by_index_even_from_two_tables(tmp_path):
-    codes = table(tmp_path, "eid,41270-0.0,41270-0.1,53-2.0\n1,J45,I48,2016-05-01\n2,E119,,2016-05-01\n", "codes.csv")
-    dates = table(tmp_path, "eid,41280-0.0,41280-0.1\n1,2010-01-01,2019-02-03\n2,2011-01-01,\n", "dates.csv")
-    values, _ = label([codes, dates])
-    same(values["af_incident"], [1, 0, NAN])
-    same(values["af_prevalent"], [0, 0, NAN])
-    same(values["dm_prevalent"], [0, 1, NAN])
-    same(values["cad_ever"], [0, 0, NAN])
+def test_labels_of_zero_and_one_take_no_other_value(tmp_path):
+    values, counts = label([table(tmp_path, "eid,cad_ever,sex,af_years\n1,0.5,2,3.5\n2,1,0,-1\n3,0,Female,101\n")])
+    same(values["cad_ever"], [NAN, 1, 0])
+    same(values["sex"], [NAN, 0, 0])
+    same(values["af_years"], [3.5, NAN, NAN])
+    assert counts.out_of_range == {"cad_ever": 1, "sex": 1, "af_years": 2}
 
 
-@pytest.mark.parametrize("joined", ["J45|I48|E119", '"[""J45"",""I48"",""E119""]"'])
-def test_joined_codes_of_the_research_platform(tmp_path, joined):
-    text = f"eid,p41270,p41280_a0,p41280_a1,p41280_a2,p53_i2\n1,{joined},2010-01-01,2019-02-03,2012-01-01,2016-05-01\n"
-    values, _ = label([table(tmp_path, text + "2,,,,,2016-05-01\n")])
-    same(values["af_incident"], [1, 0, NAN])
-    same(values["dm_prevalent"], [1, 0, NAN])
+def test_of_several_rows_the_first_usable_value_counts_and_the_rest_is_not_looked_at(tmp_path):
+    text = "eid,24100-2.0\n1,-5\n1,120\n1,abc\n2,\n2,x\n2,nan\n2,130\n2,-1\n"
+    values, counts = label([table(tmp_path, text)])
+    same(values["lv_edv"], [120, 130, NAN])
+    assert (counts.out_of_range, counts.unreadable) == ({"lv_edv": 1}, {"lv_edv": 1})
 
 
-def test_first_occurrence_alone_tells_only_of_those_who_have_it(tmp_path):
-    text = "eid,131350-0.0,131306-0.0,53-2.0\n1,2012-01-01,,2016-05-01\n2,,2018-01-01,2016-05-01\n3,,,2016-05-01\n"
-    values, _ = label([table(tmp_path, text)])
-    same(values["af_prevalent"], [1, NAN, NAN])
-    same(values["cad_incident"], [NAN, 1, NAN])
-    same(values["dm_ever"], [NAN, NAN, NAN])
+def test_infinite_values_and_python_spellings_are_no_numbers(tmp_path):
+    values, counts = label([table(tmp_path, "eid,24100-2.0\n1,inf\n2,1_0_0\n3,1e2\n")])
+    same(values["lv_edv"], [NAN, NAN, 100])
+    assert (counts.out_of_range, counts.unreadable) == ({"lv_edv": 1}, {"lv_edv": 1})
 
 
-def test_unreadable_dates_are_counted(tmp_path):
-    values, counts = label([table(tmp_path, "eid,41270-0.0,41280-0.0,53-2.0\n1,I48,soon,2016-05-01\n")])
-    same(values["af_prevalent"], [NAN] * 3)
-    same(values["af_ever"], [1, NAN, NAN])
-    assert counts.unreadable == {"41280": 1}
+def test_a_table_of_other_people_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"t.csv: none of its 2 rows is of a subject") as caught:
+        table(tmp_path, "eid,24100-2.0\n1000011,100\n1000012,100\n")
+    assert "1000011" not in str(caught.value)
+
+
+def codes(tmp_path, text):
+    path = tmp_path / "codes.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_code_lists(path)
+
+
+def test_code_lists_in_yaml(tmp_path):
+    text = "heart_failure:\n  title: heart failure\n  prefixes: [I50, i11.0]\nstroke: {prefixes: [I6]}\n"
+    failure, stroke = codes(tmp_path, text)
+    assert failure == Disease("heart_failure", "heart failure", ("I50", "I110"))
+    assert stroke == Disease("stroke", "stroke", ("I6",))
+    assert failure.includes("I11.0")
+    assert not failure.includes("I119")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "must map names"),
+        ("[I50]", "must map names"),
+        ("hf: {prefixes: [I50]}\nhf: {prefixes: [I51]}", "stands in it twice"),
+        ("heart failure: {prefixes: [I50]}", "'heart failure' is no name"),
+        ("HF: {prefixes: [I50]}", "'HF' is no name"),
+        ("1: {prefixes: [I50]}", "1 is no name"),
+        ("cad: {prefixes: [I50]}", "label cad_prevalent would stand for two things"),
+        ("hf: [I50]", "hf: give it a title and prefixes"),
+        ("hf: {prefixes: [I50], icd9: [428]}", "nothing else"),
+        ("hf: {title: heart failure}", "has no prefixes"),
+        ("hf: {prefixes: []}", "has no prefixes"),
+        ("hf: {prefixes: I50}", "has no prefixes"),
+        ("hf: {prefixes: [428]}", "428 is no beginning"),
+        ("hf: {prefixes: ['']}", "'' is no beginning"),
+        ("hf: {prefixes: ['I50|I51']}", "is no beginning"),
+        ("hf: {title: [a], prefixes: [I50]}", "its title is no text"),
+        ("hf: {prefixes: [I50", "is no valid YAML at line 1"),
+        ("hf: !!python/object/apply:os.system [ls]", "is no valid YAML"),
+        ("a: &a [x]\nb: *c", "is no valid YAML"),
+        ("- " * 2000, "codes.yaml: "),
+    ],
+)
+def test_unusable_code_lists_are_told(tmp_path, text, reason):
+    with pytest.raises(UserError) as caught:
+        codes(tmp_path, text)
+    assert reason in str(caught.value)
+    assert str(caught.value).startswith("codes.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_code_lists_that_cannot_be_read_are_told(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        load_code_lists(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="is no valid YAML"):
+        load_code_lists(tmp_path / "binary.yaml")
+    (tmp_path / "long.yaml").write_text("#" * (2 << 20))
+    with pytest.raises(UserError, match="too long"):
+        load_code_lists(tmp_path / "long.yaml")

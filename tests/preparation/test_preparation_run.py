@@ -22,6 +22,7 @@ from ecgcmr.preparation import (
     subject_hash,
 )
 from ecgcmr.preparation import run as run_module
+from ecgcmr.preparation.beats import MEASUREMENTS
 
 KEY = bytes(range(32))
 SUBJECTS = [str(1000010 + i) for i in range(7)]
@@ -74,7 +75,7 @@ def test_whole_cohort(raw, tmp_path, key_file):
     out = tmp_path / "out"
     assert call("--out", out, *everything(raw), "--shard-size", 3, "--size", 32, key_file=key_file) == 0
     index = ShardIndex.load(out)
-    assert [shard["rows"] for shard in index.shards] == [3, 3, 1]
+    assert [shard["rows"] for shard in index.shards] == [2, 2, 3]
     assert index.counts["with_ecg"] == 7
     assert index.counts["with_cmr"] == 5
     assert index.layout.ecg is not None
@@ -103,11 +104,10 @@ def test_report_lists_every_file(raw, tmp_path, key_file):
     call("--out", out, *everything(raw), key_file=key_file)
     report = report_of(out)
     assert report["written"] == 7
-    assert report["read"] == len(report["files"]) == 7 + 5 * 5 + 2
+    assert report["read"] == len(report["files"]) == 7 + 5 * 5 + 2 + 1
     assert "1000010_20205_2_0.xml" in report["files"]
     assert "1000011/seg_sa_ES.nii.gz" in report["files"]
-    assert report["ignored"] == ["readme.txt"]
-    assert report["skipped"] == []
+    assert [item["file"] for item in report["skipped"]] == ["readme.txt"]
     assert report["counts"]["with_both"] == 5
 
 
@@ -118,9 +118,9 @@ def test_bad_files_never_stop_the_rest(raw, tmp_path, key_file, capsys):
         "2000002_20205_2_0.xml": (cardiosoft_xml()[:9000], "not well-formed"),
         "2000003_20205_2_0.xml": (cardiosoft_xml(strip=False), "no StripData"),
         "2000004_20205_2_0.xml": (cardiosoft_xml(sample_counts(0, 4000)), "lasts 8.00 s"),
-        "2000005_20205_2_0.xml": (b"\x00\x01\x02", "neither"),
+        "2000005_20205_2_0.xml": (b"\x00\x01\x02", "no ECG file of a known kind"),
         "2000006_20205_2_0.xml": (cardiosoft_xml(np.zeros((12, 5000), dtype=int)), "flat"),
-        "junk.hea": (b"nothing", "neither"),
+        "junk.hea": (b"nothing", "no ECG file of a known kind"),
     }
     for name, (content, _) in bad.items():
         (ecg / name).write_bytes(content)
@@ -151,7 +151,7 @@ def test_nothing_of_a_person_leaves_but_in_the_report(raw, tmp_path, key_file, c
     printed = capsys.readouterr()
     texts = [printed.out.encode(), printed.err.encode()]
     texts += [path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "report.json"]
-    assert len(texts) == 5
+    assert len(texts) == 6
     for secret in (*SUBJECTS, "1000099", SECRET_NAME, str(raw)):
         for text in texts:
             assert secret.encode() not in text
@@ -258,6 +258,7 @@ def test_shards_of_a_larger_run_are_removed(raw, tmp_path, key_file):
     (out / "shards" / ".shard-00001.h5.77.tmp").write_bytes(b"half a shard")  # as a killed run leaves it
     call("--out", out, *everything(raw), "--shard-size", 5, "--size", 32, key_file=key_file)
     assert sorted(path.name for path in (out / "shards").iterdir()) == [
+        "membership.json",
         "shard-00000.h5",
         "shard-00000.json",
         "shard-00001.h5",
@@ -271,8 +272,8 @@ def test_shards_of_a_larger_run_are_removed(raw, tmp_path, key_file):
         ((), "name a folder with --ecg or --cmr"),
         (("--ecg", "{raw}/missing"), "--ecg .* does not exist"),
         (("--cmr", "{raw}/phenotypes.csv"), "--cmr .* is not a folder"),
-        (("--ecg", "{raw}/cmr"), "no CardioSoft XML or WFDB"),
-        (("--cmr", "{raw}/ecg"), "no folder with sa.nii.gz"),
+        (("--ecg", "{raw}/cmr"), "no ECG file in"),
+        (("--cmr", "{raw}/ecg"), "no folder with sa.nii.gz or sa_ED.nii.gz and no zip in"),
         (("--ecg", "{raw}/ecg", "--table", "{raw}/none.csv"), "--table .*none.csv: no such file"),
         (("--ecg", "{raw}/ecg", "--shard-size", "0"), "--shard-size 0"),
         (("--cmr", "{raw}/cmr", "--size", "2"), "size 2"),
@@ -329,7 +330,8 @@ def test_folder_without_a_cine_among_cines_is_skipped(raw, tmp_path, key_file):
     (raw / "cmr" / "1000012" / "sa.nii.gz").unlink()
     call("--out", tmp_path / "out", "--cmr", raw / "cmr", "--size", 32, key_file=key_file)
     skipped = report_of(tmp_path / "out")["skipped"]
-    assert [(item["file"], item["reason"]) for item in skipped] == [("1000012", "has no cine, so no mid-beat frame")]
+    reason = "has no cine, so nothing between end-diastole and end-systole"
+    assert [(item["file"], item["reason"]) for item in skipped] == [("1000012", reason)]
 
 
 def test_real_acdc(real_data_dir, tmp_path, key_file):
@@ -359,8 +361,108 @@ def test_real_ptbxl(real_data_dir, tmp_path, key_file):
     call("--out", tmp_path / "out", "--ecg", source, key_file=key_file)
     index = ShardIndex.load(tmp_path / "out")
     assert [index.counts[split] for split in ("train", "val", "test")] == [6, 6, 6]
-    assert index.label_names == ("NORM", "MI", "STTC", "CD", "HYP", "age", "sex")
+    assert index.label_names[:7] == ("NORM", "MI", "STTC", "CD", "HYP", "age", "sex")
+    assert index.label_names[7:] == tuple(label.name for label in MEASUREMENTS)
     values = read_labels(index, index.label_names, index.positions(None, need=()))
     findings = values[:, :5]
     assert set(np.unique(findings[~np.isnan(findings)])) == {0.0, 1.0}
     assert index.layout.preparation["splits"] == {"by": "strat_fold", "val": 2, "test": 3}
+
+
+def test_new_subjects_open_new_shards_and_leave_the_others_alone(raw, tmp_path, key_file, computed):
+    words = ("--out", tmp_path / "out", *everything(raw), "--shard-size", 3, "--size", 32)
+    call(*words, key_file=key_file)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out" / "shards").glob("*.h5")}
+    computed.clear()
+    for i in range(2):
+        (raw / "ecg" / f"{3000000 + i}_20205_2_0.xml").write_bytes(cardiosoft_xml(sample_counts(30 + i)))
+    call(*words, key_file=key_file)
+    assert computed == ["shard-00003"]
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out" / "shards").glob("*.h5")}
+    assert {name: after[name] for name in before} == before
+    assert ShardIndex.load(tmp_path / "out").counts["total"] == 9
+
+
+def test_new_labels_do_not_read_the_recordings_again(raw, tmp_path, key_file, computed, monkeypatch):
+    words = ["--out", tmp_path / "out", *everything(raw), "--shard-size", 3, "--size", 32]
+    call(*words, key_file=key_file)
+    codes = raw / "codes.yaml"
+    codes.write_text("heart_failure: {title: heart failure, prefixes: [I50]}\n")
+    monkeypatch.setattr("ecgcmr.preparation.rows.read_ecg", None)  # would be called if it did
+    monkeypatch.setattr("ecgcmr.preparation.rows.read_cmr", None)
+    computed.clear()
+    call(*words, "--codes", codes, key_file=key_file)
+    assert computed == ["shard-00000", "shard-00001", "shard-00002"]
+    monkeypatch.undo()
+    call("--out", tmp_path / "fresh", *words[2:], "--codes", codes, key_file=key_file)
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+    assert "heart_failure_ever" in ShardIndex.load(tmp_path / "out").label_names
+
+
+def test_withdrawn_subjects_go_at_once_and_from_the_shards_at_the_next_run(raw, tmp_path, key_file, capsys):
+    out = tmp_path / "out"
+    words = (*everything(raw), "--shard-size", 3, "--size", 32)
+    call("--out", out, *words, key_file=key_file)
+    gone = subject_hash(SUBJECTS[0], KEY)
+    (raw / "withdrawn.csv").write_text(f"{SUBJECTS[0]}\n")
+    assert call("--out", out, "--withdrawn", raw / "withdrawn.csv", key_file=key_file) == 0
+    assert "6 remain" in capsys.readouterr().out
+    index = ShardIndex.load(out)
+    assert gone not in index.subjects(index.positions(None, need=()))
+    assert gone in index.subjects()  # its recording still lies in the shard
+    call("--out", out, *words, key_file=key_file)
+    index = ShardIndex.load(out)
+    assert gone not in index.subjects()
+    assert index.counts["total"] == 6
+    assert gone.encode() not in b"".join(path.read_bytes() for path in (out / "shards").glob("*.h5"))
+    skipped = {item["file"]: item["reason"] for item in report_of(out)["skipped"]}
+    assert skipped[f"{SUBJECTS[0]}_20205_2_0.xml"] == skipped[SUBJECTS[0]] == "the subject has withdrawn"
+
+
+def test_all_recordings_and_all_windows_become_rows(raw, tmp_path, key_file):
+    ecg = raw / "long"
+    ecg.mkdir()
+    long = np.concatenate([sample_counts(1), sample_counts(2)], axis=1)
+    (ecg / "a.xml").write_bytes(cardiosoft_xml(long))
+    (ecg / "b.xml").write_bytes(cardiosoft_xml(sample_counts(3)))
+    (raw / "who.csv").write_text("file,subject\na.xml,p1\nb.xml,p1\n")
+    words = ("--ecg", ecg, "--subjects", raw / "who.csv", "--recordings", "all", "--window", "all", "--short", "pad")
+    call("--out", tmp_path / "out", *words, key_file=key_file)
+    index = ShardIndex.load(tmp_path / "out")
+    assert list(index.subjects()) == [subject_hash("p1", KEY)] * 3
+    assert len(set(index.splits())) == 1
+    call("--out", tmp_path / "first", *words[:4], key_file=key_file)
+    assert ShardIndex.load(tmp_path / "first").counts["total"] == 1
+
+
+def test_the_same_recording_in_two_splits_is_left_out_of_one(tmp_path, key_file):
+    ecg = tmp_path / "ecg"
+    ecg.mkdir()
+    for i in range(30):
+        (ecg / f"{i}.xml").write_bytes(cardiosoft_xml(sample_counts(i)))
+    split_of = {i: assign_split(subject_hash(str(i), KEY)) for i in range(30)}
+    train = next(i for i in range(30) if split_of[i] == "train")
+    test = next(i for i in range(30) if split_of[i] == "test")
+    (ecg / f"{train}.xml").write_bytes((ecg / f"{test}.xml").read_bytes())
+    call("--out", tmp_path / "out", "--ecg", ecg, "--no-beats", key_file=key_file)
+    index = ShardIndex.load(tmp_path / "out")
+    remaining = index.subjects(index.positions(None, need=()))
+    assert subject_hash(str(train), KEY) not in remaining
+    assert subject_hash(str(test), KEY) in remaining
+    assert [item["file"] for item in report_of(tmp_path / "out")["duplicates"]] == [f"{train}.xml"]
+
+
+def test_stratified_splits_share_a_label(tmp_path, key_file):
+    ecg = tmp_path / "ecg"
+    ecg.mkdir()
+    for i in range(20):
+        (ecg / f"{i}.xml").write_bytes(cardiosoft_xml(sample_counts(i % 3)))
+    (tmp_path / "t.csv").write_text("eid,31-0.0\n" + "".join(f"{i},{i % 2}\n" for i in range(20)))
+    words = ("--ecg", ecg, "--table", tmp_path / "t.csv", "--no-beats", "--stratify", "sex")
+    call("--out", tmp_path / "out", *words, key_file=key_file)
+    index = ShardIndex.load(tmp_path / "out")
+    sex = read_labels(index, ["sex"], np.arange(20))[:, 0]
+    men, women = (np.unique(index.splits()[sex == value], return_counts=True) for value in (1, 0))
+    assert men[0].tolist() == women[0].tolist() == ["test", "train", "val"]
+    assert np.abs(men[1] - women[1]).max() <= 1
+    assert index.layout.preparation["splits"]["stratified_by"] == ["sex"]

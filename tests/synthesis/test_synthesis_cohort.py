@@ -14,7 +14,9 @@ from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.labels import LABELS
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
 from ecgcmr.synthesis import cohort, oracle
 from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
@@ -65,16 +67,18 @@ def test_prepared_raw_files_are_the_shards(bulk, raw, tmp_path):
     key = tmp_path / "key"
     key.write_bytes(cohort_key(SEED))
     out = tmp_path / "prepared"
-    report = prepare(
+    options = PrepareOptions(
         out,
         ecg=raw / "ecg",
         cmr=raw / "cmr",
-        tables=[raw / "phenotypes.csv", raw / "diagnoses.csv"],
+        tables=(raw / "phenotypes.csv", raw / "diagnoses.csv"),
         workers=1,
-        size=48,
+        cine=CineOptions(size=48),
+        beats=False,
         shard_size=4,
         key_file=key,
     )
+    report = prepare(options)
     assert not report.skipped
     ours, theirs = ShardIndex.load(bulk), ShardIndex.load(out)
     assert ours.layout == theirs.layout
@@ -190,16 +194,16 @@ def test_bad_options_are_told_in_one_line(tmp_path, changes, message):
 
 def test_labels_have_diseases_and_gaps():
     population = draw_population(400, SEED)
-    labels = population.labels()
+    labels = population.labels(population.events.censoring_date)
     names = [label.name for label in LABELS]
     for name, truth in population.events.labels().items():
         np.testing.assert_array_equal(labels[:, names.index(name)], truth.astype(np.float32), err_msg=name)
     true_sizes = population.state.observed_phenotypes[:, 0]
     np.testing.assert_allclose(labels[:, 0], true_sizes, atol=1e-3)
-    assert labels.shape[1] == len(PHENOTYPES) + 5 + 9
+    assert labels.shape[1] == len(PHENOTYPES) + 5 + 9 + 3
     assert 0.001 < np.isnan(labels[:, : len(PHENOTYPES)]).mean() < 0.2
     assert np.isfinite(labels[:, len(PHENOTYPES) : len(PHENOTYPES) + 5]).all()
-    ever = labels[:, [-7, -4, -1]]
+    ever = labels[:, [names.index(f"{disease}_ever") for disease in ("cad", "af", "dm")]]
     assert ((ever.mean(axis=0) > 0.02) & (ever.mean(axis=0) < 0.6)).all()
 
 

@@ -83,3 +83,27 @@ def test_the_heart_drives_its_diseases(state: CardiacState, events: Events) -> N
     atrium = state.chambers.la_max[at_risk]
     large = atrium > np.median(atrium)
     assert np.nanmean(incident[large]) > 1.5 * np.nanmean(incident[~large])
+
+
+def test_nothing_is_recorded_after_death_or_loss(state: CardiacState, events: Events) -> None:
+    died = [day is not None for day in events.death]
+    assert 0.01 < np.mean(died) < 0.08
+    assert 0.003 < np.mean([day is not None for day in events.lost]) < 0.03
+    for death, lost, imaging, pairs in zip(
+        events.death, events.lost, events.imaging_date, events.diagnoses, strict=True
+    ):
+        ends = [day for day in (death, lost) if day is not None]
+        assert all(imaging < day < CENSORING for day in ends)
+        assert all(day <= min([*ends, CENSORING]) for _, day in pairs)
+    assert not any(death and lost and lost >= death for death, lost in zip(events.death, events.lost, strict=True))
+    assert state.age[died].mean() > state.age.mean() + 2
+
+
+def test_years_run_to_the_event_or_the_end(events: Events) -> None:
+    labels, follow_up = events.labels(), events.follow_up() / 365.25
+    for disease in DISEASES:
+        years, incident = labels[f"{disease}_years"], labels[f"{disease}_incident"]
+        np.testing.assert_array_equal(np.isnan(years), np.isnan(incident))
+        np.testing.assert_array_equal(years[incident == 0], follow_up[incident == 0])
+        assert (years[incident == 1] <= follow_up[incident == 1]).all()
+        assert (years[incident == 1] > 0).all()

@@ -1,0 +1,128 @@
+"""``ecgcmr inspect``: what is in a prepared cohort, a shard or a raw file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecgcmr.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HELP = """\
+Show what is in a prepared cohort, in one shard or in a raw file: counts, missing rates, distributions, quality and
+recipe as text, and figures as PNG.
+
+  ecg.png      12 leads on standard paper, 25 mm/s and 10 mm/mV, to scale when printed at 100 % on A4
+  frames.png   the short-axis frames
+  slices.png   all slices of a raw stack, with the segmentation if there is one
+  labels.png   distributions of the labels
+  quality.png  quality of the leads, number of beats
+
+Subjects appear by the beginning of their hash only; of a raw file neither name nor id nor date is shown. Rows of
+withdrawn subjects are never shown.
+
+examples:
+  ecgcmr inspect data/ukb
+  ecgcmr inspect data/ukb --split test --row 1204 --out look
+  ecgcmr inspect data/ukb/shards/shard-00003.h5 --no-figures
+  ecgcmr inspect raw/ecg/RECORDING.xml"""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``inspect``."""
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="prepared folder, shard, ECG file, folder of NIfTI files, DICOM zip or table",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the figures (default: inspect-NAME; inspect-ecg and so on for raw files, whose names may "
+        "hold an id)",
+    )
+    parser.add_argument(
+        "--row", type=int, metavar="N", help="row to draw and list (default: the first with ECG and images)"
+    )
+    parser.add_argument("--split", metavar="S", help="train, val or test alone (default: all)")
+    parser.add_argument("--all", action="store_true", dest="every_label", help="list and draw every label")
+    parser.add_argument("--no-figures", action="store_true", help="text alone")
+    parser.add_argument(
+        "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a CSV, NPY or Parquet signal"
+    )
+    parser.add_argument(
+        "--view", default="sax", metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the text and write the figures.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: The path is of no kind this program reads, or damaged; or an option does not fit it.
+    """
+    from ecgcmr.inspection.text import new_console
+
+    path: Path = args.path
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    console = new_console()
+    if _is_prepared(path):
+        written = _inspect_prepared(console, args)
+    else:
+        written = _inspect_raw(console, args)
+    if written:
+        console.print()
+        console.print(f"figures in {written[0].parent}: {', '.join(file.name for file in written)}", soft_wrap=True)
+    return 0
+
+
+def _is_prepared(path: Path) -> bool:
+    from data_modules.index import INDEX_NAME
+
+    if path.is_dir():
+        return (path / INDEX_NAME).is_file()
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
+    from ecgcmr.inspection.raw_file import inspect_raw
+
+    for option, given in (("--row", args.row is not None), ("--split", args.split is not None)):
+        if given:
+            raise UserError(f"{option}: only a prepared folder or shard has rows and splits")
+    return inspect_raw(
+        console, args.path, out=args.out, figures=not args.no_figures, declare=args.declare, view=args.view
+    )
+
+
+def _inspect_prepared(console: Console, args: argparse.Namespace) -> list[Path]:
+    from ecgcmr.inspection.prepared import choose_row, open_prepared, read_content, read_row
+    from ecgcmr.inspection.prepared_text import print_prepared, print_row
+
+    whole = open_prepared(args.path)
+    if len(whole) == 0:
+        raise UserError(f"{whole.name}: all its rows are of withdrawn subjects or duplicates; there is nothing to show")
+    prepared = whole.of_split(args.split)
+    row = read_row(prepared, choose_row(prepared, args.row))
+    content = read_content(prepared)
+    print_prepared(console, prepared, content, every_label=args.every_label)
+    if args.row is not None:
+        print_row(console, row, prepared.layout.labels)
+    if args.no_figures:
+        return []
+    from ecgcmr.inspection.prepared_figures import write_figures
+
+    folder = args.out or Path(f"inspect-{Path(prepared.name).stem}")
+    return write_figures(folder, prepared, content, row, every_label=args.every_label)

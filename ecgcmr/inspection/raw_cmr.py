@@ -1,0 +1,109 @@
+"""Raw short-axis images of one subject: what is there, and the frames that ``prepare`` makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ecgcmr.errors import UserError
+from ecgcmr.formats.record import ShortAxis
+from ecgcmr.formats.short_axis_file import VIEWS, SliceReader, cine_notes, cmr_kind, read_cmr
+from ecgcmr.inspection.frames_figure import draw_frames, draw_slices
+from ecgcmr.inspection.png import save_png
+from ecgcmr.inspection.text import number, print_table
+from ecgcmr.preparation.cine import CineOptions, frames_from_short_axis
+
+_KINDS = {"nifti": "NIfTI", "dicom-zip": "zip of DICOM files"}
+
+
+def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) -> list[Path]:
+    """Print what images there are and draw them.
+
+    Args:
+        console: Where to print.
+        path: A subject's folder of NIfTI files or a DICOM zip.
+        folder: Where to write ``frames.png`` and ``slices.png``; None to draw nothing.
+        view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
+
+    Returns:
+        The figures written.
+
+    Raises:
+        UserError: The images cannot be read.
+    """
+    kind = cmr_kind(path, view)
+    images = read_cmr(path, view)
+    shape = _cine_shape(images)
+    console.print(f"CMR, {_KINDS.get(kind or '', 'images')}, {VIEWS[view]}", style="bold")
+    console.print(f"pixels of {images.spacing_mm[0]:.4g} x {images.spacing_mm[1]:.4g} mm")
+    volume = images.ed if images.ed is not None else _first_moment(images)
+    _print_images(console, images, shape, volume)
+    options = CineOptions() if shape is not None else CineOptions().for_two_phases()
+    written: list[Path] = []
+    try:
+        frames = frames_from_short_axis(images, options)
+    except UserError as error:
+        console.print(f"\nprepare skips these images, unless an option allows it: {error}")
+    else:
+        console.print(f"\nprepare makes frames {', '.join(options.frame_names)} of them")
+        if folder is not None:
+            figure = draw_frames(frames, options.frame_names, options.spacing_mm, title="Frames as prepared")
+            written.append(save_png(figure, folder / "frames.png"))
+    if folder is not None and volume is not None:
+        figure = draw_slices(
+            volume, images.spacing_mm, segmentation=_segmentation(images), title="All slices at end-diastole"
+        )
+        written.append(save_png(figure, folder / "slices.png"))
+    return written
+
+
+def _cine_shape(images: ShortAxis) -> tuple[int, ...] | None:
+    """Return X, Y, Z, T of the cine; None if there is none."""
+    if images.load_cine is None:
+        return None
+    return images.load_cine.shape if isinstance(images.load_cine, SliceReader) else images.load_cine().shape
+
+
+def _first_moment(images: ShortAxis) -> NDArray | None:
+    """Return the cine's volume at its first moment, which is end-diastole; a DICOM zip is not read beyond it."""
+    if images.load_cine is None:
+        return None
+    if isinstance(images.load_cine, SliceReader):
+        return images.load_cine.read(frames=(0,))[..., 0]
+    return images.load_cine()[..., 0]
+
+
+def _segmentation(images: ShortAxis) -> NDArray[np.uint8] | None:
+    """Return the segmentation at end-diastole."""
+    if images.ed_segmentation is not None or images.load_cine_segmentation is None:
+        return images.ed_segmentation
+    return images.load_cine_segmentation()[..., 0]
+
+
+def _print_images(
+    console: Console, images: ShortAxis, cine_shape: tuple[int, ...] | None, first: NDArray | None
+) -> None:
+    """Print shape and intensities of every image; of a cine those of its first moment."""
+    found = {
+        "cine": None if cine_shape is None else (cine_shape, first),
+        "end-diastole": None if images.ed is None else (images.ed.shape, images.ed),
+        "end-systole": None if images.es is None else (images.es.shape, images.es),
+    }
+    rows = []
+    for name, image in found.items():
+        if image is not None and image[1] is not None:
+            cells = (number(float(value)) for value in np.percentile(image[1], (0, 50, 100)))
+            rows.append((name, " x ".join(str(length) for length in image[0]), str(image[1].dtype), *cells))
+    print_table(console, "images", ("image", "X x Y x Z (x T)", "type", "least", "median", "most"), rows, left=3)
+    segmented = {
+        "the cine": images.load_cine_segmentation,
+        "end-diastole": images.ed_segmentation,
+        "end-systole": images.es_segmentation,
+    }
+    names = [name for name, segmentation in segmented.items() if segmentation is not None]
+    console.print(f"segmented: {', '.join(names) or 'nothing'}")
+    for note in cine_notes(images):
+        console.print(f"note: {note}", soft_wrap=True)

@@ -1,0 +1,87 @@
+"""One raw file: which kind it is, told by its content, and what it holds. Neither name, id nor date is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from ecgcmr.errors import UserError
+from ecgcmr.formats.ecg_file import ecg_kind
+from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl
+from ecgcmr.formats.short_axis_file import VIEWS, cmr_kind
+
+_SEPARATED = ("csv", "parquet")  # may be a signal or a table of participants
+_NIFTI = (".nii", ".nii.gz")
+
+
+def raw_kind(path: Path, view: str = "sax") -> str:
+    """Tell whether a raw file or folder is an ``ecg``, a ``cmr``, a ``table`` or a ``ptbxl`` download.
+
+    Args:
+        path: The file or folder.
+        view: Which images a folder is to hold.
+
+    Raises:
+        UserError: It is none of them.
+    """
+    if path.name == DATABASE or (path.is_dir() and is_ptbxl(path)):
+        return "ptbxl"
+    if path.is_dir():
+        if cmr_kind(path, view) is not None:
+            return "cmr"
+        raise UserError(
+            f"{path}: holds neither index.json nor {view} images; name a prepared folder, a subject's folder of images "
+            "or a single file"
+        )
+    if path.name.lower().endswith(_NIFTI) or cmr_kind(path, view) is not None:
+        return "cmr"
+    kind = ecg_kind(path)
+    if kind is not None and kind not in _SEPARATED:
+        return "ecg"
+    from ecgcmr.inspection.raw_table import is_table
+
+    return "table" if is_table(path) else "ecg"  # the ECG reader says what is wrong with a file of no known kind
+
+
+def inspect_raw(
+    console: Console, path: Path, *, out: Path | None, figures: bool, declare: Path | None, view: str
+) -> list[Path]:
+    """Print what a raw file holds and draw it.
+
+    Args:
+        console: Where to print.
+        path: The file or folder.
+        out: Folder of the figures; None for ``inspect-KIND`` in the working folder.
+        figures: Whether to draw.
+        declare: YAML file that tells leads, unit and rate of a signal file.
+        view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
+
+    Returns:
+        The figures written.
+
+    Raises:
+        UserError: The file is of no kind this program reads, or damaged.
+    """
+    if view not in VIEWS:
+        raise UserError(f"--view {view}: choose one of {', '.join(VIEWS)}")
+    kind = raw_kind(path, view)
+    folder = (out or Path(f"inspect-{kind}")) if figures else None
+    if kind == "ecg":
+        from ecgcmr.inspection.raw_ecg import inspect_ecg
+
+        return inspect_ecg(console, path, folder, declare)
+    if kind == "cmr":
+        from ecgcmr.inspection.raw_cmr import inspect_cmr
+
+        # A single NIfTI file means little without the others of its folder, which are named by what they hold.
+        return inspect_cmr(console, path.parent if path.name.lower().endswith(_NIFTI) else path, folder, view)
+    if kind == "ptbxl":
+        from ecgcmr.inspection.raw_ptbxl import inspect_ptbxl
+
+        inspect_ptbxl(console, path if path.is_dir() else path.parent)
+        return []
+    from ecgcmr.inspection.raw_table import inspect_table
+
+    inspect_table(console, path)
+    return []

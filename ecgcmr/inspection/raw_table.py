@@ -1,0 +1,187 @@
+"""A raw table: which of its columns this program knows and what they hold, read in bounded memory.
+
+Column names that are not known are counted, not shown: a table without a header line has participants in their place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ecgcmr.errors import UserError
+from ecgcmr.formats.table_file import TableFile, open_table
+from ecgcmr.formats.ukb_table import ID_COLUMNS, parse_column
+from ecgcmr.inspection.summary import distribution
+from ecgcmr.inspection.text import number, percent, print_table
+from ecgcmr.phenotypes import BY_FIELD
+from ecgcmr.preparation.label_table import ALIASES
+from ecgcmr.preparation.labels import COVARIATES, LABELS, plausible
+
+_NUMBERS = {
+    **{number: phenotype.name for number, phenotype in BY_FIELD.items()},
+    **{covariate.field: covariate.label.name for covariate in COVARIATES if covariate.field},
+}
+_OTHERS = {
+    41270: "ICD-10 diagnoses",
+    41280: "dates of first diagnosis",
+    53: "date of the visit",
+    40000: "date of death",
+    191: "date lost to follow-up",
+    131306: "first occurrence of I25",
+    131350: "first occurrence of I48",
+    130708: "first occurrence of E11",
+}
+_LABELS = {label.name: label for label in LABELS}
+_SEXES = {"male": 1.0, "m": 1.0, "female": 0.0, "f": 0.0}
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table with a column of participant ids."""
+    try:
+        table = open_table(path)
+    except UserError:
+        return False
+    return _id_position(table) is not None
+
+
+def _id_position(table: TableFile) -> int | None:
+    header = [name.strip().lower() for name in table.columns]
+    return next((header.index(name) for name in ID_COLUMNS if name in header), None)
+
+
+@dataclass
+class _Tally:
+    """What was seen of the wanted columns.
+
+    Attributes:
+        rows: Rows so far.
+        ids: Participants so far.
+        values: Position of a number's column -> its values, a part a chunk.
+        known: Field and instance of other columns -> rows where any is filled.
+        unreadable: Position -> texts that are no number.
+        implausible: Position -> numbers out of range.
+    """
+
+    rows: int = 0
+    ids: set[str] = field(default_factory=set)
+    values: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
+    known: Counter[tuple[int, int]] = field(default_factory=Counter)
+    unreadable: Counter[int] = field(default_factory=Counter)
+    implausible: Counter[int] = field(default_factory=Counter)
+
+
+def inspect_table(console: Console, path: Path) -> None:
+    """Print what a table holds.
+
+    Args:
+        console: Where to print.
+        path: Separated text, plain or gzip, or Parquet, with a column of participant ids.
+
+    Raises:
+        UserError: It is no such table, or damaged.
+    """
+    table = open_table(path)
+    id_position = _id_position(table)
+    if id_position is None:
+        raise UserError(f"{path.name}: has no id column; name it one of {', '.join(ID_COLUMNS)}")
+    numbers, others = _recognise(table, id_position)
+    tally = _read(table, id_position, numbers, others)
+    console.print("table", style="bold")
+    unknown = len(table.columns) - 1 - len(numbers) - sum(len(positions) for positions in others.values())
+    console.print(
+        f"{tally.rows:,} rows of {len(tally.ids):,} participants; {len(table.columns):,} columns, {unknown:,} of them "
+        "not known to prepare and left unread"
+    )
+    _print_numbers(console, table, numbers, tally)
+    _print_others(console, others, tally)
+
+
+def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, str], dict[tuple[int, int], list[int]]]:
+    """Return the label of each column of numbers, and the columns of each other field and instance."""
+    plain = {**{name: name for name in _LABELS}, **ALIASES}
+    numbers: dict[int, str] = {}
+    others: dict[tuple[int, int], list[int]] = {}
+    for position, name in enumerate(table.columns):
+        column = parse_column(name)
+        if position == id_position:
+            continue
+        if column is not None and column.field in _NUMBERS:
+            numbers[position] = _NUMBERS[column.field]
+        elif column is not None and column.field in _OTHERS:
+            others.setdefault((column.field, column.instance), []).append(position)
+        elif name.strip().lower() in plain:
+            numbers[position] = plain[name.strip().lower()]
+    return numbers, others
+
+
+def _read(
+    table: TableFile, id_position: int, numbers: dict[int, str], others: dict[tuple[int, int], list[int]]
+) -> _Tally:
+    """Go through the table once; numbers are kept as float32, of everything else only counts."""
+    tally = _Tally(values={position: [] for position in numbers})
+    single = [position for positions in others.values() for position in positions]
+    for chunk in table.chunks(sorted({id_position, *numbers, *single})):
+        chunk = chunk[chunk[id_position].notna()]
+        tally.rows += len(chunk)
+        tally.ids.update(chunk[id_position].astype(str).str.strip())
+        for position, name in numbers.items():
+            tally.values[position].append(_numbers_of(chunk[position], name, position, tally))
+        for (field_number, instance), positions in others.items():
+            filled = chunk[positions].notna().any(axis=1)
+            tally.known[field_number, instance] += int(filled.sum())
+    return tally
+
+
+def _numbers_of(column: pd.Series, name: str, position: int, tally: _Tally) -> NDArray[np.float32]:
+    """Turn one chunk of a column into numbers; what is unreadable or implausible is missing and counted."""
+    texts = column.dropna().astype(str).str.strip()
+    texts = texts[texts != ""]
+    if name == "sex":
+        texts = texts.map(lambda text: _SEXES.get(text.lower(), text))
+    values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+    tally.unreadable[position] += int(np.isnan(values).sum())
+    implausible = ~plausible(_LABELS[name], values) & ~np.isnan(values)
+    tally.implausible[position] += int(implausible.sum())
+    values[implausible] = np.nan
+    result = np.full(len(column), np.nan, dtype=np.float32)
+    result[: len(values)] = values
+    return result
+
+
+def _print_numbers(console: Console, table: TableFile, numbers: dict[int, str], tally: _Tally) -> None:
+    rows = []
+    for position, name in numbers.items():
+        parts = tally.values[position]
+        of = distribution(np.concatenate(parts) if parts else np.empty(0, dtype=np.float32))
+        rows.append(
+            (
+                table.columns[position],
+                name,
+                _LABELS[name].unit,
+                f"{of.known:,}",
+                percent(of.missing_rate),
+                str(tally.implausible[position]),
+                str(tally.unreadable[position]),
+                *(number(value) for value in (of.mean, of.sd, of.minimum, of.median, of.maximum)),
+            )
+        )
+    if rows:
+        columns = ("column", "label", "unit", "n", "missing", "implausible", "unreadable")
+        print_table(console, "numbers", (*columns, "mean", "sd", "min", "median", "max"), rows, left=3)
+
+
+def _print_others(console: Console, others: dict[tuple[int, int], list[int]], tally: _Tally) -> None:
+    rows = []
+    for (field_number, instance), positions in sorted(others.items()):
+        known = tally.known[field_number, instance]
+        share = percent(known / tally.rows) if tally.rows else "-"
+        rows.append((str(field_number), _OTHERS[field_number], str(instance), str(len(positions)), f"{known:,}", share))
+    if rows:
+        columns = ("field", "what", "instance", "columns", "rows filled", "share")
+        print_table(console, "diagnoses and dates", columns, rows, left=2)

@@ -1,0 +1,5 @@
+"""Checking a prepared cohort: every byte, every record and every promise that docs/shards.md makes."""
+
+from ecgcmr.verification.cohort import verify_cohort
+
+__all__ = ["verify_cohort"]
