@@ -16,7 +16,7 @@ from data_modules.batch import Batch, to_float
 from data_modules.dataset import ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
-from data_modules.loader import PlanLoader
+from data_modules.loader import PlanLoader, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW
 from ecgcmr.errors import UserError
@@ -223,7 +223,7 @@ class ShardDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""
         loader = self._loader(self._train_sampler(*self._place()), training=True)
-        loader.on_other_batches = self._count_as_done
+        loader.on_other_batches = weakly(self._count_as_done)
         loader.load_state_dict(self._resume)
         self._train_loader = loader
         return loader

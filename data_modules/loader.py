@@ -13,6 +13,7 @@ What it adds to torch's ``DataLoader``:
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -102,7 +103,7 @@ class PlanLoader(DataLoader[Batch]):
         if not state_dict or not isinstance(sampler, EpochBatchSampler):
             return
         self._resume = dict(state_dict)
-        sampler.on_epoch = self._announce
+        sampler.on_epoch = weakly(self._announce)
         if (state_dict["size"], state_dict["seed"]) != (sampler.size, sampler.data_seed):
             rank_zero_warn(
                 f"resumed within an epoch of {state_dict['size']} rows under seed {state_dict['seed']}, the data have "
@@ -117,6 +118,22 @@ class PlanLoader(DataLoader[Batch]):
         if state["global_batch"] != sampler.global_batch and self.on_other_batches is not None:
             left = max(0, sampler.size - state["rows"]) // sampler.global_batch
             self.on_other_batches(len(sampler) - left)
+
+
+def weakly(method: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that calls a bound method while its object lives, and does not keep it alive.
+
+    A loader in a reference cycle would be taken down by the garbage collector, which finalises its queues before it
+    tells the workers to stop, so that each is waited for in vain for five seconds.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(number: int) -> None:
+        living = reference()
+        if living is not None:
+            living(number)
+
+    return call
 
 
 def _last_line(error: UserError) -> str:

@@ -231,6 +231,10 @@ class ShardReader:
         except FileNotFoundError as error:
             raise UserError(f"{self.path.name}: shard is missing; restore it or run 'ecgcmr prepare' again") from error
         except (OSError, KeyError) as error:
+            if "lock file" in str(error) or "locking flag" in str(error):  # HDF5 has no class of error for it
+                raise UserError(
+                    f"{self.path.name}: cannot be locked, or is open under another locking; set locking to false"
+                ) from error
             message = f"{self.path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again"
             raise UserError(message) from error
 

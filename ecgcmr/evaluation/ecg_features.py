@@ -53,6 +53,9 @@ PER_LEAD = (
     "qrs_area",
     "t_area",
 )
+FEATURES_VERSION = 2
+"""Raised whenever the same recording would give other values, so that kept features are not taken for new ones."""
+
 FEATURE_NAMES: tuple[str, ...] = (*RHYTHM, *INTERVALS, *AXES, *VOLTAGES) + tuple(
     f"{name}_{lead}" for name in PER_LEAD for lead in LEADS
 )
@@ -152,8 +155,8 @@ def _rhythm_and_intervals(beats: Beats) -> dict[str, float]:
     rr = np.diff(beats.marks.r_peaks) / beats.sampling_rate
     steps = np.abs(np.diff(rr))
     return {name: measured[source] for name, source in _MEASURED.items()} | {
-        "rr_rmssd": 1e3 * float(np.sqrt(np.mean(steps**2))),
-        "rr_irregularity": float(np.median(steps) / np.median(rr)),
+        "rr_rmssd": 1e3 * float(np.sqrt(np.mean(steps**2))) if len(steps) else np.nan,
+        "rr_irregularity": float(np.median(steps) / np.median(rr)) if len(steps) else np.nan,
         "beats_regular": beats.regular,
     }
 

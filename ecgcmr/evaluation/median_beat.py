@@ -1,7 +1,7 @@
 """One median beat per lead, with the bounds of its waves: what classical ECG features are measured on.
 
-R peaks, and the waves of every beat, come from ``ecgcmr.preparation``, so that features, measurements and the marks kept
-with a cohort agree. Here the beats of the usual shape are averaged by their median, and their marks with them.
+R peaks, and the waves of every beat, come from ``ecgcmr.preparation``, so that features agree with the measurements and
+marks that a cohort keeps. Here the beats of the usual shape are averaged by their median, and their marks with them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ecgcmr.preparation.r_peaks import find_r_peaks
 
 Floats = NDArray[np.float64]
 
-SECONDS_BEFORE, SECONDS_AFTER = 0.36, 0.60
+SECONDS_BEFORE, SECONDS_AFTER = 0.42, 0.66
 """Extent of the median beat about the R peak."""
 
 _SHORTEST = 2.0  # s of recording in which beats are sought at all
@@ -88,7 +88,7 @@ def find_beats(signal: NDArray, sampling_rate: float) -> Beats | None:
     each = each[:, usual]
     median = np.median(each, axis=1)
     median[~present] = np.nan
-    waves = _waves(marks, whole[usual], before)
+    waves = _waves(marks, whole[usual], before, before + after)
     return Beats(marks, found.source, each, median, waves, float(usual.mean()), before, sampling_rate)
 
 
@@ -110,19 +110,25 @@ def _usual(each: Floats, center: int, sampling_rate: float) -> NDArray[np.bool_]
     return usual if usual.sum() >= 2 else np.ones(len(usual), dtype=bool)
 
 
-def _waves(marks: BeatMarks, beats: NDArray[np.intp], center: int) -> MedianWaves | None:
+def _waves(marks: BeatMarks, beats: NDArray[np.intp], center: int, window: int) -> MedianWaves | None:
     """Return where some beats' waves lie in the median beat: the median of their places from the R peak."""
-    qrs = _span(marks, beats, ("QRS_onset", "QRS_offset"), center)
+    qrs, p, t = (_places(marks, beats, name, center, window) for name in ("QRS", "P", "T"))
     if qrs is None:
         return None
-    p, t = (_span(marks, beats, (f"{name}_onset", f"{name}_peak", f"{name}_offset"), center) for name in "PT")
-    return MedianWaves((qrs[0], qrs[1]), p and (p[0], p[1], p[2]), t and (t[0], t[1], t[2]))
+    return MedianWaves(
+        (qrs[0], qrs[-1]),
+        None if p is None else (p[0], p[1], p[2]),
+        None if t is None else (t[0], t[1], t[2]),
+    )
 
 
-def _span(marks: BeatMarks, beats: NDArray[np.intp], names: tuple[str, ...], center: int) -> list[int] | None:
-    """Return the places of a wave's marks over the beats that have all of them; None if none has."""
-    places = marks.waves[beats][:, [WAVES.index(name) for name in names]]
-    known = (places >= 0).all(axis=1)
+def _places(marks: BeatMarks, beats: NDArray[np.intp], wave: str, center: int, window: int) -> list[int] | None:
+    """Return the places of a wave's marks over the beats that have all of them; None if none of it is in the window."""
+    columns = [column for column, name in enumerate(WAVES) if name.startswith(f"{wave}_")]
+    each = marks.waves[beats][:, columns]
+    known = (each >= 0).all(axis=1)
     if not known.any():
         return None
-    return [int(place) + center for place in np.median((places - marks.r_peaks[beats, None])[known], axis=0)]
+    places = center + np.median((each - marks.r_peaks[beats, None])[known], axis=0)
+    places = np.clip(places, 0, window - 1).astype(np.int64)
+    return places.tolist() if places[0] < places[-1] else None

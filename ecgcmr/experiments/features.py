@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_modules import ShardIndex, read_ecgs
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.ecg_features import extract_features
+from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import replace_atomically
 
@@ -61,7 +61,7 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
     Returns:
         (n, F) float32.
     """
-    fingerprint = fingerprint_of({"features": "classical", **_identity(index, rows)})
+    fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
         return np.load(cache / "features.npy", allow_pickle=False)
     parts = []

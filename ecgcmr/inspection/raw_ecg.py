@@ -106,8 +106,8 @@ def _print_leads(
     """Print extent and quality of every lead, those computed from others included."""
     rows = []
     derived = () if standard is None else standard.derived
-    for lead in [*record.leads, *derived]:
-        values = record.signal[record.leads.index(lead)] if lead in record.leads else _of(standard, lead)
+    for lead in dict.fromkeys([*record.leads, *derived]):
+        values = _of(standard, lead) if lead in derived else record.signal[record.leads.index(lead)]
         known = values[np.isfinite(values)]
         extent = (known.min(), known.max()) if known.size else (math.nan, math.nan)
         place = LEADS.index(lead) if lead in LEADS else None

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 
-from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule, ShardIndex
+from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule, ShardIndex, read_labels
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch, to_float
 from ecgcmr.errors import UserError
@@ -127,6 +128,61 @@ def test_workers_do_not_change_what_is_seen(cohort: ShardIndex) -> None:
     assert fit(0) != fit(0, seed=1)
     in_order = fit(0, shuffle="none")
     assert [row for record in in_order[:2] for row in record["row"]] == cohort.positions("train", ["ecg"])[:10].tolist()
+
+
+@pytest.mark.parametrize("options", [{"shuffle": "shards", "window": 1}, {"balance": "af_ever"}])
+def test_other_orders_under_a_trainer(cohort: ShardIndex, options: dict[str, Any]) -> None:
+    module, data = Witness(), ECGDataModule(cohort.root, batch_size=3, samples=20, labels=["af_ever"], **options)
+    trainer().fit(module, datamodule=data)
+    for epoch in (0, 1):
+        rows = module.of("train", "row", epoch)
+        assert len(set(rows)) == len(rows) == data.train_size // 3 * 3
+        if "window" in options:  # shard by shard, but for what the tail takes away
+            assert (np.diff(np.array(rows) // 20) != 0).sum() == 2
+    if "balance" in options:
+        labels = read_labels(cohort, ["af_ever"], np.array(data._train_sampler(0, 1).order(0)))
+        assert labels.mean() == 0.5
+
+
+def test_balance_needs_a_binary_label(cohort: ShardIndex) -> None:
+    with pytest.raises(UserError, match="balance 'lv_edv': is not a label of 0 and 1"):
+        ECGDataModule(cohort.root, samples=20, balance="lv_edv").train_dataloader()
+    with pytest.raises(UserError, match="did you mean af_ever"):
+        ECGDataModule(cohort.root, samples=20, balance="af_evr").train_dataloader()
+    with pytest.raises(UserError, match="window 0"):
+        ECGDataModule(cohort.root, samples=20, window=0)
+
+
+@pytest.mark.parametrize(("batch_size", "after"), [(4, 4), (8, 2), (3, 5), (2, 7)])
+def test_resuming_within_an_epoch(cohort: ShardIndex, tmp_path: Path, batch_size: int, after: int) -> None:
+    """Nobody twice, nobody missing but for the tail, validation at the epoch's end; even with another batch size."""
+
+    class Saver(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
+            if trainer.global_step == 5:
+                trainer.save_checkpoint(tmp_path / "mid.ckpt")
+
+    def fit(size: int, path: Path | None = None) -> Witness:
+        module = Witness()
+        data = ECGDataModule(cohort.root, batch_size=size, samples=20)
+        trainer(max_epochs=3, callbacks=[Saver()] if path is None else []).fit(module, datamodule=data, ckpt_path=path)
+        return module
+
+    whole, rest = fit(batch_size), fit(after, tmp_path / "mid.ckpt")
+    n = len(cohort.positions("train", ["ecg"]))
+    epoch, done = divmod(5, n // batch_size)
+    before = whole.of("train", "row", epoch)[: done * batch_size]
+    resumed = rest.of("train", "row", epoch)
+    assert set(before).isdisjoint(resumed)
+    assert len(set(resumed)) == len(resumed) == (n - len(before)) // after * after
+    order = ECGDataModule(cohort.root, batch_size=1, samples=20)._train_sampler(0, 1).order(epoch).tolist()
+    assert before + resumed == order[: len(before) + len(resumed)]
+    for later in range(epoch + 1, 3):
+        assert len(rest.of("train", "row", later)) == n // after * after
+        if after == batch_size:
+            assert rest.of("train", "row", later) == whole.of("train", "row", later)
+    for validated in range(epoch, 3):
+        assert rest.of("val", "row", validated) == cohort.positions("val", ["ecg"]).tolist()
 
 
 def test_overfit_batches_repeats_the_same_batches(cohort: ShardIndex) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from pathlib import Path
 
 import neurokit2 as nk
@@ -11,6 +12,11 @@ import wfdb
 from sklearn.metrics import roc_auc_score
 
 from ecgcmr.evaluation.ecg_features import FEATURE_NAMES, LEADS, extract_features
+from ecgcmr.evaluation.median_beat import find_beats
+from ecgcmr.preparation.beats import mark_beats, measure_beats
+from ecgcmr.preparation.ecg import clean_ecg
+from ecgcmr.synthesis.ecg import render_ecgs
+from ecgcmr.synthesis.state import sample_states
 
 COLUMN = {name: column for column, name in enumerate(FEATURE_NAMES)}
 # Frontal directions of the limb leads in degrees; the precordial leads are given a share of X and Y of their own.
@@ -145,7 +151,7 @@ def test_real_recordings(real_data_dir: Path) -> None:
     for ecg in ecgs:
         cleaned = nk.ecg_clean(ecg[1], sampling_rate=500)
         peaks = nk.ecg_peaks(cleaned, sampling_rate=500)[1]["ECG_R_Peaks"]
-        rates.append(60 * 500 / np.median(np.diff(peaks)))
+        rates.append(60 * 500 / np.mean(np.diff(peaks)))
     assert (np.abs(frame["heart_rate"] - rates) < 3).mean() > 0.9
     assert frame["qrs_duration"].between(60, 200).mean() > 0.95
     assert 80 < frame["qrs_duration"][member["NORM"]].median() < 105
@@ -155,6 +161,8 @@ def test_real_recordings(real_data_dir: Path) -> None:
     assert 350 < frame["qtc"][member["NORM"]].median() < 430
     assert roc_auc_score(member["AFIB"], frame["rr_irregularity"]) > 0.85
     assert roc_auc_score(member["AFIB"], -frame["beats_p_agreement"]) > 0.9
+    assert frame["p_amplitude_II"].notna()[member["NORM"]].mean() > 0.95
+    assert frame["p_amplitude_II"].notna()[member["AFIB"]].mean() < 0.25
 
 
 def test_group_wise_scaling_of_cleaned_recordings_keeps_intervals_and_frontal_axes() -> None:
@@ -178,3 +186,89 @@ def test_a_single_lead_serves_where_all_together_fail(monkeypatch: pytest.Monkey
     found = extract_features(ecg[None])
     assert found.r_peak_lead == ("V5",)
     assert found.values[0, COLUMN["heart_rate"]] == pytest.approx(expected.values[0, COLUMN["heart_rate"]], abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> tuple[np.ndarray, np.ndarray]:
+    """Recordings (20, 12, 5000) in mV of the synthetic cohort, every fourth in fibrillation, and which those are."""
+    states = sample_states(2000, 7)
+    fibrillating = np.flatnonzero(states.atrial_fibrillation)[:5]
+    rows = np.concatenate([fibrillating, np.flatnonzero(~states.atrial_fibrillation)[:15]])
+    ecgs = render_ecgs(states, rows, np.random.default_rng(7)) / 1000
+    return ecgs.astype(np.float64), np.arange(20) < 5
+
+
+def test_intervals_are_those_that_a_cohort_keeps(synthetic: tuple[np.ndarray, np.ndarray]) -> None:
+    ecgs, _ = synthetic
+    found = features_of(*ecgs)
+    kept = [measure_beats(mark_beats(ecg)) for ecg in ecgs]
+    for name, source in {"heart_rate": "heart_rate", "pr": "pr_interval", "qt": "qt_interval"}.items():
+        np.testing.assert_allclose(found[name], [measured[source] for measured in kept], rtol=1e-6, err_msg=name)
+
+
+def test_fibrillation_has_no_p_wave_to_measure(synthetic: tuple[np.ndarray, np.ndarray]) -> None:
+    ecgs, fibrillating = synthetic
+    found = features_of(*ecgs)
+    for name in ("p_duration", "pr", "p_amplitude_II", "p_area_V1"):
+        assert np.isnan(found[name][fibrillating]).sum() >= 4, name
+        assert np.isfinite(found[name][~fibrillating]).all(), name
+
+
+@pytest.mark.parametrize("samples", [2500, 5000])
+def test_cleaned_recordings_and_those_in_millivolts_agree(
+    synthetic: tuple[np.ndarray, np.ndarray], samples: int
+) -> None:
+    ecgs = synthetic[0][~synthetic[1], :, :samples]
+    raw, cleaned = features_of(*ecgs), features_of(*(clean_ecg(ecg) for ecg in ecgs))
+    for name, most in {"heart_rate": 0.5, "pr": 4, "qrs_duration": 4, "qt": 20, "qrs_axis": 5}.items():
+        assert np.isfinite(raw[name]).all(), name
+        assert np.median(np.abs(raw[name] - cleaned[name])) < most, name
+        assert np.corrcoef(raw[name], cleaned[name])[0, 1] > 0.95, name
+
+
+def test_half_a_recording_gives_nearly_the_same(synthetic: tuple[np.ndarray, np.ndarray]) -> None:
+    ecgs = synthetic[0][~synthetic[1]]
+    whole, half = features_of(*ecgs), features_of(*ecgs[:, :, :2500])
+    for name in ("qrs_duration", "qt", "r_amplitude_V5", "t_amplitude_V4", "cornell"):
+        assert np.corrcoef(whole[name], half[name])[0, 1] > 0.9, name
+
+
+def test_the_first_beat_counts() -> None:
+    ecg = made_ecg(np.full(12, 0.9))[:, 100:]  # the first R peak 0.1 s after the start
+    beats = find_beats(ecg, 500.0)
+    assert beats is not None
+    assert beats.marks.r_peaks[0] == pytest.approx(50, abs=2)
+
+
+def test_ectopic_beats_are_left_out_of_the_median_beat() -> None:
+    ecg, other = made_ecg(np.full(12, 0.9)), made_ecg(np.full(12, 0.9), axis=150.0, t_axis=30.0, qrs=0.16)
+    expected = features_of(ecg)
+    for beat in (3, 7):
+        start = round((0.3 + 0.9 * beat) * 500)
+        ecg[:, start - 100 : start + 250] = other[:, start - 100 : start + 250]
+    found = features_of(ecg)
+    assert found["beats_regular"][0] == pytest.approx(0.8)  # of ten whole beats, the first being cut off
+    for name in ("qrs_axis", "r_amplitude_II", "qrs_duration", "qt"):
+        assert found[name] == pytest.approx(expected[name], rel=0.05), name
+
+
+def test_spoilt_recordings_give_numbers_or_nothing_without_a_warning() -> None:
+    generator = np.random.default_rng(3)
+    ecgs = np.stack([made_ecg(np.full(25, rr)) for rr in (0.4, 0.8, 1.2)])
+    spoilt = [
+        ecgs + generator.normal(size=ecgs.shape),
+        np.where(generator.random(ecgs.shape) < 0.2, np.nan, ecgs),
+        np.where(np.arange(5000) < 3000, np.nan, ecgs),
+        np.where(np.arange(5000) < 4500, np.nan, ecgs),
+        np.where(np.arange(12)[:, None] < 11, 7.0, ecgs),
+        np.round(ecgs),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = extract_features(np.concatenate(spoilt)).values
+    assert not np.isinf(values).any()
+    rates = values[:, COLUMN["heart_rate"]].reshape(6, 3)
+    np.testing.assert_allclose(rates[1], [150, 75, 50], atol=1)
+    np.testing.assert_allclose(rates[2], [150, 75, 50], atol=1)
+    np.testing.assert_allclose(rates[4], [150, 75, 50], atol=1)
+    assert np.isnan(rates[3]).all()
