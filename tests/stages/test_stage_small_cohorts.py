@@ -74,9 +74,9 @@ def test_no_deadlock(tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / "killed_runs.py"), json.dumps(plans)]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     for _, code, message in CASES.values():
         if code and message:
-            assert sum(message in line for line in errors) == 2, errors  # once on each rank
+            # Once on each rank; the two may write at the same moment, on one line.
+            assert done.stderr.count(message) == 2, done.stderr[-4000:]
     for name in ("one-to-validate", "uneven-shards"):
         assert (tmp_path / name / "mae" / "encoder.safetensors").is_file()
