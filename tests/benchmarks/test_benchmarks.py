@@ -14,6 +14,7 @@ from ecgcmr.cli import main
 def test_sparse_twin_gives_the_same_baseline() -> None:
     numbers = cleaning.measure(recordings=1)
     assert numbers["baseline_deviation"] < 1e-6
+    assert numbers["clean_deviation"] < 1e-6
     assert numbers["clean_ecgs_per_s"] > 0
 
 
