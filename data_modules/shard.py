@@ -22,6 +22,8 @@ from ecgcmr.files import replace_atomically, sha256_of
 SUBJECT_DIGITS = 32
 COMPRESSIONS = ("gzip", "blosc2-zstd", "blosc2-lz4")
 """Lossless filters for records; all but gzip need hdf5plugin."""
+LIBVER = ("v110", "v110")
+"""HDF5's own structures in the form of version 1.10, which checksums them: damage is an error, not a hang."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -119,7 +121,7 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
     path = Path(path)
     _check_rows(layout, rows)
     filters = _filters(compression)
-    with replace_atomically(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    with replace_atomically(path) as temporary, h5py.File(temporary, "w", libver=LIBVER, locking=False) as file:
         _write_attributes(file, layout)
         file.create_dataset("subject", data=np.array(rows.subject, dtype=f"S{SUBJECT_DIGITS}"), track_times=False)
         codes = np.array([SPLITS.index(split) for split in rows.split], dtype=np.uint8)

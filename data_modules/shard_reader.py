@@ -230,8 +230,8 @@ class ShardReader:
             yield
         except FileNotFoundError as error:
             raise UserError(f"{self.path.name}: shard is missing; restore it or run 'ecgcmr prepare' again") from error
-        except (OSError, KeyError) as error:
-            if "lock file" in str(error) or "locking flag" in str(error):  # HDF5 has no class of error for it
+        except (OSError, KeyError, RuntimeError) as error:  # HDF5 has no class of its own
+            if "lock file" in str(error) or "locking flag" in str(error):
                 raise UserError(
                     f"{self.path.name}: cannot be locked, or is open under another locking; set locking to false"
                 ) from error

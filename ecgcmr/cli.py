@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "synthesize": ("ecgcmr.synthesis.command", "make a cohort with known truth: ECGs, short-axis cines, tables"),
     "prepare": ("ecgcmr.preparation.command", "turn raw ECG, CMR and table files into HDF5 shards"),
     "inspect": ("ecgcmr.inspection.command", "show what is in a prepared folder, a shard or a raw file"),
+    "verify": ("ecgcmr.verification.command", "check a prepared cohort: checksums, records, index"),
     "fit": ("ecgcmr.stages.command", "train one stage from a config file"),
     "validate": ("ecgcmr.stages.command", "evaluate a checkpoint on the validation split"),
     "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),

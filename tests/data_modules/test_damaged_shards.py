@@ -215,3 +215,23 @@ def test_read_only_media_and_locking(cohort: ShardIndex, tmp_path: Path) -> None
     finally:
         for path in (root, *root.rglob("*")):
             path.chmod(0o755)
+
+
+def test_any_flipped_bit_is_found_and_none_reaches_training_as_another_error(make_cohort: Callable) -> None:
+    index = make_cohort(["train"] * 8 + ["val"])
+    path, random = index.shard_path(0), np.random.default_rng(0)
+    good = path.read_bytes()
+    for _ in range(80):
+        content = bytearray(good)
+        # Mostly among HDF5's own structures, which stand first.
+        place = int(random.integers(0, 6000 if random.random() < 0.7 else len(good)))
+        content[place] ^= 1 << int(random.integers(0, 8))
+        path.write_bytes(content)
+        assert verify_cohort(index.root) != []
+        data = ECGDataModule(index.root, batch_size=4, samples=40)
+        told = ""
+        try:
+            _read_all(data)
+        except UserError as error:
+            told = str(error)
+        assert told == "" or ("shard-00000.h5" in told and "\n" not in told)
