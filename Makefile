@@ -23,7 +23,7 @@ demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table and figures in 
 	$(BIN)/ecgcmr experiment configs/experiments/demo.yaml --out $(DEMO_OUT)
 
 test: lint  ## linters, then every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

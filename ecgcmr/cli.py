@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("ecgcmr.preparation.command", "turn raw ECG, CMR and table files into HDF5 shards"),
     "inspect": ("ecgcmr.inspection.command", "show what is in a prepared folder, a shard or a raw file"),
     "verify": ("ecgcmr.verification.command", "check a prepared cohort: checksums, records, index"),
+    "import-weights": ("ecgcmr.weights_import.command", "turn published weights into encoder files"),
     "fit": ("ecgcmr.stages.command", "train one stage from a config file"),
     "validate": ("ecgcmr.stages.command", "evaluate a checkpoint on the validation split"),
     "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),
@@ -49,7 +50,7 @@ a first session:
 def _overview() -> str:
     """Return the text of ``ecgcmr --help``."""
     lines = ["usage: ecgcmr COMMAND ...", "", "Cardiac MRI phenotypes from a 12-lead ECG.", "", "commands:"]
-    lines += [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join([*lines, "", _EXAMPLES])
 
 

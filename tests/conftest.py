@@ -22,6 +22,12 @@ def _folder(variable: str, default: str) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that take long first, so that parallel runs do not end with one process at work."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("multiprocess")}
+    items.sort(key=lambda item: item.path not in slow)  # stable: the order within a file stays
+
+
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
     """Folder of golden vectors made with the published implementation."""

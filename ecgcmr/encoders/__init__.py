@@ -1,34 +1,62 @@
 """Encoders of ECGs and CMR images: pure torch, one contract (`protocol.Encoder`) for all."""
 
 from ecgcmr.encoders.cmr_resnet import CMRResNet
+from ecgcmr.encoders.cmr_resnet3d import CMRResNet3d
+from ecgcmr.encoders.cmr_vit import CMRVisionTransformer
+from ecgcmr.encoders.ecg_cnn import ECGCNN
+from ecgcmr.encoders.ecg_resnet import ECGResNet
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer
 from ecgcmr.encoders.masked_autoencoder import MAEDecoder, MAEOutput, MaskedAutoencoder, Masking, random_masking
 from ecgcmr.encoders.pooling import AttentionPooling
-from ecgcmr.encoders.position import interpolate_position, sincos_position
-from ecgcmr.encoders.protocol import CMRInput, ECGInput, Encoder, MaskableEncoder, require_encoder, require_maskable
+from ecgcmr.encoders.position import interpolate_position, learned_position, sincos_position
+from ecgcmr.encoders.protocol import (
+    AdaptableEncoder,
+    CMRInput,
+    ECGInput,
+    Encoder,
+    LocalFeatureEncoder,
+    MaskableEncoder,
+    VariableLeadEncoder,
+    require_adaptable,
+    require_encoder,
+    require_local_features,
+    require_maskable,
+    require_variable_leads,
+)
 from ecgcmr.encoders.weights import EncoderCard, export_encoder, load_encoder, load_encoder_weights, read_encoder_card
 
 __all__ = [
+    "ECGCNN",
     "SIZES",
+    "AdaptableEncoder",
     "AttentionPooling",
     "CMRInput",
     "CMRResNet",
+    "CMRResNet3d",
+    "CMRVisionTransformer",
     "ECGInput",
+    "ECGResNet",
     "ECGVisionTransformer",
     "Encoder",
     "EncoderCard",
+    "LocalFeatureEncoder",
     "MAEDecoder",
     "MAEOutput",
     "MaskableEncoder",
     "MaskedAutoencoder",
     "Masking",
+    "VariableLeadEncoder",
     "export_encoder",
     "interpolate_position",
+    "learned_position",
     "load_encoder",
     "load_encoder_weights",
     "random_masking",
     "read_encoder_card",
+    "require_adaptable",
     "require_encoder",
+    "require_local_features",
     "require_maskable",
+    "require_variable_leads",
     "sincos_position",
 ]

@@ -5,30 +5,26 @@ Module names are those of torchvision's ResNet without its classifier, so publis
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import CMRInput
+from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
 from ecgcmr.errors import UserError
 
-Variant = Literal["resnet18", "resnet34", "resnet50", "custom"]
-
-_VARIANTS: dict[str, tuple[str, list[int], list[int]]] = {
-    "resnet18": ("basic", [2, 2, 2, 2], [64, 128, 256, 512]),
-    "resnet34": ("basic", [3, 4, 6, 3], [64, 128, 256, 512]),
-    "resnet50": ("bottleneck", [3, 4, 6, 3], [64, 128, 256, 512]),
-}
-_EXPANSION = {"basic": 1, "bottleneck": 4}
+Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
 
 
 class CMRResNet(nn.Module):
     """ResNet whose input channels are the cine frames of one slice.
 
     Args:
-        variant: "resnet18", "resnet34", "resnet50", or "custom" with `block`, `layers` and `widths`.
+        variant: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", or "custom" with `block`, `layers` and
+            `widths`.
         frames: Input frames.
         height: Rows in pixels.
         width: Columns in pixels.
@@ -51,7 +47,7 @@ class CMRResNet(nn.Module):
         widths: list[int] | None = None,
     ) -> None:
         super().__init__()
-        kind, depths, channels = _resolve(variant, block, layers, widths)
+        kind, depths, channels = resolve_variant(variant, block, layers, widths)
         if min(frames, height, width) < 1:
             raise UserError("frames, height and width of the CMR encoder must be positive")
         network = ResNet(
@@ -69,7 +65,7 @@ class CMRResNet(nn.Module):
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
         self.input_spec = CMRInput(frames=frames, height=height, width=width)
-        self.feature_dim = channels[-1] * _EXPANSION[kind]
+        self.feature_dim = channels[-1] * EXPANSION[kind]
         self.num_layers = 5
         # Convolutions in this order run up to 2 x faster, on CPU and on tensor cores.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -95,6 +91,10 @@ class CMRResNet(nn.Module):
         """The last feature map as tokens (B, N, D), row by row; see `feature_map`."""
         return self.feature_map(x).flatten(2).transpose(1, 2)
 
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature map, whose mean over the image is the feature; see `feature_map`."""
+        return self.feature_map(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Feature map averaged over the image: (B, D); see `feature_map`."""
         return self.feature_map(x).mean(dim=(2, 3))
@@ -109,24 +109,24 @@ class CMRResNet(nn.Module):
             return int(name[len("layer")])
         return 0 if name.startswith(("conv1.", "bn1.")) else self.num_layers
 
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for images of another size, unchanged: convolutions fit any.
 
-def _resolve(
-    variant: str, block: str | None, layers: list[int] | None, widths: list[int] | None
-) -> tuple[str, list[int], list[int]]:
-    """Block kind, blocks per stage and channels per stage; UserError where they make no network."""
-    explicit = {"block": block, "layers": layers, "widths": widths}
-    if variant != "custom":
-        if variant not in _VARIANTS:
-            raise UserError(f"unknown CMR encoder variant {variant!r}: choose {', '.join(_VARIANTS)} or custom")
-        surplus = [name for name, value in explicit.items() if value is not None]
-        if surplus:
-            raise UserError(f"{', '.join(surplus)} can only be given with variant custom, not with {variant}")
-        return _VARIANTS[variant]
-    if block is None or layers is None or widths is None:
-        missing = [name for name, value in explicit.items() if value is None]
-        raise UserError(f"variant custom needs {', '.join(missing)} as well")
-    if block not in _EXPANSION:
-        raise UserError(f"unknown block {block!r}: choose basic or bottleneck")
-    if len(layers) != 4 or len(widths) != 4 or min(*layers, *widths) < 1:
-        raise UserError(f"layers and widths need four positive numbers each, got {list(layers)} and {list(widths)}")
-    return block, list(layers), list(widths)
+        Raises:
+            UserError: The number of frames differs.
+        """
+        return adapt_to_image_size(weights, input_spec, self.input_spec)
+
+
+def adapt_to_image_size(weights: Mapping[str, Tensor], source: Mapping[str, Any], spec: CMRInput) -> dict[str, Tensor]:
+    """Weights of a convolutional encoder fit every image size as they are; the number of frames must agree.
+
+    Raises:
+        UserError: The number of frames differs.
+    """
+    if source["frames"] != spec.frames:
+        raise UserError(
+            f"weights made for {source['frames']} frames do not fit an encoder for {spec.frames}; only height and "
+            "width may differ"
+        )
+    return dict(weights)

@@ -1,8 +1,16 @@
-"""Attention pooling: one feature from many tokens, the mean token asking the question."""
+"""One feature from many tokens: their mean, or attention with the mean token asking the question."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+
+def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the tokens that `mask` (B, N) says are there, all if None: (B, N, D) -> (B, D); NaN where none is."""
+    if mask is None:
+        return tokens.mean(dim=1)
+    present = mask[:, :, None].to(tokens.dtype)
+    return (tokens * present).sum(dim=1) / present.sum(dim=1)
 
 
 class AttentionPooling(nn.MultiheadAttention):
@@ -18,16 +26,17 @@ class AttentionPooling(nn.MultiheadAttention):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, heads, batch_first=True)
 
-    def forward(self, tokens: Tensor) -> Tensor:  # type: ignore[override]
-        """(B, N, D) -> (B, D)."""
-        query = tokens.mean(dim=1, keepdim=True)
-        pooled, _ = super().forward(query, tokens, tokens, need_weights=False)
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """(B, N, D) -> (B, D), over the tokens where `mask` (B, N) is True."""
+        query = masked_mean(tokens, mask)[:, None]
+        hidden = None if mask is None else ~mask
+        pooled, _ = super().forward(query, tokens, tokens, key_padding_mask=hidden, need_weights=False)
         return pooled[:, 0]
 
 
 class MeanPooling(nn.Module):
     """Mean over tokens."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, D)."""
-        return tokens.mean(dim=1)
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, D), over the tokens where `mask` (B, N) is True."""
+        return masked_mean(tokens, mask)

@@ -7,6 +7,7 @@ pooled feature per recording, and it tells an optimiser how its parameters are l
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -22,11 +23,13 @@ class ECGInput:
         leads: Number of leads, 12 in the order I II III aVR aVL aVF V1..V6.
         sampling_rate: Hz.
         samples: Samples per lead (2,500 = 5 s at 500 Hz).
+        lead_rows: For a subset of leads, the place of each among the twelve; None = 0, 1, 2 ...
     """
 
     leads: int
     sampling_rate: float
     samples: int
+    lead_rows: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,8 @@ class CMRInput:
     """What a CMR encoder expects: x of shape (B, frames, height, width), intensities in [0, 1].
 
     Attributes:
-        frames: Number of cine frames of the slice, in the cohort's order (ES, mid, ED).
+        frames: Number of images of a subject in the cohort's order: cine frames of one slice (ES, mid, ED), or slices
+            of a stack, or phases times slices.
         height: Rows in pixels.
         width: Columns in pixels.
     """
@@ -96,8 +100,48 @@ class MaskableEncoder(Encoder, Protocol):
         """Encode the patches named by `keep` (B, K) only: (B, 1 + K, D), class token first, after the final norm."""
 
 
+@runtime_checkable
+class VariableLeadEncoder(Encoder, Protocol):
+    """An ECG encoder that leaves missing leads out instead of reading zeros in their place.
+
+    Its `forward`, `forward_tokens` (and `forward_visible`, where there is one) take a second argument
+    `lead_mask`: (B, leads) bool, True = recorded; None = all are. What stands in a missing lead, NaN included, has no
+    influence on any output or gradient.
+    """
+
+    def token_mask(self, lead_mask: Tensor) -> Tensor:
+        """Which tokens of `forward_tokens` are of recorded leads: (B, leads) -> (B, N) bool."""
+
+
+@runtime_checkable
+class LocalFeatureEncoder(Encoder, Protocol):
+    """An encoder whose tokens have places on a plane: the image, or leads x time of an ECG."""
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """Features of every place, (B, D, h, w), before pooling.
+
+        They went through the same final norm as the pooled feature, so that a projection head trained on that one can
+        be laid over them (localisation maps).
+        """
+
+
+@runtime_checkable
+class AdaptableEncoder(Encoder, Protocol):
+    """An encoder that can take weights of one of its class that was built for another input."""
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights of an encoder of this class with that input specification, made to fit this one.
+
+        Raises:
+            UserError: They cannot be made to fit, for instance because the sampling rates differ.
+        """
+
+
 _MEMBERS = ("input_spec", "feature_dim", "num_layers", "forward_tokens", "forward", "no_weight_decay", "layer_of")
 _MASKABLE_MEMBERS = (*_MEMBERS, "grid", "patch_size", "forward_visible")
+_VARIABLE_LEAD_MEMBERS = (*_MEMBERS, "token_mask")
+_LOCAL_MEMBERS = (*_MEMBERS, "local_features")
+_ADAPTABLE_MEMBERS = (*_MEMBERS, "adapt_weights")
 
 
 def _require(candidate: Any, members: tuple[str, ...], kind: str) -> None:
@@ -126,4 +170,34 @@ def require_maskable(candidate: Any) -> Any:
         UserError: Members are missing; the message lists them.
     """
     _require(candidate, _MASKABLE_MEMBERS, "an encoder for masked autoencoding")
+    return candidate
+
+
+def require_variable_leads(candidate: Any) -> Any:
+    """Return `candidate` if it can leave missing leads out.
+
+    Raises:
+        UserError: Members are missing; the message lists them.
+    """
+    _require(candidate, _VARIABLE_LEAD_MEMBERS, "an encoder for recordings with missing leads")
+    return candidate
+
+
+def require_local_features(candidate: Any) -> Any:
+    """Return `candidate` if it has features of places, which localisation maps need.
+
+    Raises:
+        UserError: Members are missing; the message lists them.
+    """
+    _require(candidate, _LOCAL_MEMBERS, "an encoder with local features")
+    return candidate
+
+
+def require_adaptable(candidate: Any) -> Any:
+    """Return `candidate` if it can take weights of another input's encoder.
+
+    Raises:
+        UserError: Members are missing; the message lists them.
+    """
+    _require(candidate, _ADAPTABLE_MEMBERS, "an encoder that takes weights made for another input")
     return candidate

@@ -1,10 +1,11 @@
-"""The pre-norm transformer block shared by the ECG encoder and the masked autoencoder's decoder."""
+"""The pre-norm transformer block shared by the ECG and CMR transformers and the masked autoencoder's decoder."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPS = 1e-6
 
@@ -23,13 +24,14 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
         batch, length, width = x.shape
         query, key, value = (
             self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).transpose(1, 3).unbind(2)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        allowed = None if mask is None else mask[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -90,10 +92,42 @@ class Block(nn.Module):
         self.mlp = MLP(width, int(width * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
+        x = x + self.drop_path(self.attn(self.norm1(x), mask))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def make_blocks(width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> nn.Sequential:
+    """Initialised blocks `0 .. depth - 1`; stochastic depth grows linearly from 0 at the first to `drop_path`."""
+    rates = torch.linspace(0.0, drop_path, depth).tolist()
+    blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate) for rate in rates])
+    initialise_linear_layers(blocks)
+    return blocks
+
+
+def run_blocks(
+    blocks: nn.Sequential, tokens: Tensor, mask: Tensor | None = None, gradient_checkpointing: bool = False
+) -> Tensor:
+    """Run blocks one after another.
+
+    Args:
+        blocks: Blocks of `make_blocks`.
+        tokens: (B, N, D).
+        mask: (B, N) bool, True = may be attended to; None = all.
+        gradient_checkpointing: Keep only the blocks' inputs and compute the rest again on the way back (Chen et al.
+            2016): memory of one block, a third more time. Random draws are the same both times.
+
+    Returns:
+        (B, N, D).
+    """
+    if gradient_checkpointing and torch.is_grad_enabled():
+        for block in blocks:
+            tokens = checkpoint(block, tokens, mask, use_reentrant=False)
+        return tokens
+    for block in blocks:
+        tokens = block(tokens, mask)
+    return tokens
 
 
 def initialise_linear_layers(module: nn.Module) -> None:

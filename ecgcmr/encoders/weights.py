@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import ecgcmr
-from ecgcmr.encoders.protocol import require_encoder
+from ecgcmr.encoders.protocol import require_adaptable, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 
@@ -143,6 +143,7 @@ def load_encoder_weights(
     folder: str | Path,
     expected_missing: Collection[str] = (),
     expected_unused: Collection[str] = (),
+    adapt_input: bool = False,
 ) -> EncoderCard:
     """Load a run folder's weights into an encoder, strictly.
 
@@ -152,20 +153,26 @@ def load_encoder_weights(
         expected_missing: Parameters, or modules with all their parameters ("attention_pool"), that the file may lack;
             they keep their initial values.
         expected_unused: Parameters or modules of the file that the encoder may lack.
+        adapt_input: Take weights made for another input (more leads, another length or image size) if the encoder can
+            adapt them; see `protocol.AdaptableEncoder`. Otherwise another input is an error.
 
     Returns:
         What the folder says about the encoder.
 
     Raises:
-        UserError: The input specifications differ, or keys or shapes do not match; every one is named.
+        UserError: The input specifications differ (and `adapt_input` is off or does not help), or keys or shapes do
+            not match; every one is named.
     """
     require_encoder(encoder)
     card = read_encoder_card(folder)
     card_path, path = Path(folder) / CARD_FILE, Path(folder) / WEIGHTS_FILE
     specification = _specification(encoder)
-    if card.input_spec != specification:
+    kinds_differ = card.input_spec.get("kind") != specification["kind"]
+    if card.input_spec != specification and (kinds_differ or not adapt_input):
         raise UserError(f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}")
     source, target = _read_tensors(path, card.sha256), encoder.state_dict()
+    if adapt_input and not kinds_differ:
+        source = _adapt(encoder, source, card, card_path)
     problems = [f"{key} missing in file" for key in target if key not in source and not _named(key, expected_missing)]
     problems += [f"{key} not in encoder" for key in source if key not in target and not _named(key, expected_unused)]
     for key in target.keys() & source.keys():
@@ -177,13 +184,26 @@ def load_encoder_weights(
     return card
 
 
+def _adapt(encoder: nn.Module, weights: dict[str, Tensor], card: EncoderCard, path: Path) -> dict[str, Tensor]:
+    """Weights that fit the encoder's own input; unchanged where the inputs agree in all."""
+    if card.input_spec == _specification(encoder):
+        return weights
+    if card.class_path.rpartition(".")[2] != type(encoder).__name__:
+        raise UserError(f"{path}: weights of {card.class_path} cannot be adapted to {type(encoder).__name__}")
+    try:
+        return require_adaptable(encoder).adapt_weights(weights, card.input_spec)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def _named(key: str, names: Collection[str]) -> bool:
     return any(key == name or key.startswith(name + ".") for name in names)
 
 
 def _specification(encoder: Any) -> dict[str, Any]:
-    specification = dataclasses.asdict(encoder.input_spec)
-    return {"kind": type(encoder.input_spec).__name__, **specification}
+    # None stands for "nothing particular" and is left out, so that cards written before a field was there still agree.
+    fields = {name: value for name, value in dataclasses.asdict(encoder.input_spec).items() if value is not None}
+    return {"kind": type(encoder.input_spec).__name__, **_plain(fields, "input_spec")}
 
 
 def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ def test_position_interpolation_keeps_its_own_grid_and_checks_it():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"variant": "resnet19"}, "unknown CMR encoder variant"),
+        ({"variant": "resnet19"}, "unknown ResNet variant"),
         ({"variant": "resnet18", "widths": [8] * 4}, "widths can only be given with variant custom"),
         ({"variant": "custom", "block": "basic"}, "needs layers, widths"),
         ({"variant": "custom", "block": "basic", "layers": [1] * 3, "widths": [8] * 4}, "four positive numbers"),

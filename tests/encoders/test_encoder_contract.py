@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import re
 import sys
@@ -13,18 +14,46 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from ecgcmr.encoders import CMRInput, ECGInput, Encoder, export_encoder, load_encoder, require_encoder
+from ecgcmr.encoders import (
+    AdaptableEncoder,
+    CMRInput,
+    ECGInput,
+    Encoder,
+    LocalFeatureEncoder,
+    export_encoder,
+    load_encoder,
+    require_encoder,
+)
 from ecgcmr.errors import UserError
 
 VIT = "ecgcmr.encoders.ECGVisionTransformer"
 RESNET = "ecgcmr.encoders.CMRResNet"
 SMALL_VIT = {"samples": 200, "patch_size": [1, 50], "width": 32, "depth": 2, "heads": 4}
+CMR_VIT = "ecgcmr.encoders.CMRVisionTransformer"
+RESNET_3D = "ecgcmr.encoders.CMRResNet3d"
+ECG_RESNET = "ecgcmr.encoders.ECGResNet"
+SMALL_CMR_VIT = {"height": 16, "width": 24, "embedding": 32, "depth": 2, "heads": 4}
+SMALL_STAGES = {"variant": "custom", "layers": [1, 1, 2, 1], "widths": [8, 8, 16, 16]}
 SMALL_RESNET = {"variant": "custom", "height": 48, "width": 64, "layers": [1, 1, 1, 1], "widths": [8, 8, 16, 16]}
 CASES = {
     "vit-mean": (VIT, {**SMALL_VIT, "pooling": "mean"}),
     "vit-cls": (VIT, {**SMALL_VIT, "pooling": "cls", "drop_path": 0.2}),
     "vit-attention": (VIT, {**SMALL_VIT, "pooling": "attention"}),
     "vit-several-leads-a-patch": (VIT, {**SMALL_VIT, "patch_size": [3, 40]}),
+    "vit-learned-positions": (VIT, {**SMALL_VIT, "positions": "learned"}),
+    "vit-of-three-leads": (VIT, {**SMALL_VIT, "leads": 3, "lead_rows": [1, 6, 11]}),
+    "vit-checkpointed": (VIT, {**SMALL_VIT, "gradient_checkpointing": True}),
+    "ecg-resnet-basic": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "basic"}),
+    "ecg-resnet-bottleneck": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "bottleneck"}),
+    "ecg-resnet-batch-norm": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "basic", "norm": "batch"}),
+    "ecg-cnn": ("ecgcmr.encoders.ECGCNN", {"samples": 200, "widths": [8, 16, 12]}),
+    "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
+    "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
+    "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),
+    "resnet3d-phases-of-slices": (
+        RESNET_3D,
+        {**SMALL_STAGES, "block": "bottleneck", "frames": 10, "channels": 2, "height": 32, "width": 32},
+    ),
     "resnet-basic": (RESNET, {**SMALL_RESNET, "block": "basic"}),
     "resnet-bottleneck": (RESNET, {**SMALL_RESNET, "block": "bottleneck", "frames": 2}),
     "resnet18": (RESNET, {"variant": "resnet18", "height": 64, "width": 64}),
@@ -116,6 +145,26 @@ def test_layers(encoder):
     assert min(layers.values()) == 0
     assert len(set(layers.values())) >= 2
     assert encoder.no_weight_decay() <= set(encoder.state_dict())
+
+
+def test_local_features_have_the_width_of_the_feature(encoder):
+    if not isinstance(encoder, LocalFeatureEncoder):
+        pytest.skip("has no local features, which the contract leaves open")
+    x = _batch(encoder, 3)
+    local, tokens = encoder.local_features(x), encoder.forward_tokens(x)
+    assert local.ndim == 4
+    assert local.shape[:2] == (3, encoder.feature_dim)
+    assert tokens.shape[1] % (local.shape[2] * local.shape[3]) == 0
+    assert torch.isfinite(local).all()
+
+
+def test_own_weights_need_no_adapting(encoder):
+    if not isinstance(encoder, AdaptableEncoder):
+        pytest.skip("cannot adapt weights, which the contract leaves open")
+    state = encoder.state_dict()
+    adapted = encoder.adapt_weights(state, dataclasses.asdict(encoder.input_spec))
+    assert list(adapted) == list(state)
+    assert all(torch.equal(adapted[name], value) for name, value in state.items())
 
 
 def test_weights_travel(case, encoder, tmp_path):

@@ -1,0 +1,120 @@
+"""Residual network over a stack of images as a volume (cine phases, or slices), built from MONAI's 3-D blocks.
+
+Following Tran et al. 2018 (arXiv 1711.11248), convolutions run over the stack as over the image. The stem keeps every
+image of the stack, since a cohort has three to a dozen of them; the stages halve the stack as they halve the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai.networks.nets import ResNet
+from torch import Tensor, nn
+
+from ecgcmr.encoders.cmr_resnet import Variant, adapt_to_image_size
+from ecgcmr.encoders.protocol import CMRInput
+from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
+from ecgcmr.errors import UserError
+
+
+class CMRResNet3d(nn.Module):
+    """3-D ResNet on the volume that a subject's images make.
+
+    Args:
+        variant: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", or "custom" with `block`, `layers` and
+            `widths`.
+        frames: Images of a subject.
+        height: Rows in pixels.
+        width: Columns in pixels.
+        channels: How many input channels the images are split into, the rest being depth. 1: all images are depth
+            (frames of one slice in time, or slices of one phase). For P phases of S slices each, phase after phase
+            (frames = P * S), `channels` P makes S slices deep volumes whose channels are the phases.
+        block: "basic" or "bottleneck"; for "custom" only.
+        layers: Blocks in each of the four stages; for "custom" only.
+        widths: Channels of each of the four stages, before the bottleneck's expansion by 4; for "custom" only.
+
+    Raises:
+        UserError: The variant is unknown, `channels` does not divide `frames`, or numbers are missing or surplus.
+    """
+
+    def __init__(
+        self,
+        variant: Variant = "resnet10",
+        frames: int = 3,
+        height: int = 96,
+        width: int = 96,
+        channels: int = 1,
+        block: str | None = None,
+        layers: list[int] | None = None,
+        widths: list[int] | None = None,
+    ) -> None:
+        super().__init__()
+        kind, depths, stage_widths = resolve_variant(variant, block, layers, widths)
+        if min(frames, height, width, channels) < 1:
+            raise UserError("frames, height, width and channels of the CMR encoder must be positive")
+        if frames % channels:
+            raise UserError(f"frames {frames} is not divisible by channels {channels}")
+        network = ResNet(
+            kind,
+            depths,
+            stage_widths,
+            spatial_dims=3,
+            n_input_channels=channels,
+            conv1_t_size=(3, 7, 7),
+            conv1_t_stride=(1, 2, 2),
+            bias_downsample=False,
+            feed_forward=False,
+        )
+        self.conv1, self.bn1, self.relu = network.conv1, network.bn1, network.act
+        self.maxpool = nn.MaxPool3d(kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+        self.channels = channels
+        self.input_spec = CMRInput(frames=frames, height=height, width=width)
+        self.feature_dim = stage_widths[-1] * EXPANSION[kind]
+        self.num_layers = 5
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last feature map (B, D, depth / 8, height / 32, width / 32), each rounded up.
+
+        Args:
+            x: (B, frames, height, width), intensities in [0, 1].
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
+        spec = self.input_spec
+        if x.ndim != 4 or x.shape[1:] != (spec.frames, spec.height, spec.width):
+            raise ValueError(
+                f"expected CMR images of shape (B, {spec.frames}, {spec.height}, {spec.width}), got {tuple(x.shape)}"
+            )
+        volume = x.unflatten(1, (self.channels, spec.frames // self.channels))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(volume))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        """The last feature map as tokens (B, N, D), image by image and row by row; see `feature_map`."""
+        return self.feature_map(x).flatten(2).transpose(1, 2)
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature map averaged over the stack: (B, D, h, w), places of the image; see `feature_map`."""
+        return self.feature_map(x).mean(dim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map averaged over the volume: (B, D); see `feature_map`."""
+        return self.feature_map(x).mean(dim=(2, 3, 4))
+
+    def no_weight_decay(self) -> set[str]:
+        """None beyond biases and norms."""
+        return set()
+
+    def layer_of(self, name: str) -> int:
+        """0 for the stem, 1 to 4 for the stages."""
+        if name.startswith("layer"):
+            return int(name[len("layer")])
+        return 0 if name.startswith(("conv1.", "bn1.")) else self.num_layers
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for images of another size, unchanged; see `ecgcmr.encoders.cmr_resnet.adapt_to_image_size`."""
+        return adapt_to_image_size(weights, input_spec, self.input_spec)

@@ -1,0 +1,92 @@
+"""A small convolutional network over a 12-lead ECG: the plainest supervised baseline.
+
+Some 200,000 parameters that train in minutes without a GPU. Large pre-trained models do not always beat one (see the
+benchmarks named in docs/encoders.md), so it belongs in every comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_ecg, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.errors import UserError
+
+
+class ECGCNN(nn.Module):
+    """Convolutions with stride 2, each followed by normalisation and ReLU, then the mean over time.
+
+    Args:
+        leads: Number of leads.
+        samples: Samples per lead.
+        sampling_rate: Hz; told to the data through `input_spec`.
+        widths: Channels of each convolution, any number of them; every one halves the time.
+        kernel_size: Samples of the convolutions, odd.
+        norm: "group" or "batch"; `ecgcmr.encoders.convolution` says why "group" is the default.
+
+    Raises:
+        UserError: A number is not positive, the kernel is even, or the norm is unknown.
+    """
+
+    def __init__(
+        self,
+        leads: int = 12,
+        samples: int = 2500,
+        sampling_rate: float = 500.0,
+        widths: list[int] | None = None,
+        kernel_size: int = 7,
+        norm: Norm = "group",
+    ) -> None:
+        super().__init__()
+        channels = [32, 64, 96, 128, 128] if widths is None else list(widths)
+        check_kernel(kernel_size)
+        if not channels or min(leads, samples, *channels) < 1:
+            raise UserError("leads, samples and widths of the ECG encoder must be positive, with at least one width")
+        self.stages = nn.Sequential(
+            *[
+                nn.Sequential(conv_1d(before, after, kernel_size, stride=2), norm_1d(norm, after), nn.ReLU())
+                for before, after in zip([leads, *channels], channels, strict=False)
+            ]
+        )
+        self.input_spec = ECGInput(leads=leads, sampling_rate=float(sampling_rate), samples=samples)
+        self.feature_dim = channels[-1]
+        self.num_layers = len(channels)
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last feature map (B, D, samples / 2 ** len(widths)), rounded up.
+
+        Args:
+            x: (B, leads, samples), z-scored.
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
+        check_ecg(x, self.input_spec)
+        return self.stages(x)
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        """The last feature map as tokens in time (B, N, D); see `feature_map`."""
+        return self.feature_map(x).transpose(1, 2)
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
+        return self.feature_map(x).unsqueeze(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map averaged over time: (B, D); see `feature_map`."""
+        return self.feature_map(x).mean(dim=2)
+
+    def no_weight_decay(self) -> set[str]:
+        """None beyond biases and norms."""
+        return set()
+
+    def layer_of(self, name: str) -> int:
+        """The number of the convolution; a head is one more than the last."""
+        return int(name.split(".")[1]) if name.startswith("stages.") else self.num_layers
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for another length, unchanged; see `ecgcmr.encoders.convolution.adapt_to_length`."""
+        return adapt_to_length(weights, input_spec, self.input_spec)

@@ -1,0 +1,155 @@
+"""One-dimensional residual network over a 12-lead ECG: the supervised baseline of the field.
+
+Residual networks are what clinical ECG models most often are (Ribeiro et al., Nat Commun 2020, 11:1760), and the
+xresnet1d family led the PTB-XL benchmark (Strodthoff et al., IEEE J Biomed Health Inform 2021, arXiv 2004.13701). This
+is that family: a stem of three convolutions, average pooling before the shortcut's projection, and residual branches
+that start at zero (He et al. 2019, arXiv 1812.01187), all in one dimension with kernels of 5 samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_ecg, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
+from ecgcmr.errors import UserError
+
+Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
+
+
+class ResidualBlock1d(nn.Module):
+    """Convolutions on a residual branch beside a shortcut that is projected where the shape changes.
+
+    Args:
+        channels_in: Channels of the input.
+        channels: Channels inside the branch; the output has `channels * EXPANSION[kind]`.
+        kind: "basic" (two convolutions) or "bottleneck" (1, kernel_size, 1).
+        kernel_size: Of the wide convolutions.
+        stride: 1 or 2.
+        norm: "group" or "batch".
+    """
+
+    def __init__(self, channels_in: int, channels: int, kind: str, kernel_size: int, stride: int, norm: str) -> None:
+        super().__init__()
+        channels_out = channels * EXPANSION[kind]
+        if kind == "basic":
+            kernels, strides = [kernel_size, kernel_size], [stride, 1]
+        else:
+            kernels, strides = [1, kernel_size, 1], [1, stride, 1]
+        widths = [channels_in, *[channels] * (len(kernels) - 1), channels_out]
+        layers: list[nn.Module] = []
+        for index, (kernel, step) in enumerate(zip(kernels, strides, strict=True)):
+            layers += [conv_1d(widths[index], widths[index + 1], kernel, step), norm_1d(norm, widths[index + 1])]
+            layers += [nn.ReLU()] if index < len(kernels) - 1 else []
+        nn.init.zeros_(torch.as_tensor(layers[-1].weight))
+        self.branch = nn.Sequential(*layers)
+        shortcut: list[nn.Module] = [nn.AvgPool1d(stride, ceil_mode=True)] if stride > 1 else []
+        if channels_in != channels_out:
+            shortcut += [conv_1d(channels_in, channels_out, 1), norm_1d(norm, channels_out)]
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, T) -> (B, channels_out, T / stride), rounded up."""
+        return torch.relu(self.branch(x) + self.shortcut(x))
+
+
+class ECGResNet(nn.Module):
+    """1-D ResNet (xresnet1d) whose input channels are the leads.
+
+    Args:
+        variant: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", or "custom" with `block`, `layers` and
+            `widths`.
+        leads: Number of leads.
+        samples: Samples per lead.
+        sampling_rate: Hz; told to the data through `input_spec`. The benchmark used 100 Hz.
+        kernel_size: Samples of the convolutions, odd.
+        norm: "group" or "batch"; `ecgcmr.encoders.convolution` says why "group" is the default.
+        block: "basic" or "bottleneck"; for "custom" only.
+        layers: Blocks in each of the four stages; for "custom" only.
+        widths: Channels of each of the four stages, before the bottleneck's expansion by 4; for "custom" only.
+
+    Raises:
+        UserError: The variant or the norm is unknown, or numbers are missing, surplus, or do not fit.
+    """
+
+    def __init__(
+        self,
+        variant: Variant = "resnet18",
+        leads: int = 12,
+        samples: int = 2500,
+        sampling_rate: float = 500.0,
+        kernel_size: int = 5,
+        norm: Norm = "group",
+        block: Literal["basic", "bottleneck"] | None = None,
+        layers: list[int] | None = None,
+        widths: list[int] | None = None,
+    ) -> None:
+        super().__init__()
+        kind, depths, channels = resolve_variant(variant, block, layers, widths)
+        check_kernel(kernel_size)
+        if min(leads, samples) < 1:
+            raise UserError("leads and samples of the ECG encoder must be positive")
+        narrow = max(1, channels[0] // 2)
+        self.stem = nn.Sequential(
+            *[conv_1d(leads, narrow, kernel_size, 2), norm_1d(norm, narrow), nn.ReLU()],
+            *[conv_1d(narrow, narrow, kernel_size), norm_1d(norm, narrow), nn.ReLU()],
+            *[conv_1d(narrow, channels[0], kernel_size), norm_1d(norm, channels[0]), nn.ReLU()],
+            nn.MaxPool1d(kernel_size=3, stride=2, padding=1),
+        )
+        current = channels[0]
+        for stage, (depth, width) in enumerate(zip(depths, channels, strict=True), start=1):
+            blocks: list[nn.Module] = []
+            for index in range(depth):
+                stride = 2 if stage > 1 and index == 0 else 1
+                blocks.append(ResidualBlock1d(current, width, kind, kernel_size, stride, norm))
+                current = width * EXPANSION[kind]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.input_spec = ECGInput(leads=leads, sampling_rate=float(sampling_rate), samples=samples)
+        self.feature_dim = current
+        self.num_layers = 5
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last feature map (B, D, samples / 32), rounded up.
+
+        Args:
+            x: (B, leads, samples), z-scored.
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
+        check_ecg(x, self.input_spec)
+        x = self.stem(x)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return x
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        """The last feature map as tokens in time (B, N, D); see `feature_map`."""
+        return self.feature_map(x).transpose(1, 2)
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
+        return self.feature_map(x).unsqueeze(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map averaged over time: (B, D); see `feature_map`."""
+        return self.feature_map(x).mean(dim=2)
+
+    def no_weight_decay(self) -> set[str]:
+        """None beyond biases and norms."""
+        return set()
+
+    def layer_of(self, name: str) -> int:
+        """0 for the stem, 1 to 4 for the stages."""
+        if name.startswith("layer"):
+            return int(name[len("layer")])
+        return 0 if name.startswith("stem.") else self.num_layers
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for another length, unchanged; see `ecgcmr.encoders.convolution.adapt_to_length`."""
+        return adapt_to_length(weights, input_spec, self.input_spec)

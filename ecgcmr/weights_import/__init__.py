@@ -1,0 +1,1 @@
+"""Importing weights that the authors of the method published into this package's encoder files."""

@@ -1,0 +1,181 @@
+"""What is particular to the networks: checkpointing, local features, volumes, convolutional ECG baselines."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ecgcmr.encoders import ECGCNN, CMRResNet3d, CMRVisionTransformer, ECGResNet, ECGVisionTransformer
+from ecgcmr.encoders.transformer import Block
+from ecgcmr.errors import UserError
+
+SMALL_VIT = {"samples": 200, "patch_size": (1, 50), "width": 32, "depth": 3, "heads": 4}
+SMALL_CMR_VIT = {"height": 32, "width": 48, "embedding": 32, "depth": 3, "heads": 4}
+SMALL_RESNET = {"variant": "custom", "block": "basic", "layers": [1] * 4, "widths": [8, 8, 16, 16]}
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("encoder_class", "arguments", "shape"),
+    [(ECGVisionTransformer, SMALL_VIT, (2, 12, 200)), (CMRVisionTransformer, SMALL_CMR_VIT, (2, 3, 32, 48))],
+)
+def test_gradient_checkpointing_computes_again_and_changes_nothing(encoder_class, arguments, shape, monkeypatch):
+    calls = 0
+    whole = Block.forward
+
+    def counted(self, *inputs):
+        nonlocal calls
+        calls += 1
+        return whole(self, *inputs)
+
+    monkeypatch.setattr(Block, "forward", counted)
+    x, results = torch.randn(shape, generator=_generator()), []
+    for checkpointing, wanted_calls in ((False, 3), (True, 6)):
+        torch.manual_seed(0)
+        encoder = encoder_class(**arguments, drop_path=0.5, gradient_checkpointing=checkpointing).train()
+        torch.manual_seed(1)
+        calls = 0
+        encoder(x).square().sum().backward()
+        assert calls == wanted_calls
+        results.append([parameter.grad for parameter in encoder.parameters()])
+    for plain, again in zip(*results, strict=True):
+        assert torch.equal(plain, again)
+    with torch.no_grad():
+        calls = 0
+        encoder(x)
+    assert calls == 3  # nothing to go back through
+
+
+def test_gradient_checkpointing_with_missing_leads():
+    x, mask = torch.randn(2, 12, 200, generator=_generator()), torch.ones(2, 12, dtype=torch.bool)
+    mask[:, 3:] = False
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        encoder = ECGVisionTransformer(**SMALL_VIT, gradient_checkpointing=checkpointing)
+        encoder(x, mask).square().sum().backward()
+        gradients.append(encoder.patch_embed.proj.weight.grad)
+    assert torch.equal(*gradients)
+
+
+def test_local_features_of_the_transformers_are_their_tokens_in_place():
+    ecg = ECGVisionTransformer(**SMALL_VIT).eval()
+    x = torch.randn(2, 12, 200, generator=_generator())
+    local, tokens = ecg.local_features(x), ecg.fc_norm(ecg.forward_tokens(x))
+    assert local.shape == (2, 32, 12, 4)
+    assert torch.equal(local[:, :, 7, 2], tokens[:, 7 * 4 + 2])
+
+    cmr = CMRVisionTransformer(**SMALL_CMR_VIT).eval()
+    image = torch.rand(2, 3, 32, 48, generator=_generator())
+    local, tokens = cmr.local_features(image), cmr.fc_norm(cmr.forward_tokens(image))
+    assert local.shape == (2, 32, 4, 6)
+    assert torch.equal(local[:, :, 3, 1], tokens[:, 3 * 6 + 1])
+
+
+def test_cmr_patches_lie_where_their_pixels_do():
+    encoder = CMRVisionTransformer(**{**SMALL_CMR_VIT, "depth": 1}, positions="learned").eval()
+    image = torch.zeros(1, 3, 32, 48)
+    image[:, :, 16:24, 40:48] = 1.0
+    embedded = encoder.patch_embed(image)[0].sub(encoder.patch_embed.bias[:, None, None]).abs().sum(dim=0)
+    assert embedded.nonzero().tolist() == [[2, 5]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"height": 30}, "height 30 and width 48 must be divisible by patch_size 8"),
+        ({"heads": 5}, "embedding 32 is not divisible by heads 5"),
+        ({"embedding": 30, "heads": 3}, "width 30 is not divisible by 4"),
+        ({"depth": 0}, "must be positive"),
+        ({"drop_path": -0.1}, "drop_path"),
+        ({"positions": "none"}, "unknown positions 'none'"),
+    ],
+)
+def test_cmr_transformer_arguments_that_do_not_fit(changed, message):
+    with pytest.raises(UserError, match=message):
+        CMRVisionTransformer(**{**SMALL_CMR_VIT, **changed})
+
+
+def test_volumes_of_phases_and_slices():
+    """Two phases of four slices, phase after phase: phases become channels, slices depth."""
+    encoder = CMRResNet3d(**SMALL_RESNET, frames=8, height=32, width=64, channels=2).eval()
+    assert encoder.conv1.weight.shape == (8, 2, 3, 7, 7)
+    seen = []
+    encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.rand(1, 8, 32, 64, generator=_generator())
+    local = encoder.local_features(images)
+    assert seen[0].shape == (1, 2, 4, 32, 64)
+    assert torch.equal(seen[0][:, 1, 2], images[:, 6])
+    assert local.shape == (1, 16, 1, 2)
+    torch.testing.assert_close(local.mean(dim=(2, 3)), encoder(images))
+    with pytest.raises(UserError, match="frames 8 is not divisible by channels 3"):
+        CMRResNet3d(**SMALL_RESNET, frames=8, channels=3)
+
+
+def test_every_image_of_a_stack_reaches_the_first_stage():
+    encoder = CMRResNet3d(**SMALL_RESNET, frames=3, height=32, width=32).eval()
+    shapes = []
+    encoder.layer1.register_forward_hook(lambda *call: shapes.append(tuple(call[2].shape)))
+    encoder(torch.rand(1, 3, 32, 32))
+    assert shapes == [(1, 8, 3, 8, 8)]
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_residual_branches_start_at_zero(norm):
+    """With the last norm's scale 0, a block passes on its shortcut, whatever its convolutions do."""
+    torch.manual_seed(0)
+    encoder = ECGResNet(**{**SMALL_RESNET, "layers": [2, 1, 1, 1]}, samples=200, norm=norm).eval()
+    block = encoder.layer1[1]
+    x = torch.rand(2, 8, 20, generator=_generator())
+    assert torch.equal(block(x), x)
+    assert not torch.equal(block.branch[0](x), torch.zeros_like(x))
+
+
+@pytest.mark.parametrize(("variant", "width"), [("resnet18", 512), ("resnet50", 2048)])
+def test_ecg_resnet_variants(variant, width):
+    encoder = ECGResNet(variant, samples=160).eval()
+    assert encoder.feature_dim == width
+    assert encoder.forward_tokens(torch.zeros(1, 12, 160)).shape == (1, 5, width)
+
+
+@pytest.mark.parametrize("samples", [2500, 1000, 999, 33, 1])
+def test_convolutional_encoders_take_any_length(samples):
+    x = torch.randn(2, 12, samples, generator=_generator())
+    for encoder in (ECGResNet(**SMALL_RESNET, samples=samples), ECGCNN(samples=samples)):
+        tokens = encoder.eval().forward_tokens(x)
+        assert tokens.shape[1] == -(-samples // 32)
+        torch.testing.assert_close(encoder(x), tokens.mean(dim=1))
+        torch.testing.assert_close(encoder.local_features(x)[:, :, 0], tokens.transpose(1, 2))
+
+
+def test_group_normalisation_does_not_look_at_the_batch_and_batch_normalisation_does():
+    x = torch.randn(4, 12, 200, generator=_generator())
+    for norm, depends in (("group", False), ("batch", True)):
+        for encoder in (ECGResNet(**SMALL_RESNET, samples=200, norm=norm), ECGCNN(samples=200, norm=norm)):
+            encoder.train()
+            together, alone = encoder(x)[:1], encoder(x[:1])
+            assert ((together - alone).abs().max() > 1e-3) == depends
+
+
+def test_the_small_network_is_small():
+    assert sum(parameter.numel() for parameter in ECGCNN().parameters()) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("encoder_class", "arguments", "message"),
+    [
+        (ECGResNet, {"variant": "resnet19"}, "unknown ResNet variant"),
+        (ECGResNet, {"kernel_size": 4}, "kernel_size must be odd"),
+        (ECGResNet, {"norm": "layer"}, "unknown norm 'layer': choose one of group, batch"),
+        (ECGResNet, {"leads": 0}, "must be positive"),
+        (ECGCNN, {"widths": []}, "at least one width"),
+        (ECGCNN, {"widths": [8, 0]}, "must be positive"),
+        (ECGCNN, {"norm": "layer"}, "unknown norm"),
+    ],
+)
+def test_convolutional_arguments_that_do_not_fit(encoder_class, arguments, message):
+    with pytest.raises(UserError, match=message):
+        encoder_class(**arguments)
