@@ -1,5 +1,6 @@
 """Encoders of ECGs and CMR images: pure torch, one contract (`protocol.Encoder`) for all."""
 
+from ecgcmr.encoders.cmr_frames import CMRFrameResNet
 from ecgcmr.encoders.cmr_resnet import CMRResNet
 from ecgcmr.encoders.cmr_resnet3d import CMRResNet3d
 from ecgcmr.encoders.cmr_vit import CMRVisionTransformer
@@ -30,6 +31,7 @@ __all__ = [
     "SIZES",
     "AdaptableEncoder",
     "AttentionPooling",
+    "CMRFrameResNet",
     "CMRInput",
     "CMRResNet",
     "CMRResNet3d",

@@ -1,25 +1,46 @@
 """Training objectives: pure torch modules, exact over the global batch of all ranks."""
 
-from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss, recall_at, retrieval_ranks
-from ecgcmr.objectives.gather import gather_rows, gather_with_gradient
+from ecgcmr.objectives.barlow_twins import BarlowTwinsLoss
+from ecgcmr.objectives.bootstrap import BYOLLoss, MomentumTarget
+from ecgcmr.objectives.clocs import CLOCSLoss
+from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss
+from ecgcmr.objectives.gather import gather_rows, gather_with_gradient, sum_over_ranks
+from ecgcmr.objectives.global_statistics import GlobalBatchNorm
+from ecgcmr.objectives.phenotype_guided import PhenotypeGuidedCLIPLoss, phenotype_similarity
+from ecgcmr.objectives.protocol import ContrastiveObjective, require_objective
+from ecgcmr.objectives.ptacl import PTACLLoss
 from ecgcmr.objectives.reconstruction import (
     MaskedReconstruction,
     normalised_cross_correlation,
     patchify,
     unpatchify,
 )
+from ecgcmr.objectives.retrieval import recall_at, retrieval_ranks
+from ecgcmr.objectives.siglip import SigLIPLoss
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss
 
 __all__ = [
+    "BYOLLoss",
+    "BarlowTwinsLoss",
     "CLIPLoss",
+    "CLOCSLoss",
+    "ContrastiveObjective",
+    "GlobalBatchNorm",
     "MaskedReconstruction",
+    "MomentumTarget",
     "NTXentLoss",
+    "PTACLLoss",
+    "PhenotypeGuidedCLIPLoss",
+    "SigLIPLoss",
     "SimilarityGuidedCLIPLoss",
     "gather_rows",
     "gather_with_gradient",
     "normalised_cross_correlation",
     "patchify",
+    "phenotype_similarity",
     "recall_at",
+    "require_objective",
     "retrieval_ranks",
+    "sum_over_ranks",
     "unpatchify",
 ]

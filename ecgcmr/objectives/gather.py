@@ -1,4 +1,4 @@
-"""Gathering rows from all ranks without cutting the gradient.
+"""Gathering rows from all ranks, and summing over them, without cutting the gradient.
 
 Every rank computes the loss of its own rows against the rows of all ranks. In the backward pass the gradient that any
 rank has for a row flows back to the rank it came from, summed. Together with the mean that distributed data parallel
@@ -53,6 +53,49 @@ class _Gather(torch.autograd.Function):
         return summed[ctx.start : ctx.start + ctx.size], None, None
 
 
+class _Sum(torch.autograd.Function):
+    """All-reduce of equal shapes; the backward pass sums the gradients over ranks in the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Sum over ranks."""
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Sum the gradient over ranks; every rank must take part."""
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def world_size() -> int:
+    """Return the number of ranks, 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """Sum a tensor of one shape over ranks, with gradient; alone, return `x` itself.
+
+    Every rank must call this, and either all or none must take a gradient.
+    """
+    return x if world_size() == 1 else _Sum.apply(x)
+
+
+def mean_scale(count: Tensor) -> Tensor:
+    """Return the factor on this rank's sum whose mean over ranks is the mean over all ranks' terms.
+
+    Args:
+        count: Scalar, how many terms this rank's sum has.
+
+    Returns:
+        world size / total count, a scalar of the same type; with no term at all, the world size.
+    """
+    return world_size() / sum_over_ranks(count.detach()).clamp(min=1)
+
+
 def gather_rows(x: Tensor) -> GatheredRows:
     """Gather rows of all ranks, with gradient; without a process group of several ranks, return `x` itself.
 
@@ -62,9 +105,10 @@ def gather_rows(x: Tensor) -> GatheredRows:
     Args:
         x: (n, ...), the same trailing shape and dtype on every rank.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    world = world_size()
+    if world == 1:
         return GatheredRows(x, 0, 1.0 / max(x.shape[0], 1))
-    world, rank = dist.get_world_size(), dist.get_rank()
+    rank = dist.get_rank()
     counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world)]
     dist.all_gather(counts, torch.tensor([x.shape[0]], dtype=torch.int64, device=x.device))
     sizes = [int(count) for count in counts]

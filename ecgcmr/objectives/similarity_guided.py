@@ -1,6 +1,7 @@
 """CLIP losses told by a similarity between subjects which other subjects are no true negatives.
 
-Both published variants: similar subjects become positives too, or are left out of the negatives.
+Similar subjects become positives too (supervised contrast), share the target by degree (soft targets), or are left out
+of the negatives (false-negative removal).
 """
 
 from __future__ import annotations
@@ -13,41 +14,63 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.contrastive import check_pair, check_temperature, unit_rows
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
+from ecgcmr.objectives.temperature import LogitScale, check_temperature
 
-Use = Literal["positives", "exclude"]
+Use = Literal["positives", "exclude", "soft"]
 
 
 class SimilarityGuidedCLIPLoss(nn.Module):
-    """CLIP loss in which pairs of subjects more similar than a threshold are treated apart.
+    """CLIP loss in which other subjects count by their similarity.
 
     Args:
-        temperature: Divides cosine similarities of embeddings.
-        threshold: Subjects whose similarity is above it count as alike.
+        temperature: Divides cosine similarities of embeddings; the starting value if it is learned.
+        threshold: Subjects whose similarity is above it count as alike; not used by "soft".
         use: "positives" spreads the target evenly over a subject and those alike (supervised contrast); "exclude"
-            takes those alike out of the negatives (false-negative removal).
+            takes those alike out of the negatives (false-negative removal); "soft" makes the target the softmax of
+            similarity / `target_temperature`.
+        target_temperature: Of "soft"; the smaller, the nearer to plain CLIP.
+        image_to_ecg_weight: Weight of the direction from image to ECG, in [0, 1].
+        learnable_temperature: Learn the logarithm of the inverse temperature, which is kept at ln 100 or below.
 
     Raises:
-        UserError: `temperature` is not positive or `use` is unknown.
+        UserError: A number lies outside its range or `use` is unknown.
     """
 
-    def __init__(self, temperature: float = 0.1, threshold: float = 0.5, use: Use = "exclude") -> None:
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        threshold: float = 0.5,
+        use: Use = "exclude",
+        target_temperature: float = 0.1,
+        image_to_ecg_weight: float = 0.5,
+        learnable_temperature: bool = False,
+    ) -> None:
         super().__init__()
-        check_temperature(temperature)
+        check_weight("image_to_ecg_weight", image_to_ecg_weight)
+        check_temperature(target_temperature)
         if use not in get_args(Use):
             raise UserError(f"unknown use {use!r} of the similarity: choose one of {', '.join(get_args(Use))}")
-        self.temperature = temperature
+        self.logit_scale = LogitScale(temperature, learnable_temperature)
         self.threshold = threshold
         self.use = use
+        self.target_temperature = target_temperature
+        self.image_to_ecg_weight = image_to_ecg_weight
+
+    @property
+    def temperature(self) -> Tensor:
+        """Temperature now, a number for the log."""
+        return self.logit_scale.temperature
 
     def forward(self, ecg: Tensor, cmr: Tensor, similarity: Tensor) -> Tensor:
-        """Loss of this rank's rows, mean of both directions; the mean over ranks is that of the global batch.
+        """Loss of this rank's rows in both directions; the mean over ranks is that of the global batch.
 
         Args:
             ecg: (B, D) projected ECGs, not yet normalised.
             cmr: (B, D) projected images.
-            similarity: (B, total) symmetric similarity of this rank's subjects to those of all ranks, in rank order.
+            similarity: (B, total) symmetric similarity of this rank's subjects to those of all ranks, in rank order;
+                -inf where nothing is known. What it says of a subject and itself is taken only by "soft".
 
         Returns:
             A scalar.
@@ -65,15 +88,18 @@ class SimilarityGuidedCLIPLoss(nn.Module):
                     f"expected similarity {(ecg.shape[0], all_ecg.shape[0])}, got {tuple(similarity.shape)}"
                 )
             own = torch.arange(ecg.shape[0], device=ecg.device) + gathered.start
-            itself = F.one_hot(own, all_ecg.shape[0]).bool()
-            alike = (similarity > self.threshold) | itself
-            total = self._direction(local_cmr @ all_ecg.T, alike, itself)
-            total = total + self._direction(local_ecg @ all_cmr.T, alike, itself)
-            return gathered.scale * total / 2
+            itself = where_among(own, all_ecg.shape[0])
+            scale, weight = self.logit_scale(), self.image_to_ecg_weight
+            from_image = self._direction(scale * local_cmr @ all_ecg.T, similarity, itself)
+            from_ecg = self._direction(scale * local_ecg @ all_cmr.T, similarity, itself)
+            return gathered.scale * (weight * from_image + (1.0 - weight) * from_ecg)
 
-    def _direction(self, cosine: Tensor, alike: Tensor, itself: Tensor) -> Tensor:
-        logits = cosine / self.temperature
+    def _direction(self, logits: Tensor, similarity: Tensor, itself: Tensor) -> Tensor:
+        alike = (similarity > self.threshold) | itself
         if self.use == "exclude":
             return -logits.masked_fill(alike & ~itself, -math.inf).log_softmax(dim=1)[itself].sum()
-        target = alike.to(logits.dtype) / alike.sum(dim=1, keepdim=True)
+        if self.use == "positives":
+            target = alike.to(logits.dtype) / alike.sum(dim=1, keepdim=True)
+        else:
+            target = (similarity.to(logits.dtype) / self.target_temperature).softmax(dim=1)
         return F.cross_entropy(logits, target, reduction="sum")

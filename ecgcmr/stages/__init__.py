@@ -5,6 +5,7 @@ from ecgcmr.stages.downstream import DiagnosisClassification, PhenotypeRegressio
 from ecgcmr.stages.masked_autoencoder import ECGMaskedAutoencoder
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.run_folder import StepCheckpoint
+from ecgcmr.stages.unimodal import UnimodalContrast
 
 __all__ = [
     "DiagnosisClassification",
@@ -13,4 +14,5 @@ __all__ = [
     "OptimiserSettings",
     "PhenotypeRegression",
     "StepCheckpoint",
+    "UnimodalContrast",
 ]

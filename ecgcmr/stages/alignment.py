@@ -1,6 +1,6 @@
 """ECG-CMR alignment: one subject's ECG and cardiac MRI are drawn together, different subjects' apart.
 
-After Turgut et al. (arXiv 2308.05764). The contrastive loss sees the batch of all ranks, with exact gradients.
+After Turgut et al. (arXiv 2308.05764). The objective sees the batch of all ranks, with exact gradients.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders import require_encoder
-from ecgcmr.objectives.contrastive import CLIPLoss, recall_at, retrieval_ranks
+from ecgcmr.objectives import CLIPLoss
+from ecgcmr.objectives.protocol import FURTHER_INPUTS, require_objective
+from ecgcmr.stages.beats import RPeakSource
 from ecgcmr.stages.collection import EpochCollector
+from ecgcmr.stages.cycle_segments import CycleSegments
+from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
+from ecgcmr.stages.further_inputs import FurtherInputs
+from ecgcmr.stages.momentum import follow, momentum_target
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.projection import projection_head
 from ecgcmr.stages.transfer import check_input, start_from
-
-
-def projection_head(width: int, hidden: int, size: int) -> nn.Sequential:
-    """Return the published two-layer projection: width -> hidden -> ReLU -> size."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, size))
 
 
 class ECGCMRAlignment(lightning.LightningModule):
@@ -32,11 +34,14 @@ class ECGCMRAlignment(lightning.LightningModule):
         cmr_encoder: CMR encoder.
         projection_hidden: Hidden width of both projection heads.
         projection_size: Size of the shared embedding.
-        objective: Contrastive loss of (ECG projections, CMR projections) over the global batch.
+        projection_layers: Linear layers of both heads.
+        projection_norm: Batch norm over the global batch inside the heads.
+        objective: Loss of (ECG projections, CMR projections) over the global batch; any of ``ecgcmr.objectives``.
         optimiser: Learning rate, decay and schedule.
         ecg_encoder_weights: Run folder of a finished pre-training whose ECG encoder to start from.
         cmr_encoder_weights: The same for the CMR encoder.
         probe: Probe the ECG features with ridge regression on the validation labels the DataModule carries.
+        r_peaks: For PTACL: "stored" in the cohort, or "detected" in each ECG as it is.
     """
 
     monitor = "val/loss"
@@ -51,23 +56,36 @@ class ECGCMRAlignment(lightning.LightningModule):
         cmr_encoder: nn.Module,
         projection_hidden: int = 512,
         projection_size: int = 128,
+        projection_layers: int = 2,
+        projection_norm: bool = False,
         objective: nn.Module | None = None,
         optimiser: OptimiserSettings | None = None,
         ecg_encoder_weights: str | None = None,
         cmr_encoder_weights: str | None = None,
         probe: bool = True,
+        r_peaks: RPeakSource = "stored",
     ) -> None:
         super().__init__()
         self.ecg_encoder = require_encoder(ecg_encoder)
         self.cmr_encoder = require_encoder(cmr_encoder)
-        self.ecg_projection = projection_head(self.ecg_encoder.feature_dim, projection_hidden, projection_size)
-        self.cmr_projection = projection_head(self.cmr_encoder.feature_dim, projection_hidden, projection_size)
-        self.objective = objective or CLIPLoss()
+        head = (projection_hidden, projection_size, projection_layers, projection_norm)
+        self.ecg_projection = projection_head(self.ecg_encoder.feature_dim, *head)
+        self.cmr_projection = projection_head(self.cmr_encoder.feature_dim, *head)
+        self.objective = require_objective(objective or CLIPLoss(), FURTHER_INPUTS)
+        self.target = momentum_target(self.objective, self.towers)
         self.settings = optimiser or OptimiserSettings(lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=30)
         self.ecg_encoder_weights = ecg_encoder_weights
         self.cmr_encoder_weights = cmr_encoder_weights
         self.probe = probe
         self._collector = EpochCollector()
+        self._further = FurtherInputs(self.objective.needs)
+        self._cycle = CycleSegments(self, r_peaks) if "segments_a" in self.objective.needs else None
+
+    @property
+    def towers(self) -> list[nn.Module]:
+        """Encoder and projection of each modality, ECG first; they share their weights with this stage."""
+        pairs = ((self.ecg_encoder, self.ecg_projection), (self.cmr_encoder, self.cmr_projection))
+        return [nn.Sequential(encoder, projection) for encoder, projection in pairs]
 
     def setup(self, stage: str) -> None:
         """Hold the encoders against the data, and take over exported weights at the start of a fit."""
@@ -75,28 +93,49 @@ class ECGCMRAlignment(lightning.LightningModule):
         check_input(self, self.cmr_encoder, "cmr", "model.cmr_encoder")
         start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights")
         start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights")
+        if self.target is not None:  # a checkpoint that is resumed or judged is loaded after this
+            self.target.copy_from(self.towers)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._further.load(data)
+        if self._cycle is not None:
+            self._cycle.load(data)
 
     def forward(self, ecg: Tensor) -> Tensor:
         """Return pooled ECG features (B, D) before the projection."""
         return self.ecg_encoder(ecg)
 
+    def _embed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ECG features, both projections ``a`` and ``b``, and what the objective needs further."""
+        features = self.ecg_encoder(batch["ecg"])
+        embedded = {"features": features, "a": self.ecg_projection(features)} | self._further.of(batch)
+        if self._cycle is None:
+            embedded["b"] = self.cmr_projection(self.cmr_encoder(batch["cmr"]))
+        else:
+            frames = self.cmr_encoder.frame_features(batch["cmr"])
+            embedded["b"] = self.cmr_projection(frames.mean(dim=1))
+            embedded |= self._cycle.of(batch, frames)
+        if self.target is not None:
+            embedded["target_a"] = self.target(0, batch["ecg"])
+            embedded["target_b"] = self.target(1, batch["cmr"])
+        return embedded
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Contrast one augmented batch, over all ranks."""
-        ecg = self.ecg_projection(self.ecg_encoder(batch["ecg"]))
-        cmr = self.cmr_projection(self.cmr_encoder(batch["cmr"]))
-        loss = self.objective(ecg, cmr)
+        embedded = self._embed(batch)
+        further = {name: embedded[name] for name in self.objective.needs}
+        loss = self.objective(embedded["a"], embedded["b"], **further)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         if isinstance(temperature := getattr(self.objective, "temperature", None), Tensor):
             self.log("train/temperature", temperature, on_step=False, on_epoch=True)
         return loss
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and let the target network follow, where the objective has one."""
+        super().optimizer_step(*args, **kwargs)
+        follow(self, self.target, self.towers)
+
     def _evaluate(self, batch: dict[str, Tensor]) -> None:
-        features = self.ecg_encoder(batch["ecg"])
-        kept = {
-            "features": features,
-            "ecg": self.ecg_projection(features),
-            "cmr": self.cmr_projection(self.cmr_encoder(batch["cmr"])),
-        }
+        kept = self._embed(batch)
         if self.probe and "labels" in batch:
             kept["labels"] = batch["labels"]
         self._collector.add(batch, **kept)
@@ -124,36 +163,14 @@ class ECGCMRAlignment(lightning.LightningModule):
 
     def _finish(self, split: str) -> None:
         collected = self._collector.collect(self)
-        ecg, cmr = collected["ecg"], collected["cmr"]
-        loss = self._split_loss(ecg, cmr)
-        self.log(f"{split}/loss", loss, sync_dist=True)
-        ranks = {"ecg_to_cmr": retrieval_ranks(ecg, cmr), "cmr_to_ecg": retrieval_ranks(cmr, ecg)}
-        scores: dict[str, Tensor] = {}
-        for direction, rank in ranks.items():
-            scores |= {f"{split}/{direction}_recall@{k}": recall_at(rank, k) for k in (1, 5)}
-            # 0.5 is chance, 0 is perfect; comparable between splits of different size.
-            scores[f"{split}/{direction}_median_rank"] = rank.float().median() / max(len(rank) - 1, 1)
+        a, b = collected["a"], collected["b"]
+        self.log(f"{split}/loss", split_loss(self, collected), sync_dist=True)
+        scores = retrieval_scores(a, b, f"{split}/ecg_to_cmr") | retrieval_scores(b, a, f"{split}/cmr_to_ecg")
         self.log_dict(scores)
         if "labels" in collected:
             probe = cross_fitted_r2(collected["features"], collected["labels"])
             if torch.isfinite(probe).any():
                 self.log(f"{split}/probe_r2", probe.nanmean().float())
-
-    def _split_loss(self, ecg: Tensor, cmr: Tensor) -> Tensor:
-        """Return this rank's part of the loss over a whole split; its mean over ranks is the loss.
-
-        The split is cut into chunks of one global training batch in index order, so that the value is comparable with
-        the training loss and the same for every number of ranks. Each rank gives the objective its share of a chunk.
-        """
-        trainer: Any = self.trainer
-        rank, world = trainer.global_rank, trainer.world_size
-        chunk = min(len(ecg), trainer.datamodule.batch_size * world)
-        losses = []
-        with torch.no_grad():
-            for start in range(0, len(ecg) - chunk + 1, chunk):
-                own = slice(start + rank, start + chunk, world)
-                losses.append(self.objective(ecg[own].to(self.device), cmr[own].to(self.device)))
-        return torch.stack(losses).mean()
 
     def configure_optimizers(self) -> Any:
         """AdamW over both encoders, their projections and the objective's own parameters."""

@@ -94,12 +94,13 @@ def test_guided_loss_without_alike_subjects_is_clip():
 def test_learned_temperature_starts_where_told_moves_and_stays_bounded():
     objective = CLIPLoss(temperature=0.07, learnable_temperature=True)
     assert objective.temperature.item() == pytest.approx(0.07)
-    assert set(dict(objective.named_parameters())) == objective.no_weight_decay() == {"log_scale"}
+    # A scalar, which takes no weight decay.
+    assert {name: p.ndim for name, p in objective.named_parameters()} == {"logit_scale.log_scale": 0}
     x = _random(8, 4, 0)
     objective(x, x).backward()
-    assert objective.log_scale.grad.item() < 0  # matching pairs ask for a lower temperature
+    assert objective.logit_scale.log_scale.grad.item() < 0  # matching pairs ask for a lower temperature
     with torch.no_grad():
-        objective.log_scale.fill_(9.0)
+        objective.logit_scale.log_scale.fill_(9.0)
     objective(x, x)
     assert objective.temperature.item() == pytest.approx(0.01)
     assert list(CLIPLoss().parameters()) == []
@@ -130,6 +131,8 @@ def test_refusals():
         CLIPLoss(image_to_ecg_weight=1.5)
     with pytest.raises(UserError, match="unknown use"):
         SimilarityGuidedCLIPLoss(use="ignore")
+    with pytest.raises(UserError, match="cannot start at 0.001"):
+        CLIPLoss(0.001, learnable_temperature=True)
     with pytest.raises(ValueError, match=r"got \(2, 3\) and \(3, 3\)"):
         CLIPLoss()(torch.zeros(2, 3), torch.zeros(3, 3))
     with pytest.raises(ValueError, match="expected similarity"):

@@ -1,6 +1,6 @@
-"""Losses over two gloo processes under real DDP against one process with the global batch, in float64.
+"""Losses over 1, 2 and 4 gloo ranks under real DDP against one process with the global batch, in float64.
 
-One pool of processes is spawned for all tests of this file.
+One pool of processes serves all tests of this file.
 """
 
 from __future__ import annotations
@@ -11,63 +11,27 @@ import traceback
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from distributed_objectives import OBJECTIVES, Pair, global_batch, loss_and_gradients
 from torch.nn.parallel import DistributedDataParallel
 
-from ecgcmr.objectives import CLIPLoss, NTXentLoss, SimilarityGuidedCLIPLoss, gather_with_gradient
+from ecgcmr.objectives import GlobalBatchNorm, gather_with_gradient, sum_over_ranks
 
 pytestmark = pytest.mark.multiprocess
-WORLD = 2
+MOST = 4
 TIMEOUT_S = 120
+SIZES = ([7], [4, 4], [5, 2], [0, 6], [2, 2, 2, 2], [3, 1, 2, 1], [0, 3, 0, 2])
+"""Rows on each rank: even, a last batch that is not, ranks with nothing."""
 
 
-class Pair(nn.Module):
-    """Two towers and their objective, as the alignment stage has them."""
-
-    def __init__(self, objective: nn.Module) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(3)
-        self.ecg, self.cmr, self.objective = nn.Linear(6, 4), nn.Linear(5, 4), objective
-        self.double()
-        with torch.no_grad():
-            for parameter in (*self.ecg.parameters(), *self.cmr.parameters()):
-                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-
-    def forward(self, ecg: torch.Tensor, cmr: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
-        return self.objective(self.ecg(ecg), self.cmr(cmr), *more)
-
-
-OBJECTIVES = {
-    "clip": lambda: CLIPLoss(0.3, 0.75),
-    "clip-learned-temperature": lambda: CLIPLoss(0.3, 0.25, learnable_temperature=True),
-    "ntxent": lambda: NTXentLoss(0.3),
-    "guided-positives": lambda: SimilarityGuidedCLIPLoss(0.3, 0.5, "positives"),
-    "guided-exclude": lambda: SimilarityGuidedCLIPLoss(0.3, 0.5, "exclude"),
-}
-
-
-def _global_batch(name: str, rows: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    batch = [torch.randn(rows, width, generator=generator, dtype=torch.float64) for width in (6, 5)]
-    if name.startswith("guided"):
-        traits = torch.randn(rows, 2, generator=generator, dtype=torch.float64)
-        batch.append(torch.corrcoef(traits))
-    return batch
-
-
-def _losses_and_gradients(model: nn.Module, pair: Pair, batch) -> tuple[float, list[torch.Tensor]]:
-    loss = model(*batch)
-    loss.backward()
-    return loss.item(), [parameter.grad.clone() for parameter in pair.parameters()]
+def _own(batch: dict[str, torch.Tensor], sizes: list[int]) -> dict[str, torch.Tensor]:
+    start = sum(sizes[: dist.get_rank()])
+    return {name: part[start : start + sizes[dist.get_rank()]] for name, part in batch.items()}
 
 
 def ddp_step(name: str, sizes: list[int]):
-    """One rank's loss and the gradient that DDP leaves on it."""
-    rank = dist.get_rank()
-    start = sum(sizes[:rank])
-    batch = [part[start : start + sizes[rank]] for part in _global_batch(name, sum(sizes))]
-    pair = Pair(OBJECTIVES[name]())
-    return _losses_and_gradients(DistributedDataParallel(pair), pair, batch)
+    """One rank's loss and the gradients that DDP leaves on it."""
+    pair = Pair(name)
+    return loss_and_gradients(DistributedDataParallel(pair), pair, _own(global_batch(name, sum(sizes)), sizes))
 
 
 def gather_own_rows(sizes: list[int]):
@@ -80,36 +44,63 @@ def gather_own_rows(sizes: list[int]):
     return rows.detach(), x.grad
 
 
+def sum_own():
+    """A sum over ranks, and the gradient of sum over ranks r of (r + 1) * total."""
+    rank = dist.get_rank()
+    x = torch.full((2,), float(rank + 1), requires_grad=True)
+    total = sum_over_ranks(x)
+    ((rank + 1) * total).sum().backward()
+    return total.detach(), x.grad
+
+
+def batch_norm_statistics(sizes: list[int]):
+    """Running statistics that a batch norm keeps of all ranks' rows."""
+    norm = GlobalBatchNorm(3).double()
+    norm(_own({"x": torch.arange(3.0 * sum(sizes), dtype=torch.float64).view(-1, 3) ** 2}, sizes)["x"])
+    return norm.running_mean, norm.running_var
+
+
 def _worker(rank: int, store: str, connection) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD)
+    current = None
     while (job := connection.recv()) is not None:
-        function, arguments = job
+        group, world, function, arguments = job
         try:
+            if group != current:
+                if dist.is_initialized():
+                    dist.destroy_process_group()
+                dist.init_process_group("gloo", init_method=f"file://{store}{group}", rank=rank, world_size=world)
+                current = group
             connection.send((True, function(*arguments)))
         except Exception:
             connection.send((False, traceback.format_exc()))
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class Pool:
-    """Two gloo processes that run one function at a time together."""
+    """Four processes of which the first few run one function at a time together, as ranks of one group."""
 
     def __init__(self, store: str) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        # What takes long to import is imported once, in a process that runs nothing else.
+        context.set_forkserver_preload(["ecgcmr.objectives", "torch.nn.parallel", "pytest"])
         self.connections, self.processes = [], []
-        for rank in range(WORLD):
+        self.group, self.world = 0, 0
+        for rank in range(MOST):
             ours, theirs = context.Pipe()
             process = context.Process(target=_worker, args=(rank, store, theirs), daemon=True)
             process.start()
             self.connections.append(ours)
             self.processes.append(process)
 
-    def run(self, function, *arguments) -> list:
-        for connection in self.connections:
-            connection.send((function, arguments))
+    def run(self, world: int, function, *arguments) -> list:
+        if world != self.world:  # another group of processes, whose store is a file of its own
+            self.group, self.world = self.group + 1, world
+        for connection in self.connections[:world]:
+            connection.send((self.group, world, function, arguments))
         answers = []
-        for connection in self.connections:
+        for connection in self.connections[:world]:
             assert connection.poll(TIMEOUT_S), "a rank did not answer: a collective that not all ranks take part in?"
             answers.append(connection.recv())
         assert all(ok for ok, _ in answers), [text for ok, text in answers if not ok]
@@ -119,6 +110,7 @@ class Pool:
         for connection, process in zip(self.connections, self.processes, strict=True):
             if process.is_alive():
                 connection.send(None)
+        for process in self.processes:
             process.join(10)
             if process.is_alive():
                 process.terminate()
@@ -131,22 +123,24 @@ def pool(tmp_path_factory):
     pool.close()
 
 
-@pytest.mark.parametrize("sizes", [[4, 4], [5, 2], [0, 6], [6, 0]], ids=str)
+# The sizes outside, so that the process group is made anew only twice.
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_ddp_equals_the_global_batch(pool, name, sizes):
-    pair = Pair(OBJECTIVES[name]())
-    expected_loss, expected_gradients = _losses_and_gradients(pair, pair, _global_batch(name, sum(sizes)))
-    answers = pool.run(ddp_step, name, sizes)
-    assert sum(loss for loss, _ in answers) / WORLD == pytest.approx(expected_loss, rel=1e-9)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_ddp_equals_the_global_batch(pool, sizes, name):
+    pair = Pair(name)
+    expected_loss, expected = loss_and_gradients(pair, pair, global_batch(name, sum(sizes)))
+    answers = pool.run(len(sizes), ddp_step, name, sizes)
+    assert sum(loss for loss, _ in answers) / len(sizes) == pytest.approx(expected_loss, rel=1e-9)
+    assert any(float(gradient.abs().max()) > 1e-3 for gradient in expected.values())
     for _, gradients in answers:
-        assert len(gradients) == len(expected_gradients)
-        for gradient, expected in zip(gradients, expected_gradients, strict=True):
-            torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-9)
+        assert gradients.keys() == expected.keys()
+        for parameter, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected[parameter], rtol=1e-6, atol=1e-9, msg=parameter)
 
 
-@pytest.mark.parametrize("sizes", [[3, 3], [1, 4], [0, 2]], ids=str)
+@pytest.mark.parametrize("sizes", [[3, 3], [1, 4], [0, 2], [1, 0, 2, 1]], ids=str)
 def test_gather_gives_all_rows_and_returns_every_gradient(pool, sizes):
-    answers = pool.run(gather_own_rows, sizes)
+    answers = pool.run(len(sizes), gather_own_rows, sizes)
     expected = torch.cat(
         [torch.arange(size * 2.0).view(-1, 2) + 100 * rank for rank, size in enumerate(sizes)]
     ).double()
@@ -154,9 +148,26 @@ def test_gather_gives_all_rows_and_returns_every_gradient(pool, sizes):
         assert torch.equal(rows, expected)
         start = sum(sizes[:rank])
         weights = torch.arange(start, start + sizes[rank], dtype=torch.float64)[:, None]
-        assert torch.equal(gradient, (1 + 2) * weights.expand(-1, 2))
+        assert torch.equal(gradient, sum(range(1, len(sizes) + 1)) * weights.expand(-1, 2))
+
+
+def test_sum_and_its_gradient(pool):
+    for total, gradient in pool.run(4, sum_own):
+        assert torch.equal(total, torch.full((2,), 10.0))
+        assert torch.equal(gradient, torch.full((2,), 10.0))
+
+
+def test_batch_norm_keeps_the_statistics_of_all_rows(pool):
+    sizes = [3, 0, 1, 2]
+    everything = torch.arange(18.0, dtype=torch.float64).view(6, 3) ** 2
+    norm = torch.nn.BatchNorm1d(3).double()
+    norm(everything)
+    for mean, variance in pool.run(4, batch_norm_statistics, sizes):
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance, norm.running_var)
 
 
 def test_one_process_gathers_itself():
     x = torch.ones(2, 3, requires_grad=True)
     assert gather_with_gradient(x) is x
+    assert sum_over_ranks(x) is x

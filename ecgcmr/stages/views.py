@@ -1,0 +1,141 @@
+"""Two views of one recording, for stages that learn from a single modality."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ecgcmr.encoders.protocol import require_variable_leads
+from ecgcmr.errors import UserError
+from ecgcmr.row_random import RowGenerator
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class View(NamedTuple):
+    """What an encoder sees of a batch.
+
+    Attributes:
+        x: (B, ...) as the encoder takes it.
+        lead_mask: (B, leads) bool, True = recorded; None = all.
+    """
+
+    x: Tensor
+    lead_mask: Tensor | None
+
+    def encoded_by(self, encoder: nn.Module) -> Tensor:
+        """Return the features (B, D)."""
+        return encoder(self.x) if self.lead_mask is None else encoder(self.x, self.lead_mask)
+
+
+class TwoViews(abc.ABC):
+    """Makes two views of each recording of a batch; draws depend on the recording and not on its batch."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two views of x (B, ...), each drawing from its own generator."""
+
+    def given_samples(self, samples: int) -> int:
+        """Return how many samples the encoder sees where the data gives ``samples``."""
+        return samples
+
+    def whole(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of x where features, and not views, are wanted."""
+        return x
+
+
+class AugmentedViews(TwoViews):
+    """The same recording twice, augmented in two ways (SimCLR, BYOL, Barlow Twins).
+
+    Args:
+        augmentation: ``(x, generator) -> x`` for batches of the modality; see ``ecgcmr.augmentations``.
+    """
+
+    def __init__(self, augmentation: Callable) -> None:
+        self.augmentation: Augmentation = augmentation
+
+    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two augmentations of x."""
+        return View(self.augmentation(x, first), None), View(self.augmentation(x, second), None)
+
+
+class PatientViews(TwoViews):
+    """Different parts of one ECG (CLOCS, Kiyasseh et al. 2021): a patient's heart is the same over time and leads.
+
+    Segments alone are CMSC, leads alone CMLC, both together CMSMLC. The published encoder sees one lead at a time;
+    this one sees a random half of the leads in one view and the others in the second, so that it serves 12 leads.
+
+    Args:
+        segments: Take the first and the second half in time; the data then gives twice the encoder's samples.
+        leads: Split the leads at random; needs an encoder that takes a ``lead_mask``.
+        augmentation: ``(x, generator) -> x`` for each view, or None.
+
+    Raises:
+        UserError: Neither segments nor leads differ.
+    """
+
+    def __init__(self, segments: bool = True, leads: bool = False, augmentation: Callable | None = None) -> None:
+        if not (segments or leads):
+            raise UserError("views of a patient need segments, leads or both to differ")
+        self.segments = segments
+        self.leads = leads
+        self.augmentation: Augmentation | None = augmentation
+
+    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two parts of x (B, leads, samples)."""
+        early, late = (x, x)
+        if self.segments:
+            half = x.shape[-1] // 2
+            early, late = x[..., :half], x[..., half : 2 * half]
+        mask_early = mask_late = None
+        if self.leads:
+            order = first.uniform(x.shape[1]).argsort(dim=1)
+            mask_early = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+            mask_early.scatter_(1, order[:, : x.shape[1] // 2], True)
+            mask_late = ~mask_early
+        if self.augmentation is not None:
+            early, late = self.augmentation(early, first), self.augmentation(late, second)
+        return View(early, mask_early), View(late, mask_late)
+
+    def given_samples(self, samples: int) -> int:
+        """Return half where segments are taken."""
+        return samples // 2 if self.segments else samples
+
+    def whole(self, x: Tensor) -> Tensor:
+        """Return the first segment."""
+        return x[..., : self.given_samples(x.shape[-1])]
+
+
+def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: str) -> None:
+    """Hold the encoder against the views that the data gives, before a batch of the wrong shape does.
+
+    Args:
+        views: How views are made.
+        encoder: Meets the encoder contract.
+        given: The DataModule's ``input_spec`` of the modality.
+        modality: ``ecg`` or ``cmr``.
+
+    Raises:
+        UserError: Shapes differ, views of an ECG are asked of images, or the encoder takes no missing leads.
+    """
+    if isinstance(views, PatientViews):
+        if modality != "ecg":
+            raise UserError("PatientViews are parts of an ECG; use AugmentedViews for images")
+        if views.leads:
+            # An encoder whose patches span several leads refuses here.
+            require_variable_leads(encoder).token_mask(torch.ones(1, given["leads"], dtype=torch.bool))
+    wanted = dataclasses.asdict(encoder.input_spec)
+    seen = dict(given)
+    if "samples" in seen:
+        seen["samples"] = views.given_samples(seen["samples"])
+    odd = {name: value for name, value in seen.items() if wanted.get(name) != value}
+    if odd:
+        takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
+        gives = ", ".join(f"{name} {value}" for name, value in odd.items())
+        option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
+        raise UserError(f"model.encoder takes {takes}, its views have {gives}; change model.encoder, {option} or both")

@@ -1,0 +1,231 @@
+"""Unimodal contrast through the command line: methods, targets, views, hand-over to alignment, resuming, mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_configs import CMR_ENCODER, ENCODER, write_alignment, write_config
+
+from data_modules import ShardIndex
+from ecgcmr.cli import main
+from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.errors import UserError
+from ecgcmr.objectives import BYOLLoss, MomentumTarget
+from ecgcmr.row_random import RowGenerator
+from ecgcmr.stages.momentum import follow
+from ecgcmr.stages.unimodal import UnimodalContrast
+from ecgcmr.stages.views import AugmentedViews, PatientViews
+
+AUGMENTED = {
+    "class_path": "ecgcmr.stages.views.AugmentedViews",
+    "init_args": {"augmentation": {"class_path": "ecgcmr.augmentations.ECGAugmentation"}},
+}
+OF_CMR = {
+    "class_path": "ecgcmr.stages.views.AugmentedViews",
+    "init_args": {"augmentation": {"class_path": "ecgcmr.augmentations.CMRAugmentation"}},
+}
+ONE_LEAD_PATCHES = {**ENCODER, "init_args": {**ENCODER["init_args"], "patch_size": [1, 250]}}
+PATIENT = {"class_path": "ecgcmr.stages.views.PatientViews", "init_args": {"segments": True, "leads": True}}
+HEAD = {"projection_hidden": 16, "projection_size": 8, "optimiser": {"lr": 0.003, "warmup_epochs": 0}}
+
+
+def objective(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"ecgcmr.objectives.{name}", "init_args": arguments}
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "simclr": {"encoder": ENCODER, "views": AUGMENTED, "objective": objective("NTXentLoss")},
+    "byol": {
+        "encoder": ENCODER,
+        "views": AUGMENTED,
+        "objective": objective("BYOLLoss", size=8, hidden=16, momentum=0.9),
+        "projection_norm": True,
+    },
+    "barlow": {
+        "encoder": ENCODER,
+        "views": AUGMENTED,
+        "objective": objective("BarlowTwinsLoss"),
+        "projection_layers": 3,
+        "projection_norm": True,
+    },
+    "clocs": {"encoder": ONE_LEAD_PATCHES, "views": PATIENT, "objective": objective("CLOCSLoss")},
+    "cmr": {"encoder": CMR_ENCODER, "views": OF_CMR, "modality": "cmr"},
+}
+
+
+def write_unimodal(folder: Path, root: Path, name: str, **changes: Any) -> Path:
+    """Write ``NAME.yaml`` of a method, probed on one label."""
+    model = {**HEAD, **METHODS[name], **changes}
+    samples = 2000 if name == "clocs" else 1000
+    data = "PairedDataModule" if name == "cmr" else "ECGDataModule"
+    path = folder / f"{name}.yaml"
+    return write_config(path, "unimodal.UnimodalContrast", model, data, root, labels=["lv_edv"], samples=samples)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_leaves_a_whole_run_folder(name: str, tmp_path: Path, cohort_root: Path) -> None:
+    config = write_unimodal(tmp_path, cohort_root, name)
+    run = config.with_suffix("")
+    assert main(["fit", "-c", str(config)]) == 0
+    assert main(["validate", "-c", str(config), "--ckpt_path", str(run / "last.ckpt")]) == 0
+    for command in ("test", "predict"):
+        assert main([command, "-c", str(config)]) == 0
+    for file in ("config.yaml", "last.ckpt", "best.ckpt", "encoder.safetensors", "encoder.yaml", "metrics.json"):
+        assert (run / file).is_file(), file
+    metrics = json.loads((run / "metrics.json").read_text())
+    expected = {"val/loss", "val/spread", "val/probe_r2", "val/view_recall@1", "val/view_median_rank", "train/loss"}
+    assert expected <= set(metrics["fit"])
+    assert all(np.isfinite(value) for value in metrics["fit"].values())
+    assert 0.0 < metrics["fit"]["val/spread"] <= 1.0
+    during = {key: value for key, value in metrics["fit"].items() if key.startswith("val/")}
+    assert metrics["validate"] == pytest.approx(during, rel=1e-5, abs=1e-5)
+    best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    exported = load_encoder(run).state_dict()
+    assert all(torch.equal(exported[key], best[f"encoder.{key}"]) for key in exported)
+    assert read_encoder_card(run).class_path == METHODS[name]["encoder"]["class_path"]
+    with np.load(run / "predictions.npz", allow_pickle=False) as stored:
+        assert stored["prediction"].shape == (
+            len(ShardIndex.load(cohort_root).positions("test", ("ecg",))),
+            load_encoder(run).feature_dim,
+        )
+
+
+def test_image_encoder_goes_on_to_the_alignment(tmp_path: Path, cohort_root: Path) -> None:
+    config = write_unimodal(tmp_path, cohort_root, "cmr")
+    assert main(["fit", "-c", str(config), "--trainer.max_epochs=1"]) == 0
+    alignment = write_alignment(tmp_path, cohort_root)
+    frozen = ["--model.optimiser.lr=0", "--trainer.max_epochs=1"]
+    run = config.with_suffix("")
+    assert main(["fit", "-c", str(alignment), *frozen, f"--model.cmr_encoder_weights={run}"]) == 0
+    before, after = load_encoder(run), load_encoder(alignment.with_suffix("") / "cmr_encoder")
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.equal(old, new), name
+
+
+def test_target_starts_as_the_network_and_follows_by_the_schedule(tmp_path: Path, cohort_root: Path) -> None:
+    config = write_unimodal(tmp_path, cohort_root, "byol")
+    still = ["--model.optimiser.lr=0", "--trainer.max_epochs=1", "--model.optimiser.weight_decay=0"]
+    assert main(["fit", "-c", str(config), *still]) == 0
+    state = torch.load(config.with_suffix("") / "last.ckpt", weights_only=True)["state_dict"]
+    copied = {name.removeprefix("target.towers.0."): value for name, value in state.items() if "target" in name}
+    assert all(torch.equal(value, state[name]) for name, value in copied.items() if "running" not in name)
+    # At the only step of a fit the momentum has grown to 1, and the target stays where it began.
+    moving = ["--model.optimiser.lr=0.01", "--trainer.max_epochs=1", "--trainer.max_steps=1"]
+    assert main(["fit", "-c", str(config), *moving]) == 0
+    state = torch.load(config.with_suffix("") / "last.ckpt", weights_only=True)["state_dict"]
+    weight = "encoder.blocks.0.attn.qkv.weight"
+    assert torch.equal(state[f"target.towers.0.{weight}"], copied[weight])
+    assert not torch.equal(state[weight], copied[weight])
+
+
+def test_target_follows_with_the_momentum_of_the_step() -> None:
+    tower = torch.nn.Linear(2, 2)
+    target = MomentumTarget([tower])
+    start = tower.weight.detach().clone()
+    with torch.no_grad():
+        tower.weight += 1.0
+    trainer = SimpleNamespace(estimated_stepping_batches=8, global_step=3)
+    stage = SimpleNamespace(trainer=trainer, objective=BYOLLoss(2, 2, momentum=0.5))
+    follow(stage, target, [tower])  # the fourth of eight steps: half of the way from 0.5 to 1
+    torch.testing.assert_close(target.towers[0].weight, start + 0.25)
+    follow(stage, None, [tower])
+
+
+@pytest.mark.usefixtures("interrupt_restored")
+def test_resuming_equals_the_uninterrupted_run(
+    tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BYOL has it all: views, a target that follows, batch norm over the global batch."""
+    config = write_unimodal(tmp_path, cohort_root, "byol")
+    content = yaml.safe_load(config.read_text())
+    checkpoint = {"class_path": "ecgcmr.stages.StepCheckpoint", "init_args": {"every_n_train_steps": 2}}
+    content["trainer"]["callbacks"] = [checkpoint]
+    config.write_text(yaml.safe_dump(content))
+    whole, parts = (["fit", "-c", str(config), f"--trainer.default_root_dir={tmp_path / name}"] for name in "wp")
+    assert main(whole) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(UnimodalContrast, "training_step", _interrupted_at_step_9(UnimodalContrast.training_step))
+        assert main(parts) == 130
+    assert torch.load(tmp_path / "p" / "last.ckpt", weights_only=True)["global_step"] == 8
+    assert main([*parts, "--ckpt_path=last"]) == 0
+    expected, found = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in "wp")
+    assert expected["global_step"] == found["global_step"] == 12
+    for name, value in expected["state_dict"].items():
+        assert torch.equal(found["state_dict"][name], value), name
+
+
+def _interrupted_at_step_9(step: Any) -> Any:
+    def interrupted(self: UnimodalContrast, batch: dict, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 9:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    return interrupted
+
+
+def _generators(rows: torch.Tensor) -> tuple[RowGenerator, RowGenerator]:
+    return RowGenerator(rows, 0, 0), RowGenerator(rows, 0, 1)
+
+
+def test_augmented_views_differ_and_belong_to_the_row() -> None:
+    views = AugmentedViews(lambda x, generator: x + generator.normal(*x.shape[1:]))
+    rows, x = torch.arange(4), torch.zeros(4, 2, 10)
+    a, b = views(x, *_generators(rows))
+    assert a.lead_mask is b.lead_mask is None
+    assert (a.x != b.x).all()
+    alone, _ = views(x[2:3], *_generators(rows[2:3]))
+    assert torch.equal(alone.x, a.x[2:3])
+
+
+def test_patient_views_are_halves_in_time_and_leads() -> None:
+    x = torch.arange(2 * 12 * 10.0).view(2, 12, 10)
+    early, late = PatientViews(segments=True)(x, *_generators(torch.arange(2)))
+    assert torch.equal(torch.cat([early.x, late.x], dim=2), x)
+    assert early.lead_mask is None
+    both = PatientViews(segments=False, leads=True)(x, *_generators(torch.arange(2)))
+    first, second = (view.lead_mask for view in both)
+    assert first is not None
+    assert second is not None
+    assert first.sum(dim=1).tolist() == [6, 6]
+    assert torch.equal(first, ~second)
+    assert not torch.equal(first[0], first[1])
+    assert all(torch.equal(view.x, x) for view in both)
+    with pytest.raises(UserError, match="segments, leads or both"):
+        PatientViews(segments=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "arguments", "words"),
+    [
+        ("simclr", {}, ["--data.samples=2000"], ["samples 1000", "samples 2000", "data.samples"]),
+        ("clocs", {}, ["--data.samples=1000"], ["samples 1000", "samples 500"]),
+        ("clocs", {"encoder": ENCODER}, [], ["patches of one lead"]),
+        ("cmr", {"views": PATIENT}, [], ["parts of an ECG"]),
+        ("simclr", {"modality": "cmr"}, [], ["model.modality is cmr", "ECGDataModule"]),
+        ("simclr", {"objective": objective("PTACLLoss")}, [], ["PTACLLoss needs segments_a"]),
+        ("simclr", {"objective": objective("MaskedReconstruction")}, [], ["MaskedReconstruction is not an objective"]),
+        ("simclr", {"projection_layers": 0}, [], ["projection_layers 0"]),
+        ("simclr", {"encoder_weights": "nowhere"}, [], ["model.encoder_weights", "nowhere"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    name: str,
+    changes: dict,
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    cohort_root: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = write_unimodal(tmp_path, cohort_root, name, **changes)
+    assert main(["fit", "-c", str(config), *arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
