@@ -50,6 +50,10 @@ CASES = {
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
     "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),
+    "resnet-per-frame": (
+        "ecgcmr.encoders.CMRFrameResNet",
+        {**SMALL_STAGES, "block": "basic", "frames": 5, "height": 32, "width": 48},
+    ),
     "resnet3d-phases-of-slices": (
         RESNET_3D,
         {**SMALL_STAGES, "block": "bottleneck", "frames": 10, "channels": 2, "height": 32, "width": 32},
