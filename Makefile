@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
-WORKERS ?= 2
+# Tests that wait for processes leave room for a third worker on two cores.
+WORKERS ?= 3
 
 .PHONY: help setup demo test lint bench parity docs clean
 .DEFAULT_GOAL := help
