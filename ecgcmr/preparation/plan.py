@@ -343,7 +343,10 @@ def _splits(
     strata = None
     if stratify and others:
         table = np.stack(list(others.values()))
-        strata = strata_of(list(others), table, schema, stratify)
+        try:
+            strata = strata_of(list(others), table, schema, stratify)
+        except UserError as error:
+            raise UserError(f"--stratify: {error}") from error
     return by_fold | assign_splits(list(others), SPLIT_FRACTIONS, strata=strata, earlier=earlier)
 
 
