@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data_modules.batch import Batch, to_float
-from data_modules.dataset import ShardBatches
+from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
 from data_modules.loader import PlanLoader, weakly
@@ -62,7 +62,7 @@ class ShardDataModule(LightningDataModule):
         balance: str | None = None,
         window: int = WINDOW,
         locking: bool | None = False,
-        verify_reads: bool = False,
+        verify_reads: str = "first",
     ) -> None:
         """Set up the data module; no file is touched.
 
@@ -84,7 +84,8 @@ class ShardDataModule(LightningDataModule):
                 class takes turns over the epochs.
             window: Shards whose rows are mixed with each other under ``shuffle: shards``.
             locking: Whether HDF5 locks a shard while it opens it; null leaves it to HDF5.
-            verify_reads: Compare every record with its checksum when it is read (some 0.1 ms each).
+            verify_reads: When to compare a record with its checksum (some 0.1 ms): the ``first`` time a process reads
+                it, ``always`` or ``never``.
 
         Raises:
             UserError: If an option is out of its range or not one of the choices.
@@ -92,6 +93,8 @@ class ShardDataModule(LightningDataModule):
         super().__init__()
         if shuffle not in SHUFFLES:
             raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
+        if verify_reads not in VERIFY_READS:
+            raise UserError(f"verify_reads {verify_reads!r}: choose one of {', '.join(VERIFY_READS)}")
         if predict_split not in SPLITS:
             raise UserError(f"predict_split {predict_split!r}: choose one of {', '.join(SPLITS)}")
         for name, value, least in (

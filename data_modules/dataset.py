@@ -22,6 +22,8 @@ from data_modules.shard_file import ShardFile
 from ecgcmr.errors import UserError
 
 MAX_OPEN_SHARDS = 256
+VERIFY_READS = ("first", "always", "never")
+"""When a record is compared with its checksum: the first time a process reads it, every time, or not at all."""
 _WORDS: dict[str, tuple[type, int, int]] = {
     "float16": (np.uint16, 0x7FFF, 0x7C00),
     "float32": (np.uint32, 0x7FFFFFFF, 0x7F800000),
@@ -81,7 +83,7 @@ class ShardBatches(Dataset[Batch]):
         training: bool,
         *,
         locking: bool | None = False,
-        verify_reads: bool = False,
+        verify_reads: str = "first",
         pinned: bool = False,
     ) -> None:
         """Set up the dataset; nothing is opened.
@@ -94,7 +96,7 @@ class ShardBatches(Dataset[Batch]):
             labels: (rows of the index, L) float32, or None for a batch without labels.
             training: Whether batches carry their epoch, which asks for augmentation.
             locking: As for ``ShardReader``.
-            verify_reads: Compare every record read with its checksum.
+            verify_reads: When to compare a record with its checksum, one of ``VERIFY_READS``.
             pinned: Read into page-locked memory, where reading happens in the training process.
         """
         self.sampler = sampler
@@ -104,6 +106,7 @@ class ShardBatches(Dataset[Batch]):
         self.training = training
         self.verify_reads = verify_reads
         self.pinned = pinned
+        self._verified: dict[str, np.ndarray] = {}
         self._pool = ShardPool(index, locking=locking)
 
     def __len__(self) -> int:
@@ -122,29 +125,48 @@ class ShardBatches(Dataset[Batch]):
         layout = self._pool.index.layout
         places = self._pool.index.locate(plan.rows).tolist()
         if "ecg" in self.modalities and layout.ecg is not None:
-            batch["ecg"] = self._read("ecg", layout.ecg, places, plan.start)
+            batch["ecg"] = self._read("ecg", layout.ecg, places, plan.start, plan.rows)
         if "cmr" in self.modalities and layout.cmr is not None:
-            batch["cmr"] = self._read("cmr", layout.cmr, places, np.zeros_like(plan.start))
+            batch["cmr"] = self._read("cmr", layout.cmr, places, np.zeros_like(plan.start), plan.rows)
         if self.labels is not None:
             batch["labels"] = torch.from_numpy(self.labels[plan.rows])
         if self.training:
             batch["epoch"] = plan.epoch
         return batch
 
-    def _read(self, name: str, layout: ECGLayout | CMRLayout, places: list[list[int]], starts: np.ndarray) -> Tensor:
-        """Read the same part of n records, given as [shard, row] pairs."""
+    def _read(
+        self,
+        name: str,
+        layout: ECGLayout | CMRLayout,
+        places: list[list[int]],
+        starts: np.ndarray,
+        positions: np.ndarray,
+    ) -> Tensor:
+        """Read the same part of n records, given as [shard, row] pairs and as positions in the index."""
         length = self.samples if name == "ecg" else layout.shape[-1]
         result = self._buffer((len(places), *layout.shape[:-1], length), getattr(torch, layout.dtype))
         records = result.numpy()
         files = [self._pool[shard] for shard, _ in places]
-        if self.verify_reads:
-            for target, file, (_, row), start in zip(records, files, places, starts.tolist(), strict=True):
-                target[:] = file.checked_record(name, row)[..., start : start + length]
-        else:
-            self._copy(name, layout, records, files, places, starts)
+        self._copy(name, layout, records, files, places, starts)
+        for i in self._unverified(name, positions, files).tolist():
+            start = int(starts[i])
+            records[i] = files[i].checked_record(name, places[i][1])[..., start : start + length]
+            self._verified[name][positions[i]] = True
         if name == "ecg":
             _refuse_not_finite(records, files, places)
         return result
+
+    def _unverified(self, name: str, positions: np.ndarray, files: list[ShardFile]) -> np.ndarray:
+        """Return which of n records are to be compared with their checksums now."""
+        if self.verify_reads == "never":
+            return np.empty(0, dtype=np.int64)
+        if name not in self._verified:
+            self._verified[name] = np.zeros(len(self._pool.index), dtype=bool)
+        if self.verify_reads == "always":
+            return np.arange(len(positions))
+        # A shard written before there were checksums is read as it is; "always" refuses it.
+        known = np.array([file.has_checksums(name) for file in files])
+        return np.flatnonzero(known & ~self._verified[name][positions])
 
     def _copy(
         self,

@@ -43,7 +43,7 @@ class LabelledDataModule(ShardDataModule):
         balance: str | None = None,
         window: int = WINDOW,
         locking: bool | None = False,
-        verify_reads: bool = False,
+        verify_reads: str = "first",
     ) -> None:
         """Set up the data module; see ``ShardDataModule`` for what is not listed.
 
@@ -69,7 +69,7 @@ class LabelledDataModule(ShardDataModule):
             balance: A 0/1 label that half of each epoch's rows have.
             window: Shards mixed at a time under ``shuffle: shards``.
             locking: Whether HDF5 locks shards; None leaves it to HDF5.
-            verify_reads: Compare every record read with its checksum.
+            verify_reads: When to compare a record with its checksum: ``first``, ``always`` or ``never``.
 
         Raises:
             UserError: If no label is given, the input is not one of the choices, or both a number and a fraction of

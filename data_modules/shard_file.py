@@ -40,6 +40,7 @@ class ShardFile:
         """
         self.name = path.name
         self.offsets: dict[str, np.ndarray | None] = {}
+        self._layout = layout
         self._reader = ShardReader(path, layout, locking)
         self._one_at_a_time = threading.Lock()
         with self._reader as reader:
@@ -77,6 +78,10 @@ class ShardFile:
         except (ValueError, IndexError) as error:
             raise UserError(f"{self.name}: record {row} has no {name}; the index and the shard disagree") from error
 
+    def has_checksums(self, name: str) -> bool:
+        """Tell whether the shard holds a checksum of each record."""
+        return self._checksums[name] is not None
+
     def checked_record(self, name: str, row: int) -> np.ndarray:
         """As ``record``, compared with the record's stored checksum.
 
@@ -86,10 +91,16 @@ class ShardFile:
         checksums = self._checksums[name]
         if checksums is None:
             raise UserError(f"{self.name}: holds no checksums of records; prepare it again or leave out verify_reads")
-        record = self.record(name, row)
+        record = self.record(name, row) if self.offsets[name] is None else self._plain_record(name, row)
         if zlib.crc32(np.ascontiguousarray(record).data) != checksums[row]:
             raise UserError(f"{self.name}: {name} of record {row} is damaged; restore the shard or prepare it again")
         return record
+
+    def _plain_record(self, name: str, row: int) -> np.ndarray:
+        """Read a whole record past HDF5."""
+        part = getattr(self._layout, name)
+        size = int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize
+        return np.frombuffer(self.reread(name, row, 0, size), dtype=part.dtype).reshape(part.shape)
 
     def reread(self, name: str, row: int, begin: int, size: int) -> bytes:
         """Read bytes that a first attempt did not get: a signal or a network disk may cut a read short.

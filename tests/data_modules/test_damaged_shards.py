@@ -165,8 +165,8 @@ def _read_all(data: ECGDataModule | PairedDataModule) -> None:
 @pytest.mark.parametrize(
     ("damage", "message", "num_workers"),
     [
-        (_flip_to_nan, "^shard-00001.h5: ecg of record 8 holds NaN or infinity", 0),
-        (_flip_to_nan, "^shard-00001.h5: ecg of record 8 holds NaN or infinity", 1),
+        (_flip_quietly, "^shard-00001.h5: ecg of record 8 is damaged", 0),
+        (_flip_to_nan, "^shard-00001.h5: ecg of record 8 is damaged", 1),
         (_truncate, "^shard-00001.h5: ", 0),
         (lambda index: (index.root / SHARD).unlink(), "^shard-00001.h5: shard is missing", 0),
         (_swap, "^shard-0000[12].h5: record [0-9]+ has no ecg; the index and the shard disagree", 0),
@@ -190,16 +190,39 @@ def test_a_file_that_shrinks_while_it_is_open_names_the_record(cohort: ShardInde
         list(loader)
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_no_nan_reaches_a_batch_without_checksums_either(cohort: ShardIndex, num_workers: int) -> None:
+    _flip_to_nan(cohort)
+    data = ECGDataModule(cohort.root, batch_size=4, samples=40, num_workers=num_workers, verify_reads="never")
+    with pytest.raises(UserError, match="^shard-00001.h5: ecg of record 8 holds NaN or infinity"):
+        _read_all(data)
+
+
 def test_verified_reads_find_what_stays_finite(cohort: ShardIndex) -> None:
     _flip_quietly(cohort)
-    _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40))  # a finite value is not looked at twice
-    with pytest.raises(UserError, match="^shard-00001.h5: ecg of record 8 is damaged"):
-        _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads=True))
+    _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads="never"))
+    for when in ("first", "always"):
+        with pytest.raises(UserError, match="^shard-00001.h5: ecg of record 8 is damaged"):
+            _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads=when))
+    with pytest.raises(UserError, match="first, always, never"):
+        ECGDataModule(cohort.root, verify_reads="sometimes")
     gc.collect()  # closes the shards that were read through HDF5
     with h5py.File(cohort.root / SHARD, "r+") as file:
         del file["ecg_crc32"]
+    _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40))  # an older shard is read as it is
     with pytest.raises(UserError, match="holds no checksums"):
-        _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads=True))
+        _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads="always"))
+
+
+def test_a_record_is_verified_once_and_not_again(cohort: ShardIndex) -> None:
+    data = ECGDataModule(cohort.root, batch_size=4, samples=40)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    list(loader)
+    _flip_quietly(cohort)
+    list(loader)
+    with pytest.raises(UserError, match="record 8 is damaged"):
+        _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads="always"))
 
 
 def test_read_only_media_and_locking(cohort: ShardIndex, tmp_path: Path) -> None:
@@ -209,7 +232,7 @@ def test_read_only_media_and_locking(cohort: ShardIndex, tmp_path: Path) -> None
     root.chmod(0o555)
     try:
         for locking in (False, True, None):
-            _read_all(PairedDataModule(root, batch_size=4, samples=30, locking=locking, verify_reads=True))
+            _read_all(PairedDataModule(root, batch_size=4, samples=30, locking=locking, verify_reads="always"))
             gc.collect()  # HDF5 does not open a file under two ways of locking at a time
         assert verify_cohort(root) == []
     finally:

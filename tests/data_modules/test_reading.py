@@ -14,14 +14,14 @@ import torch
 from tiny_cohort import tiny_layout, tiny_rows
 
 from data_modules import PairedDataModule, ShardIndex, read_cmr, read_ecgs, record_kernel, write_index, write_shard
-from data_modules.dataset import ShardBatches, ShardPool
+from data_modules.dataset import VERIFY_READS, ShardBatches, ShardPool
 from data_modules.layout import ECGLayout
 from data_modules.samplers import BatchPlan, EvaluationBatchSampler
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 
 
-def batches(index: ShardIndex, samples: int, **options: bool) -> ShardBatches:
+def batches(index: ShardIndex, samples: int, **options: str) -> ShardBatches:
     rows = index.positions(None)
     sampler = EvaluationBatchSampler(rows, 7)
     return ShardBatches(index, sampler, ("ecg", "cmr"), samples, None, training=False, **options)
@@ -45,9 +45,9 @@ def _write(root: Path, dtype: str = "float16", compressions: tuple[str | None, .
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("compressions", [(None, None), ("gzip", None), ("gzip", "gzip")])
-@pytest.mark.parametrize("verify_reads", [False, True])
+@pytest.mark.parametrize("verify_reads", VERIFY_READS)
 def test_any_crop_equals_what_hdf5_reads(
-    tmp_path: Path, dtype: str, compressions: tuple[str | None, ...], verify_reads: bool
+    tmp_path: Path, dtype: str, compressions: tuple[str | None, ...], verify_reads: str
 ) -> None:
     index = _write(tmp_path, dtype, compressions)
     random = np.random.default_rng(0)
