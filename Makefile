@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
-# Tests that wait for processes leave room for a third worker on two cores.
-WORKERS ?= 3
+
+WORKERS ?= 2
 
 .PHONY: help setup demo test lint bench parity docs clean
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ help:  ## show this list
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 setup: $(STAMP)  ## create .venv with the tested versions
