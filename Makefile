@@ -4,7 +4,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
-
 WORKERS ?= 2
 
 .PHONY: help setup demo test lint bench parity docs clean

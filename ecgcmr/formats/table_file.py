@@ -203,6 +203,7 @@ class _RowGuard(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill the buffer and return how many bytes it got; ``io.RawIOBase`` asks for this."""
         block = self._first[: len(buffer)] or self._stream.read(len(buffer))
         self._first = self._first[len(block) :]
         buffer[: len(block)] = block
