@@ -1,142 +1,24 @@
-"""Augmentations of ECG batches, on the device they are on, each draw from an explicit generator.
-
-All are callables `(x, generator) -> x` over (B, leads, samples) z-scored signals and return a new tensor where they
-change anything. Given a `RowGenerator`, what a recording undergoes does not depend on the batch it comes in. Recipe and
-strengths: Turgut et al., arXiv 2308.05764.
-"""
+"""The ECG recipe: the published augmentations in their order, further ones on request, strengths by name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
-import torch
 from torch import Generator, Tensor
 
-from ecgcmr.errors import UserError
-from ecgcmr.row_random import normal, uniform
-
-Augmentation = Callable[[Tensor, Generator], Tensor]
-
-JITTER_GAIN = 0.6
-"""Share of each sample that the published jitter scales with noise."""
-
-
-def check_probability(name: str, value: float) -> None:
-    """Raise UserError unless `value` lies in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise UserError(f"{name} must lie in [0, 1], got {value}")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raise UserError if `value` is negative."""
-    if not value >= 0.0:
-        raise UserError(f"{name} must not be negative, got {value}")
-
-
-def fourier_surrogate(x: Tensor, uniform: Tensor, magnitude: float) -> Tensor:
-    """Shift the phase of each frequency by magnitude * 2 pi u, the same in all leads.
-
-    Amplitudes are kept, and so are the mean and (for an even length) the Nyquist component.
-
-    Args:
-        x: (B, leads, samples) float32 or float64.
-        uniform: (B, F) draws from [0, 1), F = (samples - 1) // 2 frequencies between zero and Nyquist.
-        magnitude: Share of a full turn.
-
-    Returns:
-        (B, leads, samples).
-
-    Raises:
-        ValueError: `uniform` has another shape.
-    """
-    samples = x.shape[-1]
-    inner = (samples - 1) // 2
-    if uniform.shape != (x.shape[0], inner):
-        raise ValueError(f"expected uniform draws of shape {(x.shape[0], inner)}, got {tuple(uniform.shape)}")
-    if x.shape[0] == 0:  # a transform of nothing is refused
-        return x
-    spectrum = torch.fft.rfft(x)
-    angle = (2.0 * math.pi * magnitude * uniform).to(x.dtype)
-    spectrum[..., 1 : inner + 1] *= torch.polar(torch.ones_like(angle), angle)[:, None]
-    return torch.fft.irfft(spectrum, n=samples)
-
-
-class FourierSurrogate:
-    """Random phase noise that changes the wave shape and leaves the amplitude spectrum alone.
-
-    Args:
-        phase_noise: Share of a full turn that the phases are shifted by at most.
-        probability: Share of recordings changed.
-    """
-
-    def __init__(self, phase_noise: float = 0.1, probability: float = 0.5) -> None:
-        check_not_negative("phase_noise", phase_noise)
-        check_probability("probability of the Fourier surrogate", probability)
-        self.phase_noise = phase_noise
-        self.probability = probability
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """(B, leads, samples) -> the same shape."""
-        draws = uniform(generator, x, 1 + (x.shape[-1] - 1) // 2)
-        # Only the chosen take a transform: half of the work at the published probability.
-        rows = (draws[:, 0] < self.probability).nonzero()[:, 0]
-        return x.index_copy(0, rows, fourier_surrogate(x[rows], draws[rows, 1:], self.phase_noise))
-
-
-class Jitter:
-    """Multiplicative noise: x + 0.6 x n, n ~ N(0, sigma) for every sample.
-
-    Args:
-        sigma: Standard deviation of n.
-    """
-
-    def __init__(self, sigma: float = 0.25) -> None:
-        check_not_negative("jitter sigma", sigma)
-        self.sigma = sigma
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """(B, leads, samples) -> the same shape."""
-        noise = normal(generator, x, *x.shape[1:])
-        return noise.mul_(JITTER_GAIN * self.sigma).add_(1.0).mul_(x)
-
-
-class Rescaling:
-    """One factor ~ N(1, sigma) for all leads of a recording.
-
-    Args:
-        sigma: Standard deviation of the factor.
-    """
-
-    def __init__(self, sigma: float = 0.5) -> None:
-        check_not_negative("rescaling sigma", sigma)
-        self.sigma = sigma
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """(B, leads, samples) -> the same shape."""
-        return x * (1.0 + self.sigma * normal(generator, x, 1, 1))
-
-
-class LeadDropout:
-    """Set leads to zero, as an electrode that fell off would; at least one lead is left.
-
-    Args:
-        probability: Chance of each lead to be dropped.
-    """
-
-    def __init__(self, probability: float = 0.1) -> None:
-        check_probability("lead dropout", probability)
-        self.probability = probability
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """(B, leads, samples) -> the same shape."""
-        draw = uniform(generator, x, x.shape[1])
-        kept = (draw >= self.probability) | (draw == draw.amax(dim=1, keepdim=True))
-        return x * kept[:, :, None]
+from ecgcmr.augmentations.augmentation import Augmentation, check_probability
+from ecgcmr.augmentations.ecg_amplitude import Jitter, Rescaling
+from ecgcmr.augmentations.ecg_leads import LeadDropout
+from ecgcmr.augmentations.ecg_noise import BaselineWander, Powerline
+from ecgcmr.augmentations.ecg_spectrum import FourierSurrogate, SpecAugment
+from ecgcmr.augmentations.ecg_time import CropResize
+from ecgcmr.augmentations.presets import ECG_STRENGTHS, chosen_strength
 
 
 class ECGAugmentation:
-    """The published recipe in its order, with lead dropout on request; a strength of 0 switches a part off.
+    """Crop, Fourier surrogate, SpecAugment, jitter, rescaling, wander, power line and lead dropout, in this order.
+
+    A preset says how strong each is (`strength`); a number given here takes the preset's place, and 0 switches a part
+    off. The preset `default` is the published recipe: Fourier surrogate, jitter, rescaling and nothing else. Crop,
+    SpecAugment, wander and power line befall half of the recordings each. `Compose` makes other recipes.
 
     Args:
         phase_noise: Magnitude of the Fourier surrogate, a share of a full turn.
@@ -144,26 +26,59 @@ class ECGAugmentation:
         jitter_sigma: Multiplicative noise per sample.
         rescaling_sigma: Spread of the factor per recording.
         lead_dropout: Chance of each lead to be set to zero.
+        strength: Preset: light, medium, default or heavy.
+        crop: Largest share that is cropped away; what is left is stretched to the whole length.
+        spectrum_mask: Share of times or frequencies that SpecAugment blanks.
+        wander: Largest baseline wander, root mean square, in the unit of the signal.
+        powerline: Largest amplitude of the power line, in the unit of the signal.
+        sampling_rate: In Hz.
 
     Raises:
-        UserError: A number lies outside its range.
+        UserError: A number lies outside its range, or there is no preset of that name.
     """
 
     def __init__(
         self,
-        phase_noise: float = 0.1,
-        phase_noise_probability: float = 0.5,
-        jitter_sigma: float = 0.25,
-        rescaling_sigma: float = 0.5,
-        lead_dropout: float = 0.0,
+        phase_noise: float | None = None,
+        phase_noise_probability: float | None = None,
+        jitter_sigma: float | None = None,
+        rescaling_sigma: float | None = None,
+        lead_dropout: float | None = None,
+        *,
+        strength: str = "default",
+        crop: float | None = None,
+        spectrum_mask: float | None = None,
+        wander: float | None = None,
+        powerline: float | None = None,
+        sampling_rate: float = 500.0,
     ) -> None:
+        explicit = {
+            "phase_noise": phase_noise,
+            "phase_noise_probability": phase_noise_probability,
+            "jitter_sigma": jitter_sigma,
+            "rescaling_sigma": rescaling_sigma,
+            "lead_dropout": lead_dropout,
+            "crop": crop,
+            "spectrum_mask": spectrum_mask,
+            "wander": wander,
+            "powerline": powerline,
+        }
+        self.strength = chosen = chosen_strength(ECG_STRENGTHS, strength, explicit)
+        check_probability("crop of the ECG augmentation", chosen.crop)
         parts: list[tuple[Augmentation, float]] = [
-            (FourierSurrogate(phase_noise, phase_noise_probability), phase_noise * phase_noise_probability),
-            (Jitter(jitter_sigma), jitter_sigma),
-            (Rescaling(rescaling_sigma), rescaling_sigma),
-            (LeadDropout(lead_dropout), lead_dropout),
+            (CropResize((max(1.0 - chosen.crop, 1e-3), 1.0)), chosen.crop),
+            (
+                FourierSurrogate(chosen.phase_noise, chosen.phase_noise_probability),
+                chosen.phase_noise * chosen.phase_noise_probability,
+            ),
+            (SpecAugment(chosen.spectrum_mask), chosen.spectrum_mask),
+            (Jitter(chosen.jitter_sigma), chosen.jitter_sigma),
+            (Rescaling(chosen.rescaling_sigma), chosen.rescaling_sigma),
+            (BaselineWander((0.0, chosen.wander), sampling_rate=sampling_rate), chosen.wander),
+            (Powerline((0.0, chosen.powerline), sampling_rate=sampling_rate), chosen.powerline),
+            (LeadDropout(chosen.lead_dropout), chosen.lead_dropout),
         ]
-        self.parts = [part for part, strength in parts if strength > 0.0]
+        self.parts = [part for part, strength_of_part in parts if strength_of_part > 0.0]
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Augment a batch.
