@@ -34,7 +34,7 @@ bench: $(STAMP)  ## speed of cleaning, loading and training: table and runs/benc
 	$(BIN)/ecgcmr bench --out runs/bench
 
 parity: $(STAMP)  ## compare with the golden vectors of the published implementation
-	$(BIN)/python -m pytest -k parity -rA
+	$(BIN)/python -m pytest tests/parity -rs
 
 docs: $(STAMP)  ## build the documentation site into site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

@@ -60,3 +60,32 @@ def write_downstream(folder: Path, root: Path, stage: str, labels: list[str], **
     """Write ``STAGE.yaml`` for ``PhenotypeRegression`` or ``DiagnosisClassification``."""
     given = {"encoder": ENCODER, **arguments}
     return write_config(folder / f"{stage}.yaml", stage, given, "LabelledDataModule", root, labels=labels)
+
+
+SMALL_PARTS: dict[str, dict[str, Any]] = {
+    "ECGVisionTransformer": {"width": 16, "depth": 1, "heads": 2},
+    "CMRResNet": {"variant": "resnet10", "height": 48, "width": 48},
+}
+"""What replaces the numbers of a published recipe's encoders."""
+SMALL_NUMBERS = {
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "projection_hidden": 16,
+    "projection_size": 8,
+}
+
+
+def small_recipe(config: dict[str, Any]) -> list[str]:
+    """Return command-line overrides under which a recipe with large networks trains in a second."""
+    arguments = config["model"]["init_args"]
+    small = {f"model.{name}": value for name, value in SMALL_NUMBERS.items() if name in arguments}
+    for name, part in arguments.items():
+        if isinstance(part, dict) and "class_path" in part:
+            numbers = SMALL_PARTS.get(part["class_path"].rsplit(".", 1)[-1], {})
+            small |= {f"model.{name}.{number}": value for number, value in numbers.items()}
+            if part["class_path"].endswith("BYOLLoss"):
+                small |= {f"model.{name}.size": SMALL_NUMBERS["projection_size"], f"model.{name}.hidden": 16}
+    if "image_size" in config["data"]["init_args"]:
+        small["data.image_size"] = SMALL_PARTS["CMRResNet"]["height"]
+    return [word for option, value in small.items() for word in (f"--{option}", str(value))]

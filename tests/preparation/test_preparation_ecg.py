@@ -20,13 +20,6 @@ def record(signal, leads=LEADS, rate=500.0):
     return ECGRecord(np.asarray(signal, dtype=float), tuple(leads), rate)
 
 
-def test_equals_the_published_preparation(parity_dir):
-    golden = np.load(parity_dir / "preprocess_als_groupnorm.npz")
-    for raw, expected in zip(golden["raw"], golden["processed"], strict=True):
-        # The golden arrays are stored in float32, whose rounding alone is 6e-8 of the largest value.
-        assert np.abs(clean_ecg(raw) - expected).max() <= 1e-6 * np.abs(expected).max()
-
-
 def test_unit_does_not_matter():
     millivolts = sample_counts() * 0.005
     np.testing.assert_allclose(clean_ecg(millivolts), clean_ecg(millivolts * 1000), atol=2e-5)
