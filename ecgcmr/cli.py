@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),
     "predict": ("ecgcmr.stages.command", "write a checkpoint's predictions"),
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
+    "evaluate": ("ecgcmr.evaluation.evaluate_command", "recompute every metric from a table of predictions"),
+    "compare": ("ecgcmr.evaluation.compare_command", "one table over several runs, with paired differences"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

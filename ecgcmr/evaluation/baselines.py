@@ -1,10 +1,11 @@
-"""What any learnt representation has to beat: mean or prevalence, age and sex, classical ECG features.
+"""What any learnt representation has to beat: mean or prevalence, age, sex and body size, classical ECG features.
 
 All go through the same probes, the same choice of penalty and the same test rows as the representations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +53,13 @@ class BaselineOutcome:
         prediction: (n, K) in units or probabilities; NaN throughout for an unavailable target.
         unavailable: Column -> reason.
         notes: Column -> what was done differently for it.
+        validation: (v, K) predictions for the validation rows, on which thresholds may be chosen.
     """
 
     prediction: Floats
     unavailable: dict[int, str]
     notes: dict[int, str]
+    validation: Floats
 
 
 def age_sex_columns(age: ArrayLike, sex: ArrayLike) -> Floats:
@@ -66,6 +69,17 @@ def age_sex_columns(age: ArrayLike, sex: ArrayLike) -> Floats:
     """
     years, male = np.asarray(age, dtype=np.float64), np.asarray(sex, dtype=np.float64)
     return np.column_stack([years, male, years * male])
+
+
+def body_size_columns(age: ArrayLike, sex: ArrayLike, height: ArrayLike, weight: ArrayLike) -> Floats:
+    """Return (n, 7): ``age_sex_columns``, height in cm, weight in kg, body-mass index and body surface area.
+
+    The body surface area is that of Mosteller (New England Journal of Medicine 1987), in m2. Missing values stay NaN.
+    """
+    centimetres, kilograms = np.asarray(height, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    index = kilograms / (centimetres / 100.0) ** 2
+    surface = np.sqrt(centimetres * kilograms / 3600.0)
+    return np.column_stack([age_sex_columns(age, sex), centimetres, kilograms, index, surface])
 
 
 def baseline_predictions(
@@ -91,16 +105,46 @@ def baseline_predictions(
         Predictions (m, K).
     """
     imputer = Imputer.of(train[0])
+    filled = imputer.transform(validation[0])
     probe = fit_probe(
         task,
         imputer.transform(train[0]),
         train[1],
-        imputer.transform(validation[0]),
+        filled,
         validation[1],
         class_weight=class_weight,
         max_validation_rows=max_validation_rows,
     )
-    return BaselineOutcome(probe.predict(imputer.transform(test_features)), probe.unavailable, probe.notes)
+    prediction = probe.predict(imputer.transform(test_features))
+    return BaselineOutcome(prediction, probe.unavailable, probe.notes, probe.predict(filled))
+
+
+def probe_label_counts(
+    task: str,
+    features: ArrayLike,
+    targets: ArrayLike,
+    subsets: Mapping[int, NDArray[np.intp]],
+    validation: NDArray[np.intp],
+    test: NDArray[np.intp],
+) -> dict[int, BaselineOutcome]:
+    """Probe one feature matrix at every number of labels, all targets at once.
+
+    Args:
+        task: "regression" or "classification".
+        features: (n, d) of all recordings, NaN missing.
+        targets: (n, K), NaN missing.
+        subsets: Number of labels -> labelled training rows.
+        validation: Rows that choose the penalty.
+        test: Rows to predict.
+
+    Returns:
+        Number of labels -> predictions of the test rows.
+    """
+    x, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    return {
+        count: baseline_predictions(task, (x[rows], y[rows]), (x[validation], y[validation]), x[test])
+        for count, rows in subsets.items()
+    }
 
 
 def constant_predictions(train_targets: ArrayLike, rows: int) -> Floats:

@@ -183,7 +183,7 @@ def _summary(
     result = BootstrapResult()
     for metric, values in point.items():
         result.targets[metric] = [
-            _interval(float(values[k]), drawn[metric][:, k], int(counts[k]), 1, level, bounds[metric])
+            interval_of(float(values[k]), drawn[metric][:, k], int(counts[k]), 1, level, bounds[metric])
             for k in range(len(values))
         ]
         result.means[metric] = {}
@@ -194,13 +194,14 @@ def _summary(
             n_test = int(observed_counts(any_observed, subjects)[0])
             mean = float(values[defined].mean()) if len(defined) else float("nan")
             resampled = drawn[metric][:, defined].mean(axis=1) if len(defined) else np.empty(0)
-            result.means[metric][name] = _interval(mean, resampled, n_test, len(defined), level, bounds[metric])
+            result.means[metric][name] = interval_of(mean, resampled, n_test, len(defined), level, bounds[metric])
     return result
 
 
-def _interval(
+def interval_of(
     value: float, drawn: Floats, n_test: int, n_targets: int, level: float, bounds: tuple[float, float]
 ) -> Interval:
+    """Make the percentile interval of a number from its resamples (B,), less their bias (see the module's text)."""
     finite = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(finite) < max(1, _LEAST_DEFINED * len(drawn)):
         return Interval(value, float("nan"), float("nan"), n_test, n_targets)

@@ -1,8 +1,4 @@
-"""Figures from result rows and predictions, drawn on Figure objects of their own: no pyplot, no display, no state.
-
-Colours are those of Okabe & Ito (Color Universal Design, 2008), told apart by the common colour-vision deficiencies;
-markers and line styles repeat the distinction.
-"""
+"""Figures from result rows and predictions, drawn on Figure objects of their own: no pyplot, no display, no state."""
 
 from __future__ import annotations
 
@@ -19,23 +15,13 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from ecgcmr.evaluation.catalogue import METRICS
+from ecgcmr.evaluation.figure_styles import POINTS, Styles
 from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
 from ecgcmr.evaluation.results import MEAN, ResultRow, Target
 from ecgcmr.evaluation.tables import Method, headline_group, method_order, method_title
 from ecgcmr.files import write_atomically
 
-_STYLES = {
-    "random": ("#999999", "s"),
-    "scratch": ("#E69F00", "^"),
-    "mae": ("#56B4E9", "D"),
-    "alignment": ("#CC79A7", "v"),
-    "mae+alignment": ("#0072B2", "o"),
-    "age+sex": ("#B8A800", "P"),
-    "features": ("#009E73", "X"),
-    "oracle": ("#000000", "*"),
-}
-_OTHER = ("#D55E00", "h")
-_METRIC_AXES = {"r2": "R²", "pearson": "Pearson r", "mae": "Mean absolute error", "auroc": "AUROC", "auprc": "AUPRC"}
 _DPI = 150
 
 
@@ -77,26 +63,30 @@ def label_efficiency(
     counts = sorted({row.labels for row in rows if row.labels is not None})
     figure, axes = _figure(8.0, 4.8)
     methods = method_order((row.method, row.protocol) for row in rows)
+    styles = Styles(methods)
     for place, method in enumerate(methods):
         own = [row for row in rows if (row.method, row.protocol) == method]
         curve = sorted((row for row in own if row.labels is not None), key=lambda row: row.labels or 0)
-        _ceiling(axes, [row for row in own if row.labels is None], method)
-        _curve(axes, curve, method, shift=1.0 + 0.018 * (place - len(methods) / 2))
+        _ceiling(axes, [row for row in own if row.labels is None], method, styles)
+        _curve(axes, curve, method, styles, shift=1.0 + 0.018 * (place - len(methods) / 2))
     if counts:
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(counts[0] / 1.25, counts[-1] * 1.25)
     axes.set_xlabel("Labelled training subjects")
-    axes.set_ylabel(f"{'Mean ' if target == MEAN else ''}{_METRIC_AXES[metric]} (95 % interval)")
-    axes.set_title(title or f"{target} over {group}, {max(row.n_test for row in rows):,} test subjects")
+    axes.set_ylabel(f"{'Mean ' if target == MEAN else ''}{METRICS[metric].axis} (95 % interval)")
+    axes.set_title(
+        title
+        or f"{target}{'' if group is None else f' over {group}'}, {max(row.n_test for row in rows):,} test subjects"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure
 
 
 def forest(
     rows: Sequence[ResultRow],
-    labels: int,
+    labels: int | None,
     metric: str = "r2",
     *,
     targets: Sequence[Target],
@@ -107,7 +97,7 @@ def forest(
 
     Args:
         rows: Result rows.
-        labels: Number of labels to show; rows without a number (the oracle) are shown too.
+        labels: Number of labels to show; rows without a number (the oracle) are shown too. None shows those alone.
         metric: Which metric.
         targets: Targets from top to bottom; over 45 of them are laid out in two columns.
         methods: (method, protocol) pairs to show; None shows all that have a row.
@@ -129,11 +119,20 @@ def forest(
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
     for column, axes in enumerate(panels):
-        _forest_panel(axes, targets[column * per_column : (column + 1) * per_column], chosen, shown)
-        axes.set_xlabel(f"{_METRIC_AXES[metric]} (95 % interval)")
+        _forest_panel(
+            axes,
+            targets[column * per_column : (column + 1) * per_column],
+            chosen,
+            shown,
+            Styles(shown),
+            METRICS[metric].no_skill,
+        )
+        axes.set_xlabel(f"{METRICS[metric].axis} (95 % interval)")
     handles, legend = panels[0].get_legend_handles_labels()
     figure.legend(handles, legend, loc="outside lower center", ncols=min(3 * columns, len(shown)), frameon=False)
-    figure.suptitle(title or f"{_METRIC_AXES[metric]} at {labels:,} labelled training subjects")
+    figure.suptitle(
+        title or f"{METRICS[metric].axis}{'' if labels is None else f' at {labels:,} labelled training subjects'}"
+    )
     return figure
 
 
@@ -146,7 +145,7 @@ def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, t
         targets: K targets.
         title: Heading.
     """
-    figure, panels = _grid(len(targets), title)
+    figure, panels = grid(len(targets), title)
     for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
         keep = np.isfinite(truth[:, k]) & np.isfinite(prediction[:, k])
         x, y = truth[keep, k], prediction[keep, k]
@@ -158,7 +157,7 @@ def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, t
             axes.text(0.5, 0.5, "no prediction", transform=axes.transAxes, ha="center")
             continue
         scores = regression_metrics(x, y)
-        axes.scatter(x, y, s=9, alpha=0.5, color=_STYLES["mae+alignment"][0], linewidths=0)
+        axes.scatter(x, y, s=9, alpha=0.5, color=POINTS, linewidths=0)
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
         margin = 0.04 * (high - low)
         axes.plot([low, high], [low, high], color="black", linewidth=0.8, linestyle="--")
@@ -177,7 +176,8 @@ def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence
         targets: K targets.
         title: Heading.
     """
-    figure, panels = _grid(len(targets), title, width=3.4, below=0.5 + 0.17 * len(predictions))
+    figure, panels = grid(len(targets), title, width=3.4, below=0.5 + 0.17 * len(predictions))
+    styles = Styles(predictions)
     for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
         positives = int(np.nansum(truth[:, k]))
         observed = int(np.isfinite(truth[:, k]).sum())
@@ -192,7 +192,7 @@ def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence
             if not np.isfinite(area):
                 continue
             false_rate, true_rate, _ = roc_curve(truth[keep, k], predictions[method][keep, k])
-            colour, _, line = _style(method)
+            colour, _, line = styles.of(method)
             label = f"{method_title(method)} {area:.2f}"
             axes.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=1.6, label=label)
         if len(axes.lines) > 1:
@@ -209,7 +209,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _grid(count: int, title: str, width: float = 3.0, below: float = 0.0) -> tuple[Figure, list[Axes]]:
+def grid(count: int, title: str, width: float = 3.0, below: float = 0.0) -> tuple[Figure, list[Axes]]:
     """Lay out ``count`` panels, up to four a row, with room ``below`` each in inches."""
     if count < 1:
         raise ValueError("a figure needs at least one target")
@@ -225,22 +225,11 @@ def _grid(count: int, title: str, width: float = 3.0, below: float = 0.0) -> tup
     return figure, panels[:count]
 
 
-def _style(method: Method) -> tuple[str, str, str]:
-    """Return colour, marker and line style; fine-tuned runs are dashed, hand-made baselines dotted."""
-    colour, marker = _STYLES.get(method[0], _OTHER)
-    return colour, marker, {"linear_probe": "-", "finetune": "--"}.get(method[1] or "", ":")
-
-
-def _fill(method: Method) -> str:
-    """Fine-tuned runs have hollow markers."""
-    return "white" if method[1] == "finetune" else _style(method)[0]
-
-
-def _curve(axes: Axes, rows: Sequence[ResultRow], method: Method, shift: float) -> None:
+def _curve(axes: Axes, rows: Sequence[ResultRow], method: Method, styles: Styles, shift: float) -> None:
     """Draw one method's line; ``shift`` moves it sideways so that intervals do not cover each other."""
     if not rows:
         return
-    colour, marker, line = _style(method)
+    colour, marker, line = styles.of(method)
     x = np.array([row.labels for row in rows], dtype=float) * shift
     y = np.array([row.value for row in rows])
     spread = np.abs(np.array([[row.ci_low, row.ci_high] for row in rows]).T - y)
@@ -252,7 +241,7 @@ def _curve(axes: Axes, rows: Sequence[ResultRow], method: Method, shift: float) 
         marker=marker,
         linestyle=line,
         markersize=6,
-        markerfacecolor=_fill(method),
+        markerfacecolor=styles.fill(method),
         linewidth=1.6,
         elinewidth=1.0,
         capsize=2.5,
@@ -260,16 +249,23 @@ def _curve(axes: Axes, rows: Sequence[ResultRow], method: Method, shift: float) 
     )
 
 
-def _ceiling(axes: Axes, rows: Sequence[ResultRow], method: Method) -> None:
+def _ceiling(axes: Axes, rows: Sequence[ResultRow], method: Method, styles: Styles) -> None:
     """Draw a method that has no number of labels as a level with a band."""
     for row in rows[:1]:
-        colour = _style(method)[0]
+        colour = styles.of(method)[0]
         axes.axhline(row.value, color=colour, linestyle=(0, (6, 3)), linewidth=1.4, label=method_title(method))
         if math.isfinite(row.ci_low):
             axes.axhspan(row.ci_low, row.ci_high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _forest_panel(axes: Axes, targets: Sequence[Target], rows: Sequence[ResultRow], methods: Sequence[Method]) -> None:
+def _forest_panel(
+    axes: Axes,
+    targets: Sequence[Target],
+    rows: Sequence[ResultRow],
+    methods: Sequence[Method],
+    styles: Styles,
+    no_skill: float,
+) -> None:
     offsets = np.linspace(-0.36, 0.36, len(methods)) if len(methods) > 1 else np.zeros(1)
     for method, offset in zip(methods, offsets, strict=True):
         found = {row.target: row for row in rows if (row.method, row.protocol) == method}
@@ -277,7 +273,7 @@ def _forest_panel(axes: Axes, targets: Sequence[Target], rows: Sequence[ResultRo
         own = [found[targets[place].name] for place in places]
         values = np.array([row.value for row in own])
         ends = np.array([[row.ci_low, row.ci_high] for row in own]).reshape(-1, 2)
-        colour, marker, _ = _style(method)
+        colour, marker, _ = styles.of(method)
         axes.errorbar(
             values,
             np.array(places) + offset,
@@ -286,13 +282,13 @@ def _forest_panel(axes: Axes, targets: Sequence[Target], rows: Sequence[ResultRo
             marker=marker,
             linestyle="none",
             markersize=4,
-            markerfacecolor=_fill(method),
+            markerfacecolor=styles.fill(method),
             elinewidth=1.0,
             label=method_title(method),
         )
     for place in range(0, len(targets), 2):
         axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.04, linewidth=0)
-    axes.axvline(0.0, color="black", linewidth=0.7)
+    axes.axvline(no_skill, color="black", linewidth=0.7)
     axes.set_yticks(range(len(targets)), [target.title or target.name for target in targets], fontsize=8)
     axes.set_ylim(len(targets) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)

@@ -97,7 +97,7 @@ class RidgeProbe:
         x, y, x_val, y_val = _checked(
             features, targets, validation_features, validation_targets, self.max_validation_rows
         )
-        self.unavailable, self.notes = _too_few_values(y), {}
+        self.unavailable, self.notes = too_few_values(y), {}
         usable = [k for k in range(y.shape[1]) if k not in self.unavailable]
         self._shape = (x.shape[1], y.shape[1])
         self.chosen = np.full(y.shape[1], np.nan)
@@ -167,7 +167,7 @@ class LogisticProbe:
         )
         if not np.isin(y[np.isfinite(y)], (0.0, 1.0)).all():
             raise ValueError("targets of a logistic probe must be 0, 1 or NaN")
-        self.unavailable, self.notes = _too_few_values(y), {}
+        self.unavailable, self.notes = too_few_values(y), {}
         self._shape = (x.shape[1], y.shape[1])
         self.chosen = np.full(y.shape[1], np.nan)
         self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
@@ -268,7 +268,7 @@ def _matching(features: ArrayLike, width: int) -> Floats:
     return x
 
 
-def _too_few_values(targets: Floats) -> dict[int, str]:
+def too_few_values(targets: Floats) -> dict[int, str]:
     """Name the targets that cannot be learnt: column -> reason."""
     reasons = {}
     for k, column in enumerate(targets.T):

@@ -8,24 +8,21 @@ and MAE, and one sort per target for the two ranking metrics. What is undefined 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgcmr.evaluation.catalogue import METRICS
+
 REGRESSION_METRICS = ("r2", "pearson", "mae")
 CLASSIFICATION_METRICS = ("auroc", "auprc")
 METRICS_OF_TASK = {"regression": REGRESSION_METRICS, "classification": CLASSIFICATION_METRICS}
-RANGES = {
-    "r2": (-np.inf, 1.0),
-    "pearson": (-1.0, 1.0),
-    "mae": (0.0, np.inf),
-    "auroc": (0.0, 1.0),
-    "auprc": (0.0, 1.0),
-}
-HIGHER_IS_BETTER = {"r2": True, "pearson": True, "mae": False, "auroc": True, "auprc": True}
+RANGES = {key: (metric.low, metric.high) for key, metric in METRICS.items()}
+HIGHER_IS_BETTER = {key: metric.higher_is_better for key, metric in METRICS.items()}
 
 # Sums of squares below this share of the scale expected from the whole sample are rounding noise of a constant.
-_RELATIVE_ZERO = 1e-12
+RELATIVE_ZERO = 1e-12
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +46,7 @@ def regression_metrics(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLi
     Raises:
         ValueError: If shapes differ, or a prediction is missing for a part of the observed rows.
     """
-    return _apply(_regression, truth, prediction, weights)
+    return apply_kernel(_regression, truth, prediction, weights)
 
 
 def classification_metrics(
@@ -71,7 +68,7 @@ def classification_metrics(
     Raises:
         ValueError: If shapes differ, an observed truth is neither 0 nor 1, or predictions are partly missing.
     """
-    return _apply(_classification, truth, prediction, weights)
+    return apply_kernel(_classification, truth, prediction, weights)
 
 
 def task_metrics(
@@ -106,10 +103,12 @@ def observed_counts(truth: ArrayLike, subjects: Sequence[str] | NDArray | None =
     return np.array([len(np.unique(code[column])) for column in observed.T], dtype=np.int64)
 
 
-_Kernel = Callable[[Floats, Floats, NDArray[np.bool_], Floats], dict[str, Floats]]
+Kernel = Callable[[Floats, Floats, NDArray[np.bool_], Floats], dict[str, Floats]]
 
 
-def _apply(kernel: _Kernel, truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None) -> dict[str, Floats]:
+def apply_kernel(
+    kernel: Kernel, truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None
+) -> dict[str, Floats]:
     """Bring the arguments to (n, K) and (B, n), run ``kernel`` and undo the reshaping."""
     truth_array = np.asarray(truth, dtype=np.float64)
     prediction_array = np.asarray(prediction, dtype=np.float64)
@@ -146,8 +145,8 @@ def _observed(truth: Floats, prediction: Floats) -> NDArray[np.bool_]:
 
 def _regression(truth: Floats, prediction: Floats, observed: NDArray[np.bool_], weights: Floats) -> dict[str, Floats]:
     """Weighted sums of (n, K) terms, each a product (B, n) @ (n, K), combined into the three metrics."""
-    y, constant_truth = _centred(truth, observed)
-    p, constant_prediction = _centred(prediction, observed)
+    y, constant_truth = centred(truth, observed)
+    p, constant_prediction = centred(prediction, observed)
     residual = np.where(observed, truth - prediction, 0.0)
     terms = (observed.astype(np.float64), y, p, y * y, p * p, y * p, residual * residual, np.abs(residual))
     count, sum_y, sum_p, sum_yy, sum_pp, sum_yp, error, absolute = (weights @ term for term in terms)
@@ -155,15 +154,15 @@ def _regression(truth: Floats, prediction: Floats, observed: NDArray[np.bool_], 
         variation_y = sum_yy - sum_y * sum_y / count
         variation_p = sum_pp - sum_p * sum_p / count
         covariation = sum_yp - sum_y * sum_p / count
-        scorable = (count >= 2) & ~constant_truth & (variation_y > _RELATIVE_ZERO * sum_yy)
-        correlated = scorable & ~constant_prediction & (variation_p > _RELATIVE_ZERO * sum_pp)
+        scorable = (count >= 2) & ~constant_truth & (variation_y > RELATIVE_ZERO * sum_yy)
+        correlated = scorable & ~constant_prediction & (variation_p > RELATIVE_ZERO * sum_pp)
         r2 = np.where(scorable, 1.0 - error / variation_y, np.nan)
         pearson = np.where(correlated, covariation / np.sqrt(variation_y * variation_p), np.nan)
         mae = np.where(count >= 2, absolute / count, np.nan)
     return {"r2": r2, "pearson": np.clip(pearson, -1.0, 1.0), "mae": mae}
 
 
-def _centred(values: Floats, observed: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+def centred(values: Floats, observed: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the values less each column's observed mean (0 where unobserved) and whether a column is constant.
 
     Centring first keeps the one-pass sums of squares exact to rounding for volumes of 150 +- 30 mL and the like.
@@ -179,8 +178,7 @@ def _centred(values: Floats, observed: NDArray[np.bool_]) -> tuple[Floats, NDArr
 def _classification(
     truth: Floats, prediction: Floats, observed: NDArray[np.bool_], weights: Floats
 ) -> dict[str, Floats]:
-    if not np.isin(truth[observed], (0.0, 1.0)).all():
-        raise ValueError("classification truth must be 0, 1 or NaN")
+    refuse_other_classes(truth[observed])
     shape = (len(weights), truth.shape[1])
     auroc, auprc = np.full(shape, np.nan), np.full(shape, np.nan)
     for k in range(truth.shape[1]):
@@ -190,16 +188,48 @@ def _classification(
     return {"auroc": auroc, "auprc": auprc}
 
 
-def _ranking(truth: Floats, score: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """AUROC and average precision of one target for weights (B, n): one sort, then cumulative sums over score ties."""
+def refuse_other_classes(observed: Floats) -> None:
+    """Raise a ValueError if an observed truth is neither 0 nor 1."""
+    if not np.isin(observed, (0.0, 1.0)).all():
+        raise ValueError("classification truth must be 0, 1 or NaN")
+
+
+@dataclass(frozen=True)
+class Cumulated:
+    """Weights of both classes by falling score, one column for each distinct score.
+
+    Attributes:
+        scores: (m,) distinct scores, falling.
+        positive: (B, m) weight of the positive rows at each score.
+        negative: (B, m) of the negative rows.
+        above_positive: (B, m) weight of the positive rows at or above each score.
+        above_negative: (B, m) of the negative rows.
+    """
+
+    scores: Floats
+    positive: Floats
+    negative: Floats
+    above_positive: Floats
+    above_negative: Floats
+
+
+def cumulated(truth: Floats, score: Floats, weights: Floats) -> Cumulated:
+    """Sort the rows of one target once and accumulate the weights (B, n) of its two classes over score ties."""
     order = np.argsort(-score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
     sorted_weights = weights[:, order]
     positive = np.add.reduceat(sorted_weights * truth[order], starts, axis=1)
     negative = np.add.reduceat(sorted_weights * (1.0 - truth[order]), starts, axis=1)
-    above_positive, above_negative = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+    scores = score[order][starts]
+    return Cumulated(scores, positive, negative, np.cumsum(positive, axis=1), np.cumsum(negative, axis=1))
+
+
+def _ranking(truth: Floats, score: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """AUROC and average precision of one target for weights (B, n)."""
+    curve = cumulated(truth, score, weights)
+    positive, above_positive, above_negative = curve.positive, curve.above_positive, curve.above_negative
     positives, negatives = above_positive[:, -1], above_negative[:, -1]
-    below = negatives[:, None] - above_negative + 0.5 * negative
+    below = negatives[:, None] - above_negative + 0.5 * curve.negative
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(positive > 0, above_positive / (above_positive + above_negative), 0.0)
         defined = (positives > 0) & (negatives > 0)

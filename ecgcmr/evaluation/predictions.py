@@ -16,7 +16,7 @@ from ecgcmr.evaluation.metrics import METRICS_OF_TASK
 from ecgcmr.files import write_atomically
 
 FORMAT = "ecgcmr-predictions-1"
-_HASH = re.compile(r"[0-9a-f]{32}")
+HASH = re.compile(r"[0-9a-f]{32}")
 _FIELDS = (
     "format",
     "subject",
@@ -69,7 +69,7 @@ class Predictions:
             )
         if self.task not in METRICS_OF_TASK:
             raise ValueError(f"task is {self.task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
-        if not all(_HASH.fullmatch(subject) for subject in self.subjects):
+        if not all(HASH.fullmatch(subject) for subject in self.subjects):
             raise ValueError("subjects must be keyed hashes of 32 hex digits, never ids of the source")
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ecgcmr.evaluation.metrics import HIGHER_IS_BETTER
+from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
 
-_METRIC_TITLES = {"r2": "R2", "pearson": "Pearson r", "mae": "MAE", "auroc": "AUROC", "auprc": "AUPRC"}
 _PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
-_CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
+CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
 Method = tuple[str, str | None]
 Item = TypeVar("Item")
 
@@ -39,22 +38,27 @@ def write_results_md(
         differences: Paired differences for a table of their own.
         notes: Lines for the end, such as why a target has no prediction; that means leave it out is told anyway.
     """
-    parts, gaps = [f"# {title}", _LEGEND], list[str]()
+    parts, gaps = [f"# {title}", LEGEND], list[str]()
     for task, metric in (("regression", "r2"), ("classification", "auroc")):
         scored = [row for row in rows if row.task == task and row.metric == metric]
-        parts += _headline(scored, metric)
+        parts += headline(scored, metric)
         parts += _differences([row for row in differences if row.task == task and row.metric == metric], metric)
-        parts += _details(scored, metric)
-        gaps += _gaps(scored)
+        parts += details(scored, metric)
+        gaps += gaps_of(scored)
     if notes or gaps:
         parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in (*gaps, *notes)))
     return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
 
 
-_LEGEND = (
+LEGEND = (
     "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
     "A dash: not run or not defined. Every number, with further metrics, is in `results.json`."
 )
+
+
+def is_ceiling(method: str) -> bool:
+    """Tell whether a method knows what none can; in a comparison its name follows that of its run."""
+    return method.rsplit(": ", 1)[-1] in CEILINGS
 
 
 def method_order(methods: Iterable[Method]) -> list[Method]:
@@ -79,33 +83,34 @@ def headline_group(rows: Iterable[ResultRow]) -> str | None:
     return next((group for group in ("LV+RV", "all") if group in groups), None)
 
 
-def _headline(rows: Sequence[ResultRow], metric: str) -> list[str]:
+def headline(rows: Sequence[ResultRow], metric: str) -> list[str]:
+    """Return heading, caption and table of the leading mean: methods down, numbers of labels across."""
     group = headline_group(rows)
     if group is None:
         return []
     chosen = [row for row in rows if row.target == MEAN and row.group == group]
     members = {row.target for row in rows if row.target != MEAN and (group == "all" or row.group in group.split("+"))}
     n_test = max(row.n_test for row in chosen)
-    heading = f"## Mean {_METRIC_TITLES[metric]} over {len(members)} targets ({group})"
+    heading = f"## Mean {METRICS[metric].title} over {len(members)} targets ({group})"
     caption = f"n = {n_test} test subjects; columns: labelled training subjects."
     columns = sorted({row.labels for row in chosen if row.labels is not None})
     titles = [f"{count:,} labels" for count in columns] or ["any labels"]
     cells = [[row for row in chosen if row.labels in (count, None)] for count in columns] or [list(chosen)]
-    return [heading, caption, _table(titles, cells, metric)]
+    return [heading, caption, markdown_table(titles, cells, metric)]
 
 
-def _details(rows: Sequence[ResultRow], metric: str) -> list[str]:
+def details(rows: Sequence[ResultRow], metric: str) -> list[str]:
     """One table for each number of labels: groups of phenotypes, or single diseases and findings."""
     parts: list[str] = []
     if metric == "r2":
         keys = [(MEAN, group) for group in _in_order(row.group for row in rows if row.target == MEAN)]
         titles = [group.removesuffix(" mean") for _, group in keys]
-        heading = f"## {_METRIC_TITLES[metric]} by group of phenotypes"
+        heading = f"## {METRICS[metric].title} by group of phenotypes"
     else:
         pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
         keys = [*pairs, *[(MEAN, "all")][: len(pairs) - 1]]
         titles = [target for target, _ in keys]
-        heading = f"## {_METRIC_TITLES[metric]} by disease or finding"
+        heading = f"## {METRICS[metric].title} by disease or finding"
     if not keys:
         return parts
     parts.append(heading)
@@ -115,15 +120,22 @@ def _details(rows: Sequence[ResultRow], metric: str) -> list[str]:
         cells = [[row for row in shown if (row.target, row.group) == key] for key in keys]
         numbers = [max((row.n_test for row in cell), default=0) for cell in cells]
         parts.append(f"### {count:,} labels" if count is not None else "### any labels")
-        parts.append(_table([f"{title} (n = {n})" for title, n in zip(titles, numbers, strict=True)], cells, metric))
+        parts.append(
+            markdown_table([f"{title} (n = {n})" for title, n in zip(titles, numbers, strict=True)], cells, metric)
+        )
     return parts
 
 
-def _gaps(rows: Sequence[ResultRow]) -> list[str]:
-    """Tell which means leave out targets, so that nobody compares means over different targets unawares."""
+def gaps_of(rows: Sequence[ResultRow], *, told: Container[str] = ()) -> list[str]:
+    """Tell which means leave out targets, so that nobody compares means over different targets unawares.
+
+    Args:
+        rows: Of one metric.
+        told: Targets of which the reader knows already that no method can be scored on them.
+    """
     undefined: dict[tuple[Method, int | None], list[str]] = {}
     for row in rows:
-        if row.target != MEAN and not math.isfinite(row.value):
+        if row.target != MEAN and row.target not in told and not math.isfinite(row.value):
             undefined.setdefault(((row.method, row.protocol), row.labels), []).append(row.target)
     return [
         f"{method_title(method)}{'' if labels is None else f' at {labels:,} labels'}: means leave out "
@@ -137,42 +149,46 @@ def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:
     group = next((group for group in ("LV+RV", "all") if any(row.group == group for row in leading)), None)
     lines = [
         f"| {method_title((row.method, row.protocol))} - {row.reference} | {'-' if row.labels is None else row.labels} "
-        f"| {_cell(row.value, row.ci_low, row.ci_high, metric)} |"
+        f"| {cell_text(row.value, row.ci_low, row.ci_high, metric)} |"
         for row in leading
         if row.group == group
     ]
     if not lines:
         return []
-    heading = f"### Paired differences in mean {_METRIC_TITLES[metric]} ({group})"
+    heading = f"### Paired differences in mean {METRICS[metric].title} ({group})"
     return [heading, "\n".join(["| methods | labels | difference (95 % interval) |", "|---|---:|---:|", *lines])]
 
 
-def _table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]], metric: str) -> str:
+def markdown_table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]], metric: str) -> str:
     """Methods down, ``columns`` across; each column holds at most one row a method."""
     methods = method_order((row.method, row.protocol) for column in columns for row in column)
     lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
     found = [{(row.method, row.protocol): row for row in column} for column in columns]
-    best = [_best(column, metric) for column in columns]
+    best = [best_of(column, metric) for column in columns]
     for method in methods:
         cells = []
         for column, winner in zip(found, best, strict=True):
             row = column.get(method)
-            text = "-" if row is None else _cell(row.value, row.ci_low, row.ci_high, metric)
+            text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
             cells.append(f"**{text}**" if row is not None and row is winner else text)
         lines.append(f"| {method_title(method)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _best(rows: Sequence[ResultRow], metric: str) -> ResultRow | None:
-    rivals = [row for row in rows if row.method not in _CEILINGS and math.isfinite(row.value)]
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+def best_of(rows: Sequence[ResultRow], metric: str) -> ResultRow | None:
+    """Return the best row, ceilings apart; None where nothing is defined or neither way is better."""
+    if METRICS[metric].higher_is_better is None:
+        return None
+    rivals = [row for row in rows if not is_ceiling(row.method) and math.isfinite(row.value)]
+    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
     return max(rivals, key=lambda row: sign * row.value, default=None)
 
 
-def _cell(value: float, low: float, high: float, metric: str) -> str:
+def cell_text(value: float, low: float, high: float, metric: str) -> str:
+    """Return "0.412 (0.380 to 0.444)", a dash where undefined."""
     if not math.isfinite(value):
         return "-"
-    digits = 2 if metric == "mae" else 3
+    digits = METRICS[metric].digits
     interval = f" ({low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
     return f"{value:.{digits}f}{interval}"
 

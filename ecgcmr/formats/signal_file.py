@@ -168,12 +168,10 @@ def load_parquet(path: Path, declared: tuple[str, ...]) -> Loaded:
         Lead names and (leads, T) float64 in the file's unit.
 
     Raises:
-        UserError: pyarrow is not installed, or the file is damaged, too large or has no numeric lead columns.
+        UserError: The file is damaged, too large or has no numeric lead columns.
     """
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise UserError("is a Parquet file, which needs pyarrow: pip install 'ecgcmr[parquet]'") from None
+    import pyarrow.parquet as parquet
+
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"is larger than {MAX_FILE_BYTES // 2**20} MB, which no resting ECG of this kind is")
     try:

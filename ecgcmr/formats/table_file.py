@@ -312,11 +312,7 @@ def _whole_numbers(values: Any) -> Any:
 
 
 def _open_parquet(path: Path) -> ParquetTable:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise UserError(
-            f"{path.name}: Parquet needs pyarrow; pip install 'ecgcmr[parquet]' or save the table as CSV"
-        ) from error
+    import pyarrow.parquet as parquet
+
     with _reading_parquet(path.name), parquet.ParquetFile(path, memory_map=False) as file:
         return ParquetTable(path.name, tuple(file.schema_arrow.names), path)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import builtins
-
 import numpy as np
 import pytest
 from raw_file_writers import LEADS, sample_counts, write_declaration, write_signal_table
@@ -202,22 +200,8 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(100))
-    real_import = builtins.__import__
-
-    def without_pyarrow(name, *args, **kwargs):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
-    with pytest.raises(UserError, match=r"a.parquet: .*pip install 'ecgcmr\[parquet\]'"):
-        read_ecg(tmp_path / "a.parquet", DECLARED)
-
-
 def test_parquet_columns_are_leads(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
+    import pyarrow
     from pyarrow import parquet
 
     columns = {lead: SIGNAL[i] for i, lead in enumerate(LEADS)}

@@ -72,7 +72,6 @@ def test_damaged_tables(tmp_path, population, name):
     ids = [str(eid) for eid in population.eids]
     frame = population.phenotypes if name.startswith("p") else population.diagnoses
     if name.endswith(".parquet"):
-        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
         buffer = io.BytesIO()
         frame.to_parquet(buffer)
         content = buffer.getvalue()

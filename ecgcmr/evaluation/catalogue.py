@@ -1,0 +1,81 @@
+"""Every metric that a table can show: its key, its title, its range and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = ("regression", "classification", "time_to_event")
+"""What a target can be: a number, a yes or no, or the time to an event that may be censored."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        key: Its name in results.json.
+        title: For tables and figures.
+        kind: One of ``KINDS``.
+        low: Smallest possible value.
+        high: Largest possible value.
+        higher_is_better: None where neither way is better, such as for a limit of agreement.
+        in_units: Whether it carries the target's unit, so that a mean over targets has no meaning.
+    """
+
+    key: str
+    title: str
+    kind: str
+    low: float
+    high: float
+    higher_is_better: bool | None
+    in_units: bool = False
+
+    @property
+    def axis(self) -> str:
+        """Title on a figure's axis."""
+        return self.title.replace("R2", "R²")
+
+    @property
+    def no_skill(self) -> float:
+        """Value of a method that knows nothing: 0.5 where ranks alone count, else 0."""
+        return 0.5 if self.key in ("auroc", "concordance", "auroc_at_horizon") else 0.0
+
+    @property
+    def digits(self) -> int:
+        """Decimals in tables."""
+        return 2 if self.in_units else 3
+
+
+_INFINITE = float(np.inf)
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        Metric("r2", "R2", "regression", -_INFINITE, 1.0, True),
+        Metric("pearson", "Pearson r", "regression", -1.0, 1.0, True),
+        Metric("mae", "MAE", "regression", 0.0, _INFINITE, False, True),
+        Metric("rmse", "RMSE", "regression", 0.0, _INFINITE, False, True),
+        Metric("bias", "bias", "regression", -_INFINITE, _INFINITE, None, True),
+        Metric("agreement_low", "lower limit of agreement", "regression", -_INFINITE, _INFINITE, None, True),
+        Metric("agreement_high", "upper limit of agreement", "regression", -_INFINITE, _INFINITE, None, True),
+        Metric("calibration_slope", "calibration slope", "regression", -_INFINITE, _INFINITE, None),
+        Metric("calibration_intercept", "calibration intercept", "regression", -_INFINITE, _INFINITE, None, True),
+        Metric("auroc", "AUROC", "classification", 0.0, 1.0, True),
+        Metric("auprc", "AUPRC", "classification", 0.0, 1.0, True),
+        Metric("f1", "F1", "classification", 0.0, 1.0, True),
+        Metric("sensitivity_at_90", "sensitivity at 90 % specificity", "classification", 0.0, 1.0, True),
+        Metric("brier", "Brier score", "classification", 0.0, 1.0, False),
+        Metric("concordance", "concordance", "time_to_event", 0.0, 1.0, True),
+        Metric("auroc_at_horizon", "AUROC at the horizon", "time_to_event", 0.0, 1.0, True),
+    )
+}
+"""Key -> metric, in the order of tables."""
+
+PRIMARY = {"regression": "r2", "classification": "auroc", "time_to_event": "concordance"}
+"""The metric of a kind that leads tables and on which methods are compared."""
+
+
+def metrics_of(kind: str) -> tuple[str, ...]:
+    """Return the keys of a kind's metrics, in order."""
+    return tuple(key for key, metric in METRICS.items() if metric.kind == kind)

@@ -1,0 +1,102 @@
+"""``ecgcmr evaluate``: every metric of a table of predictions, whoever made it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecgcmr.evaluation.assessment import Assessment
+    from ecgcmr.evaluation.assessment_rows import Settings
+
+HELP = """\
+Compute every metric from a table of predictions (Parquet or CSV) of any origin: intervals over resampled subjects,
+subgroups, paired differences between methods with Holm's correction, tables and figures.
+
+  ecgcmr evaluate --predictions runs/demo/predictions.parquet
+  ecgcmr evaluate --predictions theirs.csv --out runs/theirs --resamples 10000
+
+Columns: subject target truth prediction split seed; of use if there: method protocol labels unit group kind, event
+and time (kind time_to_event), sex age heart_rate signal_quality (subgroups). Leave an unknown truth empty.
+
+Writes results.json, results.md, results.tex and figures/."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``evaluate``."""
+    parser.add_argument("--predictions", type=Path, required=True, metavar="FILE", help="table of predictions")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: evaluation/ beside FILE)")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="what to score (default: test)"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="write tables alone")
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ``evaluate`` and ``compare`` share."""
+    parser.add_argument("--focus", metavar="METHOD", help="compare METHOD with every other (default: all pairs)")
+    parser.add_argument("--resamples", type=int, default=4000, metavar="N", help="of subjects (default: 4000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument(
+        "--smallest-group", type=int, default=20, metavar="N", help="suppress subgroups below N subjects (default: 20)"
+    )
+    parser.add_argument(
+        "--horizon", type=float, metavar="T", help="of the time-dependent AUROC (default: median time of the events)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ecgcmr.evaluation.arrangement import arrange
+    from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
+    from ecgcmr.evaluation.prediction_table import read_prediction_table
+
+    table = read_prediction_table(args.predictions)
+    data = arrange(table, args.predictions.name, split=args.split)
+    found = assess(data, settings_of(args, split=args.split))
+    out = args.out or args.predictions.parent / "evaluation"
+    write_all(found, out, title=f"Evaluation of {args.predictions.name}", figures=not args.no_figures)
+    return 0
+
+
+def settings_of(args: argparse.Namespace, *, split: str) -> Settings:
+    """Return the settings that the options say."""
+    from ecgcmr.errors import UserError
+    from ecgcmr.evaluation.assessment_rows import Settings
+
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: must be at least 0")
+    return Settings(
+        split=split,
+        resamples=args.resamples,
+        seed=args.seed,
+        smallest_group=args.smallest_group,
+        horizon=args.horizon,
+        focus=args.focus,
+    )
+
+
+def write_all(found: Assessment, out: Path, *, title: str, figures: bool) -> None:
+    """Write results.json, results.md, results.tex and the figures, and say so in a few lines."""
+    from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
+    from ecgcmr.evaluation.result_file import write_assessment
+
+    write_report_md(found, out / "results.md", title=title)
+    write_report_tex(found, out / "results.tex")
+    write_assessment(found, out / "results.json")
+    for name, reason in found.undefined.items():
+        print(f"not scored: {name}: {reason}")
+    for note in found.notes:
+        print(f"note: {note}")
+    count = 0
+    if figures:
+        from ecgcmr.evaluation.report_figures import draw_report  # heavy: matplotlib
+
+        count = len(draw_report(found, out / "figures"))
+    methods = len({variant.line for variant in found.data.variants})
+    print(
+        f"{out}: {len(found.data.targets)} targets, {methods} methods, {len(found.data.test.subjects):,} subjects; "
+        f"results.json, results.md, results.tex" + (f", {count} figures" if count else "")
+    )

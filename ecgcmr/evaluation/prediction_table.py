@@ -1,0 +1,234 @@
+"""Predictions of any origin: one table of subject, target, truth and prediction, as Parquet or CSV.
+
+Read and checked here, so that all that follows may rely on it. A row is what one method, trained with one seed,
+predicted for one target of one subject. No message names a subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.catalogue import KINDS
+from ecgcmr.evaluation.predictions import HASH, Predictions
+from ecgcmr.evaluation.results import Target
+from ecgcmr.files import replace_atomically
+
+REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
+TEXTS = ("method", "protocol", "unit", "group", "kind")
+NUMBERS = ("labels", "event", "time", "age", "heart_rate")
+EITHER = ("sex", "signal_quality")
+"""Subgroup columns that may hold numbers or words."""
+
+COLUMNS = (*REQUIRED, *TEXTS, *NUMBERS, *EITHER)
+KEY = ("subject", "target", "split", "seed", "method", "protocol", "labels")
+"""What a row is told apart by."""
+
+SPLITS = ("train", "val", "test")
+DEFAULT_METHOD = "predictions"
+_SUFFIXES = (".parquet", ".csv")
+_KIND_OF_LABEL = {
+    "phenotype": "regression",
+    "covariate": "regression",
+    "measurement": "regression",
+    "disease": "classification",
+    "finding": "classification",
+    "event": "time_to_event",
+}
+
+
+def read_prediction_table(path: Path | str) -> pd.DataFrame:
+    """Read and check a table of predictions.
+
+    Args:
+        path: ``.parquet`` (needs pyarrow) or ``.csv`` with the columns ``REQUIRED`` and any of the others. Missing
+            truth is empty or NaN. For a target whose ``kind`` is ``time_to_event`` the columns ``time`` and ``event``
+            are the truth. Columns of other names are left out.
+
+    Returns:
+        A frame with all of ``COLUMNS`` (absent ones empty): texts as categories, numbers as float64, ``seed`` as
+        int64.
+
+    Raises:
+        UserError: If the file is missing or unreadable, a column is missing or of the wrong type, a prediction is
+            missing, or two rows have the same ``KEY``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the predictions.parquet or .csv that a method wrote")
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f"{path.name}: predictions are read from {' or '.join(_SUFFIXES)}")
+    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    return checked_table(frame, path.name)
+
+
+def write_prediction_table(path: Path | str, frame: pd.DataFrame) -> Path:
+    """Write a table atomically as Parquet, or as CSV by its suffix; equal tables give equal bytes.
+
+    Raises:
+        UserError: If pyarrow is wanted and not installed.
+        ValueError: If a subject is no keyed hash, or the suffix is another.
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"{path.name}: predictions are written as {' or '.join(_SUFFIXES)}")
+    if not all(HASH.fullmatch(subject) for subject in frame["subject"].unique()):
+        raise ValueError("subjects must be keyed hashes of 32 hex digits, never ids of the source")
+    kept = frame[[name for name in COLUMNS if name in frame and (name in REQUIRED or frame[name].notna().any())]]
+    with replace_atomically(path) as temporary:
+        if path.suffix == ".csv":
+            kept.to_csv(temporary, index=False)
+        else:
+            table = pa.Table.from_pandas(kept, preserve_index=False).replace_schema_metadata(None)
+            parquet.write_table(table, temporary, compression="zstd")
+    return path
+
+
+def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ()) -> pd.DataFrame:
+    """Return the rows of several methods' predictions as one table.
+
+    Args:
+        predictions: Each (n, K); cells without a prediction are left out.
+        targets: Where units and groups are taken from, by name.
+
+    Returns:
+        A frame for ``write_prediction_table``.
+    """
+    known = {target.name: target for target in targets}
+    parts = []
+    for own in predictions:
+        n, count = own.truth.shape
+        names = np.array(own.targets)
+        part = pd.DataFrame(
+            {
+                "subject": np.repeat(np.array(own.subjects), count),
+                "target": np.tile(names, n),
+                "truth": own.truth.ravel(),
+                "prediction": own.prediction.ravel(),
+                "split": own.split,
+                "seed": 0 if own.seed is None else own.seed,
+                "method": own.method,
+                "protocol": own.protocol,
+                "labels": np.nan if own.labels is None else float(own.labels),
+                "unit": np.tile([known[name].unit if name in known else "" for name in names], n),
+                "group": np.tile([known[name].group if name in known else "" for name in names], n),
+                "kind": own.task,
+            }
+        )
+        parts.append(part[part["prediction"].notna()])
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.replace({"unit": {"": None}, "group": {"": None}})
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        words = dict.fromkeys(("subject", "target", "split", *TEXTS), str)
+        return pd.read_csv(path, dtype=words, low_memory=False, float_precision="round_trip")
+    except (ValueError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path.name}: cannot be read as CSV: {_one_line(error)}") from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return parquet.read_table(path, read_dictionary=["subject", "target", "split", *TEXTS]).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path.name}: cannot be read as Parquet: {_one_line(error)}") from error
+
+
+def checked_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Check a frame as ``read_prediction_table`` does; ``name`` is for messages."""
+    missing = [column for column in REQUIRED if column not in frame.columns]
+    if missing:
+        raise UserError(f"{name}: no column {', '.join(missing)}; a table of predictions has {', '.join(REQUIRED)}")
+    if frame.empty:
+        raise UserError(f"{name}: holds no rows")
+    out: dict[str, Any] = {}
+    for column in ("subject", "target", "split", *TEXTS):
+        out[column] = _texts(frame, column, name)
+    for column in ("truth", "prediction", "seed", *NUMBERS):
+        out[column] = _numbers(frame, column, name)
+    for column in EITHER:
+        out[column] = frame.get(column, np.nan)
+    table = pd.DataFrame(out)
+    table["method"] = _filled(table["method"], DEFAULT_METHOD)
+    table["kind"] = table["kind"].cat.rename_categories(lambda kind: _KIND_OF_LABEL.get(kind, kind))
+    _check_values(table, name)
+    table["seed"] = table["seed"].astype(np.int64)
+    twice = table.duplicated(list(KEY))
+    if twice.any():
+        first = table[twice].iloc[0]
+        raise UserError(
+            f"{name}: {int(twice.sum()):,} rows repeat a subject, target, split, seed and method (first at row "
+            f"{int(np.flatnonzero(twice)[0]) + 1}: {first['target']}, {first['split']}, seed {first['seed']}, "
+            f"{first['method']}); keep one row each"
+        )
+    return table
+
+
+def _check_values(table: pd.DataFrame, name: str) -> None:
+    """Refuse what no metric could be computed from."""
+    _refuse(~np.isfinite(table["prediction"]), name, "prediction", "missing or infinite; leave the row out instead")
+    _refuse(np.isinf(table["truth"]), name, "truth", "infinite; leave a missing truth empty")
+    _refuse(table["seed"].isna() | (table["seed"] % 1 != 0), name, "seed", "no whole number")
+    _refuse(table["labels"].notna() & ((table["labels"] < 0) | (table["labels"] % 1 != 0)), name, "labels", "no count")
+    _refuse(table["event"].notna() & ~table["event"].isin((0.0, 1.0)), name, "event", "neither 0 nor 1")
+    _refuse(table["time"].notna() & ~(table["time"] >= 0), name, "time", "below 0")
+    for column, allowed in (("split", SPLITS), ("kind", KINDS)):
+        values = table[column]
+        wrong = values.notna() & ~values.isin(allowed)
+        if wrong.any():
+            raise UserError(f"{name}: {column} is '{values[wrong].iloc[0]}'; it must be one of {', '.join(allowed)}")
+    for column in ("subject", "target", "split"):
+        _refuse(table[column].isna(), name, column, "empty")
+
+
+def _refuse(wrong: pd.Series, name: str, column: str, what: str) -> None:
+    count = int(wrong.sum())
+    if count:
+        row = int(np.flatnonzero(wrong)[0]) + 1
+        raise UserError(f"{name}: {column} is {what} (in {count:,} rows, first row {row})")
+
+
+def _texts(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
+    if column not in frame:
+        return pd.Series(pd.Categorical([None] * len(frame), categories=[]), index=frame.index)
+    values = frame[column].astype("category").cat.remove_unused_categories()
+    if pd.api.types.is_numeric_dtype(values.cat.categories) and column != "subject" and len(values.cat.categories):
+        raise UserError(f"{name}: column {column} holds numbers; it must hold text")
+    # Each distinct text is looked at once: a table has millions of rows.
+    texts = [str(value) for value in values.cat.categories]
+    order = sorted(set(texts) - {""})
+    place = {text: k for k, text in enumerate(order)}
+    codes = np.array([*(place.get(text, -1) for text in texts), -1])[values.cat.codes.to_numpy()]
+    return pd.Series(pd.Categorical.from_codes(codes, categories=order), index=frame.index)
+
+
+def _numbers(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
+    if column not in frame:
+        return pd.Series(np.nan, index=frame.index)
+    values = frame[column]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    wrong = numbers.isna() & values.notna()
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0]) + 1
+        raise UserError(f"{name}: column {column} holds text (first in row {row}); it must hold numbers")
+    return numbers
+
+
+def _filled(values: pd.Series, default: str) -> pd.Series:
+    if not values.isna().any():
+        return values
+    return values.cat.add_categories([default] if default not in values.cat.categories else []).fillna(default)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

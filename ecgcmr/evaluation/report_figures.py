@@ -1,0 +1,115 @@
+"""The figures of an assessment, chosen by what the table of predictions holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ecgcmr.evaluation.agreement_figures import bland_altman, calibration
+from ecgcmr.evaluation.arrangement import Variant, title_of
+from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.bullseye import bullseye
+from ecgcmr.evaluation.catalogue import PRIMARY
+from ecgcmr.evaluation.figures import forest, label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.report_text import shown_line
+from ecgcmr.evaluation.results import MEAN, ResultRow
+from ecgcmr.evaluation.tables import headline_group
+
+FIRST = ("lv_edv", "lv_ef", "lv_mass", "rv_edv")
+"""Phenotypes drawn subject by subject, where the table has them; else the first few."""
+
+_SEGMENTAL = (("wt", "Wall thickness"), ("ecc", "Circumferential strain"), ("err", "Radial strain"))
+_MOST_PANELS = 8
+
+
+def draw_report(found: Assessment, folder: Path) -> list[Path]:
+    """Write PNGs of all that can be drawn, from label efficiency to the AHA bull's-eye.
+
+    What shows single subjects or curves (scatter, Bland-Altman, ROC, calibration) is of the first seed: averaging seeds
+    would make an ensemble, which is better than what the tables report.
+
+    Returns:
+        The files written.
+    """
+    made: list[Path] = []
+    for kind, metric in PRIMARY.items():
+        rows: list[ResultRow] = [row for row in found.scores if row.task == kind and np.isfinite(row.value)]
+        rows = [row for row in rows if row.metric == metric]
+        columns = found.data.columns(kind)
+        if not rows:
+            continue
+        targets = [found.data.targets[k] for k in columns]
+        counts = sorted({row.labels for row in rows if row.labels is not None})
+        count = counts[-1] if counts else None
+        if len(counts) > 1:
+            group, target = headline_group(rows), MEAN
+            if group is None:
+                target = targets[0].name
+            figure = label_efficiency(rows, metric, target=target, task=kind)
+            made.append(save_figure(figure, folder / f"{kind}_label_efficiency.png"))
+        figure = forest(rows, count, metric, targets=targets)
+        made.append(save_figure(figure, folder / f"{kind}_forest.png"))
+        if kind == "regression":
+            made += _phenotypes(found, folder)
+        elif kind == "classification":
+            made += _diseases(found, folder, count)
+    return made
+
+
+def _phenotypes(found: Assessment, folder: Path) -> list[Path]:
+    shown = shown_line(found, "regression")
+    if shown is None:
+        return []
+    (method, protocol), labels = shown
+    variant = Variant(method, protocol, labels)
+    data = found.data
+    scored = [k for k in data.columns("regression") if data.targets[k].name not in found.undefined]
+    columns = [k for k in scored if data.targets[k].name in FIRST] or scored[:4]
+    targets = [data.targets[k] for k in columns]
+    prediction = data.one_seed(variant)[:, columns]
+    truth, title = data.test.truth[:, columns], title_of(variant)
+    several = len(data.test.predictions[variant]) > 1
+    of_seed = f"{title}, seed {min(data.test.predictions[variant])}" if several else title
+    figures = {"scatter": scatter, "bland_altman": bland_altman}
+    made = [
+        save_figure(draw(truth, prediction, targets, title=of_seed), folder / f"regression_{name}.png")
+        for name, draw in figures.items()
+    ]
+    score = {
+        row.target: row.value
+        for row in found.scores
+        if (row.method, row.protocol, row.labels, row.metric) == (method, protocol, labels, "r2")
+    }
+    segmental = {
+        what: [score.get(f"{stem}_aha_{k}", float("nan")) for k in range(1, 17)]
+        for stem, what in _SEGMENTAL
+        if any(f"{stem}_aha_{k}" in score for k in range(1, 17))
+    }
+    if segmental:
+        figure = bullseye(list(segmental.values()), list(segmental))
+        figure.suptitle(title)
+        made.append(save_figure(figure, folder / "regression_bullseye.png"))
+    return made
+
+
+def _diseases(found: Assessment, folder: Path, count: int | None) -> list[Path]:
+    data = found.data
+    scored = [k for k in data.columns("classification") if data.targets[k].name not in found.undefined][:_MOST_PANELS]
+    if not scored:
+        return []
+    targets = [data.targets[k] for k in scored]
+    chosen = [variant for variant in data.variants if variant.labels in (count, None)]
+    scores = {variant.line: data.one_seed(variant)[:, scored] for variant in chosen}
+    title = "" if count is None else f"{count:,} labels"
+    made = [
+        save_figure(roc(data.test.truth[:, scored], scores, targets, title=title), folder / "classification_roc.png")
+    ]
+    names = {target.name for target in targets}
+    curves: dict = {}
+    for row in found.calibration:
+        if row.target in names and row.labels in (count, None):
+            curves.setdefault(row.target, {})[row.method, row.protocol] = row.bins
+    if curves:
+        made.append(save_figure(calibration(curves, targets, title=title), folder / "classification_calibration.png"))
+    return made

@@ -1,0 +1,153 @@
+"""The runs that ``ecgcmr compare`` puts into one table: folders that hold predictions, or at least results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of
+from ecgcmr.evaluation.predictions import load_predictions
+from ecgcmr.evaluation.result_file import read_scores
+from ecgcmr.evaluation.results import MEAN, ResultRow
+
+TABLES = ("predictions.parquet", "predictions.csv")
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        name: Its folder's name, or as much of the path as tells it from the other runs.
+        table: Its predictions, or None.
+        rows: Its result rows where it has no predictions.
+    """
+
+    name: str
+    table: pd.DataFrame | None
+    rows: tuple[ResultRow, ...] = ()
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read runs: predictions.parquet, else predictions.csv, else predictions/*.npz, else results.json.
+
+    Raises:
+        UserError: If a folder is missing or holds none of these, or is given twice.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    twice = [path for path, count in Counter(resolved).items() if count > 1]
+    if twice:
+        raise UserError(f"{twice[0].name}: given twice; a run is compared with others")
+    return [_load(folder, name) for folder, name in zip(resolved, _names(resolved), strict=True)]
+
+
+def on_common_targets(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Keep the targets that every run has, so that all means run over the same ones.
+
+    The means of a run that has results alone cannot be formed anew; they go if its targets are not the common ones.
+
+    Returns:
+        The runs, and a line for each thing left out.
+
+    Raises:
+        UserError: If no target is in all runs.
+    """
+    own = [
+        set(run.table["target"].unique()) if run.table is not None else {row.target for row in run.rows} - {MEAN}
+        for run in runs
+    ]
+    common = set.intersection(*own)
+    if not common:
+        raise UserError(f"{', '.join(run.name for run in runs)}: no target is in all of these runs")
+    kept, notes = [], list[str]()
+    for run, targets in zip(runs, own, strict=True):
+        more = sorted(targets - common)
+        if more:
+            shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
+            means = "" if run.table is not None else ", and so are its means, which run over them too"
+            notes.append(f"{run.name} has targets that others lack; they are left out{means}: {shown}.")
+        table = None if run.table is None else run.table[run.table["target"].isin(common)]
+        rows = tuple(row for row in run.rows if row.target in common or (row.target == MEAN and not more))
+        kept.append(replace(run, table=table, rows=rows))
+    return kept, notes
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of the paths that differ."""
+    for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _load(folder: Path, name: str) -> Run:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of a run")
+    for file in TABLES:
+        if (folder / file).is_file():
+            return Run(name, read_prediction_table(folder / file))
+    archives = sorted((folder / "predictions").glob("*.npz"))
+    if archives:
+        frame = table_of([load_predictions(path) for path in archives])
+        return Run(name, checked_table(frame, f"{name}/predictions"))
+    if (folder / RESULTS).is_file():
+        return Run(name, None, tuple(read_scores(folder / RESULTS)))
+    raise UserError(f"{folder}: holds neither {', '.join(TABLES)} nor {RESULTS}")
+
+
+def merged(runs: Sequence[Run]) -> tuple[pd.DataFrame | None, list[ResultRow]]:
+    """Put runs into one table and one list of rows, methods named "run: method", or by the run if it has one method."""
+    frames, rows = [], list[ResultRow]()
+    for run in runs:
+        if run.table is not None:
+            names = {
+                method: _named(run.name, method, run.table["method"].nunique())
+                for method in run.table["method"].unique()
+            }
+            frames.append(run.table.assign(method=run.table["method"].map(names).astype(str)))
+        methods = {row.method for row in run.rows}
+        rows += [replace(row, method=_named(run.name, row.method, len(methods))) for row in run.rows]
+    if not frames:
+        return None, rows
+    table = pd.concat([frame.astype({"subject": str, "target": str}) for frame in frames], ignore_index=True)
+    return checked_table(table, "the runs together"), rows
+
+
+def _named(run: str, method: str, methods: int) -> str:
+    return run if methods == 1 else f"{run}: {method}"
+
+
+def subject_notes(runs: Sequence[Run], split: str) -> list[str]:
+    """Say in one line for each pair of runs whether they were tested on the same subjects."""
+    notes = []
+    known = {
+        run.name: set(run.table.loc[run.table["split"] == split, "subject"]) for run in runs if run.table is not None
+    }
+    for first, second in combinations(known, 2):
+        one, two = known[first], known[second]
+        if one != two:
+            common = len(one & two)
+            ending = (
+                f"paired differences are over the {common:,} in both"
+                if common
+                else "they share none, so there is no paired difference and their numbers must not be ranked"
+            )
+            notes.append(f"Test subjects differ: {first} has {len(one):,}, {second} has {len(two):,}; {ending}.")
+    notes += [
+        f"{run.name} has results.json alone: its intervals are as it wrote them, there is no paired difference, and "
+        "whether it was tested on the same subjects is not known."
+        for run in runs
+        if run.table is None
+    ]
+    if len(known) == len(runs) and not notes:
+        count = len(next(iter(known.values())))
+        notes.append(f"All runs were tested on the same {count:,} subjects.")
+    return notes
