@@ -16,6 +16,7 @@ from data_modules.batch import Batch, to_float
 from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
+from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW
@@ -36,6 +37,9 @@ class ShardDataModule(LightningDataModule):
         root: Folder of ``index.json``.
         batch_size: Rows per device and batch.
         samples: ECG samples per lead in a batch.
+        leads: Names of the leads in a batch, in its order, such as ``[I, II, V1]``; None for all.
+        leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped`` and ``noisy``: the encoder leaves out
+            leads with such a mark, and records with no other lead do not take part.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
         augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device with a
@@ -63,6 +67,8 @@ class ShardDataModule(LightningDataModule):
         window: int = WINDOW,
         locking: bool | None = False,
         verify_reads: str = "first",
+        leads: list[str] | None = None,
+        leave_out_leads: list[str] | None = None,
     ) -> None:
         """Set up the data module; no file is touched.
 
@@ -86,6 +92,11 @@ class ShardDataModule(LightningDataModule):
             locking: Whether HDF5 locks a shard while it opens it; null leaves it to HDF5.
             verify_reads: When to compare a record with its checksum (some 0.1 ms): the ``first`` time a process reads
                 it, ``always`` or ``never``.
+            leads: Names of the leads that a batch holds, in this order, such as ``[I, II, V1]``; None is all. The
+                encoder then has as many ``leads``, and their places among the twelve as ``lead_rows``.
+            leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped``, ``noisy``: leads of a record that
+                are marked so in the cohort stay in the batch, but its ``lead_mask`` tells the encoder to leave them
+                out. A record without any other lead is left out whole, in every split.
 
         Raises:
             UserError: If an option is out of its range or not one of the choices.
@@ -122,6 +133,9 @@ class ShardDataModule(LightningDataModule):
         self.window = window
         self.locking = locking
         self.verify_reads = verify_reads
+        self.leads = leads
+        self.leave_out_leads = list(leave_out_leads or [])
+        self._lead_choice = LeadChoice(self.leads, self.leave_out_leads)
         self.augmentations: dict[str, Callable | None] = {}
         self._index: ShardIndex | None = None
         self._labels: np.ndarray | None = None
@@ -139,11 +153,15 @@ class ShardDataModule(LightningDataModule):
 
     @property
     def input_spec(self) -> dict[str, dict[str, Any]]:
-        """What an encoder is fed: ``ecg`` (leads, sampling_rate in Hz, samples), ``cmr`` (frames, height, width)."""
+        """What an encoder is fed: ``ecg`` (leads, sampling_rate in Hz, samples), ``cmr`` (frames, height, width).
+
+        With a subset of the leads ``ecg`` has ``lead_rows`` too, their places among the standard twelve.
+        """
         spec: dict[str, dict[str, Any]] = {}
         ecg, cmr = self.index.layout.ecg, self.index.layout.cmr
         if "ecg" in self.modalities and ecg is not None:
-            spec["ecg"] = {"leads": len(ecg.leads), "sampling_rate": ecg.sampling_rate, "samples": self.samples}
+            shape = {"sampling_rate": ecg.sampling_rate, "samples": self.samples}
+            spec["ecg"] = self._lead_choice.specification(ecg) | shape
         if "cmr" in self.modalities and cmr is not None:
             height, width = (self.image_size or cmr.height), (self.image_size or cmr.width)
             spec["cmr"] = {"frames": len(cmr.frames), "height": height, "width": width}
@@ -173,7 +191,7 @@ class ShardDataModule(LightningDataModule):
 
         In ``train`` they belong to the selection and have the quality asked for; evaluation always covers its split.
         """
-        rows = self.index.positions(split, self.modalities)
+        rows = self._lead_choice.keep(self.index, self.index.positions(split, self.modalities))
         if split != "train":
             return rows
         if self.selection is not None:
@@ -211,7 +229,7 @@ class ShardDataModule(LightningDataModule):
         return torch.tensor(means), torch.tensor(deviations)
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the index, check modalities, crop and labels, and that the stage's splits hold rows."""
+        """Load the index, check modalities, crop, labels and leads, and that the stage's splits hold rows."""
         layout = self.index.layout
         for name in self.modalities:
             if getattr(layout, name) is None:
@@ -219,6 +237,7 @@ class ShardDataModule(LightningDataModule):
         if layout.ecg is not None and "ecg" in self.modalities and self.samples > layout.ecg.samples:
             raise UserError(f"samples {self.samples}: the ECGs of {self.root} have only {layout.ecg.samples} samples")
         self.label_values()
+        self._lead_choice.check(self.index, None if self.trainer is None else self.trainer.lightning_module)
         splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
         for split in splits.get(stage or "", []):
             self.rows(split)
@@ -324,8 +343,10 @@ class ShardDataModule(LightningDataModule):
         return result
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make floats and, in training, augment; both on the device."""
+        """Make floats, pick leads and, in training, augment; all on the device."""
         batch = to_float(batch, self.image_size)
+        if "ecg" in batch:
+            batch = self._lead_choice.of(batch, self.index)
         if self._epoch is None:
             return batch
         if "ecg" in batch:

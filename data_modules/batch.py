@@ -19,6 +19,8 @@ class Batch(TypedDict, total=False):
     Attributes:
         ecg: (B, leads, samples) float32 in the layout's unit; straight from the loader in the storage type.
         cmr: (B, frames, height, width) float32 in [0, 1]; straight from the loader uint8.
+        lead_mask: (B, leads) bool, False marks a lead that is to be left out; in batches from the data module, with
+            ``leave_out_leads`` alone.
         labels: (B, labels) float32 in the labels' units, NaN = missing.
         row: (B,) int64 position in the index.
         valid: (B,) bool; False marks padding that evens out the ranks and must not count. All True in training.
@@ -27,6 +29,7 @@ class Batch(TypedDict, total=False):
 
     ecg: Tensor
     cmr: Tensor
+    lead_mask: Tensor
     labels: Tensor
     row: Tensor
     valid: Tensor

@@ -19,7 +19,11 @@ WINDOW = 8
 
 
 class Purpose(NamedTuple):
-    """What a random draw is for; keeps draws of the same seed independent of each other."""
+    """What a random draw is for; keeps draws of the same seed independent of each other.
+
+    It stands second in every key, after the seed. NumPy takes (seed, epoch) and (seed, epoch, 0) for one key, so a key
+    without a purpose would meet those of others.
+    """
 
     order: int = 0
     crop: int = 1
@@ -27,6 +31,10 @@ class Purpose(NamedTuple):
     ecg_augmentation: int = 3
     cmr_augmentation: int = 4
     balance: int = 5
+    mask: int = 6
+    second_view: int = 7
+    second_mask: int = 8
+    layers: int = 9
 
 
 PURPOSE = Purpose()

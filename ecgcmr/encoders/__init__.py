@@ -7,7 +7,16 @@ from ecgcmr.encoders.cmr_vit import CMRVisionTransformer
 from ecgcmr.encoders.ecg_cnn import ECGCNN
 from ecgcmr.encoders.ecg_resnet import ECGResNet
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer
-from ecgcmr.encoders.masked_autoencoder import MAEDecoder, MAEOutput, MaskedAutoencoder, Masking, random_masking
+from ecgcmr.encoders.masked_autoencoder import MAEDecoder, MAEOutput, MaskedAutoencoder
+from ecgcmr.encoders.masking import (
+    LeadPatchMasking,
+    Masking,
+    MaskingName,
+    PatchMasking,
+    RandomPatchMasking,
+    TimePatchMasking,
+    random_masking,
+)
 from ecgcmr.encoders.pooling import AttentionPooling
 from ecgcmr.encoders.position import interpolate_position, learned_position, sincos_position
 from ecgcmr.encoders.protocol import (
@@ -41,12 +50,17 @@ __all__ = [
     "ECGVisionTransformer",
     "Encoder",
     "EncoderCard",
+    "LeadPatchMasking",
     "LocalFeatureEncoder",
     "MAEDecoder",
     "MAEOutput",
     "MaskableEncoder",
     "MaskedAutoencoder",
     "Masking",
+    "MaskingName",
+    "PatchMasking",
+    "RandomPatchMasking",
+    "TimePatchMasking",
     "VariableLeadEncoder",
     "export_encoder",
     "interpolate_position",

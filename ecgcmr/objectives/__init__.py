@@ -18,6 +18,7 @@ from ecgcmr.objectives.reconstruction import (
 from ecgcmr.objectives.retrieval import recall_at, retrieval_ranks
 from ecgcmr.objectives.siglip import SigLIPLoss
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss
+from ecgcmr.objectives.view_agreement import CosineAgreement
 
 __all__ = [
     "BYOLLoss",
@@ -25,6 +26,7 @@ __all__ = [
     "CLIPLoss",
     "CLOCSLoss",
     "ContrastiveObjective",
+    "CosineAgreement",
     "GlobalBatchNorm",
     "MaskedReconstruction",
     "MomentumTarget",

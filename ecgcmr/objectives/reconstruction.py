@@ -50,12 +50,13 @@ def unpatchify(patches: Tensor, patch_size: tuple[int, int], leads: int) -> Tens
     return split.reshape(patches.shape[0], leads, -1)
 
 
-def normalised_cross_correlation(a: Tensor, b: Tensor) -> Tensor:
+def normalised_cross_correlation(a: Tensor, b: Tensor, recorded: Tensor | None = None) -> Tensor:
     """Correlation over time of each lead, averaged over leads and recordings; a flat lead counts as uncorrelated.
 
     Args:
         a: (B, leads, samples).
         b: The same shape.
+        recorded: (B, leads) bool, the leads that count; None = all.
 
     Returns:
         A scalar in [-1, 1].
@@ -65,7 +66,8 @@ def normalised_cross_correlation(a: Tensor, b: Tensor) -> Tensor:
     deviations = (a.square().mean(dim=-1) + NCC_VARIANCE_EPS).sqrt() * (
         b.square().mean(dim=-1) + NCC_VARIANCE_EPS
     ).sqrt()
-    return ((a * b).mean(dim=-1) / deviations).mean()
+    correlations = (a * b).mean(dim=-1) / deviations
+    return correlations.mean() if recorded is None else _weighted_mean(correlations, recorded.to(correlations.dtype))
 
 
 class MaskedReconstruction(nn.Module):
@@ -93,7 +95,14 @@ class MaskedReconstruction(nn.Module):
         self.scope = scope
         self.normalise_patches = normalise_patches
 
-    def forward(self, pred: Tensor, signal: Tensor, mask: Tensor, patch_size: tuple[int, int]) -> dict[str, Tensor]:
+    def forward(
+        self,
+        pred: Tensor,
+        signal: Tensor,
+        mask: Tensor,
+        patch_size: tuple[int, int],
+        recorded: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Compare a prediction with the signal.
 
         Args:
@@ -101,22 +110,28 @@ class MaskedReconstruction(nn.Module):
             signal: (B, leads, samples) true signal.
             mask: (B, N), 1 = removed.
             patch_size: Leads and samples of one patch.
+            recorded: (B, leads) bool for patches of one lead; what is predicted of a lead that is False, and what
+                stands in it, NaN included, does not count. None = all leads count.
 
         Returns:
             Scalars "loss", "mse" (in the chosen scope) and "ncc" of the whole prediction with its target. Where patches
             are normalised that is the signal of normalised patches: putting the true mean and deviation of each patch
             back first would credit the prediction with them.
         """
-        pred, target = pred.to(signal.dtype), signal
+        pred = pred.to(signal.dtype)
+        weight = None
+        if recorded is not None:
+            signal = torch.where(recorded[:, :, None], signal, 0.0)
+            weight = recorded.repeat_interleave(pred.shape[1] // recorded.shape[1], dim=1).to(pred.dtype)
+        target = signal
         if self.normalise_patches:
             target = unpatchify(_standardise(patchify(signal, patch_size)), patch_size, signal.shape[1])
         errors = (pred - patchify(target, patch_size)).square()
-        if self.scope == "all":
-            mse = errors.mean()
-        else:
-            mse = (errors.mean(dim=-1) * mask).sum() / mask.sum()
+        if self.scope == "masked":
+            weight = mask if weight is None else mask * weight
+        mse = errors.mean() if weight is None else _weighted_mean(errors.mean(dim=-1), weight)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.ncc_weight > 0.0):
-            ncc = normalised_cross_correlation(unpatchify(pred, patch_size, signal.shape[1]), target)
+            ncc = normalised_cross_correlation(unpatchify(pred, patch_size, signal.shape[1]), target, recorded)
         return {"loss": (1.0 - self.ncc_weight) * mse + self.ncc_weight * (1.0 - ncc), "mse": mse, "ncc": ncc}
 
     def reconstruct(self, pred: Tensor, signal: Tensor, patch_size: tuple[int, int]) -> Tensor:
@@ -126,6 +141,11 @@ class MaskedReconstruction(nn.Module):
             mean, deviation = _patch_statistics(patchify(signal, patch_size))
             pred = pred * deviation + mean
         return unpatchify(pred, patch_size, signal.shape[1])
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of values by their weights of 0 and 1; 0 where nothing counts."""
+    return (values * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def _standardise(patches: Tensor) -> Tensor:

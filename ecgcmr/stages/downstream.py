@@ -16,6 +16,7 @@ from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.metrics import ClassificationScores, RegressionScores
+from ecgcmr.stages.missing_leads import check_missing_leads, features_of
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.transfer import check_input, start_from
 
@@ -30,6 +31,7 @@ class _Downstream(lightning.LightningModule):
     """
 
     exports = {"encoder": "encoder"}
+    takes_lead_mask = True
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -41,6 +43,7 @@ class _Downstream(lightning.LightningModule):
         encoder_weights: str | None,
         protocol: str,
         optimiser: OptimiserSettings | None,
+        adapt_encoder_weights: bool,
         scores: Any,
     ) -> None:
         super().__init__()
@@ -48,6 +51,7 @@ class _Downstream(lightning.LightningModule):
             raise UserError(f"model.protocol is '{protocol}'; choose one of {', '.join(PROTOCOLS)}")
         self.encoder = require_encoder(encoder)
         self.encoder_weights = encoder_weights
+        self.adapt_encoder_weights = adapt_encoder_weights
         self.protocol = protocol
         self.settings = optimiser or OptimiserSettings(base_lr=1e-3, weight_decay=0.1, warmup_epochs=5)
         self.head: nn.Linear | None = None
@@ -59,6 +63,7 @@ class _Downstream(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Make the head for the DataModule's labels and take over exported weights."""
         check_input(self, self.encoder, "ecg", "model.encoder")
+        check_missing_leads(self, self.encoder, "model.encoder")
         if self.head is None:
             trainer: Any = self.trainer
             names = trainer.datamodule.label_names
@@ -70,7 +75,9 @@ class _Downstream(lightning.LightningModule):
             generator = torch.Generator().manual_seed(torch.initial_seed())
             nn.init.trunc_normal_(self.head.weight, std=0.01, generator=generator)
             nn.init.zeros_(self.head.bias)
-        start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights")
+        start_from(
+            self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=self.adapt_encoder_weights
+        )
 
     def train(self, mode: bool = True) -> _Downstream:
         """Switch to training; a frozen encoder stays in evaluation mode."""
@@ -80,10 +87,16 @@ class _Downstream(lightning.LightningModule):
         return self
 
     def forward(self, ecg: Tensor) -> Tensor:
-        """Return the head's raw outputs (B, L) for ECGs (B, leads, T)."""
+        """Return the head's raw outputs (B, L) for ECGs (B, leads, T), all leads recorded."""
+        return self._head(self.encoder(ecg))
+
+    def _head(self, features: Tensor) -> Tensor:
         if self.head is None:
             raise RuntimeError("the head is made in setup(), when the labels are known: run through a Trainer")
-        return self.head(self.encoder(ecg))
+        return self.head(features)
+
+    def _output(self, batch: dict[str, Tensor]) -> Tensor:
+        return self._head(features_of(self.encoder, batch))
 
     def _loss(self, output: Tensor, labels: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not define _loss")
@@ -93,12 +106,12 @@ class _Downstream(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss over the known labels of one batch."""
-        loss = self._loss(self(batch["ecg"]), batch["labels"])
+        loss = self._loss(self._output(batch), batch["labels"])
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
-        output = self(batch["ecg"])
+        output = self._output(batch)
         self._losses[split].add(batch, output=output, labels=batch["labels"])
         valid = batch["valid"]
         self.scores[split].update(self._to_prediction(output)[valid], batch["labels"][valid])
@@ -113,7 +126,7 @@ class _Downstream(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return predictions: phenotypes in their units, classes as probabilities."""
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": self._to_prediction(self(batch["ecg"]))}
+        return {"row": batch["row"], "valid": batch["valid"], "prediction": self._to_prediction(self._output(batch))}
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and scores over the whole split."""
@@ -150,6 +163,7 @@ class PhenotypeRegression(_Downstream):
         encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
         protocol: ``finetune`` trains everything, ``linear_probe`` the head alone.
         optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
     """
 
     monitor = "val/loss"
@@ -161,8 +175,9 @@ class PhenotypeRegression(_Downstream):
         encoder_weights: str | None = None,
         protocol: str = "finetune",
         optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
     ) -> None:
-        super().__init__(encoder, encoder_weights, protocol, optimiser, RegressionScores)
+        super().__init__(encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, RegressionScores)
 
     def _loss(self, output: Tensor, labels: Tensor) -> Tensor:
         target = (labels - self.label_mean) / self.label_std
@@ -184,6 +199,7 @@ class DiagnosisClassification(_Downstream):
         label_smoothing: Pulls targets 0/1 towards 1/2, in [0, 1).
         balance: Weigh positives so that both classes of a target count alike (from training prevalence).
         optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
     """
 
     monitor = "val/auroc"
@@ -197,8 +213,9 @@ class DiagnosisClassification(_Downstream):
         label_smoothing: float = 0.0,
         balance: bool = False,
         optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
     ) -> None:
-        super().__init__(encoder, encoder_weights, protocol, optimiser, ClassificationScores)
+        super().__init__(encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, ClassificationScores)
         self.label_smoothing = label_smoothing
         self.balance = balance
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -9,11 +11,23 @@ from numpy.typing import NDArray
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
+def lead_names(leads: int, rows: Sequence[int] | None) -> list[str]:
+    """Return the names of an encoder's leads, numbers where they are not known.
+
+    Args:
+        leads: How many there are.
+        rows: The place of each among the twelve; None stands for all twelve.
+    """
+    places = range(leads) if rows is None and leads == len(LEADS) else rows
+    return [str(number + 1) for number in range(leads)] if places is None else [LEADS[place] for place in places]
+
+
 def reconstruction_figure(
     signal: NDArray[np.float32],
     reconstruction: NDArray[np.float32],
     removed: NDArray[np.bool_],
     sampling_rate: float,
+    names: Sequence[str],
 ) -> Figure:
     """Draw one ECG, its reconstruction and what the encoder did not see.
 
@@ -22,6 +36,7 @@ def reconstruction_figure(
         reconstruction: (leads, T) decoder output in the same units.
         removed: (leads, T) True where the patch was removed before the encoder.
         sampling_rate: Samples per second.
+        names: Of the leads.
 
     Returns:
         A figure with one row per lead; grey ground = removed.
@@ -40,7 +55,7 @@ def reconstruction_figure(
         axis.plot(time, reconstruction[lead], color="#d55e00", linewidth=0.8, label="reconstruction")
         axis.set_ylim(*bounds)
         axis.set_yticks([])
-        axis.set_ylabel(LEADS[lead] if leads == len(LEADS) else str(lead + 1), rotation=0, ha="right", va="center")
+        axis.set_ylabel(names[lead], rotation=0, ha="right", va="center")
         axis.margins(x=0)
     axes[0].legend(loc="upper right", ncols=2, fontsize=8, frameon=False)
     axes[-1].set_xlabel("time in s (grey: removed before the encoder)")

@@ -12,14 +12,19 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders import MAEDecoder, MaskedAutoencoder, require_maskable
+from data_modules.sampling import PURPOSE
+from ecgcmr.encoders import MAEDecoder, MAEOutput, MaskedAutoencoder, MaskingName, PatchMasking, require_maskable
 from ecgcmr.objectives.reconstruction import MaskedReconstruction, unpatchify
+from ecgcmr.objectives.view_agreement import CosineAgreement
+from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.collection import EpochCollector
-from ecgcmr.stages.figures import reconstruction_figure
+from ecgcmr.stages.figures import lead_names, reconstruction_figure
 from ecgcmr.stages.metrics import WeightedMeans
-from ecgcmr.stages.online_probe import cross_fitted_r2
+from ecgcmr.stages.missing_leads import check_missing_leads, features_of
+from ecgcmr.stages.online_probe import ProbeKind, cross_fitted_scores, probe_penalty
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.randomness import noise_per_row, training_noise
+from ecgcmr.stages.second_view import SecondViewSettings
 from ecgcmr.stages.transfer import check_input, start_from
 
 _PARTS = ("loss", "mse", "ncc")
@@ -37,13 +42,19 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         mask_ratio: Fraction of patches removed before the encoder, in (0, 1).
         optimiser: Learning rate, decay and schedule.
         encoder_weights: Folder of an exported encoder to start from.
-        probe: Probe the features with ridge regression on the validation labels the DataModule carries.
+        probe: Probe the features on the validation labels the DataModule carries: "ridge" (or true), "linear" (plain
+            least squares) or false.
         seed: Seed of the masks.
+        masking: What is removed: "random" patches, as published; whole leads ("lead"); a span of "time"; or a
+            ``PatchMasking`` by ``class_path``.
+        second_view: Weight and widths of the SimSiam-like branch on a second view; none by default.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
     """
 
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "encoder"}
+    takes_lead_mask = True
     means: Any  # split -> WeightedMeans
     encoder: Any  # meets MaskableEncoder, checked at construction
 
@@ -57,8 +68,11 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         mask_ratio: float = 0.8,
         optimiser: OptimiserSettings | None = None,
         encoder_weights: str | None = None,
-        probe: bool = True,
+        probe: bool | ProbeKind = True,
         seed: int = 0,
+        masking: MaskingName | PatchMasking = "random",
+        second_view: SecondViewSettings | None = None,
+        adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = require_maskable(encoder)
@@ -66,12 +80,17 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
             self.encoder, width=decoder_width, depth=decoder_depth, heads=decoder_heads
         )
         # Shares its parts with the two attributes above; kept out of the module tree so that no weight is stored twice.
-        self._autoencoder = [MaskedAutoencoder(self.encoder, self.decoder, mask_ratio=mask_ratio)]
+        self._autoencoder = [MaskedAutoencoder(self.encoder, self.decoder, mask_ratio, masking)]
         self.objective = objective or MaskedReconstruction()
         self.settings = optimiser or OptimiserSettings(base_lr=1e-5, weight_decay=0.15, warmup_epochs=40)
         self.encoder_weights = encoder_weights
-        self.probe = probe
+        self.adapt_encoder_weights = adapt_encoder_weights
+        self.probe = probe_penalty(probe)
         self.seed = seed
+        self.second_view = second_view or SecondViewSettings()
+        self.agreement: CosineAgreement | None = None
+        if self.second_view.weight > 0.0:
+            self.agreement = CosineAgreement(self.encoder.feature_dim, self.second_view.size, self.second_view.hidden)
         self.means = nn.ModuleDict({split: WeightedMeans(_PARTS) for split in ("val", "test")})
         self._collector = EpochCollector()
 
@@ -83,34 +102,58 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Hold the encoder against the data, and take over exported weights at the start of a fit."""
         check_input(self, self.encoder, "ecg", "model.encoder")
-        start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights")
+        check_missing_leads(self, self.encoder, "model.encoder")
+        adapt = self.adapt_encoder_weights
+        start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=adapt)
 
     def forward(self, ecg: Tensor) -> Tensor:
         """Return pooled features (B, D) of unmasked ECGs (B, leads, T)."""
         return self.encoder(ecg)
 
+    def _judged(self, ecg: Tensor, noise: Tensor, lead_mask: Tensor | None) -> tuple[MAEOutput, dict[str, Tensor]]:
+        """Reconstruct ECGs and compare: the output, and the objective's terms."""
+        output = self.autoencoder(ecg, noise, lead_mask)
+        return output, self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size, lead_mask)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Reconstruct one augmented batch."""
-        ecg = batch["ecg"]
-        noise = training_noise(batch["row"], self.autoencoder.num_patches, self.seed, self.current_epoch)
-        output = self.autoencoder(ecg, noise)
-        parts = self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size)
+        noise = training_noise(batch["row"], self.autoencoder.draws, self.seed, self.current_epoch)
+        output, parts = self._judged(batch["ecg"], noise, batch.get("lead_mask"))
         values = {f"train/{name}": parts[name].detach() for name in _PARTS}
+        loss = parts["loss"]
+        if self.agreement is not None:
+            disagreement = self._disagreement(batch, output)
+            values["train/disagreement"] = disagreement.detach()
+            loss = loss + self.second_view.weight * disagreement
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True)
-        return parts["loss"]
+        return loss
+
+    def _disagreement(self, batch: dict[str, Tensor], first: MAEOutput) -> Tensor:
+        """Loss of the branch: a second view, masked (and augmented) anew, is encoded but not reconstructed."""
+        ecg, rows, lead_mask = batch["ecg"], batch["row"], batch.get("lead_mask")
+        key = (self.seed, self.current_epoch)
+        noise = training_noise(rows, self.autoencoder.draws, *key, purpose=PURPOSE.second_mask)
+        if self.second_view.augmentation is not None:
+            generator = RowGenerator(rows, self.seed, PURPOSE.second_view, self.current_epoch, device=ecg.device)
+            ecg = self.second_view.augmentation(ecg, generator)
+        latent, masking = self.autoencoder.encode(ecg, noise, lead_mask)
+        views = (
+            self.autoencoder.pooled(*view, lead_mask) for view in ((first.latent, first.masking), (latent, masking))
+        )
+        return self.agreement(*views)  # type: ignore[misc]
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
         valid = batch["valid"]
         rows, ecg = batch["row"][valid], batch["ecg"][valid]
         if len(ecg) == 0:  # a rank may hold nothing but padding in its last batch
             return
+        lead_mask = batch["lead_mask"][valid] if "lead_mask" in batch else None
         # Masks belong to the row: the same for every batch size and number of ranks.
-        noise = noise_per_row(rows, self.autoencoder.num_patches, self.seed).to(ecg.device)
-        output = self.autoencoder(ecg, noise)
-        parts = self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size)
+        noise = noise_per_row(rows, self.autoencoder.draws, self.seed).to(ecg.device)
+        _, parts = self._judged(ecg, noise, lead_mask)
         self.means[split].update(parts, weight=len(ecg))
-        if self.probe and "labels" in batch:
-            self._collector.add(batch, features=self.encoder(batch["ecg"]), labels=batch["labels"])
+        if self.probe is not None and "labels" in batch:
+            self._collector.add(batch, features=features_of(self.encoder, batch), labels=batch["labels"])
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Reconstruct without augmentation, with masks fixed per recording."""
@@ -124,7 +167,7 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return pooled features of a batch."""
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": self.encoder(batch["ecg"])}
+        return {"row": batch["row"], "valid": batch["valid"], "prediction": features_of(self.encoder, batch)}
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's means and the probe."""
@@ -138,33 +181,36 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in self.means[split].compute().items()})
         self.means[split].reset()
         collected = self._collector.collect(self)
-        if collected:
-            scores = cross_fitted_r2(collected["features"], collected["labels"])
-            if torch.isfinite(scores).any():
-                self.log(f"{split}/probe_r2", scores.nanmean().float())
+        if collected and self.probe is not None:
+            probed = cross_fitted_scores(collected["features"], collected["labels"], penalty=self.probe)
+            for name, scores in probed.items():
+                if torch.isfinite(scores).any():
+                    self.log(f"{split}/probe_{name}", scores.nanmean().float())
 
     def _log_reconstruction(self, batch: dict[str, Tensor]) -> None:
         experiment = getattr(self.logger, "experiment", None)
         if experiment is None or not hasattr(experiment, "add_figure"):
             return
-        ecg = batch["ecg"][:1]
-        noise = noise_per_row(batch["row"][:1], self.autoencoder.num_patches, self.seed).to(ecg.device)
-        output = self.autoencoder(ecg, noise)
-        patch_size = self.autoencoder.patch_size
+        ecg, lead_mask = batch["ecg"][:1], batch["lead_mask"][:1] if "lead_mask" in batch else None
+        noise = noise_per_row(batch["row"][:1], self.autoencoder.draws, self.seed).to(ecg.device)
+        output = self.autoencoder(ecg, noise, lead_mask)
+        patch_size, specification = self.autoencoder.patch_size, self.encoder.input_spec
         reconstruction = self.objective.reconstruct(output.pred, ecg, patch_size)
         removed = unpatchify(output.mask[:, :, None].expand_as(output.pred), patch_size, ecg.shape[1])
         figure = reconstruction_figure(
             ecg[0].float().cpu().numpy(),
             reconstruction[0].float().cpu().numpy(),
             removed[0].cpu().numpy().astype(bool),
-            self.encoder.input_spec.sampling_rate,
+            specification.sampling_rate,
+            lead_names(ecg.shape[1], specification.lead_rows),
         )
         experiment.add_figure("val/reconstruction", figure, global_step=self.global_step)
 
     def configure_optimizers(self) -> Any:
-        """AdamW over encoder and decoder, warm-up and cosine by step."""
+        """AdamW over encoder, decoder and branch, warm-up and cosine by step."""
         groups = layer_decayed_groups(
             self.encoder, layer_decay=self.settings.layer_decay, weight_decay=self.settings.weight_decay
         )
-        groups += plain_groups([self.decoder], weight_decay=self.settings.weight_decay, prefix="decoder_")
+        heads = [self.decoder] if self.agreement is None else [self.decoder, self.agreement]
+        groups += plain_groups(heads, weight_decay=self.settings.weight_decay, prefix="decoder_")
         return optimisers_for(self, groups, self.settings)

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from data_modules.sampling import PURPOSE
 from ecgcmr.row_random import RowGenerator
 
 
@@ -21,7 +22,7 @@ def mixed_seed(*key: int) -> int:
 
 
 class StepSeed(Callback):
-    """Seeds torch's own generator anew at every training batch from (run's seed, epoch, batch, rank).
+    """Seeds torch's own generator anew at every training batch from (run's seed, purpose, epoch, batch, rank).
 
     Layers such as stochastic depth draw from it. A resumed run then draws what the uninterrupted one would have.
     """
@@ -35,10 +36,10 @@ class StepSeed(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Seed."""
-        torch.manual_seed(mixed_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+        torch.manual_seed(mixed_seed(self.seed, PURPOSE.layers, trainer.current_epoch, batch_idx, trainer.global_rank))
 
 
-def training_noise(rows: Tensor, size: int, seed: int, epoch: int) -> Tensor:
+def training_noise(rows: Tensor, size: int, seed: int, epoch: int, purpose: int = PURPOSE.mask) -> Tensor:
     """Draw uniform noise that depends on row and epoch alone, whatever batch and rank the row is in.
 
     Args:
@@ -46,11 +47,12 @@ def training_noise(rows: Tensor, size: int, seed: int, epoch: int) -> Tensor:
         size: Draws per row.
         seed: Seed of the stage.
         epoch: Epoch, from 0.
+        purpose: What the noise is for, of ``data_modules.sampling.PURPOSE``.
 
     Returns:
         (B, size) float32 in [0, 1) on the rows' device.
     """
-    return RowGenerator(rows, seed, epoch, device=rows.device).uniform(size)
+    return RowGenerator(rows, seed, purpose, epoch, device=rows.device).uniform(size)
 
 
 def noise_per_row(rows: Tensor, size: int, seed: int) -> Tensor:

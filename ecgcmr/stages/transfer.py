@@ -16,9 +16,10 @@ from ecgcmr.errors import UserError
 
 NEW_PARTS = ("attention_pool",)
 """Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
+_OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size"}
 
 
-def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str) -> None:
+def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str, adapt_input: bool = False) -> None:
     """Load exported weights into ``encoder`` at the start of a fit.
 
     A resumed fit, and every evaluation, takes its weights from the checkpoint instead.
@@ -28,6 +29,8 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
         encoder: The encoder built from the config.
         folder: Folder with ``encoder.safetensors`` and ``encoder.yaml``, or ``None`` to start from random weights.
         argument: Name of the config entry, for the error message.
+        adapt_input: Take weights that were made for another length or for more leads too: positions are picked and
+            interpolated (``ecgcmr.encoders.AdaptableEncoder``). Otherwise another input is an error.
 
     Raises:
         UserError: If the folder is missing or its weights do not fit.
@@ -36,7 +39,7 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
         return
     if not Path(folder).is_dir():
         raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
-    load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS)
+    load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
 
 
 def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:
@@ -51,11 +54,21 @@ def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:
     Raises:
         UserError: If they differ; the message names the entries of both.
     """
-    given = stage.trainer.datamodule.input_spec[modality]
+    given = dict(stage.trainer.datamodule.input_spec[modality])
     wanted = dataclasses.asdict(encoder.input_spec)
+    if modality == "ecg" and wanted.get("lead_rows") is None and given["leads"] == wanted["leads"]:
+        # Without lead_rows an encoder that knows leads apart takes them for the first ones; others do not care.
+        wanted["lead_rows"] = (
+            tuple(range(wanted["leads"])) if hasattr(encoder, "token_mask") else given.get("lead_rows")
+        )
     odd = {name: value for name, value in given.items() if wanted.get(name) != value}
     if odd:
-        takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
-        gives = ", ".join(f"{name} {value}" for name, value in odd.items())
-        option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
+        takes = ", ".join(f"{name} {_plain(wanted.get(name))}" for name in odd)
+        gives = ", ".join(f"{name} {_plain(value)}" for name, value in odd.items())
+        option = "data.leads" if {"leads", "lead_rows"} & set(odd) else _OPTIONS[modality]
         raise UserError(f"{argument} takes {takes}, the data gives {gives}; change {argument}, {option} or the cohort")
+
+
+def _plain(value: Any) -> Any:
+    """A tuple as the list that a config holds."""
+    return list(value) if isinstance(value, tuple) else value

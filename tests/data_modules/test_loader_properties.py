@@ -49,7 +49,7 @@ def test_every_rank_and_worker(
             entries.append(write_shard(path, tiny_layout(), tiny_rows(first, splits)))
             first += size
         index = write_index(root, tiny_layout(), entries)
-        data = ECGDataModule(root, batch_size, workers, samples=30, shuffle=shuffle)
+        data = ECGDataModule(root, batch_size, num_workers=workers, samples=30, shuffle=shuffle)
         train, val = index.positions("train", ["ecg"]).tolist(), index.positions("val", ["ecg"]).tolist()
         if val:
             ranks = [

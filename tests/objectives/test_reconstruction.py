@@ -83,6 +83,51 @@ def test_normalised_patches_do_not_credit_the_truth_to_the_prediction():
     assert abs(terms["ncc"].item()) < 0.5
 
 
+@pytest.mark.parametrize("scope", ["all", "masked"])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_missing_leads_do_not_count(scope, normalise):
+    """The terms of recorded leads alone, whatever stands in the others and is predicted of them."""
+    signal, pred, mask = _random(2, 4, 20), _random(2, 8, 10, seed=1), (_random(2, 8, seed=2) > 0).float()
+    recorded = torch.tensor([[True, False, True, True]]).expand(2, -1)
+    patches = recorded.repeat_interleave(2, dim=1)
+    objective = MaskedReconstruction(0.3, scope, normalise)
+    there = objective(pred[patches].view(2, 6, 10), signal[:, [0, 2, 3]], mask[patches].view(2, 6), (1, 10))
+    odd = torch.where(recorded[:, :, None], signal, torch.nan)
+    pred = torch.where(patches[:, :, None], pred, 1e6).requires_grad_()
+    terms = objective(pred, odd, mask, (1, 10), recorded)
+    for name, value in there.items():
+        torch.testing.assert_close(terms[name], value)
+    terms["loss"].backward()
+    assert torch.isfinite(pred.grad).all()
+    assert (pred.grad[~patches] == 0).all()
+    plain, full = objective(pred, signal, mask, (1, 10)), torch.ones(2, 4, dtype=torch.bool)
+    for name, value in objective(pred, signal, mask, (1, 10), full).items():
+        torch.testing.assert_close(value, plain[name])
+
+
+@pytest.mark.parametrize(("scope", "ncc_weight"), [("all", 0.0), ("masked", 0.0), ("all", 0.4), ("masked", 1.0)])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_terms_equal_a_slow_twin(scope, ncc_weight, normalise):
+    signal, pred = _random(2, 3, 20).double(), _random(2, 6, 10, seed=1).double()
+    mask = torch.tensor([[1.0, 0, 1, 1, 0, 1], [0, 1, 1, 1, 1, 0]])
+    target = signal.numpy().reshape(2, 6, 10)
+    if normalise:
+        spread = np.sqrt(target.var(axis=2, ddof=1, keepdims=True) + 1e-6)
+        target = (target - target.mean(axis=2, keepdims=True)) / spread
+    errors = [
+        np.mean((pred[b, n].numpy() - target[b, n]) ** 2)
+        for b in range(2)
+        for n in range(6)
+        if scope == "all" or mask[b, n] == 1
+    ]
+    leads, predicted = target.reshape(6, 20), pred.numpy().reshape(6, 20)
+    ncc = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(leads, predicted, strict=True)])
+    terms = MaskedReconstruction(ncc_weight, scope, normalise)(pred, signal, mask, (1, 10))
+    assert terms["mse"].item() == pytest.approx(np.mean(errors), rel=1e-9)
+    assert terms["ncc"].item() == pytest.approx(ncc, abs=1e-9)
+    assert terms["loss"].item() == pytest.approx((1 - ncc_weight) * np.mean(errors) + ncc_weight * (1 - ncc), rel=1e-9)
+
+
 def test_refusals():
     with pytest.raises(UserError, match="ncc_weight"):
         MaskedReconstruction(1.1)
