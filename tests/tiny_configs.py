@@ -23,7 +23,13 @@ CMR_ENCODER: dict[str, Any] = {
         "width": 48,
     },
 }
-TRAINER: dict[str, Any] = {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
+TRAINER: dict[str, Any] = {
+    "precision": "32-true",
+    "max_epochs": 2,
+    "accelerator": "cpu",
+    "devices": 1,
+    "enable_progress_bar": False,
+}
 
 
 def write_config(path: Path, model: str, arguments: dict, data: str, root: Path, **data_arguments: object) -> Path:

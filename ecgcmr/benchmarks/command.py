@@ -15,12 +15,15 @@ from ecgcmr.files import write_atomically
 
 HELP = """\
 Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
-workers, loading from shards against tensors in memory, training steps of the published sizes. Compare ratios of one
-run; rates differ between machines and hours.
+workers, loading from shards against tensors in memory, training steps of the published sizes against plain twins.
+Compare ratios of one run; rates differ between machines and hours. The part networks (samples/s, peak memory, share of
+the bfloat16 peak) is for GPUs and runs when it is named.
 
   ecgcmr bench --out runs/bench
   ecgcmr bench --only cleaning loading
+  ecgcmr bench --only networks --batch 256 --compile
 """
+USUAL = ("cleaning", "preparation", "loading", "training")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,30 +35,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help="some of: cleaning, preparation, loading, training (default: all)",
+        help=f"some of: {', '.join(USUAL)}, networks (default: all but networks)",
     )
     parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
+    parser.add_argument("--batch", type=int, default=128, help="samples in a step of the part networks (default: 128)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile in the part networks; adds *_compiled")
+    parser.add_argument("--device", help="for training and networks, such as cpu (default: cuda if there is one)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; numbers of parts that were not asked for are kept from an earlier run."""
-    from ecgcmr.benchmarks import cleaning, loading, preparation, training  # heavy: torch, numba
+    from ecgcmr.benchmarks import cleaning, loading, networks, preparation, training  # heavy: torch, numba
 
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "cleaning": cleaning.measure,
         "preparation": preparation.measure,
         "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
-        "training": training.measure,
+        "training": lambda: training.measure(device=args.device),
+        "networks": lambda: networks.measure(args.batch, device=args.device, compiled=args.compile),
     }
-    unknown = sorted(set(args.only or parts) - set(parts))
+    unknown = sorted(set(args.only or USUAL) - set(parts))
     if unknown:
         raise UserError(f"--only {' '.join(unknown)}: choose from {', '.join(parts)}")
     if args.recordings < 2 * loading.BATCH:
         raise UserError(f"--recordings {args.recordings}: at least {2 * loading.BATCH} are needed to fill batches")
+    if args.batch < 2:
+        raise UserError(f"--batch {args.batch}: at least 2 are needed, a loss compares pairs")
     path = args.out / "bench.json"
     numbers: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     console = Console()
-    for name in args.only or parts:
+    for name in args.only or USUAL:
         with console.status(f"measuring {name}"):
             measured = parts[name]()
         numbers |= measured

@@ -1,59 +1,83 @@
-"""Training steps per second of the published sizes, forward and backward, without loading."""
+"""Training steps of the published sizes against the plain twins, and against what the machine can multiply.
+
+All works take turns within one run: compare the ratios; the rates belong to the machine and the hour.
+"""
 
 from __future__ import annotations
 
 import torch
 
-from ecgcmr.benchmarks.timing import seconds
-from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
-from ecgcmr.objectives import CLIPLoss, MaskedReconstruction
+from ecgcmr.benchmarks.flops import autoencoder_step_flops, matmul_work
+from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
+from ecgcmr.benchmarks.timing import Work, interleaved
+from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
+from ecgcmr.stages.precision import LOW_PRECISION, default_precision
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def measure(batch: int = 32, repeats: int = 2, device: str | None = None) -> dict[str, float]:
-    """Return ``mae_step_samples_per_s_fp32``, ``..._bf16`` and ``alignment_step_samples_per_s_fp32``.
+def default_device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def measure(
+    batch: int = 64,
+    pairs: int = 16,
+    rounds: int = 5,
+    device: str | None = None,
+    encoder: ECGVisionTransformer | None = None,
+    image_encoder: CMRResNet | None = None,
+) -> dict[str, float]:
+    """Return rates of whole steps (forward, backward, optimiser) and their ratios to the plain twins.
 
     Args:
-        batch: ECGs in a step of the masked autoencoder (published tiny size); a quarter of them in the alignment with
-            ResNet-50 at 210 x 210.
-        repeats: Runs of which the fastest counts.
+        batch: ECGs in a step of the masked autoencoder.
+        pairs: Pairs in a step of the alignment.
+        rounds: Runs of each step of which the fastest counts.
         device: Such as ``cuda``; the accelerator if there is one, else the CPU.
+        encoder: The published tiny size if not given.
+        image_encoder: ResNet-50 on 3 frames of 210 x 210 if not given.
+
+    Returns:
+        ``mae_*``: float32 and bfloat16, ``_vs_eager`` over the plain twin in float32, ``_fraction_of_matmul_peak`` as
+        counted operations over time over the best 2,048-square product of the same type. ``alignment_*``:
+        ``_vs_plain`` is the default precision of this machine over float32 with images in the usual order.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = torch.Generator(device=place).manual_seed(0)
-    encoder = ECGVisionTransformer.from_size("tiny").to(place)
-    autoencoder = MaskedAutoencoder(encoder, MAEDecoder.for_encoder(encoder).to(place), 0.8)
-    objective = MaskedReconstruction()
-    ecg = torch.randn(batch, 12, 2500, generator=generator, device=place)
-    noise = torch.rand(batch, autoencoder.num_patches, generator=generator, device=place)
+    place = torch.device(device) if device else default_device()
+    torch.manual_seed(0)
+    encoder = encoder or ECGVisionTransformer.from_size("tiny")
+    image_encoder = image_encoder or CMRResNet("resnet50", frames=3, height=210, width=210)
+    return _autoencoder(encoder, batch, rounds, place) | _alignment(encoder, image_encoder, pairs, rounds, place)
 
-    def reconstruct(low_precision: bool) -> None:
-        with torch.autocast(place.type, torch.bfloat16, enabled=low_precision):
-            output = autoencoder(ecg, noise)
-            loss = objective(output.pred, ecg, output.mask, autoencoder.patch_size)["loss"]
-        autoencoder.zero_grad()
-        loss.backward()
-        _wait(place)
 
-    pairs = max(2, batch // 4)
-    image_encoder = CMRResNet("resnet50", frames=3, height=210, width=210).to(place)
-    heads = torch.nn.ModuleList([torch.nn.Linear(encoder.feature_dim, 128), torch.nn.Linear(2048, 128)]).to(place)
-    frames = torch.rand(pairs, 3, 210, 210, generator=generator, device=place)
-    contrast = CLIPLoss()
+def _autoencoder(encoder: ECGVisionTransformer, batch: int, rounds: int, place: torch.device) -> dict[str, float]:
+    """Measure the masked autoencoder and, in turns with it, the products."""
+    steps = AutoencoderSteps(encoder, batch, place)
+    operations: dict[str, int] = {}
+    works: dict[str, Work] = {"eager": steps.eager()}
+    for name, dtype in _TYPES.items():
+        works[name] = steps.ours(low_precision=dtype is not torch.float32)
+        works[f"matmul_{name}"], operations[name] = matmul_work(dtype, place, waiting(place))
+    took = interleaved(works, rounds)
+    result = {"mae_step_samples_per_s_eager": batch / took["eager"]}
+    step_flops = autoencoder_step_flops(steps.network, batch)
+    for name in _TYPES:
+        peak = operations[name] / took[f"matmul_{name}"]
+        result[f"mae_step_samples_per_s_{name}"] = batch / took[name]
+        result[f"mae_{name}_vs_eager"] = took["eager"] / took[name]
+        result[f"mae_fraction_of_matmul_peak_{name}"] = step_flops / took[name] / peak
+        result[f"matmul_gflops_{name}"] = peak / 1e9
+    return result
 
-    def align() -> None:
-        loss = contrast(heads[0](encoder(ecg[:pairs])), heads[1](image_encoder(frames)))
-        image_encoder.zero_grad()
-        encoder.zero_grad()
-        loss.backward()
-        _wait(place)
 
-    return {
-        "mae_step_samples_per_s_fp32": batch / seconds(lambda: reconstruct(False), repeats),
-        "mae_step_samples_per_s_bf16": batch / seconds(lambda: reconstruct(True), repeats),
-        "alignment_step_samples_per_s_fp32": pairs / seconds(align, repeats),
+def _alignment(
+    encoder: ECGVisionTransformer, image_encoder: CMRResNet, pairs: int, rounds: int, place: torch.device
+) -> dict[str, float]:
+    """Measure the alignment in both precisions and plain."""
+    steps = AlignmentSteps(encoder, image_encoder, pairs, place)
+    took = interleaved({"plain": steps.plain(), "fp32": steps.ours(False), "bf16": steps.ours(True)}, rounds)
+    ours = "bf16" if default_precision(place.type) == LOW_PRECISION else "fp32"
+    return {f"alignment_step_samples_per_s_{name}": pairs / seconds for name, seconds in took.items()} | {
+        "alignment_step_vs_plain": took["plain"] / took[ours]
     }
-
-
-def _wait(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.synchronize()

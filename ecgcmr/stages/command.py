@@ -16,6 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.compilation import Compiled
+from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 
@@ -37,6 +39,8 @@ class StageCLI(LightningCLI):
 
     - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
+    - Without ``--trainer.precision`` it is ``bf16-mixed`` where the hardware multiplies bfloat16, else ``32-true``.
+    - ``--compile true`` runs the networks through torch.compile.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
       ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
     """
@@ -65,7 +69,8 @@ class StageCLI(LightningCLI):
         return {command: LightningCLI.subcommands()[command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Nothing beyond Lightning's own arguments: a stage, its data, a trainer."""
+        """Beside Lightning's own arguments (a stage, its data, a trainer) whether to compile."""
+        parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
 
     def _parse_ckpt_path(self) -> None:
         """Check a checkpoint's stage class; settings come from the config file, never from the checkpoint."""
@@ -108,6 +113,10 @@ class StageCLI(LightningCLI):
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
         callbacks: list[Any] = [MetricsFile(), StepSeed()]
+        if settings.compile:
+            callbacks.append(Compiled())
+        if trainer.get("precision") is None:
+            trainer["precision"] = default_precision(trainer.get("accelerator") or "auto")
         if not trainer.get("fast_dev_run"):
             callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
             if self.subcommand == "fit":
@@ -170,6 +179,7 @@ def _quiet() -> None:
         ".*args parameter is intended to run from within Python.*",
         ".*`trainer.init_module`.*",
         ".*Couldn't infer the batch indices.*",
+        ".*is not supported by the model summary.*",  # weights are float32 under bf16-mixed: the size is right
         ".*The dirpath has changed from.*",  # a checkpoint evaluated into another run folder
         ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
     ):
