@@ -1,35 +1,51 @@
-"""ECGs with labels, all or a seeded part of them, for regression and classification."""
+"""ECGs or CMR frames with labels, all or a seeded part of them, for regression, classification and time to event."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
 
 from data_modules.base import ShardDataModule
+from data_modules.batch import Batch
+from data_modules.index import MODALITIES, read_labels
+from data_modules.label_choice import check_covariates, disease_labels, expand_groups
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
 
-INPUTS = ("ecg",)
+INPUTS = MODALITIES
 
 
 class LabelledDataModule(ShardDataModule):
-    """Rows that have an ECG; in training only those with at least one of the labels.
+    """Rows that have the input; in training only those with at least one of the labels.
 
     Validation and test keep rows without labels (their labels are NaN), so that predictions cover the whole split.
-    """
+    Beside what ``ShardDataModule`` gives, a batch holds ``covariates`` (B, C) in their units and, of ``diseases``,
+    ``years`` (B, K); NaN is missing. ``labels`` are then the events, NaN where the time is missing too.
 
-    modalities = ("ecg",)
+    Attributes:
+        label_names: Targets, one a prediction; of ``diseases`` the ``{disease}_incident``.
+        covariate_names: What the model is given beside the input.
+        diseases: Whose time to event is the target; empty for other targets.
+        balanced_label: The 0/1 label that half of each epoch's rows have, or None.
+    """
 
     def __init__(
         self,
         root: str | Path,
-        labels: list[str],
+        labels: list[str] | None = None,
         batch_size: int = 128,
         *,
+        diseases: list[str] | None = None,
+        covariates: list[str] | None = None,
         input: str = "ecg",
+        image_size: int | None = None,
+        paired: bool = False,
         train_labels: int | None = None,
         train_fraction: float | None = None,
         augmentation: Callable | None = None,
@@ -39,41 +55,180 @@ class LabelledDataModule(ShardDataModule):
 
         Args:
             root: Folder of the prepared cohort.
-            labels: Names of the targets, at least one.
+            labels: Names of the targets, or of groups such as ``LV``, which stand for all their labels.
             batch_size: Rows per device and batch.
-            input: What the model sees; ``ecg``.
+            diseases: In place of ``labels``, for ``TimeToEvent``: names such as ``cad``, whose ``cad_incident`` and
+                ``cad_years`` are the target.
+            covariates: Labels of kind covariate, such as ``[age, sex, bmi]``, that the model is given beside the input.
+            input: What the model sees; ``ecg`` or ``cmr``.
+            image_size: Resize frames to this many rows and columns on the device; None keeps the stored ones.
+            paired: Only subjects with both an ECG and frames, so that models of either see the same ones.
             train_labels: Train on this many labelled rows; None is all. With one seed a smaller choice is contained in
                 every larger one.
             train_fraction: The same as a fraction of the labelled rows, in (0, 1]. (Not one argument with two types: a
                 parser may then read 50 as 50.0.)
-            augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
+            augmentation: ``augmentation(x, generator) -> x`` for training batches, x (B, leads, samples) or
+                (B, frames, height, width) in [0, 1].
             options: Those of ``ShardDataModule``.
 
         Raises:
-            UserError: If no label is given, the input is not one of the choices, or both a number and a fraction of
-                rows are asked for.
+            UserError: If no target is given, or labels and diseases both; the input is not one of the choices; a
+                covariate is a target too; or both a number and a fraction of rows are asked for.
         """
         super().__init__(root, batch_size, labels=labels, **options)
-        if not labels:
-            raise UserError("labels: name at least one label to train on")
+        if bool(labels) == bool(diseases):
+            raise UserError("labels, diseases: name at least one label, or at least one disease for its time to event")
         if input not in INPUTS:
             raise UserError(f"input {input!r}: choose one of {', '.join(INPUTS)}")
         if train_labels is not None and train_fraction is not None:
             raise UserError("train_labels and train_fraction: give one of them")
+        if input != "ecg" and (self.leads is not None or self.leave_out_leads):
+            raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
+        self.diseases = list(diseases or [])
+        self.covariate_names = list(covariates or [])
+        self.balanced_label = options.get("balance")
         self.input = input
+        self.modalities = (input,)  # type: ignore[misc]  # here a matter of the instance
+        self.image_size = image_size
+        self.paired = paired
         self.train_labels = train_labels
         self.train_fraction = train_fraction
-        self.augmentations = {"ecg": augmentation}
+        self.augmentations = {input: augmentation}
+        self._named = False
+        self._years = np.empty((0, 0), dtype=np.float32)
+        self._covariate_values: np.ndarray | None = None
+        self._tables: dict[str, Tensor] = {}
+        self._told: set[str] = set()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Name targets and covariates, then as ``ShardDataModule``."""
+        self._name()
+        ecg = self.index.layout.ecg
+        if self.input != "ecg" and ecg is not None:
+            self.samples = min(self.samples, ecg.samples)
+        super().setup(stage)
+
+    def _name(self) -> None:
+        """Turn groups and diseases into names of labels, and hold covariates against them, once."""
+        if self._named:
+            return
+        if self.diseases:
+            self.label_names = [event for event, _ in disease_labels(self.index, self.diseases)]
+        else:
+            self.label_names = expand_groups(self.index.layout.labels, self.label_names)
+        check_covariates(self.index, self.covariate_names, self.label_names)
+        self._named = True
+
+    def label_values(self) -> np.ndarray | None:
+        """Return the targets, (rows of the index, L) float32, read once; of diseases whether the event happened."""
+        if self._labels is None:
+            self._name()
+            labels = super().label_values()
+            if self.diseases and labels is not None:
+                names = [years for _, years in disease_labels(self.index, self.diseases)]
+                years = read_labels(self.index, names, np.arange(len(self.index)))
+                known = np.isfinite(labels) & np.isfinite(years)
+                self._labels, self._years = np.where(known, labels, np.nan), np.where(known, years, np.nan)
+        return self._labels
 
     def select(self, split: str) -> np.ndarray:
         """Return the positions of a split's rows; in ``train`` the labelled ones, or the chosen part of them."""
         rows = super().select(split)
+        if self.paired:
+            rows = np.intersect1d(rows, self.index.positions(split, MODALITIES), assume_unique=True)
         if split != "train":
             return rows
         labels = self.label_values()
         if labels is not None:
             rows = rows[~np.isnan(labels[rows]).all(axis=1)]
         if len(rows) == 0:
-            raise UserError(f"{self.root}: no training row has an ECG and a value of {', '.join(self.label_names)}")
+            what = "an ECG" if self.input == "ecg" else "CMR frames"
+            raise UserError(f"{self.root}: no training row has {what} and a value of {', '.join(self.label_names)}")
         amount = self.train_fraction if self.train_labels is None else self.train_labels
         return rows if amount is None else subset(rows, amount, self.seed)
+
+    def label_statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, (len(names),) float32 each, over the rows that are trained on.
+
+        Those are the chosen ones under ``train_labels``: what 50 labels teach includes the scale. A label of 0 and 1
+        has its prevalence p as mean. Where all values are equal the deviation is given as 1; where there is none the
+        mean is NaN and the deviation 1, which is said in a line.
+
+        Raises:
+            UserError: If a name is unknown, or no row can be trained on.
+        """
+        mean, deviation = self._statistics(names)
+        for name, value in zip(names, mean.tolist(), strict=True):
+            if np.isnan(value) and name not in self._told:
+                self._told.add(name)
+                rank_zero_info(f"note: no training row has a value of {name}; it is neither trained nor predicted")
+        return mean, deviation
+
+    def covariate_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the covariates, (C,) float32 each, over the rows that are trained on.
+
+        Raises:
+            UserError: If a covariate has no value there.
+        """
+        mean, deviation = self._statistics(self.covariate_names)
+        for name, value in zip(self.covariate_names, mean.tolist(), strict=True):
+            if np.isnan(value):
+                raise UserError(f"covariates: {name} has no value among the training rows; leave it out")
+        return mean, deviation
+
+    def training_follow_up(self) -> tuple[Tensor, Tensor]:
+        """Return years and events, (N, K) float32 each, NaN unknown, of the rows that are trained on.
+
+        Raises:
+            UserError: If the targets are no ``diseases``.
+        """
+        if not self.diseases:
+            raise UserError("data.diseases is empty: for time to event name diseases, such as [cad, af, dm]")
+        labels, rows = self.label_values(), self.rows("train")
+        assert labels is not None  # diseases have labels
+        return torch.from_numpy(self._years[rows]), torch.from_numpy(labels[rows])
+
+    def _statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        labels, rows = self.label_values(), self.rows("train")
+        known = labels is not None and list(names) == self.label_names
+        values = labels[rows] if known and labels is not None else read_labels(self.index, list(names), rows)
+        return _moments(values.astype(np.float64))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Make floats, augment, and add covariates and years, looked up on the device."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        further = cast(dict[str, Tensor], batch)
+        row = batch["row"]
+        for name, values in self._further().items():
+            table = self._tables.get(name)
+            if table is None or table.device != row.device:  # goes to the device once
+                table = self._tables[name] = torch.from_numpy(values).to(row.device)
+            further[name] = table[row]
+        return batch
+
+    def _further(self) -> dict[str, np.ndarray]:
+        """Return what a batch holds beside input and labels, (rows of the index, columns) float32 each."""
+        further: dict[str, np.ndarray] = {}
+        if self.diseases:
+            self.label_values()
+            further["years"] = self._years
+        if self.covariate_names:
+            further["covariates"] = self._covariates()
+        return further
+
+    def _covariates(self) -> np.ndarray:
+        if self._covariate_values is None:
+            self._covariate_values = read_labels(self.index, self.covariate_names, np.arange(len(self.index)))
+        return self._covariate_values
+
+
+def _moments(values: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each column (N, L) of its known values; see ``label_statistics``."""
+    means, deviations = np.full(values.shape[1], np.nan), np.ones(values.shape[1])
+    for column, present in enumerate(values.T):
+        known = present[np.isfinite(present)]
+        if len(known):
+            means[column] = known.mean()
+            if known.min() < known.max():
+                deviations[column] = known.std()
+    return torch.from_numpy(means).float(), torch.from_numpy(deviations).float()

@@ -16,8 +16,16 @@ _KNOWN = {
     "mae": ("#56B4E9", "D"),
     "alignment": ("#CC79A7", "v"),
     "mae+alignment": ("#0072B2", "o"),
+    "mean": ("#CCCCCC", "_"),
     "age+sex": ("#B8A800", "P"),
+    "age+sex+size": ("#7F7400", "P"),
     "features": ("#009E73", "X"),
+    "features-boosting": ("#00543D", "X"),
+    "cnn": ("#8C510A", "h"),
+    "simclr": ("#D55E00", "<"),
+    "byol": ("#7B3294", ">"),
+    "barlow_twins": ("#A6611A", "p"),
+    "clocs": ("#C51B7D", "d"),
     "oracle": ("#000000", "*"),
 }
 POINTS = "#0072B2"

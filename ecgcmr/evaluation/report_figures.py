@@ -99,8 +99,10 @@ def _diseases(found: Assessment, folder: Path, count: int | None) -> list[Path]:
     if not scored:
         return []
     targets = [data.targets[k] for k in scored]
-    chosen = [variant for variant in data.variants if variant.labels in (count, None)]
-    scores = {variant.line: data.one_seed(variant)[:, scored] for variant in chosen}
+    given = {
+        variant.line: data.one_seed(variant)[:, scored] for variant in data.variants if variant.labels in (count, None)
+    }
+    scores = {line: values for line, values in given.items() if np.isfinite(values).any()}
     title = "" if count is None else f"{count:,} labels"
     made = [
         save_figure(roc(data.test.truth[:, scored], scores, targets, title=title), folder / "classification_roc.png")

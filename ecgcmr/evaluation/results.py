@@ -16,7 +16,10 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
 from ecgcmr.files import write_atomically
 
-METHODS = ("random", "scratch", "mae", "alignment", "mae+alignment", "age+sex", "features", "oracle")
+METHODS = (
+    *("random", "cnn", "scratch", "simclr", "byol", "barlow_twins", "clocs", "mae", "alignment", "mae+alignment"),
+    *("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle"),
+)
 """Methods in the order of tables and figures; others follow alphabetically."""
 MEAN = "mean"
 _DECIMALS = 8

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 HELP = """\
 Run an experiment: make or open a cohort, pre-train the stages in order, hand each exported encoder on, compare all
-methods on the same test subjects, and write results.json, results.md and figures/ to the experiment's folder.
+methods on the same test subjects, and write results.json, results.md, results.tex, predictions.parquet, figures/ and
+evaluation/ (subgroups, p values, calibration) to the experiment's folder.
 
 Stages that are finished are not run again; one that was cut off goes on from its last checkpoint.
 
   ecgcmr experiment configs/experiments/demo.yaml
   ecgcmr experiment configs/experiments/ptbxl.yaml --data ../ptb-xl --out runs/ptbxl
+  ecgcmr experiment configs/experiments/turgut2025.yaml --root data/ukb          the published comparison
 """
 
 
@@ -93,20 +95,14 @@ def _shards(root: Path) -> list[str]:
 
 
 def _report(experiment: Experiment) -> None:
-    """Write results.json, results.md and the figures."""
-    from ecgcmr.evaluation.results import write_results_json
-    from ecgcmr.evaluation.tables import write_results_md
-    from ecgcmr.experiments.report import differences_of, draw_figures
+    """Write the tables and the figures."""
+    from ecgcmr.experiments.report import draw_figures, write_tables
 
-    out, plan = experiment.out, experiment.plan
     if not experiment.rows:
-        raise UserError(f"{plan.path.name}: nothing was compared; name methods under evaluation")
-    write_results_json(experiment.rows, out / "results.json")
-    differences = differences_of(experiment)
-    write_results_json(differences, out / "differences.json")
-    title = plan.description or plan.path.stem
-    write_results_md(experiment.rows, out / "results.md", title=title, differences=differences, notes=experiment.notes)
-    draw_figures(experiment)
+        raise UserError(f"{experiment.plan.path.name}: nothing was compared; name methods under evaluation")
+    with experiment.step("tables and figures"):
+        write_tables(experiment)
+        draw_figures(experiment)
 
 
 def _show_headline(path: Path, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,26 +12,21 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from data_modules import ShardIndex, read_labels
+from data_modules import ShardIndex
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.baselines import age_sex_columns
 from ecgcmr.evaluation.predictions import Predictions, save_predictions
-from ecgcmr.evaluation.results import ResultRow, Target, evaluate
+from ecgcmr.evaluation.results import ResultRow, Target
+from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import resolve_cohort
-from ecgcmr.experiments.features import classical_features, encoder_features
-from ecgcmr.experiments.methods import (
-    Floats,
-    Outcome,
-    Problem,
-    downstream_config,
-    oracle_outcome,
-    random_encoder,
-)
-from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.features import encoder_features
+from ecgcmr.experiments.fine_tuning import FineTuning
+from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
+from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.scores import Line, Scores
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 
-Scored = tuple[str, str, str | None, int | None]
-"""(task name, method, protocol, number of labels)."""
+Scored = tuple[str, Line]
+"""(task name, line of its table)."""
 
 
 @dataclass
@@ -43,6 +38,14 @@ class Experiment:
         out: Its folder.
         console: Where progress is told.
         workers: Processes for feature extraction.
+        index: The cohort.
+        rows: Of results.json.
+        notes: What a reader of the tables must know.
+        targets: Task -> its targets.
+        scores: Task -> scores of its methods.
+        counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        predictions: Task and line -> seed -> predictions of the test split.
+        validation: Predictions of the validation split, of classes alone.
     """
 
     plan: Plan
@@ -53,12 +56,17 @@ class Experiment:
     rows: list[ResultRow] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     targets: dict[str, list[Target]] = field(default_factory=dict, init=False)
-    predictions: dict[Scored, Predictions] = field(default_factory=dict, init=False)
+    scores: dict[str, Scores] = field(default_factory=dict, init=False)
+    counts: dict[str, dict[int | str, int]] = field(default_factory=dict, init=False)
+    predictions: dict[Scored, dict[int, Predictions]] = field(default_factory=dict, init=False)
+    validation: list[Predictions] = field(default_factory=list, init=False)
     _encoders: dict[str, Path] = field(default_factory=dict, init=False)
     _stage_fingerprints: dict[str, str] = field(default_factory=dict, init=False)
+    _told: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
 
     @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[None]:
+        """Tell that a part starts, and how long it took."""
         start = time.perf_counter()
         self.console.print(f"[bold]{name}[/bold]")
         yield
@@ -73,35 +81,53 @@ class Experiment:
         Raises:
             UserError: If any part does not finish.
         """
-        with self._step("cohort"):
+        with self.step("cohort"):
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         for name in self.plan.stages:
-            with self._step(f"stage {name}"):
+            with self.step(f"stage {name}"):
                 self._train(name)
         like = self._encoders[self.plan.evaluation.random_encoder_of]
-        self._encoders["random"] = random_encoder(like, self.out / "stages" / "random", self.plan.seed)
+        for seed in dict.fromkeys([self.plan.seed, *self.plan.seeds]):
+            name = self._random(seed)
+            self._encoders[name] = random_encoder(like, self.out / "stages" / name, seed)
         for problem in problems:
-            with self._step(f"task {problem.name}"):
+            with self.step(f"task {problem.name}"):
                 self._compare(problem)
         return self.rows
+
+    def _random(self, seed: int) -> str:
+        """Name the random encoder of a seed; that of the plan's own seed is also what ``scratch`` is shaped like."""
+        return "random" if seed == self.plan.seed else f"random-s{seed}"
 
     def _problem(self, name: str) -> Problem:
         """Read a task's labels and check what it needs of the cohort, before any stage spends time."""
         evaluation = self.plan.evaluation
         task = evaluation.tasks[name]
-        problem = Problem.of(name, task.task, task.targets, self.index, self.plan.seed)
+        problem = Problem.of(name, task.task, task.targets, self.index)
         if "oracle" in evaluation.baselines:
             oracle_outcome(self.index, problem)
-        if "age+sex" in evaluation.baselines:
-            self.index.label_columns(["age", "sex"])
+        for baseline, labels in COVARIATES.items():
+            if baseline in evaluation.baselines:
+                self.index.label_columns(labels)
         available = len(problem.training(None))
         if not available:
             raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
-        wanted = {count for count in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(count, int)}
+        for split in ("val", "test"):
+            if not len(problem.part(split)):
+                raise UserError(f"task {name}: the cohort has no ECG in split {split}, so nothing can be compared")
+        wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
             self.notes.append(f"{name}: {available} labelled training subjects, too few for {short} labels")
+        self.counts[name] = {
+            label: amount_of(label, available)
+            for label in [*evaluation.labels, *evaluation.finetune_labels]
+            if amount_of(label, available) <= available
+        }
+        parts = [f"{label} = {count:,}" for label, count in self.counts[name].items() if isinstance(label, str)]
+        if any(label != "all" for label in self.counts[name] if isinstance(label, str)):
+            self.notes.append(f"{name}: of {available:,} labelled training subjects, {', '.join(parts)}")
         return problem
 
     def _train(self, name: str) -> None:
@@ -123,89 +149,114 @@ class Experiment:
     def _compare(self, problem: Problem) -> None:
         """Score every method of the evaluation on one task."""
         evaluation = self.plan.evaluation
+        test = problem.part("test")
         self.targets[problem.name] = problem.targets
+        self.scores[problem.name] = Scores(
+            problem.task,
+            problem.targets,
+            problem.values[test],
+            self.index.subjects(problem.rows[test]),
+            evaluation.resamples,
+            self.plan.seed,  # one seed: all methods meet the same resamples
+        )
         for method in evaluation.linear_probe:
-            cache = self.out / "features" / method
-            features = encoder_features(self._encoders[method], self.index, problem.rows, cache).astype(np.float64)
-            for count in self._counts(evaluation.labels, problem):
-                self._score(problem, method, "linear_probe", count, problem.probe(features, count))
+            self._tell(f"linear probe: {method}")
+            self._score(problem, method, "linear_probe", self._probed(problem, method))
         if evaluation.tasks[problem.name].finetune is not None:
+            tuning = FineTuning(
+                self.plan, self.index, self.out, self.console, self._cohort_fingerprint(), self._encoders,
+                self._stage_fingerprints,
+            )  # fmt: skip
+            counts = self._counts(evaluation.finetune_labels or evaluation.labels, problem)
             for method in evaluation.finetune:
-                for count in self._counts(evaluation.finetune_labels or evaluation.labels, problem):
-                    self._score(problem, method, "finetune", count, self._finetune(problem, method, count))
+                found = [
+                    (count, seed, tuning.outcome(problem, method, count, seed))
+                    for count in counts
+                    for seed in self.plan.finetune_seeds
+                ]
+                self._score(problem, method, "finetune", found)
+        baselines = Baselines(self.index, self.out, self.workers, self._cohort_fingerprint())
+        counts = self._counts(evaluation.labels, problem)
         for method in evaluation.baselines:
+            self._tell(f"baseline: {method}")
             if method == "oracle":
-                self._score(problem, method, None, None, oracle_outcome(self.index, problem))
+                self._score(problem, method, None, [(None, self.plan.seed, oracle_outcome(self.index, problem))])
                 continue
-            values = self._baseline_features(method, problem)
-            for count in self._counts(evaluation.labels, problem):
-                self._score(problem, method, None, count, problem.probe(values, count))
+            seeds = self.plan.finetune_seeds if method == "features-boosting" else self.plan.seeds
+            self._score(problem, method, None, baselines.outcomes(method, problem, counts, seeds))
+        self.notes += grouped(self._told)
+        self._told.clear()
+
+    def _tell(self, what: str) -> None:
+        self.console.print(f"  {what}")
+
+    def _probed(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
+        """Yield (labels, seed, outcome) of the linear probe on an encoder's features, extracted once.
+
+        With all labels every seed sees the same subjects: unless the encoder differs too, one is enough.
+        """
+        counts, most = self._counts(self.plan.evaluation.labels, problem), len(problem.training(None))
+        for seed in self.plan.seeds:
+            name = self._random(seed) if method == "random" else method
+            cache = self.out / "features" / name
+            features = encoder_features(self._encoders[name], self.index, problem.rows, cache).astype(np.float64)
+            again = method != "random" and seed != self.plan.seeds[0]
+            own = [count for count in counts if not (again and count == most)]
+            yield from ((count, seed, outcome) for count, outcome in problem.probe(features, own, seed).items())
 
     def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
         """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
-        available = len(problem.training(None))
-        counts = dict.fromkeys(available if label == "all" else int(label) for label in labels)
-        return [count for count in counts if count <= available]
+        known = self.counts[problem.name]
+        return sorted({known[label] for label in labels if label in known})
 
-    def _baseline_features(self, method: str, problem: Problem) -> Floats:
-        if method == "age+sex":
-            age, sex = read_labels(self.index, ["age", "sex"], problem.rows).T
-            return age_sex_columns(age, sex)
-        cache = self.out / "features" / "classical"
-        return classical_features(self.index, problem.rows, cache, self.workers).astype(np.float64)
+    def _score(
+        self,
+        problem: Problem,
+        method: str,
+        protocol: str | None,
+        outcomes: Iterable[tuple[int | None, int, Outcome]],
+    ) -> None:
+        """Add a method's rows for every number of labels, and keep its predictions."""
+        found: dict[int | None, dict[int, Outcome]] = {}
+        for count, seed, outcome in outcomes:
+            found.setdefault(count, {})[seed] = outcome
+        several = len({*self.plan.seeds, *self.plan.finetune_seeds}) > 1
+        for count, own in found.items():
+            line = Line(method, protocol, count)
+            seeds = {seed: outcome.prediction for seed, outcome in own.items()}
+            self.rows += self.scores[problem.name].add(line, seeds)
+            for seed, outcome in own.items():
+                for note in outcome.notes:
+                    self._told.setdefault((count, note), []).append(method)
+                kept = self._predictions(problem, line, seed, outcome.prediction, "test")
+                self.predictions.setdefault((problem.name, line), {})[seed] = kept
+                name = f"{problem.name}-{method}-{protocol or 'baseline'}-{count or 'any'}"
+                suffix = f"-s{seed}" if several else ""
+                save_predictions(self.out / "predictions" / f"{name}{suffix}.npz", kept)
+                if problem.task == "classification" and outcome.validation is not None:
+                    self.validation.append(self._predictions(problem, line, seed, outcome.validation, "val"))
 
-    def _finetune(self, problem: Problem, method: str, count: int) -> Outcome:
-        """Fine-tune an encoder, or train it from random weights, and return its predictions on the test split."""
-        task = self.plan.evaluation.tasks[problem.name]
-        source = self._encoders["random" if method == "scratch" else method]
-        folder = self.out / "stages" / f"{problem.name}-{method}-{count}"
-        self.console.print(f"  fine-tuning: {method}, {count} labels")
-        base, written = self.plan.file(task.finetune or ""), self.out / "configs" / f"{folder.name}.yaml"
-        config = downstream_config(base, source, written)
-        overrides: dict[str, Any] = {
-            "data.root": str(self.index.root),
-            "data.labels": [label.name for label in problem.labels],
-            "data.train_labels": count,
-            "data.seed": problem.seed,
-            "seed_everything": self.plan.seed,
-            **task.set,
-        }
-        inputs = {"cohort": self._cohort_fingerprint()}
-        if method != "scratch":
-            overrides["model.encoder_weights"] = str(source)
-            inputs["encoder"] = self._stage_fingerprints[method]
-        run_stage(StageRun(folder.name, folder, config, overrides, inputs), then_predict=True)
-        with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
-            wanted = problem.rows[problem.part("test")]
-            order = np.searchsorted(stored["row"], wanted)
-            return Outcome(stored["prediction"][order].astype(np.float64))
-
-    def _score(self, problem: Problem, method: str, protocol: str | None, count: int | None, outcome: Outcome) -> None:
-        """Add a method's rows for one label count, and keep its predictions."""
-        test = problem.part("test")
-        subjects = self.index.subjects(problem.rows[test])
-        scored: dict[str, Any] = {"method": method, "protocol": protocol, "labels": count}
-        self.rows += evaluate(
-            problem.values[test],
-            outcome.prediction,
-            problem.targets,
-            problem.task,
-            **scored,
-            generator=np.random.default_rng(self.plan.seed),  # one seed: all methods meet the same resamples
-            subjects=subjects,
-            resamples=self.plan.evaluation.resamples,
-        )
-        self.notes += [f"{method}, {count} labels, {note}" for note in outcome.notes]
-        predictions = Predictions(
-            subjects=tuple(subjects),
+    def _predictions(self, problem: Problem, line: Line, seed: int, values: Floats, split: str) -> Predictions:
+        rows = problem.part(split)
+        return Predictions(
+            subjects=tuple(self.index.subjects(problem.rows[rows])),
             targets=tuple(label.name for label in problem.labels),
-            truth=problem.values[test],
-            prediction=outcome.prediction,
+            truth=problem.values[rows],
+            prediction=values,
             task=problem.task,
-            split="test",
-            seed=self.plan.seed,
-            **scored,
+            split=split,
+            seed=seed,
+            **line._asdict(),
         )
-        name = f"{problem.name}-{method}-{protocol or 'baseline'}-{count or 'any'}.npz"
-        save_predictions(self.out / "predictions" / name, predictions)
-        self.predictions[(problem.name, method, protocol, count)] = predictions
+
+
+def grouped(told: dict[tuple[int | None, str], list[str]]) -> list[str]:
+    """Return notes as lines, one for all methods that it holds for.
+
+    Args:
+        told: (number of labels, note) -> methods.
+    """
+    return [
+        f"{'' if count is None else f'{count:,} labels, '}{note} ({', '.join(dict.fromkeys(methods))})"
+        for (count, note), methods in told.items()
+    ]

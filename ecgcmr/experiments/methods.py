@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ from data_modules import Label, ShardIndex, read_labels
 from data_modules.sampling import subset
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.baselines import baseline_predictions
+from ecgcmr.evaluation.baselines import BaselineOutcome, probe_label_counts
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 
 Floats = NDArray[np.float64]
+
+_OF_THE_TASK = ("pooling", "drop_path")
+"""Arguments of an encoder that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,6 @@ class Problem:
         rows: Positions in the index of all recordings with an ECG, ascending.
         split: (n,) split of each of these rows.
         values: (n, K) labels of these rows in units or 0/1, NaN missing.
-        seed: Of the label subsets.
     """
 
     name: str
@@ -43,10 +46,9 @@ class Problem:
     rows: NDArray[np.int64]
     split: NDArray[np.str_]
     values: Floats
-    seed: int
 
     @classmethod
-    def of(cls, name: str, task: str, targets: list[str], index: ShardIndex, seed: int) -> Problem:
+    def of(cls, name: str, task: str, targets: list[str], index: ShardIndex) -> Problem:
         """Read a task's labels from the shards.
 
         Raises:
@@ -61,39 +63,58 @@ class Problem:
         for part in ("train", "val", "test"):
             split[np.isin(rows, index.positions(part, ("ecg",)))] = part
         values = read_labels(index, [label.name for label in labels], rows).astype(np.float64)
-        return cls(name, task, labels, rows, split, values, seed)
+        return cls(name, task, labels, rows, split, values)
 
     @property
     def targets(self) -> list[Target]:
         """The labels as tables and figures name them."""
         return [Target(label.name, label.group, label.unit, label.title) for label in self.labels]
 
-    def training(self, count: int | None) -> NDArray[np.intp]:
+    def training(self, count: int | None, seed: int = 0) -> NDArray[np.intp]:
         """Return where in ``rows`` the labelled training subjects are; a smaller count is part of every larger one.
 
         The choice is that of ``LabelledDataModule(train_labels=count)`` with the same seed.
         """
         labelled = np.flatnonzero((self.split == "train") & np.isfinite(self.values).any(axis=1))
-        return labelled if count is None else subset(labelled, count, self.seed)
+        return labelled if count is None else subset(labelled, count, seed)
 
     def part(self, split: str) -> NDArray[np.intp]:
         """Return where in ``rows`` the rows of a split are."""
         return np.flatnonzero(self.split == split)
 
-    def probe(self, features: Floats, count: int | None) -> Outcome:
-        """Fit a linear probe on ``count`` labelled subjects and predict the test split.
+    def columns_of(self, separately: str | None) -> dict[str, list[int]]:
+        """Return the columns that share a model: all of them under "", or those of each target or group by its name."""
+        if separately is None:
+            return {"": list(range(len(self.labels)))}
+        groups: dict[str, list[int]] = {}
+        for column, label in enumerate(self.labels):
+            groups.setdefault(label.name if separately == "target" else label.group, []).append(column)
+        return groups
+
+    def only(self, columns: list[int]) -> Problem:
+        """Return the problem of some of the targets."""
+        return replace(self, labels=tuple(self.labels[k] for k in columns), values=self.values[:, columns])
+
+    def probe(self, features: Floats, counts: list[int], seed: int) -> dict[int, Outcome]:
+        """Fit linear probes on each number of labelled subjects and predict the validation and test split.
 
         Args:
             features: (n, D), one row for each of ``rows``; NaN is imputed from the training rows.
-            count: Number of labelled training subjects; None for all.
+            counts: Numbers of labelled training subjects.
+            seed: Of the choice of subjects.
         """
-        train, val, test = self.training(count), self.part("val"), self.part("test")
-        outcome = baseline_predictions(
-            self.task, (features[train], self.values[train]), (features[val], self.values[val]), features[test]
-        )
-        return Outcome(outcome.prediction, self._reasons(outcome.unavailable) + self._reasons(outcome.notes))
+        subsets = {count: self.training(count, seed) for count in counts}
+        val, test = self.part("val"), self.part("test")
+        outcomes = probe_label_counts(self.task, features, self.values, subsets, val, test)
+        return {count: self.outcome(found) for count, found in outcomes.items()}
 
-    def _reasons(self, notes: dict[int, str]) -> list[str]:
+    def outcome(self, found: BaselineOutcome) -> Outcome:
+        """Return what a probe or a baseline found, its notes named by target."""
+        notes = {**found.unavailable, **found.notes}
+        return Outcome(found.prediction, found.validation, self.named(notes))
+
+    def named(self, notes: dict[int, str]) -> list[str]:
+        """Return notes on columns as lines that name the targets."""
         return [f"{self.labels[column].name}: {reason}" for column, reason in sorted(notes.items())]
 
 
@@ -103,10 +124,12 @@ class Outcome:
 
     Attributes:
         prediction: (n_test, K) in units, or probabilities; NaN throughout for a target without prediction.
+        validation: (n_val, K) the same for the validation split, or None.
         notes: What a reader of the table should know, one line a target concerned.
     """
 
     prediction: Floats
+    validation: Floats | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -146,14 +169,29 @@ def random_encoder(like: Path, folder: Path, seed: int) -> Path:
     return folder
 
 
-def downstream_config(base: Path, encoder: Path, out: Path) -> Path:
-    """Write a downstream config whose encoder is exactly the one of a run folder, so that its weights fit."""
+def encoder_of(folder: Path) -> dict[str, Any]:
+    """Return class path and arguments of the encoder of a run folder."""
+    card = read_encoder_card(folder)
+    return {"class_path": card.class_path, "init_args": card.init_args}
+
+
+def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
+    """Write a downstream config with another encoder, such as that of a run folder, so that its weights fit.
+
+    Pooling and stochastic depth belong to the downstream stage and stay as its config has them.
+
+    Args:
+        base: The downstream config.
+        encoder: ``class_path`` and ``init_args``.
+        out: The file to write.
+    """
     content = yaml.safe_load(base.read_text())
-    card = read_encoder_card(encoder)
-    content["model"].setdefault("init_args", {})["encoder"] = {
-        "class_path": card.class_path,
-        "init_args": card.init_args,
-    }
+    arguments = content["model"].setdefault("init_args", {})
+    before, given = arguments.get("encoder", {}), dict(encoder.get("init_args") or {})
+    if before.get("class_path") == encoder["class_path"]:
+        own = before.get("init_args", {})
+        given |= {name: own[name] for name in _OF_THE_TASK if name in own}
+    arguments["encoder"] = {"class_path": encoder["class_path"], "init_args": given}
     return write_atomically(out, yaml.safe_dump(content, sort_keys=False).encode())
 
 

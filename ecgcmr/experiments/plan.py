@@ -14,14 +14,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, check_plan
 
-SOURCES = ("synthesize", "prepare", "root")
-BASELINES = ("age+sex", "features", "oracle")
-TASKS = ("regression", "classification")
-WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
-"""Entries of a stage's config that take an exported encoder."""
-RESERVED = ("random", "scratch", *BASELINES)
-"""Methods of the table that are no stage of the file."""
+FOCUS = "mae+alignment"
+"""The method that is compared with every other where the file names none under ``gain``."""
 
 T = TypeVar("T")
 
@@ -65,12 +61,48 @@ class TaskPlan:
         targets: Label names or groups of them as declared in the shards' index, such as ``LV`` or ``cad_ever``.
         finetune: Config file of the downstream stage, relative to the experiment file; None: no fine-tuning.
         set: Overrides of that config.
+        separately: Fine-tune one model for each ``target`` or each ``group`` of targets; None: one for all.
     """
 
     task: str
     targets: list[str]
     finetune: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
+    separately: str | None = None
+
+
+@dataclass(frozen=True)
+class SupervisedPlan:
+    """A network trained on the labels alone, from random weights, by the tasks' fine-tuning configs.
+
+    Attributes:
+        encoder: Its ``class_path`` and ``init_args``; empty takes those of ``random_encoder_of``.
+        set: Overrides of the tasks' configs, such as another learning rate.
+    """
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GainPlan:
+    """The one comparison that the experiment is about, told in a paragraph of results.md.
+
+    Attributes:
+        method: Whose gain.
+        over: The best of these, by its mean test score over all targets, is the reference.
+        task: Name of a regression task.
+        labels: One entry of ``labels``.
+        published: A published gain in per cent to show beside, or None.
+        source: Where it is published.
+    """
+
+    method: str
+    over: list[str]
+    task: str
+    labels: int | str
+    published: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,13 +111,17 @@ class EvaluationPlan:
 
     Attributes:
         tasks: Name -> task.
-        labels: Numbers of labelled training subjects, or ``all``.
+        labels: Numbers of labelled training subjects, parts of them such as ``10 %``, or ``all``.
         linear_probe: Methods probed: ``random`` or names of stages.
-        finetune: Methods fine-tuned: ``scratch`` (random weights) or names of stages.
-        finetune_labels: Numbers of labels fine-tuning is run with; the same as ``labels`` if empty.
-        baselines: Any of ``age+sex``, ``features``, ``oracle``.
+        finetune: Methods fine-tuned: ``scratch`` (random weights), names under ``supervised``, or names of stages.
+        finetune_labels: Labels fine-tuning is run with; the same as ``labels`` if empty.
+        supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
+        baselines: Any of ``BASELINES``.
         random_encoder_of: Stage whose encoder config, with random weights, is the ``random`` and ``scratch`` encoder.
+        seeds: Of label subsets, random encoders and probes; results are means over them. Empty: the plan's seed.
+        finetune_seeds: Seeds of what takes long: fine-tuning and gradient boosting. Empty: the first of ``seeds``.
         resamples: Bootstrap resamples behind each interval.
+        gain: The comparison that the experiment is about.
     """
 
     tasks: dict[str, TaskPlan]
@@ -93,9 +129,18 @@ class EvaluationPlan:
     linear_probe: list[str] = field(default_factory=list)
     finetune: list[str] = field(default_factory=list)
     finetune_labels: list[int | str] = field(default_factory=list)
+    supervised: dict[str, SupervisedPlan] = field(default_factory=dict)
     baselines: list[str] = field(default_factory=list)
     random_encoder_of: str = "mae"
+    seeds: list[int] = field(default_factory=list)
+    finetune_seeds: list[int] = field(default_factory=list)
     resamples: int = 1000
+    gain: GainPlan | None = None
+
+    @property
+    def methods(self) -> list[str]:
+        """Every method that is compared."""
+        return list(dict.fromkeys([*self.linear_probe, *self.finetune, *self.baselines]))
 
 
 @dataclass(frozen=True)
@@ -107,7 +152,7 @@ class Plan:
         cohort: Where the shards come from.
         stages: Name -> pre-training stage, in the order they run.
         evaluation: How encoders are compared.
-        seed: Seed of subsets, random encoders, probes and bootstrap.
+        seed: Seed of pre-training and bootstrap, and of everything else where ``evaluation.seeds`` is empty.
         description: One line for the head of the results.
     """
 
@@ -121,6 +166,34 @@ class Plan:
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder."""
         return (self.path.parent / name).resolve()
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of label subsets, random encoders and probes."""
+        return self.evaluation.seeds or [self.seed]
+
+    @property
+    def finetune_seeds(self) -> list[int]:
+        """Seeds of fine-tuning and gradient boosting."""
+        return self.evaluation.finetune_seeds or self.seeds[:1]
+
+    @property
+    def focus(self) -> str | None:
+        """The method that is compared with every other, None where it does not take part."""
+        focus = FOCUS if self.evaluation.gain is None else self.evaluation.gain.method
+        return focus if focus in self.evaluation.methods else None
+
+
+def amount_of(label: int | str, available: int) -> int:
+    """Return how many of ``available`` labelled subjects an entry of ``labels`` asks for."""
+    if label == "all":
+        return available
+    if isinstance(label, int):
+        return label
+    match = FRACTION.fullmatch(label)
+    if match is None:
+        raise ValueError(f"labels {label!r}: neither a number, 'all' nor a part such as '10 %'")
+    return max(LEAST_LABELS, round(float(match[1]) / 100.0 * available))
 
 
 def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None) -> Plan:
@@ -154,9 +227,16 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None)
         name: _typed(TaskPlan, entry, f"{where}: evaluation.tasks.{name}")
         for name, entry in _mapping(evaluation.get("tasks"), f"{where}: evaluation.tasks").items()
     }
+    if "supervised" in evaluation:
+        evaluation["supervised"] = {
+            name: _typed(SupervisedPlan, entry, f"{where}: evaluation.supervised.{name}")
+            for name, entry in _mapping(evaluation["supervised"], f"{where}: evaluation.supervised").items()
+        }
+    if evaluation.get("gain") is not None:
+        evaluation["gain"] = _typed(GainPlan, evaluation["gain"], f"{where}: evaluation.gain")
     content["evaluation"] = _typed(EvaluationPlan, evaluation, f"{where}: evaluation")
     plan = _typed(Plan, {"path": path.resolve(), **content}, where)
-    _check(plan, where)
+    check_plan(plan, where)
     return plan
 
 
@@ -208,61 +288,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
     if get_origin(hint) is dict:
         return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-
-
-def _check(plan: Plan, where: str) -> None:
-    """Check what entries say about each other."""
-    given = [name for name in SOURCES if getattr(plan.cohort, name) is not None]
-    if len(given) != 1:
-        raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
-    _check_stages(plan, where)
-    _check_tasks(plan, where)
-    evaluation = plan.evaluation
-    if not (evaluation.linear_probe or evaluation.finetune or evaluation.baselines):
-        raise UserError(f"{where}: evaluation compares nothing; name methods in linear_probe, finetune or baselines")
-    for method in evaluation.linear_probe:
-        _check_choice(method, ["random", *plan.stages], f"{where}: evaluation.linear_probe")
-    for method in evaluation.finetune:
-        _check_choice(method, ["scratch", *plan.stages], f"{where}: evaluation.finetune")
-    for baseline in evaluation.baselines:
-        _check_choice(baseline, BASELINES, f"{where}: evaluation.baselines")
-    _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}: evaluation.random_encoder_of")
-    for count in [*evaluation.labels, *evaluation.finetune_labels]:
-        if count != "all" and not (isinstance(count, int) and count > 0):
-            raise UserError(f"{where}: evaluation.labels holds {count!r}; write numbers of subjects or 'all'")
-
-
-def _check_stages(plan: Plan, where: str) -> None:
-    earlier: list[str] = []
-    for name, stage in plan.stages.items():
-        here = f"{where}: stages.{name}"
-        if name in RESERVED or Path(name).name != name:
-            raise UserError(f"{here}: a stage's name becomes a folder and a method; '{name}' cannot be one")
-        _check_file(plan, stage.config, f"{here}.config")
-        for argument, source in stage.start_from.items():
-            _check_choice(argument, WEIGHTS, f"{here}.start_from")
-            _check_choice(source, earlier, f"{here}.start_from.{argument}")
-        earlier.append(name)
-
-
-def _check_tasks(plan: Plan, where: str) -> None:
-    kinds: dict[str, str] = {}
-    for name, task in plan.evaluation.tasks.items():
-        here = f"{where}: evaluation.tasks.{name}"
-        _check_choice(task.task, TASKS, f"{here}.task")
-        if task.task in kinds:  # their means over targets would be one row of the table
-            raise UserError(f"{here}: '{kinds[task.task]}' is a {task.task} too; give one task the targets of both")
-        kinds[task.task] = name
-        if task.finetune:
-            _check_file(plan, task.finetune, f"{here}.finetune")
-
-
-def _check_choice(value: str, choices: Any, where: str) -> None:
-    if value not in choices:
-        raise UserError(f"{where}: '{value}' is not one of {', '.join(choices) or 'none so far'}")
-
-
-def _check_file(plan: Plan, name: str, where: str) -> None:
-    if not plan.file(name).is_file():
-        raise UserError(f"{where}: there is no file {name} beside the experiment file")
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if hint is float else hint)

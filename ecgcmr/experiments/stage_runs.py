@@ -13,7 +13,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 
-LAST = "last.ckpt"
+BEST, LAST = "best.ckpt", "last.ckpt"
 _MARKER = "stage.json"
 
 
@@ -102,12 +102,13 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     return marker_state(folder) == {"fingerprint": fingerprint, "finished": True}
 
 
-def run_stage(stage: StageRun, *, then_predict: bool = False) -> bool:
+def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
     """Fit a stage unless it is finished; go on from its last checkpoint if it was cut off.
 
     Args:
         stage: What to run.
-        then_predict: Write ``predictions.npz`` of the best checkpoint afterwards.
+        predict: Splits to predict with the best checkpoint afterwards: ``test`` into ``predictions.npz``, another
+            into ``predictions_SPLIT.npz``.
 
     Returns:
         True if anything was computed, False if the stage was finished already.
@@ -116,18 +117,36 @@ def run_stage(stage: StageRun, *, then_predict: bool = False) -> bool:
         UserError: If the stage did not finish.
     """
     fingerprint = stage.fingerprint
-    if is_finished(stage.folder, fingerprint):
+    predicted = all((stage.folder / _prediction_file(split)).is_file() for split in predict)
+    finished = is_finished(stage.folder, fingerprint)
+    if finished and predicted:
         return False
-    started = marker_state(stage.folder) == {"fingerprint": fingerprint, "finished": False}
-    if stage.folder.exists() and not started:
-        shutil.rmtree(stage.folder)  # a result of other inputs
-    write_marker(stage.folder, fingerprint, finished=False)
-    resume = [f"--ckpt_path={stage.folder / LAST}"] if (stage.folder / LAST).is_file() else []
-    _run("fit", stage, resume)
-    if then_predict:
-        _run("predict", stage, [f"--ckpt_path={stage.folder / 'best.ckpt'}"])
+    if not finished:
+        started = marker_state(stage.folder) == {"fingerprint": fingerprint, "finished": False}
+        if stage.folder.exists() and not started:
+            shutil.rmtree(stage.folder)  # a result of other inputs
+        write_marker(stage.folder, fingerprint, finished=False)
+        resume = [f"--ckpt_path={stage.folder / LAST}"] if (stage.folder / LAST).is_file() else []
+        _run("fit", stage, resume)
+    if predict and not (stage.folder / BEST).is_file():
+        raise UserError(
+            f"stage {stage.name} ended before its first validation, so no epoch is the best; raise trainer.max_steps "
+            "or lower trainer.check_val_every_n_epoch"
+        )
+    for split in sorted(predict, key=lambda split: split == "test"):  # each writes predictions.npz: test comes last
+        _run("predict", stage, [f"--ckpt_path={stage.folder / BEST}", *_of_split(split)])
+        if split != "test":
+            (stage.folder / _prediction_file("test")).replace(stage.folder / _prediction_file(split))
     write_marker(stage.folder, fingerprint, finished=True)
     return True
+
+
+def _prediction_file(split: str) -> str:
+    return "predictions.npz" if split == "test" else f"predictions_{split}.npz"
+
+
+def _of_split(split: str) -> list[str]:
+    return [] if split == "test" else [f"--data.predict_split={split}"]
 
 
 def _run(command: str, stage: StageRun, more: list[str]) -> None:

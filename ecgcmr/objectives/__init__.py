@@ -6,6 +6,8 @@ from ecgcmr.objectives.clocs import CLOCSLoss
 from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss
 from ecgcmr.objectives.gather import gather_rows, gather_with_gradient, sum_over_ranks
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
+from ecgcmr.objectives.hazards import DiscreteTimeHazards
+from ecgcmr.objectives.known_labels import mean_over_known
 from ecgcmr.objectives.phenotype_guided import PhenotypeGuidedCLIPLoss, phenotype_similarity
 from ecgcmr.objectives.protocol import ContrastiveObjective, require_objective
 from ecgcmr.objectives.ptacl import PTACLLoss
@@ -18,6 +20,7 @@ from ecgcmr.objectives.reconstruction import (
 from ecgcmr.objectives.retrieval import recall_at, retrieval_ranks
 from ecgcmr.objectives.siglip import SigLIPLoss
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss
+from ecgcmr.objectives.survival import CoxPartialLikelihood, SurvivalObjective, require_survival_objective
 from ecgcmr.objectives.view_agreement import CosineAgreement
 
 __all__ = [
@@ -27,6 +30,8 @@ __all__ = [
     "CLOCSLoss",
     "ContrastiveObjective",
     "CosineAgreement",
+    "CoxPartialLikelihood",
+    "DiscreteTimeHazards",
     "GlobalBatchNorm",
     "MaskedReconstruction",
     "MomentumTarget",
@@ -35,13 +40,16 @@ __all__ = [
     "PhenotypeGuidedCLIPLoss",
     "SigLIPLoss",
     "SimilarityGuidedCLIPLoss",
+    "SurvivalObjective",
     "gather_rows",
     "gather_with_gradient",
+    "mean_over_known",
     "normalised_cross_correlation",
     "patchify",
     "phenotype_similarity",
     "recall_at",
     "require_objective",
+    "require_survival_objective",
     "retrieval_ranks",
     "sum_over_ranks",
     "unpatchify",

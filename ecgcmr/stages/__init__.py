@@ -1,10 +1,13 @@
 """The stages: thin LightningModules around pure-torch encoders and objectives."""
 
 from ecgcmr.stages.alignment import ECGCMRAlignment
-from ecgcmr.stages.downstream import DiagnosisClassification, PhenotypeRegression
+from ecgcmr.stages.diagnosis_classification import DiagnosisClassification
+from ecgcmr.stages.early_stopping import ToleranceEarlyStopping
 from ecgcmr.stages.masked_autoencoder import ECGMaskedAutoencoder
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.phenotype_regression import PhenotypeRegression
 from ecgcmr.stages.run_folder import StepCheckpoint
+from ecgcmr.stages.time_to_event import TimeToEvent
 from ecgcmr.stages.unimodal import UnimodalContrast
 
 __all__ = [
@@ -14,5 +17,7 @@ __all__ = [
     "OptimiserSettings",
     "PhenotypeRegression",
     "StepCheckpoint",
+    "TimeToEvent",
+    "ToleranceEarlyStopping",
     "UnimodalContrast",
 ]

@@ -1,7 +1,8 @@
-"""Downstream prediction from the ECG alone: phenotype regression and disease or finding classification.
+"""Downstream prediction from the ECG alone, from CMR alone, or from either with age, sex and body size.
 
-Both stages are one encoder with one linear head; they differ in loss, scores and in how an output is read. The protocol
-says what is trained: everything (``finetune``, also used from random weights) or the head alone (``linear_probe``).
+All downstream stages are one encoder with one linear head; they differ in loss, scores and in how an output is read.
+The protocol says what is trained: everything (``finetune``, also used from random weights), the head alone
+(``linear_probe``), or the head and an attention pooling over the frozen encoder's tokens (``attention_probe``).
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.stages.collection import EpochCollector
-from ecgcmr.stages.metrics import ClassificationScores, RegressionScores
-from ecgcmr.stages.missing_leads import check_missing_leads, features_of
+from ecgcmr.stages.covariates import CovariateInputs, covariate_inputs
+from ecgcmr.stages.missing_leads import check_missing_leads
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.readout import AttentionReadout, modality_of, read_out
 from ecgcmr.stages.transfer import check_input, start_from
 
-PROTOCOLS = ("finetune", "linear_probe")
+PROTOCOLS = ("finetune", "linear_probe", "attention_probe")
 
 
-class _Downstream(lightning.LightningModule):
-    """What both downstream stages share: encoder, head, protocol and the flow of an epoch.
+class Downstream(lightning.LightningModule):
+    """What the downstream stages share: encoder, head, protocol and the flow of an epoch.
 
     Subclasses give ``_loss``, ``_to_prediction`` and a scores metric. The head and the label statistics are made in
-    ``setup``, when the DataModule has said which labels there are.
+    ``setup``, when the DataModule has said which labels there are. A loss is this rank's part: its mean over ranks is
+    the loss over the known labels of the global batch.
     """
 
     exports = {"encoder": "encoder"}
@@ -44,6 +48,7 @@ class _Downstream(lightning.LightningModule):
         protocol: str,
         optimiser: OptimiserSettings | None,
         adapt_encoder_weights: bool,
+        attention_heads: int,
         scores: Any,
     ) -> None:
         super().__init__()
@@ -53,24 +58,40 @@ class _Downstream(lightning.LightningModule):
         self.encoder_weights = encoder_weights
         self.adapt_encoder_weights = adapt_encoder_weights
         self.protocol = protocol
+        self.modality = modality_of(self.encoder)
         self.settings = optimiser or OptimiserSettings(base_lr=1e-3, weight_decay=0.1, warmup_epochs=5)
+        attends = protocol == "attention_probe"
+        self.readout = AttentionReadout(self.encoder.feature_dim, attention_heads) if attends else None
+        self.covariates: CovariateInputs | None = None
         self.head: nn.Linear | None = None
+        self.label_names: list[str] = []
         self.scores = nn.ModuleDict({split: scores() for split in ("val", "test")})
         self._losses = {split: EpochCollector() for split in ("val", "test")}
-        if protocol == "linear_probe":
+        self._noted: set[str] = set()
+        if self._is_probe:
             self.encoder.requires_grad_(False)
+
+    @property
+    def _is_probe(self) -> bool:
+        return self.protocol != "finetune"
 
     def setup(self, stage: str) -> None:
         """Make the head for the DataModule's labels and take over exported weights."""
-        check_input(self, self.encoder, "ecg", "model.encoder")
+        trainer: Any = self.trainer
+        data = trainer.datamodule
+        if self.modality not in data.input_spec:
+            raise UserError(f"model.encoder takes {self.modality.upper()}: set data.input to {self.modality}")
+        check_input(self, self.encoder, self.modality, "model.encoder")
         check_missing_leads(self, self.encoder, "model.encoder")
         if self.head is None:
-            trainer: Any = self.trainer
-            names = trainer.datamodule.label_names
-            mean, std = trainer.datamodule.label_statistics(names)
+            self.label_names = list(data.label_names)
+            self._check_targets(data)
+            mean, std = data.label_statistics(self.label_names)
             self.register_buffer("label_mean", mean.float())
             self.register_buffer("label_std", std.float())
-            self.head = nn.Linear(self.encoder.feature_dim, len(names))
+            self.covariates = covariate_inputs(data)
+            width = self.encoder.feature_dim + (0 if self.covariates is None else self.covariates.width)
+            self.head = nn.Linear(width, len(self.label_names) * self._outputs)
             # From the run's seed, not from the generator's state here, which depends on the number of ranks.
             generator = torch.Generator().manual_seed(torch.initial_seed())
             nn.init.trunc_normal_(self.head.weight, std=0.01, generator=generator)
@@ -79,42 +100,82 @@ class _Downstream(lightning.LightningModule):
             self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=self.adapt_encoder_weights
         )
 
-    def train(self, mode: bool = True) -> _Downstream:
+    @property
+    def _outputs(self) -> int:
+        """Outputs of the head per label."""
+        return 1
+
+    def _check_targets(self, data: Any) -> None:
+        """Hold the DataModule's targets against the task.
+
+        Raises:
+            UserError: They are of another task.
+        """
+        if getattr(data, "diseases", None):
+            raise UserError(
+                f"data.diseases is the target of ecgcmr.stages.TimeToEvent; {type(self).__name__} takes data.labels"
+            )
+
+    def train(self, mode: bool = True) -> Downstream:
         """Switch to training; a frozen encoder stays in evaluation mode."""
         super().train(mode)
-        if self.protocol == "linear_probe":
+        if self._is_probe:
             self.encoder.eval()
         return self
 
-    def forward(self, ecg: Tensor) -> Tensor:
-        """Return the head's raw outputs (B, L) for ECGs (B, leads, T), all leads recorded."""
-        return self._head(self.encoder(ecg))
+    def on_train_start(self) -> None:
+        """Put a frozen encoder into evaluation mode; Lightning keeps modes as they are and never calls ``train``."""
+        self.train(self.training)
 
-    def _head(self, features: Tensor) -> Tensor:
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the head's raw outputs (B, L) for recordings as the encoder takes them, all leads recorded.
+
+        Args:
+            x: ECGs (B, leads, T), or frames (B, F, H, W).
+            covariates: (B, C) in their units, NaN = missing, where the stage was trained with some.
+        """
+        return self._head(read_out(self.encoder, self.readout, x), covariates)
+
+    def _head(self, features: Tensor, covariates: Tensor | None) -> Tensor:
         if self.head is None:
             raise RuntimeError("the head is made in setup(), when the labels are known: run through a Trainer")
-        return self.head(features)
+        if self.covariates is not None:
+            if covariates is None:
+                raise ValueError("this stage was trained with covariates: give them")
+            features = torch.cat([features, self.covariates(covariates)], dim=1)
+        # Never in bfloat16: predictions of eight bits would tie.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(self.head.weight.dtype))
 
     def _output(self, batch: dict[str, Tensor]) -> Tensor:
-        return self._head(features_of(self.encoder, batch))
+        features = read_out(self.encoder, self.readout, batch[self.modality], batch.get("lead_mask"))
+        return self._head(features, batch.get("covariates"))
 
-    def _loss(self, output: Tensor, labels: Tensor) -> Tensor:
+    def _targets(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return what loss and scores compare with, (B, L, ...), NaN = missing."""
+        return batch["labels"]
+
+    def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not define _loss")
+
+    def _is_defined(self, targets: Tensor) -> bool:
+        """Tell whether a loss over these targets says anything."""
+        return bool(torch.isfinite(targets).any())
 
     def _to_prediction(self, output: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not define _to_prediction")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss over the known labels of one batch."""
-        loss = self._loss(self._output(batch), batch["labels"])
+        """Return the loss over the known labels of one global batch."""
+        loss = self._loss(self._output(batch), self._targets(batch))
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
-        output = self._output(batch)
-        self._losses[split].add(batch, output=output, labels=batch["labels"])
+        output, targets = self._output(batch), self._targets(batch)
+        self._losses[split].add(batch, output=output, targets=targets)
         valid = batch["valid"]
-        self.scores[split].update(self._to_prediction(output)[valid], batch["labels"][valid])
+        self.scores[split].update(self._to_prediction(output)[valid], targets[valid])
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Predict one batch."""
@@ -125,7 +186,7 @@ class _Downstream(lightning.LightningModule):
         self._evaluate(batch, "test")
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return predictions: phenotypes in their units, classes as probabilities."""
+        """Return predictions: phenotypes in their units, classes as probabilities, risks of events."""
         return {"row": batch["row"], "valid": batch["valid"], "prediction": self._to_prediction(self._output(batch))}
 
     def on_validation_epoch_end(self) -> None:
@@ -138,95 +199,30 @@ class _Downstream(lightning.LightningModule):
 
     def _finish(self, split: str) -> None:
         collected = self._losses[split].collect(self)
-        loss = self._loss(collected["output"].to(self.device), collected["labels"].to(self.device))
-        values = {f"{split}/loss": loss.detach()}
-        values |= {f"{split}/{name}": value for name, value in self.scores[split].compute().items()}
-        self.scores[split].reset()
-        self.log_dict(values)
+        output, targets = collected["output"], collected["targets"]
+        # Each rank takes its share: a loss adds up over ranks.
+        own = slice(self.trainer.global_rank, None, self.trainer.world_size)
+        loss = self._loss(output[own].to(self.device), targets[own].to(self.device)).detach()
+        self.log(f"{split}/loss", loss if self._is_defined(targets) else loss * float("nan"), sync_dist=True)
+        metric = self.scores[split]
+        self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
+        self._note(split, metric.unscored)
+        metric.reset()
+
+    def _note(self, split: str, unscored: dict[int, str]) -> None:
+        """Say once a run and split which targets count in no score."""
+        if not unscored or split in self._noted or self.trainer.sanity_checking:
+            return
+        self._noted.add(split)
+        names = [f"{self.label_names[column]} ({reason})" for column, reason in sorted(unscored.items())]
+        further = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        rank_zero_info(f"note: {split} scores leave out {', '.join(names[:8])}{further}")
 
     def configure_optimizers(self) -> Any:
-        """AdamW with layer-wise decay of the learning rate; under a linear probe over the head alone."""
+        """AdamW with layer-wise decay of the learning rate; under a probe over readout and head alone."""
         groups = layer_decayed_groups(
             self.encoder, layer_decay=self.settings.layer_decay, weight_decay=self.settings.weight_decay
         )
-        groups += plain_groups([self.head], weight_decay=self.settings.weight_decay) if self.head is not None else []
+        heads = [module for module in (self.readout, self.head) if module is not None]
+        groups += plain_groups(heads, weight_decay=self.settings.weight_decay)
         return optimisers_for(self, groups, self.settings)
-
-
-class PhenotypeRegression(_Downstream):
-    """Predict phenotypes, all at once, from an ECG.
-
-    Targets are standardised with the training split's mean and standard deviation; a missing one counts in no loss.
-
-    Args:
-        encoder: ECG encoder.
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone.
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-    """
-
-    monitor = "val/loss"
-    mode = "min"
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-    ) -> None:
-        super().__init__(encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, RegressionScores)
-
-    def _loss(self, output: Tensor, labels: Tensor) -> Tensor:
-        target = (labels - self.label_mean) / self.label_std
-        known = torch.isfinite(target)
-        error = torch.where(known, output - torch.nan_to_num(target), 0.0)
-        return error.square().sum() / known.sum().clamp_min(1)
-
-    def _to_prediction(self, output: Tensor) -> Tensor:
-        return output.float() * self.label_std + self.label_mean
-
-
-class DiagnosisClassification(_Downstream):
-    """Predict diseases or findings (each yes or no, several may hold) from an ECG.
-
-    Args:
-        encoder: ECG encoder.
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone.
-        label_smoothing: Pulls targets 0/1 towards 1/2, in [0, 1).
-        balance: Weigh positives so that both classes of a target count alike (from training prevalence).
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-    """
-
-    monitor = "val/auroc"
-    mode = "max"
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        label_smoothing: float = 0.0,
-        balance: bool = False,
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-    ) -> None:
-        super().__init__(encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, ClassificationScores)
-        self.label_smoothing = label_smoothing
-        self.balance = balance
-
-    def _loss(self, output: Tensor, labels: Tensor) -> Tensor:
-        known = torch.isfinite(labels)
-        target = torch.nan_to_num(labels) * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-        # The mean of a 0/1 label is its prevalence in the training split.
-        prevalence = self.label_mean.clamp(1e-3, 1.0 - 1e-3)
-        weight = (1.0 - prevalence) / prevalence if self.balance else None
-        loss = nn.functional.binary_cross_entropy_with_logits(output, target, pos_weight=weight, reduction="none")
-        return torch.where(known, loss, 0.0).sum() / known.sum().clamp_min(1)
-
-    def _to_prediction(self, output: Tensor) -> Tensor:
-        return output.float().sigmoid()

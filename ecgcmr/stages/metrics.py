@@ -15,6 +15,8 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.functional import pearson_corrcoef, r2_score
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
+from ecgcmr.evaluation.survival import concordance
+
 
 class WeightedMeans(nn.Module):
     """Means of named numbers, weighted with the number of samples behind each.
@@ -46,60 +48,103 @@ class WeightedMeans(nn.Module):
 
 
 class _PerTarget(Metric):
-    """Keeps (N, L) predictions and labels; subclasses say what is computed per target and averaged over targets."""
+    """Keeps (N, L) predictions and (N, L, ...) labels; subclasses say how one target is scored.
+
+    Attributes:
+        unscored: After ``compute``, the targets that count in no score, by column, and why.
+    """
 
     full_state_update = False
     prediction: list[Tensor]
     label: list[Tensor]
+    names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
         self.add_state("label", default=[], dist_reduce_fx="cat")
+        self.unscored: dict[int, str] = {}
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Add predictions (B, L) and labels (B, L); NaN labels are missing."""
+        """Add predictions (B, L), NaN for a target that was not trained, and labels; NaN labels are missing."""
         self.prediction.append(prediction.detach().float())
         self.label.append(label.detach().float())
 
-    def _known(self) -> list[tuple[Tensor, Tensor]]:
-        """Return for each target its predictions and labels where the label is known."""
+    def compute(self) -> dict[str, Tensor]:
+        """Return the averages over targets; NaN where no target could be scored."""
         prediction = torch.cat(list(self.prediction)) if isinstance(self.prediction, list) else self.prediction
         label = torch.cat(list(self.label)) if isinstance(self.label, list) else self.label
-        known = torch.isfinite(label)
-        return [(prediction[k, i], label[k, i]) for i, k in enumerate(known.T)]
+        # In float64: the mean of many equal float32 numbers is not quite that number, which would look like variance.
+        prediction, label = prediction.cpu().double(), label.cpu().double()
+        self.unscored = {}
+        scores: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        for column in range(prediction.shape[1]):
+            known = torch.isfinite(label[:, column].flatten(1) if label.ndim > 2 else label[:, [column]]).all(dim=1)
+            own, truth = prediction[known, column], label[known, column]
+            reason = "no value" if len(own) == 0 else "not trained" if own.isnan().all() else self._reason(truth)
+            if reason is not None:
+                self.unscored[column] = reason
+                continue
+            for name, value in self._score(own, truth).items():
+                scores[name].append(value)
+        nothing = torch.tensor(float("nan"))
+        return {name: torch.stack(v).mean().float() if v else nothing for name, v in scores.items()}
+
+    def _reason(self, label: Tensor) -> str | None:
+        """Say why known labels (n, ...) of one target cannot be scored; None if they can."""
+        raise TypeError(f"{type(self).__name__} does not define _reason")
+
+    def _score(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Score one target, (n,) and (n, ...) float64; a score that is not defined is left out."""
+        raise TypeError(f"{type(self).__name__} does not define _score")
 
 
 class RegressionScores(_PerTarget):
     """R2, Pearson r and MAE of each target, averaged over targets: ``{"r2", "pearson", "mae"}``."""
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return the averages; NaN where no target could be scored."""
-        scores: dict[str, list[Tensor]] = {"r2": [], "pearson": [], "mae": []}
-        for prediction, label in self._known():
-            if len(label) < 2 or label.std() == 0:
-                continue
-            scores["r2"].append(r2_score(prediction, label))
-            # A constant prediction has no correlation; torchmetrics warns and gives NaN.
-            if prediction.std() > 0:
-                scores["pearson"].append(pearson_corrcoef(prediction, label))
-            scores["mae"].append((prediction - label).abs().mean())
-        return _averages(scores)
+    names = ("r2", "pearson", "mae")
+
+    def _reason(self, label: Tensor) -> str | None:
+        if len(label) < 2:
+            return "one value only"
+        return "constant" if label.min() == label.max() else None
+
+    def _score(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        scores = {"r2": r2_score(prediction, label), "mae": (prediction - label).abs().mean()}
+        # A constant prediction has no correlation; torchmetrics warns and gives NaN.
+        if prediction.min() < prediction.max():
+            scores["pearson"] = pearson_corrcoef(prediction, label)
+        return scores
 
 
 class ClassificationScores(_PerTarget):
     """AUROC and AUPRC of each target, averaged over targets: ``{"auroc", "auprc"}``."""
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return the averages; NaN where no target has both classes."""
-        scores: dict[str, list[Tensor]] = {"auroc": [], "auprc": []}
-        for prediction, label in self._known():
-            if len(label) == 0 or label.min() == label.max():
-                continue
-            scores["auroc"].append(binary_auroc(prediction, label.long()))
-            scores["auprc"].append(binary_average_precision(prediction, label.long()))
-        return _averages(scores)
+    names = ("auroc", "auprc")
+
+    def _reason(self, label: Tensor) -> str | None:
+        return "one class only" if label.min() == label.max() else None
+
+    def _score(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {
+            "auroc": binary_auroc(prediction, label.long()),
+            "auprc": binary_average_precision(prediction, label.long()),
+        }
 
 
-def _averages(scores: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack(v).mean() if v else torch.tensor(float("nan")) for name, v in scores.items()}
+class ConcordanceScores(_PerTarget):
+    """Harrell's concordance of each disease, averaged: ``{"concordance"}``. Labels are (N, K, 2): event and years."""
+
+    names = ("concordance",)
+
+    def _reason(self, label: Tensor) -> str | None:
+        event, years = label.unbind(1)
+        happened = event == 1
+        if not happened.any():
+            return "no event"
+        first = years[happened].min()
+        return None if ((years > first) | ((years == first) & ~happened)).any() else "nobody to compare with"
+
+    def _score(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        event, years = label.unbind(1)
+        return {"concordance": torch.as_tensor(concordance(years.numpy(), event.numpy(), prediction.numpy()))}

@@ -11,7 +11,7 @@ import yaml
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cohorts import flags_of
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan import amount_of, load_plan
 
 PLAN: dict[str, Any] = {
     "cohort": {"synthesize": {"subjects": 80, "seed": 1}},
@@ -27,6 +27,8 @@ PLAN: dict[str, Any] = {
         "baselines": ["age+sex", "oracle"],
     },
 }
+
+GAIN = {"method": "mae+alignment", "over": ["mae"], "task": "phenotypes", "labels": 50}
 
 
 def write_plan(folder: Path, *changes: tuple[str, Any]) -> Path:
@@ -54,6 +56,23 @@ def test_a_plan_is_read_into_typed_objects_with_defaults(tmp_path: Path) -> None
     assert plan.evaluation.labels == [50, "all"]
     assert (plan.seed, plan.evaluation.random_encoder_of, plan.evaluation.resamples) == (0, "mae", 1000)
     assert plan.file("stage.yaml") == (tmp_path / "stage.yaml").resolve()
+    assert (plan.seeds, plan.finetune_seeds, plan.focus) == ([0], [0], "mae+alignment")
+
+
+def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
+    changes: list[tuple[str, Any]] = [
+        ("evaluation/seeds", [3, 4]),
+        ("evaluation/labels", ["1 %", "12.5%", 50, "all"]),
+        ("evaluation/finetune", ["scratch", "cnn"]),
+        ("evaluation/supervised", {"cnn": {"encoder": {"class_path": "ecgcmr.encoders.ECGCNN"}}}),
+        ("evaluation/gain", {**GAIN, "method": "mae", "over": ["scratch"], "published": 27}),
+    ]
+    plan = load_plan(write_plan(tmp_path, *changes))
+    assert (plan.seeds, plan.finetune_seeds, plan.focus) == ([3, 4], [3], "mae")
+    assert [amount_of(label, 400) for label in plan.evaluation.labels] == [4, 50, 50, 400]
+    assert amount_of("1 %", 30) == 2  # fewer teach nothing
+    assert plan.evaluation.gain is not None
+    assert plan.evaluation.gain.published == 27
 
 
 @pytest.mark.parametrize(
@@ -83,6 +102,24 @@ def test_a_plan_is_read_into_typed_objects_with_defaults(tmp_path: Path) -> None
         ([("evaluation/labels", [True])], ["evaluation", "labels", "list[int | str]"]),
         ([("evaluation/labels", None)], ["evaluation", "missing", "labels"]),
         ([("evaluation/finetune_labels", [-5])], ["-5"]),
+        ([("evaluation/labels", [1])], ["evaluation.labels", "from 2"]),
+        ([("evaluation/labels", ["0 %"])], ["evaluation.labels", "'0 %'", "10 %"]),
+        ([("evaluation/labels", ["120 %"])], ["evaluation.labels", "'120 %'"]),
+        ([("evaluation/seeds", [0, 0])], ["evaluation.seeds", "different"]),
+        ([("evaluation/finetune_seeds", [-1])], ["evaluation.finetune_seeds", "from 0"]),
+        ([("evaluation/seeds", 0)], ["seeds", "list[int]"]),
+        ([("evaluation/supervised", {"cnn": {}})], ["supervised.cnn", "evaluation.finetune"]),
+        ([("evaluation/supervised", {"mae": {}})], ["supervised.mae", "stage"]),
+        ([("evaluation/supervised", {"oracle": {}})], ["supervised.oracle", "'oracle'"]),
+        ([("evaluation/supervised", {"scratch": {"encoder": {"widths": [8]}}})], ["encoder", "class_path", "widths"]),
+        ([("evaluation/supervised", {"scratch": {"sett": {}}})], ["supervised.scratch", "did you mean 'set'"]),
+        ([("evaluation/tasks/phenotypes/separately", "targets")], ["separately", "'targets'", "target, group"]),
+        ([("evaluation/gain", {"method": "mae"})], ["evaluation.gain", "missing", "over"]),
+        ([("evaluation/gain", {**GAIN, "method": "simclr"})], ["evaluation.gain", "'simclr'"]),
+        ([("evaluation/gain", {**GAIN, "over": ["mae", "mae+alignment"]})], ["gain.over", "mae+alignment"]),
+        ([("evaluation/gain", {**GAIN, "task": "diseases"})], ["gain.task", "'diseases'"]),
+        ([("evaluation/gain", {**GAIN, "labels": "10 %"})], ["gain.labels", "'10 %'", "50, all"]),
+        ([("evaluation/gain", {**GAIN, "published": "27"})], ["published", "'27'"]),
         ([("evaluation/linear_probe", ["scratch"])], ["linear_probe", "'scratch'"]),
         ([("evaluation/finetune", ["random"])], ["evaluation.finetune", "'random'"]),
         ([("evaluation/baselines", ["age"])], ["baselines", "'age'", "age+sex"]),

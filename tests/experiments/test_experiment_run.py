@@ -17,13 +17,18 @@ import yaml
 
 from data_modules import ShardIndex, read_labels
 from ecgcmr.cli import main
+from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.evaluation.predictions import load_predictions
-from ecgcmr.experiments import stage_runs
+from ecgcmr.experiments import prediction_tables, report, stage_runs
 from ecgcmr.experiments.stage_runs import StageRun, marker_state, run_stage, write_marker
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
-METHODS = {"random", "scratch", "mae", "alignment", "mae+alignment", "age+sex", "features", "oracle"}
-LITTLE = {"baselines": ["age+sex"], "linear_probe": [], "finetune": [], "labels": [20], "resamples": 10}
+BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")
+METHODS = {"random", "scratch", "cnn", "mae", "alignment", "mae+alignment", *BASELINES}
+SEEDS = [0, 7]
+CNN = {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000, "widths": [8, 8]}}
+LITTLE: dict[str, Any] = {"baselines": ["age+sex"], "linear_probe": [], "finetune": [], "labels": [20], "resamples": 10}
+LITTLE |= {"supervised": {}, "gain": None, "finetune_labels": []}
 """An evaluation that costs nothing, where the stages alone matter."""
 
 
@@ -53,11 +58,22 @@ def write_experiment(folder: Path, root: Path) -> Path:
                 },
                 "diseases": {"task": "classification", "targets": ["cad_ever", "af_ever"]},
             },
-            "labels": [20, 52, "all", 5000],
+            "labels": [20, 52, "all", 5000, "50 %"],
             "linear_probe": ["random", "mae", "alignment", "mae+alignment"],
-            "finetune": ["scratch"],
-            "baselines": ["age+sex", "features", "oracle"],
+            "finetune": ["scratch", "cnn"],
+            "finetune_labels": [20],
+            "supervised": {"cnn": {"encoder": CNN, "set": {"model.optimiser": {"lr": 1e-3}}}},
+            "baselines": list(BASELINES),
+            "seeds": SEEDS,
             "resamples": 50,
+            "gain": {
+                "method": "mae+alignment",
+                "over": ["scratch", "mae"],
+                "task": "phenotypes",
+                "labels": 20,
+                "published": 27.59,
+                "source": "a paper",
+            },
         },
     }
     path = folder / "trial.yaml"
@@ -109,6 +125,13 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return seen
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, which take longer than everything else a tiny experiment does."""
+    monkeypatch.setattr(report, "draw_figures", lambda experiment: None)
+    monkeypatch.setattr(prediction_tables, "draw_report", lambda found, folder: [])
+
+
 def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> None:
     rows = json.loads((finished / "out" / "results.json").read_text())
     assert all(list(row) == KEYS for row in rows)
@@ -120,10 +143,12 @@ def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> N
         for method in METHODS
     }
     probed = dict.fromkeys(("random", "mae", "alignment", "mae+alignment"), {"linear_probe"})
-    assert protocols == {**probed, "scratch": {"finetune"}, **dict.fromkeys(("age+sex", "features", "oracle"), {None})}
+    trained = dict.fromkeys(("scratch", "cnn"), {"finetune"})
+    assert protocols == {**probed, **trained, **dict.fromkeys(BASELINES, {None})}
     assert {row["labels"] for row in rows if row["method"] == "oracle"} == {None}
-    # 52 training subjects are labelled: "all" is no second result, and 5000 is not to be had.
-    assert {row["labels"] for row in rows if row["method"] != "oracle"} == {20, 52}
+    # 52 training subjects are labelled: "all" is no second result, 5000 is not to be had, half of them are 26.
+    assert {row["labels"] for row in rows if row["method"] != "oracle"} == {20, 26, 52}
+    assert {row["labels"] for row in rows if row["protocol"] == "finetune"} == {20}
     identities = [tuple(row[key] for key in KEYS[:7]) for row in rows]
     assert len(set(identities)) == len(identities)
     index = ShardIndex.load(cohort_root)
@@ -148,9 +173,11 @@ def test_the_oracle_is_the_best_and_its_predictions_are_kept(finished: Path) -> 
         if (row["target"], row["group"], row["metric"]) == ("mean", "LV+RV", "r2")
     }
     assert max(score, key=lambda key: score[key]) == ("oracle", None)
-    kept = load_predictions(finished / "out" / "predictions" / "phenotypes-oracle-baseline-any.npz")
+    kept = load_predictions(finished / "out" / "predictions" / "phenotypes-oracle-baseline-any-s0.npz")
     assert kept.prediction.shape == kept.truth.shape == (12, 10)
-    assert len(list((finished / "out" / "predictions").glob("*.npz"))) == 2 * (4 * 2 + 2 * 2 + 1) + 2
+    # With all 52 labels the seeds differ in nothing but the random encoder.
+    probes, others = 3 * 2 + 3 * (2 + 2 + 1), 4 * (2 + 2 + 1) + 1
+    assert len(list((finished / "out" / "predictions").glob("*.npz"))) == 2 * (probes + others) + 2
 
 
 def test_tables_and_figures_are_written(finished: Path) -> None:
@@ -170,11 +197,45 @@ def test_tables_and_figures_are_written(finished: Path) -> None:
     differences = json.loads((out / "differences.json").read_text())
     assert {row["method"] for row in differences} == {"mae+alignment"}
     assert {row["reference"] for row in differences} >= {"mae", "random", "alignment", "scratch (fine-tuned)"}
+    assert "means over seeds 0, 7" in table
+    assert "phenotypes: of 52 labelled training subjects, all = 52, 50 % = 26" in table
+    gain = next(part for part in table.split("\n## ") if part.startswith("Gain of mae+alignment"))
+    assert "At 20 labelled training subjects, mae+alignment (linear probe) reaches a mean R2 of" in gain
+    assert "Published: up to 27.59 % (a paper)" in gain
+    assert "The oracle" in gain
+
+
+def test_all_predictions_are_one_table_that_can_be_evaluated_again(finished: Path, cohort_root: Path) -> None:
+    out = finished / "out"
+    table = read_prediction_table(out / "predictions.parquet")
+    assert set(table["method"]) == METHODS
+    assert set(table["seed"]) == set(SEEDS)
+    assert set(table.loc[table["split"] == "val", "kind"]) == {"classification"}
+    index = ShardIndex.load(cohort_root)
+    positions = index.positions("test")
+    age = dict(zip(index.subjects(positions), read_labels(index, ["age"], positions)[:, 0], strict=True))
+    for subject, rows in table[table["split"] == "test"].groupby("subject", observed=True):
+        assert rows["age"].unique() == pytest.approx([age[subject]])
+    rows = {tuple(row[key] for key in KEYS[:7]): row for row in json.loads((out / "results.json").read_text())}
+    for task in ("phenotypes", "diseases"):
+        folder = out / "evaluation" / task
+        assert all((folder / name).is_file() for name in ("results.md", "results.tex"))
+        assert (folder / "results.tex").read_text() in (out / "results.tex").read_text()
+        assessed = json.loads((folder / "results.json").read_text())
+        assert assessed["differences"]
+        common = [row for row in assessed["scores"] if tuple(row[key] for key in KEYS[:7]) in rows]
+        assert len(common) > 100
+        for row in common:  # computed by two rooms, from arrays and from the file
+            own = rows[tuple(row[key] for key in KEYS[:7])]
+            for key in ("value", "ci_low", "ci_high"):
+                assert own[key] == pytest.approx(row[key], abs=2e-6), row
 
 
 def test_no_result_names_a_place_on_this_machine(finished: Path) -> None:
-    for name in ("results.json", "results.md", "differences.json"):
-        assert str(finished) not in (finished / "out" / name).read_text()
+    out = finished / "out"
+    texts = [out / name for name in ("results.json", "results.md", "results.tex", "differences.json")]
+    for path in [*texts, *out.glob("evaluation/*/results.*")]:
+        assert str(finished) not in path.read_text()
 
 
 def test_again_nothing_is_computed(finished: Path, commands: list, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,6 +247,7 @@ def test_again_nothing_is_computed(finished: Path, commands: list, capsys: pytes
     assert "finished earlier" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_are_scored_again_without_training(
     copied: Path, finished: Path, commands: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,11 +258,13 @@ def test_results_are_scored_again_without_training(
     assert main(["experiment", str(copied / "trial.yaml"), "--out", str(out)]) == 0
     assert commands == []
     assert times(out, "*.ckpt") | times(out, "features.npy") == before
-    assert capsys.readouterr().out.count("finished earlier") == 3
-    for name in ("results.json", "results.md", "differences.json"):
+    assert capsys.readouterr().out.count("finished earlier") == 3 + 2
+    again = ["results.json", "results.md", "differences.json", "predictions.parquet", "results.tex"]
+    for name in [*again, "evaluation/phenotypes/results.json"]:
         assert (out / name).read_bytes() == (finished / "out" / name).read_bytes()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("stage", "again"),
     [("alignment", ["alignment"]), ("mae", ["mae", "mae+alignment"])],
@@ -218,14 +282,38 @@ def test_a_changed_stage_runs_again_with_what_starts_from_it(
     assert {name for name in after if after[name] != before[name]} == {f"stages/{name}/last.ckpt" for name in again}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_label_count_adds_only_what_is_new(copied: Path, commands: list) -> None:
     path, out = copied / "trial.yaml", copied / "out"
-    change(path, lambda plan: plan["evaluation"].update(labels=[20, 30], baselines=[], linear_probe=[], resamples=10))
+    change(path, lambda plan: plan["evaluation"].update(LITTLE))
+    few = {"labels": [20, 30], "finetune": ["scratch"], "baselines": []}
+    change(path, lambda plan: plan["evaluation"].update(few))
     assert main(["experiment", str(path), "--out", str(out)]) == 0
     assert commands == [("fit", "phenotypes-scratch-30"), ("predict", "phenotypes-scratch-30")]
     assert {row["labels"] for row in json.loads((out / "results.json").read_text())} == {20, 30}
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_same_experiment_elsewhere_gives_the_same_bytes(
+    finished: Path, cohort_root: Path, tmp_path: Path, commands: list
+) -> None:
+    """One stage, its probe and a network from scratch, trained anew: each line is one of the whole experiment's."""
+    path = write_experiment(tmp_path / "other", cohort_root)
+    less = {"linear_probe": ["mae", "random"], "finetune": ["scratch"], "finetune_labels": [20], "labels": [20, 26]}
+    change(path, lambda plan: plan["stages"].pop("mae+alignment"))
+    change(path, lambda plan: plan["stages"].pop("alignment"))
+    change(path, lambda plan: plan["evaluation"].update({**LITTLE, **less, "baselines": [], "resamples": 50}))
+    assert main(["experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert [name for command, name in commands if command == "fit"] == ["mae", "phenotypes-scratch-20"]
+    ours, whole = (
+        {line.rstrip(",") for line in (folder / "out" / "results.json").read_text().splitlines()}
+        for folder in (tmp_path, finished)
+    )
+    assert len(ours) > 200
+    assert ours <= whole
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_failing_stage_ends_with_two_and_without_results(
     copied: Path, commands: list, capsys: pytest.CaptureFixture[str]
 ) -> None:

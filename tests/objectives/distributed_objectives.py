@@ -12,6 +12,8 @@ from ecgcmr.objectives import (
     BYOLLoss,
     CLIPLoss,
     CLOCSLoss,
+    CoxPartialLikelihood,
+    DiscreteTimeHazards,
     GlobalBatchNorm,
     MomentumTarget,
     NTXentLoss,
@@ -19,9 +21,30 @@ from ecgcmr.objectives import (
     PTACLLoss,
     SigLIPLoss,
     SimilarityGuidedCLIPLoss,
+    mean_over_known,
 )
+from ecgcmr.objectives.view_agreement import CosineAgreement
 
 FRAMES, TOKENS, WIDTH = 4, 9, 5
+
+
+class OfLabels(nn.Module):
+    """A downstream loss of one output, the sum of the towers', against labels of which some are missing."""
+
+    def __init__(self, objective: nn.Module | None = None) -> None:
+        super().__init__()
+        self.objective = objective
+        if isinstance(objective, DiscreteTimeHazards):
+            objective.prepare(torch.tensor([[1.0], [3.0], [4.0]]), torch.ones(3, 1))
+
+    def forward(self, a: Tensor, b: Tensor, event: Tensor, years: Tensor) -> Tensor:
+        output = a + b
+        if self.objective is None:  # as in regression
+            known = torch.isfinite(years)
+            return mean_over_known((output - torch.nan_to_num(years)).square(), known)
+        labels = WIDTH // self.objective.outputs
+        return self.objective(output, years[:, :labels], event[:, :labels])
+
 
 OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "clip": lambda: CLIPLoss(0.3, 0.75),
@@ -37,7 +60,13 @@ OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "byol-two-predictors": lambda: BYOLLoss(WIDTH, 6, 0.9, shared_predictor=False),
     "clocs": lambda: CLOCSLoss(0.3, learnable_temperature=True),
     "ptacl": lambda: PTACLLoss(0.3, 0.6, True, local_weight=0.7, local_temperature=0.4),
+    "labels-known": lambda: OfLabels(),
+    "labels-cox": lambda: OfLabels(CoxPartialLikelihood()),
+    "labels-cox-breslow": lambda: OfLabels(CoxPartialLikelihood("breslow")),
+    "labels-hazards": lambda: OfLabels(DiscreteTimeHazards(WIDTH)),
+    "agreement": lambda: CosineAgreement(WIDTH, 6, 4),
 }
+FURTHER = ("similarity", "phenotypes", "subjects", "event", "years")
 NORMED = ("barlow-twins", "byol", "byol-two-predictors")
 """Objectives whose projection heads have batch norm over the global batch."""
 
@@ -60,7 +89,7 @@ class Pair(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         ecg, cmr = self.towers
         a, b = ecg(batch["ecg"]), cmr(batch["cmr"])
-        further = {name: batch[name] for name in ("similarity", "phenotypes", "subjects") if name in batch}
+        further = {name: batch[name] for name in FURTHER if name in batch}
         if self.target is not None:
             further |= {"target_a": self.target(0, batch["ecg"]), "target_b": self.target(1, batch["cmr"])}
         if "tokens" in batch:
@@ -91,6 +120,11 @@ def global_batch(name: str, rows: int) -> dict[str, Tensor]:
         batch["phenotypes"] = phenotypes
     elif name == "clocs":
         batch["subjects"] = torch.arange(rows) // 2 * 2 % max(rows - 2, 1)
+    elif name.startswith("labels"):
+        years = draw(rows, WIDTH).abs().mul(2).ceil()  # with ties
+        years[draw(rows, WIDTH) > 1.0] = float("nan")
+        years[-rows // 4 :] = float("nan")  # a rank of its own knows nothing
+        batch |= {"years": years, "event": (draw(rows, WIDTH) > -0.5).double()}
     elif name == "ptacl":
         batch |= {"tokens": draw(rows, TOKENS, 6), "frames": draw(rows, FRAMES, 7)}
         phase = torch.rand(rows, TOKENS, generator=generator, dtype=torch.float64)

@@ -8,7 +8,8 @@ import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score, roc_auc_score
 
-from ecgcmr.stages.metrics import ClassificationScores, RegressionScores, WeightedMeans
+from ecgcmr.evaluation.survival import concordance
+from ecgcmr.stages.metrics import ClassificationScores, ConcordanceScores, RegressionScores, WeightedMeans
 from ecgcmr.stages.online_probe import cross_fitted_r2
 
 
@@ -48,6 +49,39 @@ def test_nothing_to_score_is_nan() -> None:
     scores = RegressionScores()
     scores.update(torch.zeros(4, 2), torch.full((4, 2), float("nan")))
     assert all(torch.isnan(value) for value in scores.compute().values())
+
+
+def test_correlation_is_not_misled_by_constants() -> None:
+    """A constant that float32 cannot average exactly is constant; small changes far from zero are changes."""
+    label = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+    prediction = label.clone()
+    label[:, 1] = 120.3
+    prediction[:, 2] = 61.7
+    label[:, 3] = 500.0 + label[:, 3].mul(1000).round() / 1000
+    prediction[:, 3] = 60.0 + 1e-3 * (label[:, 3] - 500.0)
+    scores = RegressionScores()
+    scores.update(prediction, label)
+    assert float(scores.compute()["pearson"]) == pytest.approx(1.0, abs=1e-3)  # of the first and the last
+    assert scores.unscored == {1: "constant"}
+    scores.reset()
+    scores.update(prediction[:, 1:3], label[:, 1:3])
+    assert scores.compute()["pearson"].isnan()
+
+
+def test_concordance_is_the_mean_over_diseases_that_have_one() -> None:
+    random = np.random.default_rng(3)
+    years, event = random.exponential(5.0, (60, 4)), (random.random((60, 4)) < 0.4).astype(float)
+    years[random.random(years.shape) < 0.3] = np.nan
+    event[:, 2] = 0.0
+    event[:, 3] = np.nan
+    risk = random.normal(size=years.shape) - np.nan_to_num(years) / 5
+    scores = ConcordanceScores()
+    label = torch.tensor(np.stack([event, years], axis=2))
+    for rows in (slice(0, 40), slice(40, 60)):
+        scores.update(torch.tensor(risk)[rows], label[rows])
+    twin = np.mean([concordance(years[:, k], event[:, k], risk[:, k]) for k in range(2)])
+    assert float(scores.compute()["concordance"]) == pytest.approx(float(twin), abs=1e-6)
+    assert scores.unscored == {2: "no event", 3: "no value"}
 
 
 def test_means_weigh_samples_not_batches() -> None:

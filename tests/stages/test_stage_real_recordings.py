@@ -137,8 +137,10 @@ def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: 
         ("mae", "linear_probe"),
         ("scratch", "finetune"),
         ("mae", "finetune"),
+        ("cnn", "finetune"),
         ("age+sex", None),
         ("features", None),
+        ("features-boosting", None),
     }
     assert all(0 <= row["ci_low"] <= row["ci_high"] <= 1 for row in means)
 

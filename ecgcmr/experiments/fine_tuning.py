@@ -1,0 +1,126 @@
+"""Fine-tuning within an experiment: downstream runs from an encoder's weights or from random ones.
+
+The labelled subjects are those that the linear probe of the same seed sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from data_modules import ShardIndex
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.linear_probe import too_few_values
+from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.stage_runs import StageRun, run_stage
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Fine-tunes encoders, or trains networks from random weights.
+
+    Attributes:
+        plan: The experiment file.
+        index: The cohort.
+        out: Folder of the experiment.
+        console: Where progress is told.
+        cohort: Fingerprint of the cohort.
+        encoders: Stage, or ``random`` -> folder of its encoder.
+        fingerprints: Stage -> its fingerprint.
+    """
+
+    plan: Plan
+    index: ShardIndex
+    out: Path
+    console: Console
+    cohort: str
+    encoders: Mapping[str, Path]
+    fingerprints: Mapping[str, str]
+
+    def outcome(self, problem: Problem, method: str, count: int, seed: int) -> Outcome:
+        """Train a method on ``count`` labelled subjects, in one model or several, and predict the test split.
+
+        Args:
+            problem: What is predicted.
+            method: ``scratch``, a supervised network or a stage.
+            count: Labelled training subjects; fewer where fewer have a label of a model's own targets.
+            seed: Of the choice of subjects, the head, the order of batches and random weights.
+        """
+        task = self.plan.evaluation.tasks[problem.name]
+        width = len(problem.labels)
+        prediction = np.full((len(problem.part("test")), width), np.nan)
+        validation = np.full((len(problem.part("val")), width), np.nan)
+        notes: list[str] = []
+        for name, columns in problem.columns_of(task.separately).items():
+            part = problem.only(columns)
+            own = min(count, len(part.training(None)))
+            empty = too_few_values(part.values[part.training(own, seed) if own else []])
+            if len(empty) == len(columns):
+                notes += part.named(empty)
+                continue
+            folder = self._folder(problem.name, method, count, name, seed)
+            self._train(part, method, own, seed, folder)
+            prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
+            if part.task == "classification":
+                validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
+        return Outcome(prediction, validation if problem.task == "classification" else None, notes)
+
+    def _folder(self, task: str, method: str, count: int, part: str, seed: int) -> Path:
+        words = [task, method, str(count), *([part] if part else []), *([f"s{seed}"] if seed != self.plan.seed else [])]
+        return self.out / "stages" / "-".join(words)
+
+    def _train(self, problem: Problem, method: str, count: int, seed: int, folder: Path) -> None:
+        evaluation = self.plan.evaluation
+        task, network = evaluation.tasks[problem.name], evaluation.supervised.get(method)
+        base = self.plan.file(task.finetune or "")
+        from_random = method == "scratch" or network is not None
+        given = network.encoder if network is not None and network.encoder else None
+        source = self.encoders["random" if from_random else method]
+        config = downstream_config(base, given or encoder_of(source), self.out / "configs" / f"{folder.name}.yaml")
+        overrides: dict[str, Any] = {
+            "data.root": str(self.index.root),
+            "data.labels": [label.name for label in problem.labels],
+            "data.train_labels": count,
+            "data.seed": seed,
+            "seed_everything": seed,
+            **self._balanced(base, problem),
+            **task.set,
+            **(network.set if network is not None else {}),
+        }
+        inputs = {"cohort": self.cohort}
+        if not from_random:
+            overrides["model.encoder_weights"] = str(source)
+            inputs["encoder"] = self.fingerprints[method]
+        splits = ("val", "test") if problem.task == "classification" else ("test",)
+        several = f", {folder.name}" if task.separately is not None or seed != self.plan.seed else ""
+        self.console.print(f"  fine-tuning: {method}, {count} labels{several}")
+        if not run_stage(StageRun(folder.name, folder, config, overrides, inputs), predict=splits):
+            self.console.print("    finished earlier")
+
+    def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
+        """Return whose classes are balanced: where the config balances, those of a model's only target."""
+        settings = yaml.safe_load(base.read_text()).get("data", {}).get("init_args", {})
+        if settings.get("balance") is None:
+            return {}
+        names = [label.name for label in problem.labels]
+        if len(names) == 1:
+            return {"data.balance": names[0]}
+        if settings["balance"] not in names:
+            raise UserError(
+                f"{base.name}: data.balance {settings['balance']} is no target of task {problem.name}; set "
+                "separately: target, or data.balance: null under set"
+            )
+        return {}
+
+    def _read(self, path: Path, problem: Problem, split: str) -> Floats:
+        """Return the predictions (n, K) of a split in the order of the problem's rows."""
+        with np.load(path, allow_pickle=False) as stored:
+            order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
+            return stored["prediction"][order].astype(np.float64)

@@ -1,0 +1,145 @@
+"""What the entries of an experiment file must say about each other: named files, methods and label counts exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecgcmr.errors import UserError
+
+if TYPE_CHECKING:
+    from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
+
+SOURCES = ("synthesize", "prepare", "root")
+BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
+TASKS = ("regression", "classification")
+WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
+"""Entries of a stage's config that take an exported encoder."""
+RESERVED = ("random", "scratch", *BASELINES)
+"""Methods of the table that are no stage of the file."""
+SEPARATELY = ("target", "group")
+FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")
+LEAST_LABELS = 2
+"""Fewer labelled subjects teach nothing."""
+
+
+def check_plan(plan: Plan, where: str) -> None:
+    """Check what entries say about each other.
+
+    Args:
+        plan: What was read.
+        where: Name of the experiment file, for messages.
+
+    Raises:
+        UserError: In one line that names file and entry.
+    """
+    given = [name for name in SOURCES if getattr(plan.cohort, name) is not None]
+    if len(given) != 1:
+        raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
+    _check_stages(plan, where)
+    _check_tasks(plan, where)
+    _check_methods(plan, f"{where}: evaluation")
+    _check_numbers(plan.evaluation, f"{where}: evaluation")
+    if plan.evaluation.gain is not None:
+        _check_gain(plan.evaluation.gain, plan.evaluation, f"{where}: evaluation.gain")
+
+
+def _check_stages(plan: Plan, where: str) -> None:
+    earlier: list[str] = []
+    for name, stage in plan.stages.items():
+        here = f"{where}: stages.{name}"
+        _check_name(name, here, "a stage")
+        _check_file(plan, stage.config, f"{here}.config")
+        for argument, source in stage.start_from.items():
+            _check_choice(argument, WEIGHTS, f"{here}.start_from")
+            _check_choice(source, earlier, f"{here}.start_from.{argument}")
+        earlier.append(name)
+
+
+def _check_tasks(plan: Plan, where: str) -> None:
+    kinds: dict[str, str] = {}
+    for name, task in plan.evaluation.tasks.items():
+        here = f"{where}: evaluation.tasks.{name}"
+        _check_choice(task.task, TASKS, f"{here}.task")
+        if task.task in kinds:  # their means over targets would be one row of the table
+            raise UserError(f"{here}: '{kinds[task.task]}' is a {task.task} too; give one task the targets of both")
+        kinds[task.task] = name
+        if task.finetune:
+            _check_file(plan, task.finetune, f"{here}.finetune")
+        if task.separately is not None:
+            _check_choice(task.separately, SEPARATELY, f"{here}.separately")
+
+
+def _check_methods(plan: Plan, where: str) -> None:
+    evaluation = plan.evaluation
+    if not evaluation.methods:
+        raise UserError(f"{where} compares nothing; name methods in linear_probe, finetune or baselines")
+    for name, network in evaluation.supervised.items():
+        here = f"{where}.supervised.{name}"
+        if name != "scratch":
+            _check_name(name, here, "a network")
+            if name in plan.stages:
+                raise UserError(f"{here}: '{name}' is a stage too; one method, one name")
+        unknown = sorted(set(network.encoder) - {"class_path", "init_args"})
+        if network.encoder and ("class_path" not in network.encoder or unknown):
+            raise UserError(f"{here}.encoder: expected class_path and init_args, found {', '.join(network.encoder)}")
+        if name not in evaluation.finetune:
+            raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
+    trained = dict.fromkeys(["scratch", *evaluation.supervised, *plan.stages])
+    for method in evaluation.linear_probe:
+        _check_choice(method, ["random", *plan.stages], f"{where}.linear_probe")
+    for method in evaluation.finetune:
+        _check_choice(method, trained, f"{where}.finetune")
+    for baseline in evaluation.baselines:
+        _check_choice(baseline, BASELINES, f"{where}.baselines")
+    _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+
+
+def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
+    for entry in ("labels", "finetune_labels"):
+        for label in getattr(evaluation, entry):
+            if not _is_amount(label):
+                raise UserError(
+                    f"{where}.{entry} holds {label!r}; write numbers of subjects from {LEAST_LABELS}, parts such as "
+                    "'10 %' (above 0, at most 100), or 'all'"
+                )
+    for entry in ("seeds", "finetune_seeds"):
+        seeds = getattr(evaluation, entry)
+        if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
+            raise UserError(f"{where}.{entry} is {seeds}; write different whole numbers from 0")
+
+
+def _is_amount(label: int | str) -> bool:
+    if isinstance(label, int):
+        return label >= LEAST_LABELS
+    part = FRACTION.fullmatch(label)
+    return label == "all" or (part is not None and 0 < float(part[1]) <= 100)
+
+
+def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
+    rivals = [method for method in evaluation.methods if method != "oracle"]
+    for method in [gain.method, *gain.over]:
+        _check_choice(method, rivals, where)
+    if not gain.over or gain.method in gain.over:
+        raise UserError(f"{where}.over: name the methods that {gain.method} is compared with, not itself")
+    _check_choice(gain.task, evaluation.tasks, f"{where}.task")
+    if evaluation.tasks[gain.task].task != "regression":
+        raise UserError(f"{where}.task: '{gain.task}' is no regression; the gain is one in mean R2")
+    _check_choice(gain.labels, evaluation.labels, f"{where}.labels")
+
+
+def _check_name(name: Any, where: str, what: str) -> None:
+    if name in RESERVED or Path(str(name)).name != name:
+        raise UserError(f"{where}: the name of {what} becomes a folder and a method; '{name}' cannot be one")
+
+
+def _check_choice(value: Any, choices: Iterable[Any], where: str) -> None:
+    if value not in choices:
+        raise UserError(f"{where}: '{value}' is not one of {', '.join(map(str, choices)) or 'none so far'}")
+
+
+def _check_file(plan: Plan, name: str, where: str) -> None:
+    if not plan.file(name).is_file():
+        raise UserError(f"{where}: there is no file {name} beside the experiment file")

@@ -1,0 +1,75 @@
+"""Classification of diseases and findings: one or several questions, each yes or no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ecgcmr.errors import UserError
+from ecgcmr.objectives import mean_over_known
+from ecgcmr.stages.downstream import Downstream
+from ecgcmr.stages.metrics import ClassificationScores
+from ecgcmr.stages.optimisation import OptimiserSettings
+
+
+class DiagnosisClassification(Downstream):
+    """Predict diseases or findings (each yes or no, several may hold) from an ECG or from CMR.
+
+    Args:
+        encoder: ECG or CMR encoder.
+        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
+        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
+            attention pooling over the frozen encoder's tokens.
+        label_smoothing: Pulls targets 0/1 towards 1/2, in [0, 1).
+        balance: Weigh positives so that both classes of a target count alike (from training prevalence).
+            ``data.balance`` balances the rows instead; for one target it is one or the other.
+        optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
+        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+    """
+
+    monitor = "val/auroc"
+    mode = "max"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        encoder_weights: str | None = None,
+        protocol: str = "finetune",
+        label_smoothing: float = 0.0,
+        balance: bool = False,
+        optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
+        attention_heads: int = 4,
+    ) -> None:
+        super().__init__(
+            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ClassificationScores
+        )
+        if not 0.0 <= label_smoothing < 1.0:
+            raise UserError(f"model.label_smoothing is {label_smoothing}; it must lie in [0, 1)")
+        self.label_smoothing = label_smoothing
+        self.balance = balance
+
+    def _check_targets(self, data: Any) -> None:
+        super()._check_targets(data)
+        balanced = getattr(data, "balanced_label", None)
+        if self.balance and self.label_names == [balanced]:
+            raise UserError(f"model.balance, data.balance: both balance {balanced}; set one of them")
+
+    def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        output, known = output.float(), torch.isfinite(targets - self.label_mean)
+        smooth = torch.nan_to_num(targets) * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        # The mean of a 0/1 label is its prevalence among the training rows.
+        prevalence = self.label_mean.nan_to_num(0.5).clamp(1e-3, 1.0 - 1e-3)
+        weight = (1.0 - prevalence) / prevalence if self.balance else None
+        loss = nn.functional.binary_cross_entropy_with_logits(output, smooth, pos_weight=weight, reduction="none")
+        return mean_over_known(loss, known)
+
+    def _is_defined(self, targets: Tensor) -> bool:
+        return super()._is_defined(targets - self.label_mean.cpu())
+
+    def _to_prediction(self, output: Tensor) -> Tensor:
+        # NaN where nothing was known to train on.
+        return torch.where(self.label_mean.isnan(), torch.nan, output.float().sigmoid())

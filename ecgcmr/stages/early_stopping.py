@@ -1,0 +1,77 @@
+"""Early stopping as the published downstream code does it: only epochs that are clearly worse count."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from ecgcmr.errors import UserError
+
+
+class ToleranceEarlyStopping(Callback):
+    """Stops a fit once more than ``patience`` validations in a row were worse than the best by more than a tolerance.
+
+    The criterion of the published downstream runs (Turgut et al., arXiv 2308.05764; patience 25), there of the area
+    under the curve or the mean correlation. Lightning's own ``EarlyStopping`` differs: it counts every validation that
+    is no better than the best, a draw included, and stops at the last one of the patience, not after it. A value that
+    is NaN does not count here and stops nothing.
+
+    Args:
+        monitor: Name of a logged value.
+        mode: ``max`` if higher is better, ``min`` if lower is.
+        patience: Validations in a row that may be worse.
+        tolerance: How far below (or above) the best a value may lie without counting as worse.
+
+    Raises:
+        UserError: A number is negative or the mode unknown.
+    """
+
+    def __init__(
+        self, monitor: str, mode: Literal["min", "max"] = "max", patience: int = 25, tolerance: float = 0.0
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise UserError(f"mode is '{mode}'; choose min or max")
+        if patience < 0 or tolerance < 0:
+            raise UserError(f"patience {patience}, tolerance {tolerance}: must be at least 0")
+        self.monitor, self.mode = monitor, mode
+        self.patience, self.tolerance = patience, tolerance
+        self.best = -math.inf
+        self.worse = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return best value (the higher the better) and count, for a checkpoint."""
+        return {"best": self.best, "worse": self.worse}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.best, self.worse = state_dict["best"], state_dict["worse"]
+
+    def should_stop(self, value: float) -> bool:
+        """Take one validation's value into account and tell whether to stop."""
+        goodness = value if self.mode == "max" else -value
+        if goodness >= self.best - self.tolerance:
+            self.best, self.worse = max(self.best, goodness), 0
+        elif goodness < self.best - self.tolerance:
+            self.worse += 1
+        return self.worse > self.patience
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Stop after this epoch if it is time to; ranks decide alike.
+
+        Raises:
+            UserError: Nothing of the monitored name was logged.
+        """
+        if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            logged = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
+            raise UserError(f"monitor '{self.monitor}' is not logged; there are {logged}")
+        stop = self.should_stop(float(trainer.callback_metrics[self.monitor]))
+        if trainer.strategy.reduce_boolean_decision(stop, all=False):
+            trainer.should_stop = True
+            rank_zero_info(
+                f"stopped: {self.monitor} was worse than its best for more than {self.patience} validations in a row"
+            )

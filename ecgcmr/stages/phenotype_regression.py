@@ -1,0 +1,64 @@
+"""Regression of phenotypes, or of any label with a unit, all at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ecgcmr.errors import UserError
+from ecgcmr.objectives import mean_over_known
+from ecgcmr.stages.downstream import Downstream
+from ecgcmr.stages.metrics import RegressionScores
+from ecgcmr.stages.optimisation import OptimiserSettings
+
+MONITORS = {"val/loss": "min", "val/mae": "min", "val/pearson": "max", "val/r2": "max"}
+
+
+class PhenotypeRegression(Downstream):
+    """Predict phenotypes, all at once, from an ECG or from CMR.
+
+    Targets are standardised with mean and standard deviation of the training rows; a missing one counts in no loss.
+    Predictions are in units.
+
+    Args:
+        encoder: ECG or CMR encoder.
+        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
+        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
+            attention pooling over the frozen encoder's tokens.
+        optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
+        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+        monitor: What chooses ``best.ckpt``: ``val/loss``, ``val/mae``, ``val/pearson`` (published: the mean correlation
+            over targets) or ``val/r2``.
+    """
+
+    monitor = "val/loss"
+    mode = "min"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        encoder_weights: str | None = None,
+        protocol: str = "finetune",
+        optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
+        attention_heads: int = 4,
+        monitor: str = "val/loss",
+    ) -> None:
+        super().__init__(
+            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, RegressionScores
+        )
+        if monitor not in MONITORS:
+            raise UserError(f"model.monitor is '{monitor}'; choose one of {', '.join(MONITORS)}")
+        self.monitor, self.mode = monitor, MONITORS[monitor]
+
+    def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        target = (targets - self.label_mean) / self.label_std
+        known = torch.isfinite(target)
+        return mean_over_known((output.float() - torch.nan_to_num(target)).square(), known)
+
+    def _is_defined(self, targets: Tensor) -> bool:
+        return super()._is_defined(targets - self.label_mean.cpu())
+
+    def _to_prediction(self, output: Tensor) -> Tensor:
+        return output.float() * self.label_std + self.label_mean

@@ -1,0 +1,88 @@
+"""Incident disease: when it comes, where many are still free of it when follow-up ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+
+from ecgcmr.errors import UserError
+from ecgcmr.objectives import CoxPartialLikelihood, require_survival_objective
+from ecgcmr.stages.downstream import Downstream
+from ecgcmr.stages.metrics import ConcordanceScores
+from ecgcmr.stages.optimisation import OptimiserSettings
+
+
+class TimeToEvent(Downstream):
+    """Predict the risk of diseases that come after imaging, several at once, from an ECG or from CMR.
+
+    ``data.diseases`` names them; their ``{disease}_incident`` and ``{disease}_years`` are the targets. Who had the
+    disease before, or whose follow-up is unknown, counts in nothing.
+
+    Args:
+        encoder: ECG or CMR encoder.
+        objective: ``ecgcmr.objectives.CoxPartialLikelihood`` (default; predictions are log risks) or
+            ``ecgcmr.objectives.DiscreteTimeHazards`` (predictions are risks by a horizon).
+        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
+        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
+            attention pooling over the frozen encoder's tokens.
+        optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
+        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+    """
+
+    monitor = "val/concordance"
+    mode = "max"
+    objective: Any
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        objective: nn.Module | None = None,
+        encoder_weights: str | None = None,
+        protocol: str = "finetune",
+        optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
+        attention_heads: int = 4,
+    ) -> None:
+        super().__init__(
+            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ConcordanceScores
+        )
+        self.objective = require_survival_objective(objective or CoxPartialLikelihood())
+
+    def setup(self, stage: str) -> None:
+        """As in every downstream stage; without the head's bias where the objective cannot see it."""
+        super().setup(stage)
+        if self.head is not None and getattr(self.objective, "ignores_constants", False):
+            self.head.bias.requires_grad_(False)  # else Adam would make whole steps of rounding errors
+
+    @property
+    def _outputs(self) -> int:
+        return self.objective.outputs
+
+    def _check_targets(self, data: Any) -> None:
+        if not getattr(data, "diseases", None):
+            raise UserError("TimeToEvent needs data.diseases, such as [cad, af, dm], in place of data.labels")
+        years, event = data.training_follow_up()
+        without = [name for name, column in zip(data.diseases, event.T, strict=True) if not (column == 1).any()]
+        if len(without) == len(data.diseases):
+            raise UserError(f"data.diseases: no training row has an event of {', '.join(without)}; take others")
+        if without:
+            rank_zero_info(f"note: no training row has an event of {', '.join(without)}; not predicted")
+        self.objective.prepare(years, event)
+
+    def _targets(self, batch: dict[str, Tensor]) -> Tensor:
+        return torch.stack([batch["labels"], batch["years"]], dim=2)
+
+    def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        event, years = targets.unbind(2)
+        return self.objective(output, years, event)
+
+    def _is_defined(self, targets: Tensor) -> bool:
+        return self.objective.defined(targets[:, :, 0])
+
+    def _to_prediction(self, output: Tensor) -> Tensor:
+        # Without an event in training nothing was learned of a disease.
+        return torch.where(self.label_mean > 0, self.objective.risk(output).float(), torch.nan)

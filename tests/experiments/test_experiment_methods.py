@@ -1,0 +1,223 @@
+"""The parts of an experiment on their own: scores over seeds, the gain, fine-tuning runs, kept outcomes, tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from data_modules import ShardIndex
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.predictions import Predictions
+from ecgcmr.evaluation.results import Target, evaluate, evaluate_difference
+from ecgcmr.experiments import baseline_methods, fine_tuning
+from ecgcmr.experiments.baseline_methods import Baselines
+from ecgcmr.experiments.comparison import grouped
+from ecgcmr.experiments.fine_tuning import FineTuning
+from ecgcmr.experiments.gain import gain_paragraph
+from ecgcmr.experiments.methods import Problem, downstream_config
+from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, SupervisedPlan, TaskPlan
+from ecgcmr.experiments.prediction_tables import prediction_frame
+from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.experiments.stage_runs import StageRun
+
+TARGETS = [Target("lv_edv", "LV"), Target("lv_ef", "LV"), Target("rv_edv", "RV")]
+SUBJECTS = [f"{number // 2:032x}" for number in range(120)]  # two recordings a subject
+
+
+@pytest.fixture
+def truth() -> np.ndarray:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(120, 3))
+    values[random.random(values.shape) < 0.1] = np.nan
+    return values
+
+
+def noisy(truth: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return np.nan_to_num(truth) * (1 - noise) + noise * random.normal(size=truth.shape)
+
+
+def test_one_seed_gives_what_the_evaluation_gives(truth: np.ndarray) -> None:
+    scores = Scores("regression", TARGETS, truth, SUBJECTS, 40, 3)
+    one, two = noisy(truth, 0.3, 1), noisy(truth, 0.5, 2)
+    two[:, 1] = np.nan  # a target without prediction
+    common: dict[str, Any] = {"subjects": SUBJECTS, "resamples": 40, "protocol": "linear_probe", "labels": 9}
+    for method, values in (("mae", one), ("random", two)):
+        rows = scores.add(Line(method, "linear_probe", 9), {0: values})
+        random = np.random.default_rng(3)
+        wanted = evaluate(truth, values, TARGETS, "regression", method=method, generator=random, **common)
+        assert repr(rows) == repr(wanted)  # NaN is equal to itself as text
+    rows = scores.differences(Line("mae", "linear_probe", 9), Line("random", "linear_probe", 9), "random")
+    random = np.random.default_rng(3)
+    wanted = evaluate_difference(
+        truth, one, two, TARGETS, "regression", method="mae", reference="random", generator=random, **common
+    )
+    assert repr(rows) == repr(wanted)
+
+
+def test_several_seeds_give_the_mean_of_their_metrics(truth: np.ndarray) -> None:
+    seeds = {seed: noisy(truth, 0.4, seed) for seed in (0, 1, 2)}
+    scores = Scores("regression", TARGETS, truth, SUBJECTS, 40, 3)
+    together = scores.add(Line("mae", None, 9), seeds)
+    single = [scores.add(Line("mae", None, seed), {seed: values}) for seed, values in seeds.items()]
+    for rows in zip(together, *single, strict=True):
+        assert rows[0].value == pytest.approx(np.mean([row.value for row in rows[1:]]))
+        assert rows[0].ci_low <= rows[0].value <= rows[0].ci_high
+
+
+def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
+    scores = Scores("regression", TARGETS, truth, SUBJECTS, 60, 3)
+    values = {}
+    for method, noise in (("mae+alignment", 0.3), ("mae", 0.5), ("byol", 0.6), ("oracle", 0.05)):
+        labels = None if method == "oracle" else 12
+        rows = scores.add(Line(method, None, labels), {0: noisy(truth, noise, 5)})
+        values[method] = next(row.value for row in rows if (row.group, row.metric) == ("all", "r2"))
+    plan = GainPlan("mae+alignment", ["byol", "mae"], "phenotypes", "10 %", 27.59, "a paper")
+    text = gain_paragraph(plan, scores, 12)
+    own, rival, ceiling = values["mae+alignment"], values["mae"], values["oracle"]
+    assert text.startswith("## Gain of mae+alignment\n\nAt 12 labelled training subjects (10 %), mae+alignment reaches")
+    assert f"a mean R2 of {own:.3f} over 3 targets" in text
+    assert f"is mae with {rival:.3f}" in text
+    assert f"{own - rival:+.3f}" in text
+    assert "above 0" in text
+    assert f"relative gain is {100 * (own / rival - 1):+.1f} %" in text
+    assert f"the share of it is {100 * own / ceiling:.0f} %" in text
+    assert "up to 27.59 % (a paper)" in text
+    back = gain_paragraph(replace(plan, method="byol", over=["mae+alignment"], published=None), scores, 12)
+    assert "below 0" in back
+    assert "Published" not in back
+    assert "there is no score of mae+alignment" in gain_paragraph(plan, scores, 13)
+
+
+def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
+    scores = Scores("regression", TARGETS, truth, SUBJECTS, 20, 3)
+    scores.add(Line("mae", None, 12), {0: noisy(truth, 0.3, 5)})
+    scores.add(Line("byol", None, 12), {0: -truth.copy()})
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
+    assert "no meaning" in text
+    assert "relative gain is" not in text
+
+
+def test_notes_are_told_once_for_all_methods() -> None:
+    told = {(28, "af_ever: all are 0"): ["mae", "mae", "byol"], (None, "x"): ["oracle"]}
+    assert grouped(told) == ["28 labels, af_ever: all are 0 (mae, byol)", "x (oracle)"]
+
+
+@pytest.fixture
+def problem(cohort_root: Path) -> Problem:
+    return Problem.of("diseases", "classification", ["cad_ever", "af_ever"], ShardIndex.load(cohort_root))
+
+
+@pytest.fixture
+def tuning(cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A fine-tuning of one model a disease whose runs are recorded, not run; its predictions are the row numbers."""
+    base = {
+        "model": {"init_args": {"encoder": {"class_path": "E", "init_args": {"pooling": "attention", "width": 8}}}},
+        "data": {"init_args": {"balance": "cad_ever"}},
+    }
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    task = TaskPlan("classification", [], "base.yaml", {"trainer.devices": 1}, "target")
+    network = SupervisedPlan({"class_path": "E", "init_args": {"width": 4}}, {"model.optimiser.lr": 0.1})
+    evaluation = EvaluationPlan({"diseases": task}, ["all"], finetune=["cnn"], supervised={"cnn": network})
+    plan = Plan(tmp_path / "plan.yaml", CohortPlan(root="x"), {}, evaluation)
+    runs: list[StageRun] = []
+
+    def recorded(run: StageRun, *, predict: tuple[str, ...]) -> bool:
+        runs.append(run)
+        run.folder.mkdir(parents=True)
+        for split in predict:
+            rows = problem.rows[problem.part(split)]
+            name = "predictions.npz" if split == "test" else f"predictions_{split}.npz"
+            np.savez(run.folder / name, row=rows, prediction=rows[:, None].astype(float))
+        return True
+
+    monkeypatch.setattr(fine_tuning, "run_stage", recorded)
+    index = ShardIndex.load(cohort_root)
+    made = FineTuning(plan, index, tmp_path, Console(quiet=True), "c", {"random": tmp_path}, {})
+    return made, runs
+
+
+def test_one_model_a_target_is_balanced_by_its_own_classes(problem: Problem, tuning: Any) -> None:
+    made, runs = tuning
+    outcome = made.outcome(problem, "cnn", 40, 7)
+    assert [run.name for run in runs] == ["diseases-cnn-40-cad_ever-s7", "diseases-cnn-40-af_ever-s7"]
+    for run, disease in zip(runs, ("cad_ever", "af_ever"), strict=True):
+        assert run.overrides["data.labels"] == [disease]
+        assert run.overrides["data.balance"] == disease
+        assert (run.overrides["data.seed"], run.overrides["seed_everything"]) == (7, 7)
+        assert (run.overrides["model.optimiser.lr"], run.overrides["trainer.devices"]) == (0.1, 1)
+        assert "model.encoder_weights" not in run.overrides
+        encoder = yaml.safe_load(run.config.read_text())["model"]["init_args"]["encoder"]
+        assert encoder["init_args"] == {"width": 4, "pooling": "attention"}  # pooling is the task's
+    for values, split in ((outcome.prediction, "test"), (outcome.validation, "val")):
+        rows = problem.rows[problem.part(split)]
+        assert np.array_equal(values, np.column_stack([rows, rows]))
+
+
+def test_a_model_of_one_class_is_not_trained(problem: Problem, tuning: Any) -> None:
+    made, runs = tuning
+    values = problem.values.copy()
+    values[:, 1] = 0.0
+    outcome = made.outcome(replace(problem, values=values), "cnn", 40, 0)
+    assert [run.name for run in runs] == ["diseases-cnn-40-cad_ever"]
+    assert np.isnan(outcome.prediction[:, 1]).all()
+    assert outcome.notes == ["af_ever: all 40 training labels are 0"]
+
+
+def test_balance_by_a_target_of_another_task_is_refused(tmp_path: Path, problem: Problem, tuning: Any) -> None:
+    made, _ = tuning
+    made.plan.evaluation.tasks["diseases"] = TaskPlan("classification", [], "base.yaml")
+    (tmp_path / "base.yaml").write_text((tmp_path / "base.yaml").read_text().replace("cad_ever", "dm_ever"))
+    with pytest.raises(UserError, match=r"base.yaml: data.balance dm_ever .* separately: target"):
+        made.outcome(problem, "cnn", 40, 0)
+
+
+def test_another_class_of_encoder_takes_nothing_from_the_config(tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    base.write_text("model: {init_args: {encoder: {class_path: A, init_args: {pooling: attention}}}}\n")
+    written = downstream_config(base, {"class_path": "B", "init_args": None}, tmp_path / "out.yaml")
+    assert yaml.safe_load(written.read_text())["model"]["init_args"]["encoder"] == {"class_path": "B", "init_args": {}}
+
+
+def test_boosting_is_computed_once(
+    cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = np.random.default_rng(0).normal(size=(len(problem.rows), 3))
+    calls = []
+    boost = baseline_methods.boosting_predictions
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(options)
+        return boost(*args, most_trees=3, **options)
+
+    monkeypatch.setattr(baseline_methods, "boosting_predictions", counted)
+    monkeypatch.setattr(baseline_methods, "classical_features", lambda *_: features)
+    made = Baselines(ShardIndex.load(cohort_root), tmp_path, 1, "cohort")
+    first = list(made.outcomes("features-boosting", problem.only([0]), [30, 52], [4, 5]))
+    assert [(count, seed) for count, seed, _ in first] == [(30, 4), (52, 4), (30, 5)]
+    assert [call["seed"] for call in calls] == [4, 4, 5]
+    again = list(made.outcomes("features-boosting", problem.only([0]), [30, 52], [4, 5]))
+    assert len(calls) == 3
+    for (_, _, one), (_, _, two) in zip(first, again, strict=True):
+        assert np.array_equal(one.prediction, two.prediction)
+        assert np.array_equal(one.validation, two.validation)
+    features += 1.0
+    list(made.outcomes("features-boosting", problem.only([0]), [52], [4]))
+    assert len(calls) == 4
+
+
+def test_the_table_keeps_the_first_recording_of_a_subject(cohort_root: Path) -> None:
+    index = ShardIndex.load(cohort_root)
+    names = index.subjects(index.positions("test"))
+    subjects = (names[1], names[0], names[1])
+    values = np.array([[1.0], [2.0], [3.0]])
+    own = Predictions(subjects, ("lv_edv",), values, values, "regression", "test", "mae", None, 5, 0)
+    frame = prediction_frame([own], TARGETS, index)
+    assert dict(zip(frame["subject"], frame["truth"], strict=True)) == {names[1]: 1.0, names[0]: 2.0}
+    assert frame["age"].notna().all()
