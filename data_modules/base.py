@@ -20,8 +20,9 @@ from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW
+from data_modules.training_rows import TrainingChoice
 from ecgcmr.errors import UserError
-from ecgcmr.row_random import RowGenerator
+from ecgcmr.row_random import RowGenerator, with_host_copy
 
 
 class ShardDataModule(LightningDataModule):
@@ -69,6 +70,8 @@ class ShardDataModule(LightningDataModule):
         verify_reads: str = "first",
         leads: list[str] | None = None,
         leave_out_leads: list[str] | None = None,
+        weight: str | None = None,
+        epoch_rows: int | None = None,
     ) -> None:
         """Set up the data module; no file is touched.
 
@@ -97,9 +100,13 @@ class ShardDataModule(LightningDataModule):
             leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped``, ``noisy``: leads of a record that
                 are marked so in the cohort stay in the batch, but its ``lead_mask`` tells the encoder to leave them
                 out. A record without any other lead is left out whole, in every split.
+            weight: A label that is not negative, such as a sampling weight. Every epoch then draws ``epoch_rows`` rows
+                without replacement, in proportion to it; rows where it is 0 or missing take no part.
+            epoch_rows: Training rows of an epoch over all devices, drawn anew each time; evenly without ``weight``.
+                None goes through all.
 
         Raises:
-            UserError: If an option is out of its range or not one of the choices.
+            UserError: If an option is out of its range or not one of the choices, or two exclude each other.
         """
         super().__init__()
         if shuffle not in SHUFFLES:
@@ -127,20 +134,19 @@ class ShardDataModule(LightningDataModule):
         self.pin_memory = pin_memory
         self.start_method = start_method
         self.predict_split = predict_split
-        self.selection = selection
-        self.min_quality = min_quality
-        self.balance = balance
         self.window = window
         self.locking = locking
         self.verify_reads = verify_reads
         self.leads = leads
         self.leave_out_leads = list(leave_out_leads or [])
         self._lead_choice = LeadChoice(self.leads, self.leave_out_leads)
+        self._training_choice = TrainingChoice(selection, min_quality, balance, weight, epoch_rows)
         self.augmentations: dict[str, Callable | None] = {}
         self._index: ShardIndex | None = None
         self._labels: np.ndarray | None = None
         self._rows: dict[str, np.ndarray] = {}
         self._epoch: int | None = None
+        self._host_rows: np.ndarray | None = None
         self._train_loader: PlanLoader | None = None
         self._resume: dict[str, int] = {}
 
@@ -189,17 +195,11 @@ class ShardDataModule(LightningDataModule):
     def select(self, split: str) -> np.ndarray:
         """Return the positions of a split's rows that have what this data module needs; may be empty.
 
-        In ``train`` they belong to the selection and have the quality asked for; evaluation always covers its split.
+        In ``train`` they belong to the selection and have quality and weight as asked for; evaluation always covers its
+        split.
         """
         rows = self._lead_choice.keep(self.index, self.index.positions(split, self.modalities))
-        if split != "train":
-            return rows
-        if self.selection is not None:
-            rows = np.intersect1d(rows, self.index.selection(self.selection), assume_unique=True)
-        if self.min_quality is not None:
-            quality = np.nan_to_num(read_labels(self.index, ["signal_quality"], rows)[:, 0])
-            rows = rows[quality >= self.min_quality]
-        return rows
+        return self._training_choice.keep(self.index, rows) if split == "train" else rows
 
     def label_values(self) -> np.ndarray | None:
         """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for."""
@@ -241,6 +241,8 @@ class ShardDataModule(LightningDataModule):
         splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
         for split in splits.get(stage or "", []):
             self.rows(split)
+        if stage == "fit":
+            self._train_sampler(0, 1)  # an epoch can be drawn
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""
@@ -259,15 +261,10 @@ class ShardDataModule(LightningDataModule):
         self._resume = dict(state_dict)
 
     def _train_sampler(self, rank: int, world_size: int) -> EpochBatchSampler:
-        ecg, rows, positive = self.index.layout.ecg, self.rows("train"), None
-        if self.balance is not None:
-            [column] = self.index.label_columns([self.balance])
-            if not self.index.layout.labels[column].is_binary:
-                raise UserError(f"balance {self.balance!r}: is not a label of 0 and 1")
-            values = read_labels(self.index, [self.balance], rows)[:, 0]
-            rows, positive = rows[~np.isnan(values)], values[~np.isnan(values)] > 0.5
+        ecg = self.index.layout.ecg
+        options = self._training_choice.sampler_options(self.index, self.rows("train"))
         return EpochBatchSampler(
-            rows,
+            options.pop("rows"),
             self.batch_size,
             seed=self.seed,
             index_size=len(self.index),
@@ -277,7 +274,7 @@ class ShardDataModule(LightningDataModule):
             world_size=world_size,
             shards=self.index.locate(np.arange(len(self.index)))[:, 0],
             window=self.window,
-            positive=positive,
+            **options,
         )
 
     def _count_as_done(self, batches: int) -> None:
@@ -337,14 +334,21 @@ class ShardDataModule(LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Take the epoch out of the batch; Lightning calls ``on_after_batch_transfer`` for the same batch next."""
+        """Take the epoch out of the batch and keep its rows, while they are on the host.
+
+        Lightning calls ``on_after_batch_transfer`` for the same batch next.
+        """
         result = batch.copy()
         self._epoch = result.pop("epoch", None)
+        self._host_rows = result["row"].numpy()
         return result
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make floats, pick leads and, in training, augment; all on the device."""
         batch = to_float(batch, self.image_size)
+        if self._host_rows is not None:
+            batch["row"] = with_host_copy(batch["row"], self._host_rows)
+            self._host_rows = None
         if "ecg" in batch:
             batch = self._lead_choice.of(batch, self.index)
         if self._epoch is None:

@@ -14,6 +14,7 @@ from data_modules.sampling import (
     WINDOW,
     balanced_rows,
     crop_starts,
+    drawn_rows,
     epoch_order,
     evaluation_batches,
     rank_batches,
@@ -104,6 +105,8 @@ class EpochBatchSampler(PlanSampler):
         shards: np.ndarray | None = None,
         window: int = WINDOW,
         positive: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        epoch_rows: int | None = None,
     ) -> None:
         """Set up the sampler.
 
@@ -120,31 +123,43 @@ class EpochBatchSampler(PlanSampler):
             shards: (rows of the index,) the shard of each; needed for ``shards``.
             window: Shards mixed with each other under ``shards``.
             positive: (k,) bool; given, both classes are equally frequent in every epoch (``balanced_rows``).
+            weights: (k,) above 0 and finite: what ``epoch_rows`` are drawn in proportion to; None for all alike.
+            epoch_rows: Rows that every epoch draws (``drawn_rows``); None for all.
 
         Raises:
-            UserError: If a rank would get no row, or shuffle is unknown.
+            UserError: If a rank would get no row, more rows are to be drawn than there are, or shuffle is unknown.
         """
         if shuffle not in SHUFFLES:
             raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
         if shuffle == "shards" and shards is None:
             raise ValueError("shuffle by shards needs the shard of each row")
-        self.positive = positive
-        self.size = len(rows) if positive is None else len(balanced_rows(rows, positive, seed, 0))
+        if epoch_rows is None and weights is not None:
+            raise ValueError("weights need epoch_rows")
+        if epoch_rows is not None and positive is not None:
+            raise ValueError("classes are balanced among all rows: positive and epoch_rows exclude each other")
+        self.rows, self.data_seed = rows, seed
+        self.positive, self.weights, self.epoch_rows = positive, weights, epoch_rows
+        self.size = len(self._epoch_rows(0))
         if self.size < world_size:
             raise UserError(f"{self.size} training rows cannot feed {world_size} devices; use fewer devices")
         super().__init__(rows, min(batch_size, self.size // world_size), rank, world_size)
-        self.data_seed = seed
         self.index_size = index_size
         self.order_of = shuffle
         self.crop_room = crop_room
         self.shards = shards
         self.window = window
 
+    def _epoch_rows(self, epoch: int) -> np.ndarray:
+        """Return the positions (size,), ascending, that an epoch goes through."""
+        if self.positive is not None:
+            return balanced_rows(self.rows, self.positive, self.data_seed, epoch)
+        if self.epoch_rows is not None:
+            return drawn_rows(self.rows, self.weights, self.epoch_rows, self.data_seed, epoch)
+        return self.rows
+
     def order(self, epoch: int) -> np.ndarray:
         """Return the positions (size,) of an epoch in the order in which they are read, whatever the ranks."""
-        rows = self.rows
-        if self.positive is not None:
-            rows = balanced_rows(rows, self.positive, self.data_seed, epoch)
+        rows = self._epoch_rows(epoch)
         if self.order_of == "global":
             return rows[epoch_order(len(rows), self.data_seed, epoch)]
         if self.order_of == "shards" and self.shards is not None:

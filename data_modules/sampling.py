@@ -35,6 +35,8 @@ class Purpose(NamedTuple):
     second_view: int = 7
     second_mask: int = 8
     layers: int = 9
+    views: int = 10
+    epoch_rows: int = 11
 
 
 PURPOSE = Purpose()
@@ -92,6 +94,32 @@ def balanced_rows(rows: np.ndarray, positive: np.ndarray, seed: int, epoch: int)
         raise UserError("balance: the training rows are all of one class")
     turn = (epoch * len(few) + np.arange(len(few))) % len(many)
     return np.sort(np.concatenate([few, many[generator(seed, PURPOSE.balance).permutation(len(many))[turn]]]))
+
+
+def drawn_rows(rows: np.ndarray, weights: np.ndarray | None, count: int, seed: int, epoch: int) -> np.ndarray:
+    """Draw the rows of an epoch without replacement, in index order.
+
+    As if rows were drawn one after the other, each time with probability proportional to the weight among those that
+    are left: the largest of u^(1 / weight) with u uniform in (0, 1) (Efraimidis and Spirakis 2006). Their logarithms,
+    log(u) / weight, are ordered as log(weight) - log(-log(u)), which overflows for no weight.
+
+    Args:
+        rows: (n,) rows that may be drawn.
+        weights: (n,) above 0 and finite; None for all alike.
+        count: Rows to draw.
+        seed: Of the draws.
+        epoch: Epoch, from 0.
+
+    Raises:
+        UserError: If there are fewer rows.
+    """
+    if count > len(rows):
+        raise UserError(f"epoch_rows {count}: only {len(rows)} training rows can be drawn; ask for fewer")
+    # -log(u) is exponentially distributed.
+    keys = -np.log(generator(seed, PURPOSE.epoch_rows, epoch).standard_exponential(len(rows)))
+    if weights is not None:
+        keys += np.log(weights)
+    return rows[np.sort(np.argsort(-keys, kind="stable")[:count])]
 
 
 def crop_starts(n: int, room: int, seed: int, epoch: int) -> np.ndarray:

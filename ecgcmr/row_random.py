@@ -24,6 +24,9 @@ class RowGenerator(torch.Generator):
     row. On the CPU each stream is torch's own generator, seeded for the row; on other devices, where a call per row
     would cost more than the draws, numbers are hashed from (row, call, place) for the whole batch at once. So the
     numbers differ between kinds of devices, as torch's own do.
+
+    Nothing waits for the device: rows that lie there are hashed there, and what has to be known on the host is taken
+    from the copy that ``with_host_copy`` noted; only rows without one are fetched.
     """
 
     def __new__(cls, rows: Tensor, *key: int, device: torch.device | str = "cpu") -> RowGenerator:
@@ -40,8 +43,10 @@ class RowGenerator(torch.Generator):
         """
         super().__init__()
         base = np.random.SeedSequence(list(key)).generate_state(1, np.uint64)
-        self.keys = _mixed(base + _mixed(rows.cpu().numpy().astype(np.uint64)))
+        self.keys = _mixed(base + _mixed(_on_host(rows).astype(np.uint64)))
         self.calls = 0
+        self._rows, self._base = rows, int(base[0])
+        self._device_keys: Tensor | None = None
         summary = np.bitwise_xor.reduce(_mixed(self.keys), initial=base[0])
         self.manual_seed(int(summary >> np.uint64(1)))  # for code that draws per batch
 
@@ -61,16 +66,13 @@ class RowGenerator(torch.Generator):
             return self._per_row(shape, normal=True)
         return _gaussian(self._hashed(shape))
 
-    def _seeds(self) -> np.ndarray:
-        """Return (B,) uint64 for this call, and count it."""
-        self.calls += 1
-        return _mixed(self.keys + np.uint64(self.calls * _GOLDEN % _WORD))
-
     def _per_row(self, shape: tuple[int, ...], normal: bool) -> Tensor:
+        self.calls += 1
+        seeds = _mixed(self.keys + np.uint64(self.calls * _GOLDEN % _WORD))
         result = torch.empty(len(self), *shape)
         stream = torch.Generator()
         # torch's CPU generator takes 32 bits of its seed.
-        for row, seed in zip(result, (self._seeds() >> np.uint64(32)).tolist(), strict=True):
+        for row, seed in zip(result, (seeds >> np.uint64(32)).tolist(), strict=True):
             stream.manual_seed(seed)
             if normal:
                 row.normal_(generator=stream)
@@ -80,9 +82,28 @@ class RowGenerator(torch.Generator):
 
     def _hashed(self, shape: tuple[int, ...]) -> Tensor:
         """Return (B, *shape) int64 with 64 random bits each."""
-        seeds = torch.from_numpy(self._seeds().view(np.int64)).to(self.device)
+        self.calls += 1
+        if self._device_keys is None:
+            rows = self._rows.to(self.device, torch.int64, non_blocking=True)
+            self._device_keys = _hash(_hash(rows.clone()) + _signed(self._base))
+        seeds = _hash(self._device_keys + _signed(self.calls * _GOLDEN % _WORD))
         place = torch.arange(math.prod(shape), device=self.device).mul_(_signed(_GOLDEN))
         return _hash(seeds[:, None] + place).view(len(self), *shape)
+
+
+def with_host_copy(rows: Tensor, host: np.ndarray) -> Tensor:
+    """Note on rows (B,) that lie on a device what they are; generators then need not wait for it. Returns ``rows``.
+
+    The note belongs to this very tensor: a part or a sum of it has none.
+    """
+    rows.host_copy = host  # type: ignore[attr-defined]
+    return rows
+
+
+def _on_host(rows: Tensor) -> np.ndarray:
+    """Return rows (B,), from the copy that was noted if there is one."""
+    noted = getattr(rows, "host_copy", None)
+    return rows.cpu().numpy() if noted is None else noted
 
 
 def uniform(generator: torch.Generator, like: Tensor, *shape: int) -> Tensor:

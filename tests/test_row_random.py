@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ecgcmr.augmentations import CMRAugmentation, ECGAugmentation
-from ecgcmr.row_random import RowGenerator, _gaussian, _unit, normal, uniform
+from ecgcmr.row_random import RowGenerator, _gaussian, _unit, normal, uniform, with_host_copy
 
 
 def _hashed_uniform(generator: RowGenerator, *shape: int) -> torch.Tensor:
@@ -38,6 +38,47 @@ def test_a_row_draws_the_same_in_every_batch(draw: Callable[..., torch.Tensor]) 
         assert not torch.equal(draw(RowGenerator(rows, *key), 5, 4), first)
     assert len(torch.unique(first.flatten(1), dim=0)) == 4
     assert draw(RowGenerator(rows[:0], 1), 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("draw", "numbers"),
+    [
+        (RowGenerator.uniform, [0.28531045, 0.78445089]),
+        (_hashed_uniform, [0.27303255, 0.00062543154]),
+        (RowGenerator.normal, [0.23603873, 1.3966503]),
+        (_hashed_normal, [-1.2548484, -3.7762821]),
+    ],
+)
+def test_numbers_stay_what_they_were(draw: Callable[..., torch.Tensor], numbers: list[float]) -> None:
+    """Runs that are resumed under a later version draw on alike."""
+    generator = RowGenerator(torch.tensor([7, 2**40]), 3, 4, 2**33)
+    draw(generator, 2)
+    assert draw(generator, 3)[:, 1].tolist() == pytest.approx(numbers, rel=1e-6)
+
+
+def test_rows_with_a_host_copy_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.tensor([3, 70_000, 12, 0])
+    expected = [draw(RowGenerator(rows, 5), 4) for draw in (*UNIFORM, *NORMAL)] + [
+        torch.rand(3, generator=RowGenerator(rows, 5))
+    ]
+    noted = with_host_copy(rows.clone(), rows.numpy())
+    forbid_fetching(monkeypatch)
+    found = [draw(RowGenerator(noted, 5), 4) for draw in (*UNIFORM, *NORMAL)] + [
+        torch.rand(3, generator=RowGenerator(noted, 5))
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    with pytest.raises(AssertionError, match="waits for the device"):
+        RowGenerator(noted[1:], 5)  # another tensor, of which nothing is known
+
+
+def forbid_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse what would wait for a device, if tensors lay on one."""
+
+    def refuse(self: torch.Tensor, *arguments: object) -> None:
+        raise AssertionError("this waits for the device")
+
+    for name in ("cpu", "item", "tolist", "numpy", "__int__", "__float__", "__bool__"):
+        monkeypatch.setattr(torch.Tensor, name, refuse)
 
 
 @pytest.mark.parametrize("draw", UNIFORM)

@@ -169,7 +169,12 @@ def load_encoder_weights(
     specification = _specification(encoder)
     kinds_differ = card.input_spec.get("kind") != specification["kind"]
     if card.input_spec != specification and (kinds_differ or not adapt_input):
-        raise UserError(f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}")
+        remedy = (
+            "give an encoder of the same kind" if kinds_differ else "set model.adapt_encoder_weights to take them over"
+        )
+        raise UserError(
+            f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}; {remedy}"
+        )
     source, target = _read_tensors(path, card.sha256), encoder.state_dict()
     if adapt_input and not kinds_differ:
         source = _adapt(encoder, source, card, card_path)

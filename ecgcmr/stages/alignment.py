@@ -19,11 +19,13 @@ from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.cycle_segments import CycleSegments
 from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
 from ecgcmr.stages.further_inputs import FurtherInputs
-from ecgcmr.stages.momentum import follow, momentum_target
+from ecgcmr.stages.missing_leads import check_missing_leads, features_of
+from ecgcmr.stages.momentum import Tower, follow, momentum_target
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.projection import projection_head
 from ecgcmr.stages.transfer import check_input, start_from
+from ecgcmr.stages.views import View
 
 
 class ECGCMRAlignment(lightning.LightningModule):
@@ -42,11 +44,14 @@ class ECGCMRAlignment(lightning.LightningModule):
         cmr_encoder_weights: The same for the CMR encoder.
         probe: Probe the ECG features with ridge regression on the validation labels the DataModule carries.
         r_peaks: For PTACL: "stored" in the cohort, or "detected" in each ECG as it is.
+        adapt_encoder_weights: Take the weights of both encoders from those made for another length, more leads or other
+            images too.
     """
 
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "ecg_encoder", "cmr_encoder": "cmr_encoder"}
+    takes_lead_mask = True
     ecg_encoder: Any  # both meet the encoder contract, checked at construction
     cmr_encoder: Any
 
@@ -64,6 +69,7 @@ class ECGCMRAlignment(lightning.LightningModule):
         cmr_encoder_weights: str | None = None,
         probe: bool = True,
         r_peaks: RPeakSource = "stored",
+        adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
         self.ecg_encoder = require_encoder(ecg_encoder)
@@ -76,6 +82,7 @@ class ECGCMRAlignment(lightning.LightningModule):
         self.settings = optimiser or OptimiserSettings(lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=30)
         self.ecg_encoder_weights = ecg_encoder_weights
         self.cmr_encoder_weights = cmr_encoder_weights
+        self.adapt_encoder_weights = adapt_encoder_weights
         self.probe = probe
         self._collector = EpochCollector()
         self._further = FurtherInputs(self.objective.needs)
@@ -85,14 +92,16 @@ class ECGCMRAlignment(lightning.LightningModule):
     def towers(self) -> list[nn.Module]:
         """Encoder and projection of each modality, ECG first; they share their weights with this stage."""
         pairs = ((self.ecg_encoder, self.ecg_projection), (self.cmr_encoder, self.cmr_projection))
-        return [nn.Sequential(encoder, projection) for encoder, projection in pairs]
+        return [Tower(encoder, projection) for encoder, projection in pairs]
 
     def setup(self, stage: str) -> None:
         """Hold the encoders against the data, and take over exported weights at the start of a fit."""
         check_input(self, self.ecg_encoder, "ecg", "model.ecg_encoder")
         check_input(self, self.cmr_encoder, "cmr", "model.cmr_encoder")
-        start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights")
-        start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights")
+        check_missing_leads(self, self.ecg_encoder, "model.ecg_encoder")
+        adapt = self.adapt_encoder_weights
+        start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights", adapt_input=adapt)
+        start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights", adapt_input=adapt)
         if self.target is not None:  # a checkpoint that is resumed or judged is loaded after this
             self.target.copy_from(self.towers)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -106,7 +115,7 @@ class ECGCMRAlignment(lightning.LightningModule):
 
     def _embed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ECG features, both projections ``a`` and ``b``, and what the objective needs further."""
-        features = self.ecg_encoder(batch["ecg"])
+        features = features_of(self.ecg_encoder, batch)
         embedded = {"features": features, "a": self.ecg_projection(features)} | self._further.of(batch)
         if self._cycle is None:
             embedded["b"] = self.cmr_projection(self.cmr_encoder(batch["cmr"]))
@@ -115,8 +124,8 @@ class ECGCMRAlignment(lightning.LightningModule):
             embedded["b"] = self.cmr_projection(frames.mean(dim=1))
             embedded |= self._cycle.of(batch, frames)
         if self.target is not None:
-            embedded["target_a"] = self.target(0, batch["ecg"])
-            embedded["target_b"] = self.target(1, batch["cmr"])
+            embedded["target_a"] = self.target(0, View(batch["ecg"], batch.get("lead_mask")))
+            embedded["target_b"] = self.target(1, View(batch["cmr"]))
         return embedded
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -150,7 +159,7 @@ class ECGCMRAlignment(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ECG projections of a batch, for retrieval."""
-        embedding = self.ecg_projection(self.ecg_encoder(batch["ecg"]))
+        embedding = self.ecg_projection(features_of(self.ecg_encoder, batch))
         return {"row": batch["row"], "valid": batch["valid"], "prediction": embedding}
 
     def on_validation_epoch_end(self) -> None:

@@ -70,14 +70,17 @@ class BatchRPeaks:
         """Return (B, K) samples from the start of the crop, ascending, then ``NO_PEAK``.
 
         Args:
-            batch: With ``row`` and ``ecg``.
+            batch: With ``row``, ``ecg`` and, where leads are missing, ``lead_mask``.
             data: The DataModule the batch comes from.
             epoch: Epoch of a training batch.
             training: Whether the ECGs were cropped at random; those of evaluation begin at sample 0.
         """
         rate = data.index.layout.ecg.sampling_rate
         if self.source == "detected":
-            return detect_r_peaks(batch["ecg"], rate)
+            ecg = batch["ecg"]
+            if "lead_mask" in batch:
+                ecg = torch.where(batch["lead_mask"][:, :, None], ecg, ecg.new_zeros(()))
+            return detect_r_peaks(ecg, rate)
         row = batch["row"]
         self._stored = self._stored.to(row.device)  # once; looking up on the CPU would wait for the device
         peaks = self._stored[row]

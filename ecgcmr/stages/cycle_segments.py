@@ -33,7 +33,7 @@ class CycleSegments:
             )
         self._stage = [stage]  # not the module itself: it would be its own child
         self._r_peaks = BatchRPeaks(r_peaks)
-        self._frame_phase: list[float] = []
+        self._frame_phase = torch.empty(0)
 
     def load(self, data: Any) -> None:
         """Read R peaks and the frames' phases from the DataModule.
@@ -45,29 +45,37 @@ class CycleSegments:
         given = self._stage[0].objective.frame_phases
         if given is not None and len(given) != len(names):
             raise UserError(f"model.objective.frame_phases has {len(given)} numbers, the cohort {len(names)} frames")
-        self._frame_phase = given if given is not None else frame_phases(names)
+        self._frame_phase = torch.tensor(given if given is not None else frame_phases(names))
         self._r_peaks.load(data)
 
     def of(self, batch: dict[str, Tensor], frames: Tensor) -> dict[str, Tensor]:
         """Return the projected segments of a batch.
 
         Args:
-            batch: With ``ecg`` and ``row``.
+            batch: With ``ecg``, ``row`` and, where leads are missing, ``lead_mask``.
             frames: (B, F, D) features of the frames.
         """
         stage = self._stage[0]
-        local = stage.ecg_encoder.local_features(batch["ecg"])
-        tokens = local.mean(dim=2).transpose(1, 2)  # over leads: what lies at one time is one segment
+        tokens = _moments(stage.ecg_encoder, batch).transpose(1, 2)
         spec = stage.ecg_encoder.input_spec
         count = tokens.shape[1]
         centres = (torch.arange(count, device=tokens.device) + 0.5) * (spec.samples / count)
+        self._frame_phase = self._frame_phase.to(frames.device)  # once; from a list it would wait for the device
         peaks = self._r_peaks.of(batch, stage.trainer.datamodule, stage.current_epoch, stage.training)
         return stage.objective.segments(
             _rows(stage.ecg_projection, tokens),
             phases_at(centres, peaks, spec.sampling_rate),
             _rows(stage.cmr_projection, frames),
-            torch.tensor(self._frame_phase, device=frames.device),
+            self._frame_phase,
         )
+
+
+def _moments(encoder: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return local features averaged over the recorded leads, (B, D, N): what lies at one time is one segment."""
+    if "lead_mask" not in batch:
+        return encoder.local_features(batch["ecg"]).mean(dim=2)
+    local, mask = encoder.local_features(batch["ecg"], batch["lead_mask"]), batch["lead_mask"][:, None, :, None]
+    return torch.where(mask, local, local.new_zeros(())).sum(dim=2) / mask.sum(dim=2)
 
 
 def _rows(projection: Any, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Letting the target network of BYOL follow the trained one, step by step."""
+"""Towers of encoder and projection, and the target network of BYOL that follows them step by step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ecgcmr.objectives import MomentumTarget
+from ecgcmr.stages.views import View
+
+
+class Tower(nn.Module):
+    """Encoder and projection of a modality, as one; it shares their weights with the stage.
+
+    Args:
+        encoder: Meets the encoder contract.
+        projection: From its features.
+    """
+
+    def __init__(self, encoder: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.projection = encoder, projection
+
+    def forward(self, view: View) -> Tensor:
+        """Return the projections (B, E) of what the encoder is to see."""
+        return self.projection(view.encoded_by(self.encoder))
 
 
 def momentum_target(objective: Any, towers: Sequence[nn.Module]) -> MomentumTarget | None:

@@ -12,6 +12,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from data_modules.sampling import PURPOSE
 from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import NTXentLoss
@@ -21,7 +22,8 @@ from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
 from ecgcmr.stages.further_inputs import FurtherInputs
-from ecgcmr.stages.momentum import follow, momentum_target
+from ecgcmr.stages.missing_leads import check_missing_leads
+from ecgcmr.stages.momentum import Tower, follow, momentum_target
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.projection import projection_head
@@ -30,17 +32,6 @@ from ecgcmr.stages.views import TwoViews, View, check_views
 
 Modality = Literal["ecg", "cmr"]
 _OFFERED = [name for name in FURTHER_INPUTS if not name.startswith("segments")]
-
-
-class _Tower(nn.Module):
-    """Encoder and projection of a view, sharing their weights with the stage."""
-
-    def __init__(self, encoder: nn.Module, projection: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.projection = encoder, projection
-
-    def forward(self, view: View) -> Tensor:
-        return self.projection(view.encoded_by(self.encoder))
 
 
 class UnimodalContrast(lightning.LightningModule):
@@ -61,11 +52,13 @@ class UnimodalContrast(lightning.LightningModule):
         encoder_weights: Folder of an exported encoder to start from.
         probe: Probe the features with ridge regression on the validation labels the DataModule carries.
         seed: Seed of the views.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length, more leads or other images.
     """
 
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "encoder"}
+    takes_lead_mask = True
     encoder: Any  # meets the encoder contract, checked at construction
 
     def __init__(
@@ -82,6 +75,7 @@ class UnimodalContrast(lightning.LightningModule):
         encoder_weights: str | None = None,
         probe: bool = True,
         seed: int = 0,
+        adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
         if modality not in get_args(Modality):
@@ -96,6 +90,7 @@ class UnimodalContrast(lightning.LightningModule):
         self.target = momentum_target(self.objective, [self.tower])
         self.settings = optimiser or OptimiserSettings(lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=10)
         self.encoder_weights = encoder_weights
+        self.adapt_encoder_weights = adapt_encoder_weights
         self.probe = probe
         self.seed = seed
         self._collector = EpochCollector()
@@ -104,7 +99,7 @@ class UnimodalContrast(lightning.LightningModule):
     @property
     def tower(self) -> nn.Module:
         """Encoder and projection as one callable, sharing their weights with this stage."""
-        return _Tower(self.encoder, self.projection)
+        return Tower(self.encoder, self.projection)
 
     def setup(self, stage: str) -> None:
         """Hold the encoder against the data, and take over exported weights at the start of a fit."""
@@ -112,7 +107,10 @@ class UnimodalContrast(lightning.LightningModule):
         if self.modality not in data.input_spec:
             raise UserError(f"model.modality is {self.modality}, which {type(data).__name__} does not give")
         check_views(self.views, self.encoder, data.input_spec[self.modality], self.modality)
-        start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights")
+        if self.modality == "ecg":
+            check_missing_leads(self, self.encoder, "model.encoder")
+        adapt = self.adapt_encoder_weights
+        start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=adapt)
         if self.target is not None:  # a checkpoint that is resumed or judged is loaded after this
             self.target.copy_from([self.tower])
         self._further.load(data)
@@ -121,6 +119,10 @@ class UnimodalContrast(lightning.LightningModule):
         """Return pooled features (B, D) of recordings as the encoder takes them."""
         return self.encoder(x)
 
+    def _whole(self, batch: dict[str, Tensor]) -> View:
+        """Return the recordings of a batch; the mask of its leads says nothing of images."""
+        return View(batch[self.modality], batch.get("lead_mask") if self.modality == "ecg" else None)
+
     def _embed(self, batch: dict[str, Tensor], *key: int) -> dict[str, Tensor]:
         """Return projections ``a`` and ``b`` of two views, and what the objective needs further.
 
@@ -128,9 +130,10 @@ class UnimodalContrast(lightning.LightningModule):
             batch: One batch.
             key: What the views depend on beside seed and row.
         """
-        x, rows = batch[self.modality], batch["row"]
-        first, second = (RowGenerator(rows, self.seed, *key, view, device=x.device) for view in (0, 1))
-        views = self.views(x, first, second)
+        whole = self._whole(batch)
+        key = (self.seed, PURPOSE.views, *key)
+        first, second = (RowGenerator(batch["row"], *key, view, device=whole.x.device) for view in (0, 1))
+        views = self.views(whole, first, second)
         tower = self.tower
         embedded = {name: tower(view) for name, view in zip("ab", views, strict=True)} | self._further.of(batch)
         if self.target is not None:
@@ -158,7 +161,7 @@ class UnimodalContrast(lightning.LightningModule):
         self._collector.add(batch, **kept)
 
     def _features(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.encoder(self.views.whole(batch[self.modality]))
+        return self.views.whole(self._whole(batch)).encoded_by(self.encoder)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Embed one batch; everything is judged over the whole split at the epoch's end."""

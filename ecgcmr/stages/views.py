@@ -22,11 +22,11 @@ class View(NamedTuple):
 
     Attributes:
         x: (B, ...) as the encoder takes it.
-        lead_mask: (B, leads) bool, True = recorded; None = all.
+        lead_mask: (B, leads) bool, True = to be seen; None = all.
     """
 
     x: Tensor
-    lead_mask: Tensor | None
+    lead_mask: Tensor | None = None
 
     def encoded_by(self, encoder: nn.Module) -> Tensor:
         """Return the features (B, D)."""
@@ -37,16 +37,16 @@ class TwoViews(abc.ABC):
     """Makes two views of each recording of a batch; draws depend on the recording and not on its batch."""
 
     @abc.abstractmethod
-    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
-        """Return two views of x (B, ...), each drawing from its own generator."""
+    def __call__(self, whole: View, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two views of the recordings of a batch, each drawing from its own generator."""
 
     def given_samples(self, samples: int) -> int:
         """Return how many samples the encoder sees where the data gives ``samples``."""
         return samples
 
-    def whole(self, x: Tensor) -> Tensor:
-        """Return what the encoder sees of x where features, and not views, are wanted."""
-        return x
+    def whole(self, whole: View) -> View:
+        """Return what the encoder sees of recordings where features, and not views, are wanted."""
+        return whole
 
 
 class AugmentedViews(TwoViews):
@@ -59,16 +59,18 @@ class AugmentedViews(TwoViews):
     def __init__(self, augmentation: Callable) -> None:
         self.augmentation: Augmentation = augmentation
 
-    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
-        """Return two augmentations of x."""
-        return View(self.augmentation(x, first), None), View(self.augmentation(x, second), None)
+    def __call__(self, whole: View, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two augmentations; the leads that are seen stay the same."""
+        x, mask = whole
+        return View(self.augmentation(x, first), mask), View(self.augmentation(x, second), mask)
 
 
 class PatientViews(TwoViews):
     """Different parts of one ECG (CLOCS, Kiyasseh et al. 2021): a patient's heart is the same over time and leads.
 
     Segments alone are CMSC, leads alone CMLC, both together CMSMLC. The published encoder sees one lead at a time;
-    this one sees a random half of the leads in one view and the others in the second, so that it serves 12 leads.
+    this one sees a random half of the recorded leads in one view and the others in the second, so that it serves 12
+    leads. Of an odd number the second view has one more; a single lead is in both.
 
     Args:
         segments: Take the first and the second half in time; the data then gives twice the encoder's samples.
@@ -86,18 +88,14 @@ class PatientViews(TwoViews):
         self.leads = leads
         self.augmentation: Augmentation | None = augmentation
 
-    def __call__(self, x: Tensor, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
-        """Return two parts of x (B, leads, samples)."""
+    def __call__(self, whole: View, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:
+        """Return two parts of recordings (B, leads, samples)."""
+        x, mask = whole
         early, late = (x, x)
         if self.segments:
             half = x.shape[-1] // 2
             early, late = x[..., :half], x[..., half : 2 * half]
-        mask_early = mask_late = None
-        if self.leads:
-            order = first.uniform(x.shape[1]).argsort(dim=1)
-            mask_early = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-            mask_early.scatter_(1, order[:, : x.shape[1] // 2], True)
-            mask_late = ~mask_early
+        mask_early, mask_late = _halves(x, mask, first) if self.leads else (mask, mask)
         if self.augmentation is not None:
             early, late = self.augmentation(early, first), self.augmentation(late, second)
         return View(early, mask_early), View(late, mask_late)
@@ -106,9 +104,21 @@ class PatientViews(TwoViews):
         """Return half where segments are taken."""
         return samples // 2 if self.segments else samples
 
-    def whole(self, x: Tensor) -> Tensor:
+    def whole(self, whole: View) -> View:
         """Return the first segment."""
-        return x[..., : self.given_samples(x.shape[-1])]
+        return View(whole.x[..., : self.given_samples(whole.x.shape[-1])], whole.lead_mask)
+
+
+def _halves(x: Tensor, mask: Tensor | None, generator: RowGenerator) -> tuple[Tensor, Tensor]:
+    """Deal the recorded leads of x (B, leads, samples) out at random: two masks (B, leads)."""
+    draws = generator.uniform(x.shape[1])
+    if mask is not None:
+        draws = draws.masked_fill(~mask, 2.0)  # behind all others
+    place = draws.argsort(dim=1).argsort(dim=1)
+    count = torch.full_like(place[:, :1], x.shape[1]) if mask is None else mask.sum(dim=1, keepdim=True)
+    first = place < (count // 2).clamp_min(1)
+    second = (place >= (count // 2).minimum(count - 1)) & (place < count)
+    return first, second
 
 
 def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: str) -> None:
@@ -133,9 +143,16 @@ def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: 
     seen = dict(given)
     if "samples" in seen:
         seen["samples"] = views.given_samples(seen["samples"])
+    if wanted.get("lead_rows") is None and seen.get("leads") == wanted.get("leads"):
+        if not hasattr(encoder, "token_mask"):  # it does not know leads apart
+            seen.pop("lead_rows", None)
+        elif "lead_rows" in seen:
+            wanted["lead_rows"] = tuple(range(wanted["leads"]))
     odd = {name: value for name, value in seen.items() if wanted.get(name) != value}
     if odd:
         takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
         gives = ", ".join(f"{name} {value}" for name, value in odd.items())
         option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
+        if {"leads", "lead_rows"} & set(odd):
+            option = "data.leads"
         raise UserError(f"model.encoder takes {takes}, its views have {gives}; change model.encoder, {option} or both")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,80 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
+from tiny_cohort import tiny_layout, tiny_rows
+from witness import Witness, trainer
 
-from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule, ShardIndex, read_labels
+from data_modules import (
+    ECGDataModule,
+    LabelledDataModule,
+    PairedDataModule,
+    ShardIndex,
+    read_labels,
+    write_index,
+    write_shard,
+)
 from data_modules.base import ShardDataModule
-from data_modules.batch import Batch, to_float
+from data_modules.batch import to_float
 from ecgcmr.errors import UserError
-
-
-class Witness(LightningModule):
-    """Learns nothing; writes down what it was given, a file per rank if a folder is given."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.folder = folder
-        self.seen: list[dict[str, Any]] = []
-
-    def note(self, stage: str, batch: Batch) -> None:
-        record = {"stage": stage, "epoch": self.current_epoch, "keys": sorted(batch)}
-        record |= {name: batch[name].tolist() for name in ("row", "valid") if name in batch}
-        if "ecg" in batch:
-            assert batch["ecg"].dtype == torch.float32
-            record |= {"lead_i": batch["ecg"][:, 0, 0].tolist(), "start": batch["ecg"][:, 1, 0].tolist()}
-        if "cmr" in batch:
-            assert batch["cmr"].dtype == torch.float32
-            record["cmr"] = (batch["cmr"][:, 1, 2, 2] * 255).tolist()
-        if "labels" in batch:
-            record["labels"] = batch["labels"].tolist()
-        self.seen.append(record)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        self.note("train", batch)
-        return self.weight * batch["ecg"].mean()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.note("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.note("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        return batch["row"]
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def on_fit_end(self) -> None:
-        if self.folder is not None:
-            (self.folder / f"rank-{self.global_rank}.json").write_text(json.dumps(self.seen))
-
-    def of(self, stage: str, name: str, epoch: int | None = None) -> list:
-        chosen = [r for r in self.seen if r["stage"] == stage and epoch in (None, r["epoch"])]
-        return [value for record in chosen for value in record[name]]
-
-
-def trainer(**options: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return Trainer(
-        **{"accelerator": "cpu", "use_distributed_sampler": False, "max_epochs": 2, "num_sanity_val_steps": 0}
-        | quiet
-        | options
-    )
-
 
 WORKERS = [
     pytest.param(0, None, id="in-process"),
     pytest.param(2, "fork", id="fork"),
-    pytest.param(2, "spawn", id="spawn", marks=pytest.mark.multiprocess),
+    pytest.param(1, "spawn", id="spawn", marks=pytest.mark.multiprocess),
 ]
 
 
@@ -130,15 +79,26 @@ def test_workers_do_not_change_what_is_seen(cohort: ShardIndex) -> None:
     assert [row for record in in_order[:2] for row in record["row"]] == cohort.positions("train", ["ecg"])[:10].tolist()
 
 
-@pytest.mark.parametrize("options", [{"shuffle": "shards", "window": 1}, {"balance": "af_ever"}])
+DRAWN = {"weight": "lv_edv", "epoch_rows": 9}
+
+
+@pytest.mark.parametrize(
+    "options", [{"shuffle": "shards", "window": 1}, {"balance": "af_ever"}, DRAWN, {"epoch_rows": 10}]
+)
 def test_other_orders_under_a_trainer(cohort: ShardIndex, options: dict[str, Any]) -> None:
     module, data = Witness(), ECGDataModule(cohort.root, batch_size=3, samples=20, labels=["af_ever"], **options)
     trainer().fit(module, datamodule=data)
     for epoch in (0, 1):
         rows = module.of("train", "row", epoch)
         assert len(set(rows)) == len(rows) == data.train_size // 3 * 3
+        if "epoch_rows" in options:
+            assert data.train_size == options["epoch_rows"]
+        if "weight" in options:
+            assert not np.isnan(read_labels(cohort, ["lv_edv"], np.array(rows))).any()
         if "window" in options:  # shard by shard, but for what the tail takes away
             assert (np.diff(np.array(rows) // 20) != 0).sum() == 2
+    if "epoch_rows" in options:
+        assert set(module.of("train", "row", 0)) != set(module.of("train", "row", 1))
     if "balance" in options:
         labels = read_labels(cohort, ["af_ever"], np.array(data._train_sampler(0, 1).order(0)))
         assert labels.mean() == 0.5
@@ -153,8 +113,13 @@ def test_balance_needs_a_binary_label(cohort: ShardIndex) -> None:
         ECGDataModule(cohort.root, samples=20, window=0)
 
 
-@pytest.mark.parametrize(("batch_size", "after"), [(4, 4), (8, 2), (3, 5), (2, 7)])
-def test_resuming_within_an_epoch(cohort: ShardIndex, tmp_path: Path, batch_size: int, after: int) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "after", "options"),
+    [(4, 4, {}), (8, 2, {}), (3, 5, {}), (2, 7, {}), (2, 2, DRAWN), (2, 4, DRAWN), (4, 2, {"epoch_rows": 14})],
+)
+def test_resuming_within_an_epoch(
+    cohort: ShardIndex, tmp_path: Path, batch_size: int, after: int, options: dict[str, Any]
+) -> None:
     """Nobody twice, nobody missing but for the tail, validation at the epoch's end; even with another batch size."""
 
     class Saver(Callback):
@@ -164,18 +129,18 @@ def test_resuming_within_an_epoch(cohort: ShardIndex, tmp_path: Path, batch_size
 
     def fit(size: int, path: Path | None = None) -> Witness:
         module = Witness()
-        data = ECGDataModule(cohort.root, batch_size=size, samples=20)
+        data = ECGDataModule(cohort.root, batch_size=size, samples=20, **options)
         trainer(max_epochs=3, callbacks=[Saver()] if path is None else []).fit(module, datamodule=data, ckpt_path=path)
         return module
 
     whole, rest = fit(batch_size), fit(after, tmp_path / "mid.ckpt")
-    n = len(cohort.positions("train", ["ecg"]))
+    n = options.get("epoch_rows", len(cohort.positions("train", ["ecg"])))
     epoch, done = divmod(5, n // batch_size)
     before = whole.of("train", "row", epoch)[: done * batch_size]
     resumed = rest.of("train", "row", epoch)
     assert set(before).isdisjoint(resumed)
     assert len(set(resumed)) == len(resumed) == (n - len(before)) // after * after
-    order = ECGDataModule(cohort.root, batch_size=1, samples=20)._train_sampler(0, 1).order(epoch).tolist()
+    order = ECGDataModule(cohort.root, batch_size=1, samples=20, **options)._train_sampler(0, 1).order(epoch).tolist()
     assert before + resumed == order[: len(before) + len(resumed)]
     for later in range(epoch + 1, 3):
         assert len(rest.of("train", "row", later)) == n // after * after
@@ -183,6 +148,23 @@ def test_resuming_within_an_epoch(cohort: ShardIndex, tmp_path: Path, batch_size
             assert rest.of("train", "row", later) == whole.of("train", "row", later)
     for validated in range(epoch, 3):
         assert rest.of("val", "row", validated) == cohort.positions("val", ["ecg"]).tolist()
+
+
+def test_weights_choose_rows_and_must_not_be_negative(tmp_path: Path) -> None:
+    rows = tiny_rows(0, ["train"] * 20 + ["val"])
+    weights = rows.labels[:, 1]
+    weights[:] = np.nan
+    weights[[1, 2, 3, 4]] = [1.0, 0.0, 1000.0, 1e-3]
+    index = write_index(tmp_path, tiny_layout(), [write_shard(tmp_path / "shards" / "s.h5", tiny_layout(), rows)])
+    data = ECGDataModule(index.root, samples=20, batch_size=1, weight="lv_esv", epoch_rows=1)
+    sampler = data._train_sampler(0, 1)
+    drawn = np.concatenate([sampler.order(epoch) for epoch in range(200)])
+    assert data.rows("train").tolist() == [1, 3, 4]
+    assert np.bincount(drawn)[3] > 190
+    weights[5] = -1.0
+    index = write_index(tmp_path, tiny_layout(), [write_shard(tmp_path / "shards" / "s.h5", tiny_layout(), rows)])
+    with pytest.raises(UserError, match="weight 'lv_esv': is negative or infinite in 1 training rows"):
+        ECGDataModule(index.root, samples=20, weight="lv_esv", epoch_rows=1).setup("fit")
 
 
 def test_overfit_batches_repeats_the_same_batches(cohort: ShardIndex) -> None:
@@ -297,7 +279,15 @@ def test_loader_alone_gives_storage_types(cohort: ShardIndex) -> None:
         (lambda root: LabelledDataModule(root, ["lv_edv"], samples=20, train_labels=999), "holds only"),
         (lambda root: LabelledDataModule(root, [], samples=20), "at least one label"),
         (lambda root: LabelledDataModule(root, ["lv_edv"], train_labels=5, train_fraction=0.5), "give one of them"),
-        (lambda root: LabelledDataModule(root, ["lv_edv"], input="cmr"), "'cmr': choose one of ecg"),
+        (lambda root: LabelledDataModule(root, ["lv_edv"], input="mri"), "'mri': choose one of ecg"),
+        (lambda root: ECGDataModule(root, samples=20, weight="lv_edw", epoch_rows=3), "did you mean lv_edv"),
+        (lambda root: ECGDataModule(root, samples=20, weight="lv_esv", epoch_rows=3), "weight 'lv_esv': is 0 or miss"),
+        (lambda root: ECGDataModule(root, samples=20, weight="lv_edv", epoch_rows=25), "epoch_rows 25: only 22 train"),
+        (lambda root: ECGDataModule(root, samples=20, epoch_rows=99), "epoch_rows 99: only 31 training rows"),
+        (lambda root: ECGDataModule(root, epoch_rows=0), "epoch_rows 0: must be at least 1"),
+        (lambda root: ECGDataModule(root, weight="lv_edv"), "weight 'lv_edv': give epoch_rows too"),
+        (lambda root: ECGDataModule(root, balance="af_ever", epoch_rows=4), "balance and epoch_rows: both choose"),
+        (lambda root: ECGDataModule(root, balance="af_ever", weight="lv_edv"), "balance and weight: both choose"),
         (lambda root: ECGDataModule(root, shuffle="rows"), "'rows': choose one of global, shards, none"),
         (lambda root: ECGDataModule(root, predict_split="all"), "'all': choose one of train, val, test"),
         (lambda root: ECGDataModule(root, batch_size=0), "batch_size 0: must be at least 1"),
@@ -333,12 +323,22 @@ def test_a_shard_damaged_after_loading_is_told(cohort: ShardIndex) -> None:
         list(data.train_dataloader())
 
 
+def fit_on_two_ranks(root: Path, folder: Path) -> None:
+    """Fit in two forks of a process that has never trained; forks of one that has may wait for its threads forever."""
+    data = ECGDataModule(root, batch_size=4, samples=20, augmentation=_stamp)
+    trainer(strategy="ddp_fork", devices=2, use_distributed_sampler=True).fit(Witness(folder), datamodule=data)
+
+
 @pytest.mark.multiprocess
 def test_two_ranks_read_disjoint_rows(cohort: ShardIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``use_distributed_sampler`` left on, which must not divide the rows a second time."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    data = ECGDataModule(cohort.root, batch_size=4, samples=20, augmentation=_stamp)
-    trainer(strategy="ddp_spawn", devices=2, use_distributed_sampler=True).fit(Witness(tmp_path), datamodule=data)
+    process = multiprocessing.get_context("spawn").Process(target=fit_on_two_ranks, args=(cohort.root, tmp_path))
+    process.start()
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+    assert process.exitcode == 0
     ranks = []
     for rank in range(2):
         witness = Witness()

@@ -19,9 +19,14 @@ from ecgcmr.errors import UserError
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 
-def rows_of(data: ECGDataModule, sampler: PlanSampler, epoch: int, training: bool) -> list[list[int]]:
+READ_IN_WORKERS = 2
+"""Ranks whose loaders have workers; 16 ranks with 4 workers each would start 64 processes to show the same again."""
+
+
+def rows_of(data: ECGDataModule, sampler: PlanSampler, epoch: int, training: bool, workers: int) -> list[list[int]]:
     """Go through one rank's loader; every ECG must be that of its row."""
     sampler.set_epoch(epoch)
+    data.num_workers = workers if sampler.rank < READ_IN_WORKERS else 0
     batches = []
     for batch in data._loader(sampler, training):
         np.testing.assert_array_equal(batch["ecg"][:, 0, 0], batch["row"])
@@ -49,11 +54,11 @@ def test_every_rank_and_worker(
             entries.append(write_shard(path, tiny_layout(), tiny_rows(first, splits)))
             first += size
         index = write_index(root, tiny_layout(), entries)
-        data = ECGDataModule(root, batch_size, num_workers=workers, samples=30, shuffle=shuffle)
+        data = ECGDataModule(root, batch_size, samples=30, shuffle=shuffle)
         train, val = index.positions("train", ["ecg"]).tolist(), index.positions("val", ["ecg"]).tolist()
         if val:
             ranks = [
-                rows_of(data, EvaluationBatchSampler(np.array(val), batch_size, rank, world_size), 0, training=False)
+                rows_of(data, EvaluationBatchSampler(np.array(val), batch_size, rank, world_size), 0, False, workers)
                 for rank in range(world_size)
             ]
             assert len({len(batches) for batches in ranks}) == 1
@@ -63,7 +68,7 @@ def test_every_rank_and_worker(
                 data._train_sampler(0, world_size)
             return
         ranks = [
-            rows_of(data, data._train_sampler(rank, world_size), epoch, training=True) for rank in range(world_size)
+            rows_of(data, data._train_sampler(rank, world_size), epoch, True, workers) for rank in range(world_size)
         ]
         assert len({len(batches) for batches in ranks}) == 1
         seen = [row for batches in ranks for batch in batches for row in batch]

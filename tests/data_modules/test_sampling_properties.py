@@ -65,17 +65,30 @@ def test_evaluation_counts_each_row_once_in_equal_batches(n: int, batch_size: in
     assert set(np.concatenate([r for batches in ranks for r, _ in batches])) <= set(rows)
 
 
-@given(n=st.integers(1, 300), batch_size=batch_sizes, world_size=worlds, epoch=st.integers(0, 5))
+@given(
+    n=st.integers(1, 300),
+    batch_size=batch_sizes,
+    world_size=worlds,
+    epoch=st.integers(0, 5),
+    part=st.sampled_from([None, 0.3, 1.0]),
+    weighted=st.booleans(),
+)
 @settings(max_examples=60)
-def test_training_sampler_reads_disjoint_rows(n: int, batch_size: int, world_size: int, epoch: int) -> None:
+def test_training_sampler_reads_disjoint_rows(
+    n: int, batch_size: int, world_size: int, epoch: int, part: float | None, weighted: bool
+) -> None:
     rows = np.arange(n) * 2 + 1
+    drawn = None if part is None else max(1, round(part * n))
+    weights = np.linspace(0.1, 9.0, n) if weighted and drawn else None
 
     def sampler(rank: int) -> EpochBatchSampler:
         return EpochBatchSampler(
-            rows, batch_size, seed=1, index_size=2 * n, crop_room=9, rank=rank, world_size=world_size
-        )
+            rows, batch_size, seed=1, index_size=2 * n, crop_room=9, rank=rank, world_size=world_size,
+            weights=weights, epoch_rows=drawn,
+        )  # fmt: skip
 
-    if n < world_size:
+    size = drawn or n
+    if size < world_size:
         with pytest.raises(UserError, match="cannot feed"):
             sampler(0)
         return
@@ -84,12 +97,12 @@ def test_training_sampler_reads_disjoint_rows(n: int, batch_size: int, world_siz
         one = sampler(rank)
         one.set_epoch(epoch)
         plans = list(one)
-        assert len(plans) == len(one) == max(1, n // (batch_size * world_size))
+        assert len(plans) == len(one) == max(1, size // (batch_size * world_size))
         assert all(plan.valid.all() and plan.epoch == epoch for plan in plans)
         assert [plan.number for plan in plans] == list(range(len(plans)))
         assert all(((plan.start >= 0) & (plan.start <= 9)).all() for plan in plans)
         seen += [row for plan in plans for row in plan.rows]
-    assert len(set(seen)) == len(seen) == len(plans) * world_size * min(batch_size, n // world_size)
+    assert len(set(seen)) == len(seen) == len(plans) * world_size * min(batch_size, size // world_size)
     assert set(seen) <= set(rows)
 
 

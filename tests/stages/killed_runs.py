@@ -1,12 +1,17 @@
-"""Fit runs that are killed: ``python killed_runs.py '[{"arguments": [...], "kill_at": 5, "ranks": 2}, ...]'``.
+"""A process that has imported everything and forks runs: fits that are killed, and commands on several ranks.
 
-Everything is imported once; each run is a fork, or two that form a ddp group, so that twenty runs take seconds each.
+It is started by ``warm_runs`` and reads requests, a line of JSON each, until its input ends. Each run is a fork, or
+several that form a ddp group, so that it takes a second where a new interpreter takes six. Nothing is ever trained in
+this process itself: forks of a process that has trained wait forever for its threads.
+
 A run that is to be killed gets SIGKILL from within, at the end of a training step, as a machine would be taken away.
 One that is to end with an exit ``code`` must do so by itself on every rank; a run that hangs is killed and told.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -45,30 +50,42 @@ class Recorder(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _child(arguments: list[str], rank: int, ranks: int, port: str) -> int:
-    """Be one rank of a run."""
-    if ranks > 1:
-        os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(ranks)}
+def _child(plan: dict[str, Any], rank: int, port: str) -> int:
+    """Be one rank of a run: its commands one after the other, until one fails."""
+    os.environ |= {KILL_AT: str(plan.get("kill_at", -1)), RECORD: plan.get("record", "")}
+    if plan["ranks"] > 1:
+        os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(plan["ranks"])}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     torch.set_num_threads(1)
-    return main(arguments)
+    for command in plan["commands"]:
+        code = main(command)
+        if code != 0:
+            return code
+    return 0
 
 
-def run(arguments: list[str], kill_at: int, ranks: int) -> list[int]:
-    """Run one fit; the death of one rank takes the others with it. Returns how each rank ended."""
-    os.environ[KILL_AT] = str(kill_at)
+def run(plan: dict[str, Any], log: int) -> list[int]:
+    """Run one plan; the death of one rank takes the others with it. Returns how each rank ended."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     children = []
-    for rank in range(ranks):
+    for rank in range(plan["ranks"]):
         child = os.fork()
         if child == 0:
-            os._exit(_child(arguments, rank, ranks, port))
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            code = 70
+            try:
+                code = _child(plan, rank, port)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
         children.append(child)
     ends: dict[int, int] = {}
-    deadline = time.monotonic() + TIMEOUT_S
-    while len(ends) < ranks:
+    deadline = time.monotonic() + plan.get("timeout_s", TIMEOUT_S)
+    while len(ends) < len(children):
         for child in set(children) - set(ends):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -80,10 +97,29 @@ def run(arguments: list[str], kill_at: int, ranks: int) -> list[int]:
     return [ends[child] for child in children]
 
 
+def answer(request: dict[str, Any]) -> str:
+    """Run the plans of a request, their output to its log; return what went wrong, or nothing."""
+    with Path(request["log"]).open("ab") as log:
+        for number, plan in enumerate(request["plans"]):
+            codes = run(plan, log.fileno())
+            expected = {-signal.SIGKILL} if plan.get("kill_at", -1) >= 0 else {plan.get("code", 0)}
+            if set(codes) != expected:
+                return f"run {number} ended with {codes}, not {expected}"
+    return ""
+
+
+def warm_up(config: str) -> None:
+    """Read a config as every run will: what the parser learns of classes is kept in memory, and forks have it."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(["fit", "-c", config, "--print_config"])
+
+
 if __name__ == "__main__":
-    for number, wanted in enumerate(json.loads(sys.argv[1])):
-        os.environ[RECORD] = wanted["record"]
-        codes = run(wanted["arguments"], wanted["kill_at"], wanted["ranks"])
-        expected = {-signal.SIGKILL} if wanted["kill_at"] >= 0 else {wanted.get("code", 0)}
-        if set(codes) != expected:
-            sys.exit(f"run {number} ended with {codes}, not {expected}")
+    replies = os.fdopen(os.dup(1), "w")
+    warm = False
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        if not warm:
+            warm_up(wanted["plans"][0]["config"])
+            warm = True
+        print(json.dumps(answer(wanted)), file=replies, flush=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny_configs
 import torch
+import warm_runs
 
 from data_modules import ShardIndex
 from ecgcmr.cli import main
@@ -76,11 +77,11 @@ def folder(odd_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_configs.write_downstream(folder, odd_root, "DiagnosisClassification", ["cad_ever", "af_ever"])
     commands = []
     for stage in STAGES:
-        config = ["-c", str(folder / f"{stage}.yaml"), *TWO]
+        config = ["-c", str(folder / f"{stage}.yaml"), *TWO, "--trainer.enable_model_summary=false"]
         commands.append(["fit", *config, *FAST])
         checkpoint = ["--ckpt_path", str(folder / stage / "last.ckpt")]
         commands += [[command, *config, *checkpoint] for command in ("validate", "test", "predict")]
-    run([str(Path(__file__).with_name("run_commands.py")), json.dumps(commands)])
+    warm_runs.run([warm_runs.plan(*commands, ranks=2, timeout_s=TIMEOUT_S)], folder / "log")
     return folder
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import warm_runs
 import yaml
 from tiny_configs import write_mae
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 EPOCHS, STEPS, KILLS, BATCH = 4, 24, 10, 8
 """52 training subjects make 6 batches of 8 an epoch."""
+WITH_WORKERS = (4, 5)
+"""Which of the resumed runs read in a worker process: the number changes on the way, up and down."""
 
 
 @pytest.fixture
@@ -35,6 +33,8 @@ def config(tmp_path: Path, cohort_root: Path) -> Path:
         "max_epochs": EPOCHS,
         "logger": False,
         "deterministic": True,
+        "precision": "32-true",
+        "enable_model_summary": False,
         "callbacks": [
             {"class_path": "killed_runs.Recorder"},
             {"class_path": "ecgcmr.stages.StepCheckpoint", "init_args": {"every_n_train_steps": 2}},
@@ -45,21 +45,14 @@ def config(tmp_path: Path, cohort_root: Path) -> Path:
 
 
 def plan(config: Path, name: str, ranks: int = 1, kill_at: int = -1, resume: bool = False, workers: int = 0) -> dict:
-    """Describe one run for ``killed_runs.py``."""
+    """Describe one run."""
     arguments = ["fit", "-c", str(config), f"--trainer.default_root_dir={config.with_name(name)}"]
     arguments += [f"--data.batch_size={BATCH // ranks}", f"--data.num_workers={workers}"]
     if ranks > 1:
         arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"]
     if resume:
         arguments.append("--ckpt_path=last")
-    return {"arguments": arguments, "kill_at": kill_at, "ranks": ranks, "record": str(config.with_name(name))}
-
-
-def run(plans: list[dict]) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{HERE}"}
-    command = [sys.executable, str(HERE / "killed_runs.py"), json.dumps(plans)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-1000:]
+    return warm_runs.plan(arguments, ranks=ranks, kill_at=kill_at, record=str(config.with_name(name)))
 
 
 def record(config: Path, name: str, ranks: int) -> list[list[dict[str, Any]]]:
@@ -79,9 +72,9 @@ def test_killed_ten_times(config: Path, ranks: int) -> None:
     kills = sorted(np.random.default_rng(ranks).choice(np.arange(3, STEPS), KILLS, replace=False).tolist())
     plans = [plan(config, "whole", ranks)]
     for number, kill_at in enumerate([*kills, -1]):
-        # The number of workers changes on the way, which must make no difference.
-        plans.append(plan(config, "killed", ranks, kill_at, resume=number > 0, workers=number % 2))
-    run(plans)
+        workers = int(number in WITH_WORKERS)
+        plans.append(plan(config, "killed", ranks, kill_at, resume=number > 0, workers=workers))
+    warm_runs.run(plans, config.with_name("log"))
     for whole, killed in zip(record(config, "whole", ranks), record(config, "killed", ranks), strict=True):
         expected = {entry["step"]: entry for entry in whole}
         assert list(expected) == list(range(1, STEPS + 1))
@@ -96,14 +89,13 @@ def test_killed_ten_times(config: Path, ranks: int) -> None:
 
 def test_ranks_may_change_on_the_way(config: Path) -> None:
     """The same global batch: the same subjects in the same order, augmented alike."""
-    run(
-        [
-            plan(config, "whole"),
-            plan(config, "moved", ranks=1, kill_at=9),
-            plan(config, "moved", ranks=2, kill_at=16, resume=True),
-            plan(config, "moved", ranks=1, resume=True, workers=1),
-        ]
-    )
+    plans = [
+        plan(config, "whole"),
+        plan(config, "moved", ranks=1, kill_at=9),
+        plan(config, "moved", ranks=2, kill_at=16, resume=True),
+        plan(config, "moved", ranks=1, resume=True, workers=1),
+    ]
+    warm_runs.run(plans, config.with_name("log"))
     [whole] = record(config, "whole", 1)
     first, second = record(config, "moved", 2)
     moved = {entry["step"]: entry["rows"] for entry in first}

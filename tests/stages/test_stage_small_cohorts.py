@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_runs
 import yaml
 from tiny_configs import write_mae
 
 from data_modules import ECGLayout, Layout, ShardRows, write_index, write_shard
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
-
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 
 
 def write_cohort(root: Path, *shards: list[str]) -> Path:
@@ -59,24 +53,13 @@ def test_no_deadlock(tmp_path: Path) -> None:
         content = yaml.safe_load(path.read_text())
         content["model"]["init_args"]["encoder"]["init_args"] |= {"samples": 100, "patch_size": [12, 10], "depth": 1}
         content["data"]["init_args"] |= {"samples": 100, "labels": [], "batch_size": 4}
-        content["trainer"] |= {"logger": False, "devices": 2, "strategy": "ddp"}
+        content["trainer"] |= {"logger": False, "devices": 2, "strategy": "ddp", "enable_model_summary": False}
         path.write_text(yaml.safe_dump(content))
-        plans.append(
-            {
-                "arguments": ["fit", "-c", str(path)],
-                "kill_at": -1,
-                "ranks": 2,
-                "record": str(folder / "r"),
-                "code": code,
-            }
-        )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{HERE}"}
-    command = [sys.executable, str(HERE / "killed_runs.py"), json.dumps(plans)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-4000:]
+        plans.append(warm_runs.plan(["fit", "-c", str(path)], ranks=2, code=code))
+    output = warm_runs.run(plans, tmp_path / "log")
     for _, code, message in CASES.values():
         if code and message:
             # Once on each rank; the two may write at the same moment, on one line.
-            assert done.stderr.count(message) == 2, done.stderr[-4000:]
+            assert output.count(message) == 2, output[-4000:]
     for name in ("one-to-validate", "uneven-shards"):
         assert (tmp_path / name / "mae" / "encoder.safetensors").is_file()

@@ -14,14 +14,16 @@ import yaml
 from tiny_configs import CMR_ENCODER, ENCODER, write_alignment, write_config
 
 from data_modules import ShardIndex
+from data_modules.sampling import PURPOSE
 from ecgcmr.cli import main
-from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import BYOLLoss, MomentumTarget
 from ecgcmr.row_random import RowGenerator
+from ecgcmr.stages import unimodal
 from ecgcmr.stages.momentum import follow
 from ecgcmr.stages.unimodal import UnimodalContrast
-from ecgcmr.stages.views import AugmentedViews, PatientViews
+from ecgcmr.stages.views import AugmentedViews, PatientViews, View, check_views
 
 AUGMENTED = {
     "class_path": "ecgcmr.stages.views.AugmentedViews",
@@ -177,19 +179,19 @@ def _generators(rows: torch.Tensor) -> tuple[RowGenerator, RowGenerator]:
 def test_augmented_views_differ_and_belong_to_the_row() -> None:
     views = AugmentedViews(lambda x, generator: x + generator.normal(*x.shape[1:]))
     rows, x = torch.arange(4), torch.zeros(4, 2, 10)
-    a, b = views(x, *_generators(rows))
+    a, b = views(View(x), *_generators(rows))
     assert a.lead_mask is b.lead_mask is None
     assert (a.x != b.x).all()
-    alone, _ = views(x[2:3], *_generators(rows[2:3]))
+    alone, _ = views(View(x[2:3]), *_generators(rows[2:3]))
     assert torch.equal(alone.x, a.x[2:3])
 
 
 def test_patient_views_are_halves_in_time_and_leads() -> None:
     x = torch.arange(2 * 12 * 10.0).view(2, 12, 10)
-    early, late = PatientViews(segments=True)(x, *_generators(torch.arange(2)))
+    early, late = PatientViews(segments=True)(View(x), *_generators(torch.arange(2)))
     assert torch.equal(torch.cat([early.x, late.x], dim=2), x)
     assert early.lead_mask is None
-    both = PatientViews(segments=False, leads=True)(x, *_generators(torch.arange(2)))
+    both = PatientViews(segments=False, leads=True)(View(x), *_generators(torch.arange(2)))
     first, second = (view.lead_mask for view in both)
     assert first is not None
     assert second is not None
@@ -199,6 +201,56 @@ def test_patient_views_are_halves_in_time_and_leads() -> None:
     assert all(torch.equal(view.x, x) for view in both)
     with pytest.raises(UserError, match="segments, leads or both"):
         PatientViews(segments=False)
+
+
+def test_patient_views_deal_out_the_recorded_leads() -> None:
+    recorded = torch.zeros(5, 12, dtype=torch.bool)
+    for row, count in enumerate((1, 2, 3, 11, 12)):
+        recorded[row, torch.randperm(12, generator=torch.Generator().manual_seed(row))[:count]] = True
+    views = PatientViews(segments=False, leads=True)
+    first, second = (v.lead_mask for v in views(View(torch.zeros(5, 12, 4), recorded), *_generators(torch.arange(5))))
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first | second, recorded)
+    assert first.sum(dim=1).tolist() == [1, 1, 1, 5, 6]
+    assert (first & second).sum(dim=1).tolist() == [1, 0, 0, 0, 0]
+    whole = PatientViews(segments=True).whole(View(torch.zeros(5, 12, 4), recorded))
+    assert whole.x.shape == (5, 12, 2)
+    assert whole.lead_mask is recorded
+    pair = AugmentedViews(lambda x, generator: x)(View(torch.zeros(5, 12, 4), recorded), *_generators(torch.arange(5)))
+    assert all(view.lead_mask is recorded for view in pair)
+
+
+def test_subsets_of_leads_suit_encoders_that_do_not_tell_leads_apart() -> None:
+    given = {"leads": 2, "lead_rows": (1, 6), "sampling_rate": 500.0, "samples": 200}
+    views = AugmentedViews(lambda x, generator: x)
+    check_views(views, ECGCNN(leads=2, samples=200), given, "ecg")
+    vit = {"samples": 200, "patch_size": (1, 50), "width": 8, "depth": 1, "heads": 1, "leads": 2}
+    check_views(views, ECGVisionTransformer(**vit, lead_rows=(1, 6)), given, "ecg")
+    with pytest.raises(UserError, match=r"lead_rows \(0, 1\), its views have lead_rows \(1, 6\); .*data.leads"):
+        check_views(views, ECGVisionTransformer(**vit), given, "ecg")
+
+
+def test_views_share_no_stream_with_what_the_data_module_draws() -> None:
+    """The keys of training (views, 1, epoch, view) and evaluation (views, 0, view) against (purpose, epoch)."""
+    rows = torch.arange(2)
+    keys = [(PURPOSE.views, 1, epoch, view) for epoch in range(3) for view in (0, 1)]
+    keys += [(PURPOSE.views, 0, view) for view in (0, 1)]
+    keys += [(purpose, epoch) for purpose in PURPOSE if purpose != PURPOSE.views for epoch in range(12)]
+    draws = {tuple(RowGenerator(rows, 0, *key).uniform(3).flatten().tolist()) for key in keys}
+    assert len(draws) == len(keys)
+    seen: list[Any] = []
+    original = unimodal.RowGenerator
+
+    def noted(rows: torch.Tensor, *key: int, device: Any) -> RowGenerator:
+        seen.append(key)
+        return original(rows, *key, device=device)
+
+    stage = UnimodalContrast(ECGCNN(samples=200), AugmentedViews(lambda x, generator: x), seed=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unimodal, "RowGenerator", noted)
+        stage._embed({"ecg": torch.randn(2, 12, 200), "row": rows}, 1, 7)
+    assert seen == [(4, PURPOSE.views, 1, 7, view) for view in (0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_stage_ddp import TWO, run
+import warm_runs
+from test_stage_ddp import TWO
 from test_stage_unimodal import write_unimodal
 
 from ecgcmr.cli import main
@@ -24,7 +25,7 @@ def test_two_ranks_have_the_losses_and_gradients_of_one(cohort_root: Path, tmp_p
         shared = ["fit", "-c", str(write_unimodal(tmp_path, cohort_root, name)), *STILL]
         assert main([*shared, "--data.batch_size=12", f"--trainer.default_root_dir={tmp_path / name / 'one'}"]) == 0
         commands.append([*shared, "--data.batch_size=6", f"--trainer.default_root_dir={tmp_path / name / 'two'}", *TWO])
-    run([str(Path(__file__).with_name("run_commands.py")), json.dumps(commands)])
+    warm_runs.run([warm_runs.plan(*commands, ranks=2)], tmp_path / "log")
     for name in ("byol", "clocs"):
         one, two = (torch.load(tmp_path / name / n / "last.ckpt", weights_only=True) for n in ("one", "two"))
         assert one["global_step"] == two["global_step"] == 4
