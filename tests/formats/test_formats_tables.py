@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import sys
 import tracemalloc
 from datetime import date, datetime
 from functools import partial
@@ -14,7 +13,7 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import Column, parse_column, read_ptbxl, read_table, table_file
-from ecgcmr.formats.table_file import open_table, open_text
+from ecgcmr.formats.table_file import open_text
 
 
 @pytest.mark.parametrize(
@@ -259,15 +258,6 @@ def test_parquet_of_impossible_types_and_harmed_files_are_told(tmp_path):
         path.write_bytes(harmed)
         with pytest.raises(UserError, match=r"^t\.parquet: cannot be read as a table"):
             read_table(path, {31}, {})
-
-
-def test_parquet_without_pyarrow_is_told(tmp_path, monkeypatch):
-    for name in ("pyarrow", "pyarrow.parquet"):
-        monkeypatch.setitem(sys.modules, name, None)
-    path = tmp_path / "t.parquet"
-    path.write_bytes(b"PAR1 and more")
-    with pytest.raises(UserError, match="t.parquet: Parquet needs pyarrow"):
-        open_table(path)
 
 
 PTBXL = """ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_hr
