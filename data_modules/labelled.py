@@ -182,10 +182,10 @@ class LabelledDataModule(ShardDataModule):
         Raises:
             UserError: If the targets are no ``diseases``.
         """
-        if not self.diseases:
+        labels = self.label_values()
+        if not self.diseases or labels is None:
             raise UserError("data.diseases is empty: for time to event name diseases, such as [cad, af, dm]")
-        labels, rows = self.label_values(), self.rows("train")
-        assert labels is not None  # diseases have labels
+        rows = self.rows("train")
         return torch.from_numpy(self._years[rows]), torch.from_numpy(labels[rows])
 
     def _statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:

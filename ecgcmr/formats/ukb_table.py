@@ -339,6 +339,7 @@ class _Latest:
         self._positions = {number: positions for number, positions in found.items() if positions}
 
     def update(self, chunk: pd.DataFrame) -> None:
+        """Take the dates of further rows into account."""
         for number, positions in self._positions.items():
             values = chunk[positions].to_numpy(dtype=object).ravel()
             best = self.dates.get(number, date.min)
