@@ -114,7 +114,7 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
         True if anything was computed, False if the stage was finished already.
 
     Raises:
-        UserError: If the stage did not finish.
+        UserError: If the stage did not finish, or ended without a validation and so without a best epoch.
     """
     fingerprint = stage.fingerprint
     predicted = all((stage.folder / _prediction_file(split)).is_file() for split in predict)
@@ -128,7 +128,7 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
         write_marker(stage.folder, fingerprint, finished=False)
         resume = [f"--ckpt_path={stage.folder / LAST}"] if (stage.folder / LAST).is_file() else []
         _run("fit", stage, resume)
-    if predict and not (stage.folder / BEST).is_file():
+    if not (stage.folder / BEST).is_file():
         raise UserError(
             f"stage {stage.name} ended before its first validation, so no epoch is the best; raise trainer.max_steps "
             "or lower trainer.check_val_every_n_epoch"
