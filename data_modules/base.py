@@ -12,14 +12,14 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data_modules.batch import Batch, to_float
+from data_modules.batch import Batch, cut_windows, to_float
 from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
 from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
-from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW
+from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, window_starts
 from data_modules.training_rows import TrainingChoice
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator, with_host_copy
@@ -31,7 +31,7 @@ class ShardDataModule(LightningDataModule):
     A batch is a ``data_modules.batch.Batch``. The global batches of training, one after the other, follow from the
     rows, the seed, the epoch and the global batch size; crops and augmentation from the seed, the epoch and the row.
     Workers, ranks and interruptions change nothing. Validation, test and prediction go through each row once, in index
-    order, from sample 0, without augmentation.
+    order, from sample 0 or in several windows, without augmentation.
 
     Attributes:
         modalities: What a row must have and a batch holds.
@@ -43,12 +43,15 @@ class ShardDataModule(LightningDataModule):
             leads with such a mark, and records with no other lead do not take part.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
+        evaluation_windows: Windows of each ECG in validation, test and prediction; of more than one its batches hold
+            (B, windows, leads, samples).
         augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device with a
             ``RowGenerator``.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("ecg",)
     image_size: int | None = None
+    evaluation_windows: int = 1
 
     def __init__(
         self,
@@ -229,7 +232,7 @@ class ShardDataModule(LightningDataModule):
         return torch.tensor(means), torch.tensor(deviations)
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the index, check modalities, crop, labels and leads, and that the stage's splits hold rows."""
+        """Load the index, check modalities, crop, windows, labels, leads, and that the stage's splits hold rows."""
         layout = self.index.layout
         for name in self.modalities:
             if getattr(layout, name) is None:
@@ -237,12 +240,30 @@ class ShardDataModule(LightningDataModule):
         if layout.ecg is not None and "ecg" in self.modalities and self.samples > layout.ecg.samples:
             raise UserError(f"samples {self.samples}: the ECGs of {self.root} have only {layout.ecg.samples} samples")
         self.label_values()
-        self._lead_choice.check(self.index, None if self.trainer is None else self.trainer.lightning_module)
+        module = None if self.trainer is None else self.trainer.lightning_module
+        self._check_windows(module)
+        self._lead_choice.check(self.index, module)
         splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
         for split in splits.get(stage or "", []):
             self.rows(split)
         if stage == "fit":
             self._train_sampler(0, 1)  # an epoch can be drawn
+
+    def _check_windows(self, stage: Any) -> None:
+        """Hold several evaluation windows against the cohort and the stage, if there is one.
+
+        Raises:
+            UserError: If the records have no place for them, or the stage takes one window of each.
+        """
+        ecg = self.index.layout.ecg
+        if self.evaluation_windows == 1 or ecg is None:
+            return
+        window_starts(ecg.samples, self.samples, self.evaluation_windows)
+        if stage is not None and not getattr(stage, "takes_windows", False):
+            raise UserError(
+                f"evaluation_windows {self.evaluation_windows}: {type(stage).__name__} takes one window of each "
+                "recording; remove the option"
+            )
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""
@@ -302,12 +323,14 @@ class ShardDataModule(LightningDataModule):
         return self._loader(EvaluationBatchSampler(self.rows(split), self.batch_size, *self._place()), training=False)
 
     def _loader(self, sampler: PlanSampler, training: bool) -> PlanLoader:
-        pins, workers = self._pins(), self.num_workers
+        pins, workers, ecg = self._pins(), self.num_workers, self.index.layout.ecg
+        # Several windows are cut on the device: what they share is read and moved once.
+        whole = self.evaluation_windows > 1 and not training
         dataset = ShardBatches(
             self.index,
             sampler,
             self.modalities,
-            self.samples,
+            ecg.samples if whole and ecg is not None else self.samples,
             self.label_values(),
             training,
             locking=self.locking,
@@ -344,7 +367,7 @@ class ShardDataModule(LightningDataModule):
         return result
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make floats, pick leads and, in training, augment; all on the device."""
+        """Make floats, pick leads and, in training, augment, otherwise cut windows; all on the device."""
         batch = to_float(batch, self.image_size)
         if self._host_rows is not None:
             batch["row"] = with_host_copy(batch["row"], self._host_rows)
@@ -352,6 +375,8 @@ class ShardDataModule(LightningDataModule):
         if "ecg" in batch:
             batch = self._lead_choice.of(batch, self.index)
         if self._epoch is None:
+            if "ecg" in batch and self.evaluation_windows > 1:
+                batch["ecg"] = cut_windows(batch["ecg"], self.samples, self.evaluation_windows)
             return batch
         if "ecg" in batch:
             batch["ecg"] = self._augment("ecg", PURPOSE.ecg_augmentation, batch["ecg"], batch["row"])

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data_modules.sampling import window_starts
+
 
 class Batch(TypedDict, total=False):
     """B rows. A key that was not asked for is absent.
 
     Attributes:
-        ecg: (B, leads, samples) float32 in the layout's unit; straight from the loader in the storage type.
+        ecg: (B, leads, samples) float32 in the layout's unit; straight from the loader in the storage type. With
+            several evaluation windows (B, windows, leads, samples) outside training, and straight from the loader
+            (B, leads, stored samples).
         cmr: (B, frames, height, width) float32 in [0, 1]; straight from the loader uint8.
         lead_mask: (B, leads) bool, False marks a lead that is to be left out; in batches from the data module, with
             ``leave_out_leads`` alone.
@@ -53,3 +57,21 @@ def to_float(batch: Batch, image_size: int | None = None) -> Batch:
             frames = F.interpolate(frames, (image_size, image_size), mode="bilinear", antialias=True)
         result["cmr"] = frames
     return result
+
+
+def cut_windows(ecg: Tensor, samples: int, windows: int) -> Tensor:
+    """Cut evenly spaced windows, which may overlap, out of whole recordings, where they lie.
+
+    Args:
+        ecg: (B, leads, stored samples).
+        samples: Samples of a window.
+        windows: Windows of each recording.
+
+    Returns:
+        (B, windows, leads, samples), a copy; the windows start at ``data_modules.window_starts``.
+
+    Raises:
+        UserError: If a recording has no place for so many.
+    """
+    starts = window_starts(ecg.shape[-1], samples, windows)
+    return torch.stack([ecg[..., start : start + samples] for start in starts], dim=1)

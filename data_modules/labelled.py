@@ -49,6 +49,7 @@ class LabelledDataModule(ShardDataModule):
         train_labels: int | None = None,
         train_fraction: float | None = None,
         augmentation: Callable | None = None,
+        evaluation_windows: int = 1,
         **options: Any,
     ) -> None:
         """Set up the data module; no file is touched.
@@ -69,11 +70,15 @@ class LabelledDataModule(ShardDataModule):
                 parser may then read 50 as 50.0.)
             augmentation: ``augmentation(x, generator) -> x`` for training batches, x (B, leads, samples) or
                 (B, frames, height, width) in [0, 1].
+            evaluation_windows: Evenly spaced windows of ``samples`` that validation, test and prediction take of each
+                ECG, from its first to its last samples; they may overlap. The model's features are averaged over them,
+                so that a model of 1250 samples sees all 5000 from 4 on. Takes as many times the computing; 1 takes the
+                first samples alone. Training keeps to one random crop.
             options: Those of ``ShardDataModule``.
 
         Raises:
-            UserError: If no target is given, or labels and diseases both; the input is not one of the choices; a
-                covariate is a target too; or both a number and a fraction of rows are asked for.
+            UserError: If no target is given, or labels and diseases both; the input is not one of the choices; both a
+                number and a fraction of rows are asked for; or evaluation windows are below 1, or several of frames.
         """
         super().__init__(root, batch_size, labels=labels, **options)
         if bool(labels) == bool(diseases):
@@ -84,12 +89,17 @@ class LabelledDataModule(ShardDataModule):
             raise UserError("train_labels and train_fraction: give one of them")
         if input != "ecg" and (self.leads is not None or self.leave_out_leads):
             raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
+        if evaluation_windows < 1:
+            raise UserError(f"evaluation_windows {evaluation_windows}: must be at least 1")
+        if input != "ecg" and evaluation_windows > 1:
+            raise UserError("evaluation_windows: belongs to input ecg; remove it")
         self.diseases = list(diseases or [])
         self.covariate_names = list(covariates or [])
         self.balanced_label = options.get("balance")
         self.input = input
         self.modalities = (input,)  # type: ignore[misc]  # here a matter of the instance
         self.image_size = image_size
+        self.evaluation_windows = evaluation_windows
         self.paired = paired
         self.train_labels = train_labels
         self.train_fraction = train_fraction
@@ -195,7 +205,7 @@ class LabelledDataModule(ShardDataModule):
         return _moments(values.astype(np.float64))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make floats, augment, and add covariates and years, looked up on the device."""
+        """Make floats, augment or cut windows, and add covariates and years, looked up on the device."""
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         further = cast(dict[str, Tensor], batch)
         row = batch["row"]

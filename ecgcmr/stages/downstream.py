@@ -36,6 +36,7 @@ class Downstream(lightning.LightningModule):
 
     exports = {"encoder": "encoder"}
     takes_lead_mask = True
+    takes_windows = True
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -131,7 +132,7 @@ class Downstream(lightning.LightningModule):
         """Return the head's raw outputs (B, L) for recordings as the encoder takes them, all leads recorded.
 
         Args:
-            x: ECGs (B, leads, T), or frames (B, F, H, W).
+            x: ECGs (B, leads, T), windows of ECGs (B, W, leads, T), or frames (B, F, H, W).
             covariates: (B, C) in their units, NaN = missing, where the stage was trained with some.
         """
         return self._head(read_out(self.encoder, self.readout, x), covariates)

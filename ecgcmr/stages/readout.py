@@ -41,14 +41,25 @@ def modality_of(encoder: Any) -> str:
 
 
 def read_out(encoder: Any, readout: nn.Module | None, x: Tensor, lead_mask: Tensor | None = None) -> Tensor:
-    """Return one feature per recording, (B, D).
+    """Return one feature per recording, (B, D), the mean over its windows where it has several.
 
     Args:
         encoder: Meets the encoder contract.
         readout: Pools its tokens; None: the encoder's own feature.
-        x: A batch as the encoder takes it.
+        x: A batch as the encoder takes it; or windows of ECGs, (B, W, leads, T).
         lead_mask: (B, leads) bool, True = recorded; None: all are, or the encoder knows no leads.
     """
+    if x.ndim == 4 and modality_of(encoder) == "ecg":
+        windows = x.shape[1]
+        masks = None if lead_mask is None else lead_mask.repeat_interleave(windows, dim=0)
+        features = _read_out(encoder, readout, x.flatten(0, 1), masks).unflatten(0, (-1, windows))
+        # Not in bfloat16, which would round the mean.
+        return features.mean(dim=1, dtype=torch.promote_types(features.dtype, torch.float32))
+    return _read_out(encoder, readout, x, lead_mask)
+
+
+def _read_out(encoder: Any, readout: nn.Module | None, x: Tensor, lead_mask: Tensor | None) -> Tensor:
+    """As ``read_out``, of a batch as the encoder takes it."""
     masks = () if lead_mask is None else (lead_mask,)
     if readout is None:
         return encoder(x, *masks)

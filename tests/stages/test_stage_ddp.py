@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("mae", "alignment", "PhenotypeRegression", "DiagnosisClassification")
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+WINDOWS = {"DiagnosisClassification": ["--data.evaluation_windows=4"]}
 FILES = ("config.yaml", "last.ckpt", "best.ckpt", "encoder.safetensors", "encoder.yaml", "metrics.json")
 FAST = ["--model.optimiser.lr=0.01", "--model.optimiser.warmup_epochs=0"]
 """A rate at which a few steps change a network enough for ranks to differ, if they can."""
@@ -78,6 +79,7 @@ def folder(odd_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = []
     for stage in STAGES:
         config = ["-c", str(folder / f"{stage}.yaml"), *TWO, "--trainer.enable_model_summary=false"]
+        config += WINDOWS.get(stage, [])
         commands.append(["fit", *config, *FAST])
         checkpoint = ["--ckpt_path", str(folder / stage / "last.ckpt")]
         commands += [[command, *config, *checkpoint] for command in ("validate", "test", "predict")]
@@ -101,6 +103,7 @@ def test_one_rank_measures_and_predicts_the_same(folder: Path, stage: str, tmp_p
     batch = 16 if stage == "alignment" else 5
     config = ["-c", str(folder / f"{stage}.yaml"), f"--data.batch_size={batch}"]
     config += ["--ckpt_path", str(folder / stage / "last.ckpt"), f"--trainer.default_root_dir={tmp_path}"]
+    config += WINDOWS.get(stage, [])
     for command in ("validate", "test", "predict"):
         assert main([command, *config]) == 0
     one = json.loads((tmp_path / "metrics.json").read_text())
