@@ -18,6 +18,7 @@ from ecgcmr.evaluation.decisions import calibration_curve
 from ecgcmr.evaluation.results import MEAN
 from ecgcmr.evaluation.scoring import Scored, Scorer, entries_of
 from ecgcmr.evaluation.subgroups import subgroups_of
+from ecgcmr.evaluation.survival import FEW_EVENTS, few_events_note
 from ecgcmr.evaluation.tables import gaps_of
 from ecgcmr.evaluation.undefined import reason_of, truth_reason
 
@@ -178,6 +179,14 @@ def _calibration(data: Arrangement, settings: Settings) -> Iterator[CalibrationR
                 yield CalibrationRow(data.targets[column].name, *about, tuple(bins))
 
 
+def _few_events(scorer: Scorer) -> Iterator[str]:
+    data = scorer.data
+    for column in data.columns("time_to_event"):
+        events = int((data.test.event[scorer.observed[:, column], column] == 1).sum())
+        if 0 < events < FEW_EVENTS:
+            yield f"{data.targets[column].name}: {few_events_note(events)}"
+
+
 def _notes(scorer: Scorer, found: Assessment) -> list[str]:
     """Tell what a reader must know: who was scored on whom, what p values can reach, where thresholds come from."""
     data, notes = scorer.data, list[str]()
@@ -193,6 +202,7 @@ def _notes(scorer: Scorer, found: Assessment) -> list[str]:
     for kind, metric in PRIMARY.items():
         own = [row for row in found.scores if row.task == kind and row.metric == metric]
         notes += gaps_of(own, told=found.undefined)
+    notes += list(_few_events(scorer))
     floor = 2.0 / (found.settings.resamples + 1)
     largest = max((row.family for row in found.differences), default=0)
     if floor * largest > 0.05:

@@ -50,7 +50,7 @@ class BaselineOutcome:
     """Predictions for the test rows and what could not be predicted.
 
     Attributes:
-        prediction: (n, K) in units or probabilities; NaN throughout for an unavailable target.
+        prediction: (n, K) in units, probabilities or log risks; NaN throughout for an unavailable target.
         unavailable: Column -> reason.
         notes: Column -> what was done differently for it.
         validation: (v, K) predictions for the validation rows, on which thresholds may be chosen.
@@ -94,8 +94,9 @@ def baseline_predictions(
     """Fit a probe on hand-made features that may have gaps, such as age and sex or ``extract_features``.
 
     Args:
-        task: "regression" or "classification".
-        train: Features (n, d) and targets (n, K) of the labelled training rows; gaps are NaN in both.
+        task: "regression", "classification" or "time_to_event".
+        train: Features (n, d) and targets (n, K), or (n, K, 2) events and times, of the labelled training rows; gaps
+            are NaN in both.
         validation: The same of the validation rows, which choose the penalty.
         test_features: (m, d).
         class_weight: None or "balanced", for classification.
@@ -130,9 +131,9 @@ def probe_label_counts(
     """Probe one feature matrix at every number of labels, all targets at once.
 
     Args:
-        task: "regression" or "classification".
+        task: "regression", "classification" or "time_to_event".
         features: (n, d) of all recordings, NaN missing.
-        targets: (n, K), NaN missing.
+        targets: (n, K), or (n, K, 2) events and times; NaN missing.
         subsets: Number of labels -> labelled training rows.
         validation: Rows that choose the penalty.
         test: Rows to predict.
@@ -148,16 +149,19 @@ def probe_label_counts(
 
 
 def constant_predictions(train_targets: ArrayLike, rows: int) -> Floats:
-    """Predict each target's training mean (regression) or prevalence (0/1 targets) for every row.
+    """Predict each target's training mean (regression), prevalence (0/1 targets) or one risk for every row.
 
     Args:
-        train_targets: (n, K), NaN missing.
+        train_targets: (n, K), or (n, K, 2) events and times; NaN missing.
         rows: Number m of test rows.
 
     Returns:
-        (m, K); NaN for a target without training labels. Its R2 is at most 0 and its AUROC 0.5.
+        (m, K); NaN for a target without training labels. Its R2 is at most 0, its AUROC and concordance are 0.5. Of
+        the time to an event it is 0: the log of the risk relative to that of the others.
     """
     targets = np.asarray(train_targets, dtype=np.float64)
+    if targets.ndim == 3:
+        targets = np.where(np.isfinite(targets).all(axis=2), 0.0, np.nan)
     observed = np.isfinite(targets)
     with np.errstate(invalid="ignore"):
         mean = np.where(observed, targets, 0.0).sum(axis=0) / observed.sum(axis=0)

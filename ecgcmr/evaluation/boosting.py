@@ -2,6 +2,9 @@
 
 scikit-learn's histogram boosting takes gaps in the features as they are. The number of trees is chosen on validation
 rows, as the penalty of the probes is; nothing here sees a test row before it is predicted.
+
+It has no loss for the time to an event, but the likelihood of proportional hazards with a constant baseline is that of
+Poisson counts (Aitkin & Clayton, Applied Statistics 1980): events a year, each row weighted by its years, in log risks.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from ecgcmr.evaluation.baselines import BaselineOutcome
+from ecgcmr.evaluation.cox_probe import too_few_events
 from ecgcmr.evaluation.linear_probe import too_few_values
-from ecgcmr.evaluation.metrics import METRICS_OF_TASK
+from ecgcmr.evaluation.metrics import METRICS_OF_TASK, known_cells
 
 Floats = NDArray[np.float64]
 
 MOST_TREES = 150
 LEARNING_RATE = 0.06
 LEAVES = 15
-_NO_VALIDATION = "no label in the validation rows to choose the number of trees: 50 were grown"
+_NO_VALIDATION = "no label or event in the validation rows to choose the number of trees: 50 were grown"
 _DEFAULT_TREES = 50
+_SHORTEST = 1.0 / 365.25  # years: an event on the day of the recording still has a time at risk
 
 
 def boosting_predictions(
@@ -37,19 +42,20 @@ def boosting_predictions(
     """Grow trees for each target and keep as many as predict the validation rows best.
 
     Args:
-        task: "regression" (squared error) or "classification" (log loss).
-        train: Features (n, d), gaps NaN, and targets (n, K), NaN missing, of the labelled training rows.
+        task: "regression" (squared error), "classification" (log loss) or "time_to_event" (see the module's text).
+        train: Features (n, d), gaps NaN, and targets (n, K), or (n, K, 2) events and years, NaN missing, of the
+            labelled training rows.
         validation: The same of the validation rows.
         test_features: (m, d).
         seed: Of the binning of features over 10,000 rows.
         most_trees: At most so many.
 
     Returns:
-        Predictions (m, K) in units or probabilities; NaN throughout for a target of fewer than two labels, or of one
-        value or class.
+        Predictions (m, K) in units, probabilities or log risks; NaN throughout for a target of fewer than two labels or
+        events, or of one value or class.
 
     Raises:
-        ValueError: If the task is neither.
+        ValueError: If the task is none of these.
     """
     if task not in METRICS_OF_TASK:
         raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
@@ -58,15 +64,15 @@ def boosting_predictions(
     x_test = np.asarray(test_features, dtype=np.float64)
     known = np.isfinite(x).any(axis=0)  # a feature never seen in training cannot be binned
     x, x_val, x_test = x[:, known], x_val[:, known], x_test[:, known]
-    unavailable, notes = too_few_values(y), dict[int, str]()
+    unavailable, notes = too_few_events(y) if task == "time_to_event" else too_few_values(y), dict[int, str]()
     prediction, validated = np.full((len(x_test), y.shape[1]), np.nan), np.full((len(x_val), y.shape[1]), np.nan)
     for k in range(y.shape[1]):
         if k in unavailable:
             continue
-        rows = np.isfinite(y[:, k])
-        model = _model(task, int(rows.sum()), seed, most_trees).fit(x[rows], y[rows, k])
-        path, seen = _path(model, task, x_val), np.isfinite(y_val[:, k])
-        if seen.any():
+        rows, seen = known_cells(y)[:, k], known_cells(y_val)[:, k]
+        model = _fitted(_model(task, int(rows.sum()), seed, most_trees), task, x[rows], y[rows, k])
+        path = _path(model, task, x_val)
+        if seen.any() and (task != "time_to_event" or (y_val[seen, k, 0] == 1).any()):
             trees = int(_losses(task, path[:, seen], y_val[seen, k]).argmin())
         else:
             trees, notes[k] = min(_DEFAULT_TREES, len(path)) - 1, _NO_VALIDATION
@@ -84,13 +90,22 @@ def _model(task: str, rows: int, seed: int, most_trees: int) -> Any:
         "early_stopping": False,
         "random_state": seed,
     }
-    if task == "regression":
-        return HistGradientBoostingRegressor(**settings)
-    return HistGradientBoostingClassifier(**settings)
+    if task == "classification":
+        return HistGradientBoostingClassifier(**settings)
+    return HistGradientBoostingRegressor(loss="squared_error" if task == "regression" else "poisson", **settings)
+
+
+def _fitted(model: Any, task: str, features: Floats, target: Floats) -> Any:
+    if task != "time_to_event":
+        return model.fit(features, target)
+    event, years = target[:, 0], np.maximum(target[:, 1], _SHORTEST)
+    return model.fit(features, event / years, sample_weight=years)
 
 
 def _path(model: Any, task: str, features: Floats) -> Floats:
     """Predict with 1, 2, ... trees: (trees, n)."""
+    if task == "time_to_event":
+        return np.log(np.stack(list(model.staged_predict(features))))
     if task == "regression":
         return np.stack(list(model.staged_predict(features)))
     return np.stack([stage[:, 1] for stage in model.staged_predict_proba(features)])
@@ -99,5 +114,8 @@ def _path(model: Any, task: str, features: Floats) -> Floats:
 def _losses(task: str, path: Floats, truth: Floats) -> Floats:
     if task == "regression":
         return ((path - truth) ** 2).mean(axis=1)
+    if task == "time_to_event":
+        event, years = truth[:, 0], np.maximum(truth[:, 1], _SHORTEST)
+        return (np.exp(path) * years - event * path).mean(axis=1)
     chance = np.clip(path, 1e-12, 1.0 - 1e-12)
     return -(truth * np.log(chance) + (1.0 - truth) * np.log(1.0 - chance)).mean(axis=1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, observed_counts, task_metrics
+from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
 
 Floats = NDArray[np.float64]
 
@@ -105,9 +105,9 @@ def bootstrap_intervals(
     """Score predictions and give each metric a percentile interval over subjects.
 
     Args:
-        truth: (n, K), in units or 0/1; NaN missing.
+        truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
         prediction: (n, K), same units, or scores.
-        task: "regression" or "classification"; decides the metrics.
+        task: "regression", "classification" or "time_to_event"; decides the metrics.
         generator: Source of the resamples. Give every method a fresh generator of the same seed to compare them on
             the same resamples.
         subjects: Subject of each row; None for one row a subject.
@@ -119,7 +119,7 @@ def bootstrap_intervals(
     Returns:
         Intervals per metric for every target and every group.
     """
-    truth, prediction = _columns(truth), _columns(prediction)
+    truth, prediction = _columns(truth, task), _columns(prediction)
     weights = bootstrap_weights(len(truth), resamples, generator, subjects)
     point = task_metrics(task, truth, prediction)
     drawn = _resampled(task, truth, prediction, weights)
@@ -143,7 +143,7 @@ def paired_difference(
     Both methods are scored on the same subjects in every resample. A difference of means runs over the targets that
     are defined for both. Arguments as in ``bootstrap_intervals``.
     """
-    truth, prediction, reference = _columns(truth), _columns(prediction), _columns(reference)
+    truth, prediction, reference = _columns(truth, task), _columns(prediction), _columns(reference)
     weights = bootstrap_weights(len(truth), resamples, generator, subjects)
     first, second = task_metrics(task, truth, prediction), task_metrics(task, truth, reference)
     drawn_first = _resampled(task, truth, prediction, weights)
@@ -154,8 +154,10 @@ def paired_difference(
     return _summary(point, drawn, truth, subjects, groups or {}, level, unbounded)
 
 
-def _columns(values: ArrayLike) -> Floats:
+def _columns(values: ArrayLike, task: str = "") -> Floats:
     array = np.asarray(values, dtype=np.float64)
+    if task == "time_to_event":  # event and time stay together
+        return array.reshape(len(array), -1, 2)
     return array.reshape(len(array), -1)
 
 
@@ -190,7 +192,7 @@ def _summary(
         for name, members in groups.items():
             columns = np.asarray(list(members), dtype=int)
             defined = columns[np.isfinite(values[columns])] if len(columns) else columns
-            any_observed = np.where(np.isfinite(truth[:, columns]).any(axis=1), 1.0, np.nan)
+            any_observed = np.where(known_cells(truth)[:, columns].any(axis=1), 1.0, np.nan)
             n_test = int(observed_counts(any_observed, subjects)[0])
             mean = float(values[defined].mean()) if len(defined) else float("nan")
             resampled = drawn[metric][:, defined].mean(axis=1) if len(defined) else np.empty(0)

@@ -1,5 +1,7 @@
 """Linear probes on frozen features: ridge for phenotypes, logistic regression for diseases and findings.
 
+That for the time to an event is in ``cox_probe``.
+
 The penalty is chosen on validation rows alone; nothing here sees a test row before ``predict``. By default all of the
 validation split chooses, also when only 50 labels train. That is the usual protocol of label-efficiency curves and
 isolates what the features are worth, but it grants the probe more labels than it trains on: set
@@ -14,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
+from ecgcmr.evaluation.cox_probe import CoxProbe
+from ecgcmr.evaluation.feature_scaling import Standardiser, matching, row_space
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK, classification_metrics
 from ecgcmr.evaluation.ridge import ridge_path
 
@@ -22,30 +26,6 @@ Floats = NDArray[np.float64]
 RIDGE_PENALTIES = tuple(float(value) for value in np.logspace(0, 6, 13))
 LOGISTIC_PENALTIES = tuple(float(value) for value in np.logspace(-5, 1, 7))
 _MAX_ITERATIONS = 2000
-
-
-@dataclass(frozen=True)
-class Standardiser:
-    """Shift and scale of columns, from training rows.
-
-    Attributes:
-        mean: (d,) mean of the observed values.
-        scale: (d,) standard deviation; 1 for a constant column, which so becomes 0.
-    """
-
-    mean: Floats
-    scale: Floats
-
-    @classmethod
-    def of(cls, values: Floats) -> Standardiser:
-        """Measure (n, d); NaN is left out, and each column needs an observed value."""
-        mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        rounding = 1e-10 * np.abs(mean) + np.finfo(np.float64).tiny
-        return cls(mean, np.where(scale > rounding, scale, 1.0))
-
-    def transform(self, values: Floats) -> Floats:
-        """Return (values - mean) / scale."""
-        return (values - self.mean) / self.scale
 
 
 @dataclass
@@ -130,7 +110,7 @@ class RidgeProbe:
 
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) predictions in the targets' units; NaN throughout for an unavailable target."""
-        x = _matching(features, self._shape[0])
+        x = matching(features, self._shape[0])
         return self._features.transform(x) @ self._coefficients + self._intercepts
 
 
@@ -176,7 +156,7 @@ class LogisticProbe:
         if not usable:
             return self
         scaled, scaled_val = self._features.transform(x), self._features.transform(x_val)
-        rotation = _row_space(scaled)
+        rotation = row_space(scaled)
         paths = [self._path(scaled @ rotation, y[:, k], k) for k in usable]
         scores = np.stack(
             [_auroc_of_path(scaled_val @ rotation, path, y_val[:, k]) for k, path in zip(usable, paths, strict=True)]
@@ -212,7 +192,7 @@ class LogisticProbe:
 
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) probabilities of 1; NaN throughout for an unavailable target."""
-        x = _matching(features, self._shape[0])
+        x = matching(features, self._shape[0])
         logits = self._features.transform(x) @ self._coefficients + self._intercepts
         return 0.5 * (1.0 + np.tanh(0.5 * logits))
 
@@ -226,19 +206,21 @@ def fit_probe(
     *,
     max_validation_rows: int | None = None,
     class_weight: str | None = None,
-) -> RidgeProbe | LogisticProbe:
-    """Fit the probe of ``task``: ridge for "regression", logistic for "classification"; arguments as in the classes.
+) -> RidgeProbe | LogisticProbe | CoxProbe:
+    """Fit the probe of ``task``: ridge, logistic or, for "time_to_event", Cox; arguments as in the classes.
 
     Raises:
-        ValueError: If the task is neither.
+        ValueError: If the task is none of these.
     """
     if task not in METRICS_OF_TASK:
         raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
-    probe: RidgeProbe | LogisticProbe
+    probe: RidgeProbe | LogisticProbe | CoxProbe
     if task == "regression":
         probe = RidgeProbe(max_validation_rows=max_validation_rows)
-    else:
+    elif task == "classification":
         probe = LogisticProbe(class_weight=class_weight, max_validation_rows=max_validation_rows)
+    else:
+        probe = CoxProbe(max_validation_rows=max_validation_rows)
     return probe.fit(features, targets, validation_features, validation_targets)
 
 
@@ -261,13 +243,6 @@ def _checked(
     return x, y, x_val, y_val
 
 
-def _matching(features: ArrayLike, width: int) -> Floats:
-    x = np.asarray(features, dtype=np.float64)
-    if x.ndim != 2 or x.shape[1] != width or not np.isfinite(x).all():
-        raise ValueError(f"features {x.shape} must be finite and of shape (n, {width}), as in fit")
-    return x
-
-
 def too_few_values(targets: Floats) -> dict[int, str]:
     """Name the targets that cannot be learnt: column -> reason."""
     reasons = {}
@@ -285,18 +260,6 @@ def _mean_over_rows(errors: Floats) -> Floats:
     finite = np.isfinite(errors)
     with np.errstate(invalid="ignore"):
         return np.where(finite, errors, 0.0).sum(axis=1) / finite.sum(axis=1)
-
-
-def _row_space(features: Floats) -> Floats:
-    """Return an orthonormal basis (d, r) of the rows of (n, d).
-
-    The norm of the coefficients, hence the L2-penalised solution, does not change with the basis; 50 rows of 2,048
-    features are so fitted in 50 dimensions.
-    """
-    if len(features) > features.shape[1]:
-        return np.eye(features.shape[1])
-    _, singular, right = np.linalg.svd(features, full_matrices=False)
-    return right[singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps].T
 
 
 def _auroc_of_path(features: Floats, path: Floats, truth: Floats) -> Floats:

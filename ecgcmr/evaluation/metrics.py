@@ -1,4 +1,4 @@
-"""R2, Pearson r, MAE, AUROC and AUPRC per target, with missing truth masked and whole-number weights vectorised.
+"""Metrics of each target that experiments report: missing truth is masked, whole-number weights are vectorised.
 
 A weight is how often a row counts. Weighted metrics equal the plain metrics of the data with rows repeated that many
 times, so that a bootstrap over B resamples is one call with weights of shape (B, n): a matrix product for R2, Pearson r
@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgcmr.evaluation.catalogue import METRICS
+from ecgcmr.evaluation.survival import SURVIVAL_METRICS, survival_metrics
 
 REGRESSION_METRICS = ("r2", "pearson", "mae")
 CLASSIFICATION_METRICS = ("auroc", "auprc")
-METRICS_OF_TASK = {"regression": REGRESSION_METRICS, "classification": CLASSIFICATION_METRICS}
+METRICS_OF_TASK = {
+    "regression": REGRESSION_METRICS,
+    "classification": CLASSIFICATION_METRICS,
+    "time_to_event": SURVIVAL_METRICS,
+}
 RANGES = {key: (metric.low, metric.high) for key, metric in METRICS.items()}
 HIGHER_IS_BETTER = {key: metric.higher_is_better for key, metric in METRICS.items()}
 
@@ -74,29 +79,43 @@ def classification_metrics(
 def task_metrics(
     task: str, truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Floats]:
-    """Compute the metrics of ``task``, "regression" or "classification".
+    """Compute the metrics of ``task``, "regression", "classification" or "time_to_event".
+
+    Args:
+        task: Which.
+        truth: (n,) or (n, K); of the time to an event (n, K, 2), event and time.
+        prediction: (n,) or (n, K).
+        weights: As in ``regression_metrics``.
 
     Raises:
-        ValueError: If the task is neither.
+        ValueError: If the task is none of these, or as its metrics.
     """
     if task not in METRICS_OF_TASK:
         raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
+    if task == "time_to_event":
+        return survival_metrics(truth, prediction, weights)
     metrics = regression_metrics if task == "regression" else classification_metrics
     return metrics(truth, prediction, weights)
+
+
+def known_cells(truth: ArrayLike) -> NDArray[np.bool_]:
+    """Return (n, K), where the truth is known: of shape (n,), (n, K), or (n, K, 2) for event and time, both."""
+    values = np.asarray(truth, dtype=np.float64)
+    finite: NDArray[np.bool_] = np.isfinite(values).reshape(len(values), -1)
+    return np.logical_and(finite[:, ::2], finite[:, 1::2]) if values.ndim == 3 else finite
 
 
 def observed_counts(truth: ArrayLike, subjects: Sequence[str] | NDArray | None = None) -> NDArray[np.int64]:
     """Count, per target, the subjects (rows where ``subjects`` is None) with an observed truth.
 
     Args:
-        truth: Shape (n,) or (n, K), NaN missing.
+        truth: Shape (n,), (n, K) or (n, K, 2), NaN missing.
         subjects: Subject of each row, length n.
 
     Returns:
         Shape (K,); (1,) for a truth of shape (n,).
     """
-    observed = np.isfinite(np.asarray(truth, dtype=np.float64))
-    observed = observed.reshape(len(observed), -1)
+    observed = known_cells(truth)
     if subjects is None:
         return observed.sum(axis=0)
     _, code = np.unique(np.asarray(subjects), return_inverse=True)

@@ -104,13 +104,14 @@ def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ())
     known = {target.name: target for target in targets}
     parts = []
     for own in predictions:
-        n, count = own.truth.shape
+        n, count = own.prediction.shape
+        followed = own.task == "time_to_event"
         names = np.array(own.targets)
         part = pd.DataFrame(
             {
                 "subject": np.repeat(np.array(own.subjects), count),
                 "target": np.tile(names, n),
-                "truth": own.truth.ravel(),
+                "truth": np.nan if followed else own.truth.ravel(),
                 "prediction": own.prediction.ravel(),
                 "split": own.split,
                 "seed": 0 if own.seed is None else own.seed,
@@ -122,6 +123,8 @@ def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ())
                 "kind": own.task,
             }
         )
+        if followed:
+            part["event"], part["time"] = own.truth.reshape(-1, 2).T
         parts.append(part[part["prediction"].notna()])
     frame = pd.concat(parts, ignore_index=True)
     return frame.replace({"unit": {"": None}, "group": {"": None}})

@@ -40,9 +40,9 @@ class Predictions:
     Attributes:
         subjects: n keyed hashes (32 hex digits); several rows may share one.
         targets: K names.
-        truth: (n, K), in units or 0/1; NaN missing.
-        prediction: (n, K), in units or probabilities; a column of NaN is a target without prediction.
-        task: "regression" or "classification".
+        truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
+        prediction: (n, K), in units, probabilities or risks; a column of NaN is a target without prediction.
+        task: "regression", "classification" or "time_to_event".
         split: "train", "val" or "test".
         method: Such as "mae+alignment".
         protocol: "linear_probe", "finetune" or None.
@@ -63,9 +63,11 @@ class Predictions:
 
     def __post_init__(self) -> None:
         shape = (len(self.subjects), len(self.targets))
-        if self.truth.shape != shape or self.prediction.shape != shape:
+        of_truth = (*shape, 2) if self.task == "time_to_event" else shape
+        if self.truth.shape != of_truth or self.prediction.shape != shape:
             raise ValueError(
-                f"truth {self.truth.shape} and prediction {self.prediction.shape} must be {shape} (subjects x targets)"
+                f"truth {self.truth.shape} and prediction {self.prediction.shape} must be {of_truth} and {shape} "
+                "(subjects x targets)"
             )
         if self.task not in METRICS_OF_TASK:
             raise ValueError(f"task is {self.task!r}; choose one of {', '.join(METRICS_OF_TASK)}")

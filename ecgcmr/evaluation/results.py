@@ -49,11 +49,11 @@ class ResultRow:
     Attributes:
         target: Name of the target, or "mean" for a mean over targets.
         group: The target's group; for a mean the name of the set it runs over, never the name of a target's group.
-        task: "regression" or "classification".
+        task: "regression", "classification" or "time_to_event".
         method: One of ``METHODS``, or another.
         protocol: "linear_probe", "finetune", or None where neither applies.
         labels: Labelled training subjects; None for the oracle.
-        metric: "r2", "pearson", "mae", "auroc" or "auprc".
+        metric: "r2", "pearson", "mae", "auroc", "auprc", "concordance" or "auroc_at_horizon".
         value: The metric on the test rows.
         ci_low: Lower bound of the 95 % interval.
         ci_high: Upper bound.
@@ -130,10 +130,10 @@ def evaluate(
     """Score one method on the test rows: every metric of the task for every target and every mean.
 
     Args:
-        truth: (n, K), in units or 0/1; NaN missing.
+        truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
         prediction: (n, K); a column of NaN is a target without prediction, reported as null.
         targets: K targets.
-        task: "regression" or "classification".
+        task: "regression", "classification" or "time_to_event".
         method: Name for the rows.
         protocol: "linear_probe", "finetune" or None.
         labels: Labelled training subjects, or None.

@@ -1,18 +1,73 @@
 """Time to an event that may be censored: Harrell's concordance and the time-dependent AUROC.
 
-Weighted like ``metrics``: a weight is how often a row counts, and (B, n) weights give B resamples at once.
+Weighted like ``metrics``: a weight is how often a row counts, and (B, n) weights give B resamples at once. Of a case
+only the rows that it is compared with are touched, all resamples in one matrix product: for B resamples, n rows and c
+events about B n c multiplications. 1,000 resamples of 5,000 rows with 310 events take 0.3 s on one core for both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgcmr.evaluation.metrics import cumulated
-
 Floats = NDArray[np.float64]
 
-_CELLS = 20_000_000  # of pairs compared, or of resamples x rows, at once: 160 MB as float64
+SURVIVAL_METRICS = ("concordance", "auroc_at_horizon")
+FEW_EVENTS = 10
+"""With fewer test events an interval says little: no resample can hold an event that the test split did not."""
+
+_CELLS = 4_000_000  # of pairs compared at once: 32 MB as float64
+
+
+def survival_metrics(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    weights: ArrayLike | None = None,
+    horizons: Sequence[float] | None = None,
+) -> dict[str, Floats]:
+    """Compute concordance and time-dependent AUROC of each target.
+
+    Args:
+        truth: (n, K, 2): event (1, or 0 censored) and time of each row and target; NaN in either is missing.
+        prediction: (n, K), any score that rises with the risk; a column of NaN is a target without prediction.
+        weights: None, (n,) or (B, n).
+        horizons: Of the AUROC, one a target; None takes ``horizons_of(truth)``, also under weights.
+
+    Returns:
+        ``concordance`` and ``auroc_at_horizon``, each (K,), or (B, K) for weights (B, n); NaN where undefined.
+
+    Raises:
+        ValueError: If shapes differ, or as ``concordance``.
+    """
+    values, risks = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if values.ndim != 3 or values.shape != (*risks.shape, 2):
+        raise ValueError(f"truth {values.shape} and prediction {risks.shape} must be (n, K, 2) and (n, K)")
+    chosen = horizons_of(values) if horizons is None else np.asarray(horizons, dtype=np.float64)
+    one = weights is None or np.ndim(weights) == 1
+    shape = () if one else (len(np.asarray(weights)),)
+    found: dict[str, list[Floats]] = {name: [] for name in SURVIVAL_METRICS}
+    for k in range(risks.shape[1]):
+        event, time = values[:, k].T
+        found["concordance"].append(np.asarray(concordance(time, event, risks[:, k], weights)))
+        area: Floats | np.float64 = np.full(shape, np.nan)
+        if chosen[k] > 0:
+            area = time_dependent_auroc(time, event, risks[:, k], float(chosen[k]), weights)
+        found["auroc_at_horizon"].append(np.asarray(area))
+    return {name: np.stack(parts, axis=-1) for name, parts in found.items()}
+
+
+def few_events_note(events: int) -> str:
+    """Return the warning that belongs to a target of few test events."""
+    return f"{events} test event{'' if events == 1 else 's'}, so few that intervals are too narrow to be believed"
+
+
+def horizons_of(truth: Floats) -> Floats:
+    """Return the median time of each target's events, (K,), from truth (n, K, 2); NaN without an event."""
+    known = np.isfinite(truth).all(axis=2) & (truth[:, :, 0] == 1)
+    times = [truth[here, k, 1] for k, here in enumerate(known.T)]
+    return np.array([np.median(own) if len(own) else np.nan for own in times])
 
 
 def concordance(
@@ -36,18 +91,33 @@ def concordance(
         ValueError: If shapes differ, an event is neither 0 nor 1, a time is negative, or risks are partly missing.
     """
     t, d, r, w, one = _checked(time, event, risk, weights)
-    concordant, pairs = np.zeros(len(w)), np.zeros(len(w))
+    # Times falling and, of equal ones, the censored first: a case is compared with the rows up to `later` of it.
+    order = np.lexsort((d, -t))
+    t, d, r, w = t[order], d[order], r[order], np.take(w, order, axis=1)
     cases = np.flatnonzero(d == 1)
+    later = np.searchsorted(-t, -t[cases], side="left") + _censored_with(t, d, cases)
+    compared = np.where(later > 0, np.cumsum(w, axis=1)[:, later - 1], 0.0)
+    pairs = np.einsum("bi,bi->b", w[:, cases], compared)
+    concordant = np.zeros(len(w))
     block = max(1, _CELLS // max(len(t), 1))
     for start in range(0, len(cases), block):
-        part = cases[start : start + block]
-        later = (t > t[part, None]) | ((t == t[part, None]) & (d == 0))
-        score = later * ((r < r[part, None]) + 0.5 * (r == r[part, None]))
-        concordant += np.einsum("bi,bi->b", w[:, part], w @ score.T)
-        pairs += np.einsum("bi,bi->b", w[:, part], w @ later.T.astype(np.float64))
+        part, end = cases[start : start + block], later[start : start + block]
+        score = _ranked(r[part, None], r[: end[-1]]) * (np.arange(end[-1]) < end[:, None])
+        concordant += np.einsum("bi,bi->b", w[:, part], w[:, : end[-1]] @ score.T)
     with np.errstate(invalid="ignore"):
         values = np.where(pairs > 0, concordant / np.where(pairs > 0, pairs, 1.0), np.nan)
     return values[0] if one else values
+
+
+def _censored_with(time: Floats, event: Floats, cases: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Count, for each case, the censored rows of its own time."""
+    censored = np.sort(time[event == 0])
+    return np.searchsorted(censored, time[cases], side="right") - np.searchsorted(censored, time[cases], side="left")
+
+
+def _ranked(case: Floats, other: Floats) -> Floats:
+    """Return 1 where the case's risk is higher, one half where they are equal, else 0."""
+    return (other < case) + 0.5 * (other == case)
 
 
 def time_dependent_auroc(
@@ -76,45 +146,36 @@ def time_dependent_auroc(
     if not horizon > 0:
         raise ValueError(f"horizon is {horizon}; it must be above 0")
     t, d, r, w, one = _checked(time, event, risk, weights)
-    values = np.full(len(w), np.nan)
-    case, control = (t <= horizon) & (d == 1), t > horizon
-    keep = case | control
-    block = max(1, _CELLS // max(len(t), 1))
-    for start in range(0, len(w), block):
-        part = w[start : start + block]
-        case_weights = np.where(case, part / _uncensored_before(t, d, part), 0.0)
-        cases, controls = case_weights.sum(axis=1), (part * control).sum(axis=1)
-        defined = (cases > 0) & (controls > 0)
-        if not defined.any():
-            continue
-        mixed = np.where(case, case_weights, part)[:, keep]
-        curve = cumulated(case[keep].astype(np.float64), r[keep], mixed)
-        below = controls[:, None] - curve.above_negative + 0.5 * curve.negative
-        with np.errstate(divide="ignore", invalid="ignore"):
-            area = (curve.positive * below).sum(axis=1) / (cases * controls)
-        values[start : start + block] = np.where(defined, area, np.nan)
+    case, control = np.flatnonzero((t <= horizon) & (d == 1)), np.flatnonzero(t > horizon)
+    case_weights, control_weights = w[:, case] / _uncensored_before(t, d, w, case), w[:, control]
+    total = case_weights.sum(axis=1) * control_weights.sum(axis=1)
+    area = np.zeros(len(w))
+    block = max(1, _CELLS // max(len(control), 1))
+    for start in range(0, len(case), block):
+        part = slice(start, start + block)
+        below = control_weights @ _ranked(r[case[part], None], r[control]).T
+        area += np.einsum("bi,bi->b", case_weights[:, part], below)
+    values = np.where(total > 0, area / np.where(total > 0, total, 1.0), np.nan)
     return values[0] if one else values
 
 
-def _uncensored_before(time: Floats, event: Floats, weights: Floats) -> Floats:
-    """Kaplan-Meier estimate of being uncensored just before each row's time: (B, n).
+def _uncensored_before(time: Floats, event: Floats, weights: Floats, cases: NDArray[np.intp]) -> Floats:
+    """Kaplan-Meier estimate of being uncensored just before each case's time: (B, cases).
 
-    Of those whose time ties, events come first and so are no longer at risk of being censored then.
+    Of those whose time ties, events come first and so are no longer at risk of being censored then. Rows censored at
+    one time are taken one after the other, which gives the same product.
     """
+    if not len(cases):
+        return np.ones((len(weights), 0))
     order = np.lexsort((event == 0, time))
-    sorted_weights, censored = weights[:, order], event[order] == 0
-    total = sorted_weights.sum(axis=1, keepdims=True)
-    at_risk = total - np.cumsum(sorted_weights, axis=1) + sorted_weights
-    groups = np.flatnonzero(np.r_[True, np.diff(time[order]) != 0])
-    lost = np.add.reduceat(np.where(censored, sorted_weights, 0.0), groups, axis=1)
-    # Those at risk of censoring at a time are the rows at it or beyond it, less those with an event at it.
-    happened = np.add.reduceat(np.where(censored, 0.0, sorted_weights), groups, axis=1)
-    exposed = at_risk[:, groups] - happened
-    with np.errstate(divide="ignore", invalid="ignore"):
-        survival = np.cumprod(np.where(exposed > 0, 1.0 - lost / exposed, 1.0), axis=1)
-    before = np.concatenate([np.ones((len(weights), 1)), survival[:, :-1]], axis=1)
-    place = np.searchsorted(time[order][groups], time)
-    return np.maximum(before[:, place], np.finfo(np.float64).tiny)
+    order = order[: np.searchsorted(time[order], time[cases].max())]  # what comes later changes nothing
+    own, censored = np.take(weights, order, axis=1), np.flatnonzero(event[order] == 0)
+    at_risk = weights.sum(axis=1, keepdims=True) - np.cumsum(own, axis=1)[:, censored] + own[:, censored]
+    left = at_risk - own[:, censored]
+    survival = np.ones((len(weights), len(censored) + 1))
+    np.cumprod(np.divide(left, at_risk, out=np.ones_like(left), where=at_risk > 0), axis=1, out=survival[:, 1:])
+    place = np.searchsorted(time[order][censored], time[cases])
+    return np.maximum(survival[:, place], np.finfo(np.float64).tiny)
 
 
 def _checked(

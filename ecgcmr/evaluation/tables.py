@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ecgcmr.evaluation.catalogue import METRICS
+from ecgcmr.evaluation.catalogue import METRICS, PRIMARY
 from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
 
@@ -28,8 +28,8 @@ def write_results_md(
     """Write the readable tables atomically.
 
     First the mean R2 over the LV and RV phenotypes (over all targets where these are absent) by method and number of
-    labels, then paired differences, then R2 by group of phenotypes, then AUROC by disease or finding. The best method
-    of a column is bold; the oracle is a ceiling and takes no part.
+    labels, then paired differences, then R2 by group of phenotypes, then AUROC by disease or finding; the same of
+    the time to an event by concordance. The best method of a column is bold; the oracle is a ceiling and takes no part.
 
     Args:
         rows: Everything that results.json holds.
@@ -39,7 +39,7 @@ def write_results_md(
         notes: Lines for the end, such as why a target has no prediction; that means leave it out is told anyway.
     """
     parts, gaps = [f"# {title}", LEGEND], list[str]()
-    for task, metric in (("regression", "r2"), ("classification", "auroc")):
+    for task, metric in PRIMARY.items():
         scored = [row for row in rows if row.task == task and row.metric == metric]
         parts += headline(scored, metric)
         parts += _differences([row for row in differences if row.task == task and row.metric == metric], metric)
@@ -110,7 +110,8 @@ def details(rows: Sequence[ResultRow], metric: str) -> list[str]:
         pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
         keys = [*pairs, *[(MEAN, "all")][: len(pairs) - 1]]
         titles = [target for target, _ in keys]
-        heading = f"## {METRICS[metric].title} by disease or finding"
+        title = METRICS[metric].title
+        heading = f"## {title[0].upper()}{title[1:]} by disease{'' if metric == 'concordance' else ' or finding'}"
     if not keys:
         return parts
     parts.append(heading)

@@ -79,7 +79,7 @@ class Baselines:
                 "targets": [label.name for label in problem.labels],
                 "rows": [problem.rows[part].tolist() for part in (train, val, test)],
                 "features": hashlib.sha256(features.tobytes()).hexdigest(),
-                "boosting": [LEARNING_RATE, LEAVES, MOST_TREES, seed],
+                "boosting": [LEARNING_RATE, LEAVES, MOST_TREES, seed, *_of_the_loss(problem)],
             }
         )
 
@@ -92,6 +92,10 @@ class Baselines:
 
         name = f"{problem.name}-features-boosting-{count}-{seed}"
         return kept_outcome(self.folder / "features" / name, fingerprint, boost)
+
+
+def _of_the_loss(problem: Problem) -> list[str]:
+    return ["poisson"] if problem.task == "time_to_event" else []
 
 
 def _constant(problem: Problem, count: int, seed: int) -> Outcome:

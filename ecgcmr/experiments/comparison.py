@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from data_modules import ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.predictions import Predictions, save_predictions
 from ecgcmr.evaluation.results import ResultRow, Target
+from ecgcmr.evaluation.survival import FEW_EVENTS, few_events_note
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import resolve_cohort
 from ecgcmr.experiments.features import encoder_features
@@ -84,6 +85,7 @@ class Experiment:
         with self.step("cohort"):
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
+        refuse_shared_targets(problems)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
                 self._train(name)
@@ -105,8 +107,8 @@ class Experiment:
         evaluation = self.plan.evaluation
         task = evaluation.tasks[name]
         problem = Problem.of(name, task.task, task.targets, self.index)
-        if "oracle" in evaluation.baselines:
-            oracle_outcome(self.index, problem)
+        if "oracle" in evaluation.baselines and oracle_outcome(self.index, problem) is None:
+            self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():
             if baseline in evaluation.baselines:
                 self.index.label_columns(labels)
@@ -116,6 +118,8 @@ class Experiment:
         for split in ("val", "test"):
             if not len(problem.part(split)):
                 raise UserError(f"task {name}: the cohort has no ECG in split {split}, so nothing can be compared")
+        if task.task == "time_to_event":
+            self._check_events(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
@@ -129,6 +133,19 @@ class Experiment:
         if any(label != "all" for label in self.counts[name] if isinstance(label, str)):
             self.notes.append(f"{name}: of {available:,} labelled training subjects, {', '.join(parts)}")
         return problem
+
+    def _check_events(self, problem: Problem) -> None:
+        """Note how many events there are, on which all depends, and refuse a cohort that has none to choose by."""
+        splits = ("train", "val", "test")
+        counts = np.array([np.nansum(problem.values[problem.part(split), :, 0], axis=0) for split in splits], dtype=int)
+        names = [label.name for label in problem.labels]
+        for split, own in zip(splits[:2], counts, strict=False):
+            if not own.any():
+                raise UserError(f"task {problem.name}: no subject of split {split} has an event of {', '.join(names)}")
+        told = [f"{name} {'/'.join(map(str, own))}" for name, own in zip(names, counts.T, strict=True)]
+        self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(told)}")
+        few = [(name, int(own)) for name, own in zip(names, counts[2], strict=True) if 0 < own < FEW_EVENTS]
+        self.notes += [f"{name}: {few_events_note(own)}" for name, own in few]
 
     def _train(self, name: str) -> None:
         stage = self.plan.stages[name]
@@ -180,7 +197,9 @@ class Experiment:
         for method in evaluation.baselines:
             self._tell(f"baseline: {method}")
             if method == "oracle":
-                self._score(problem, method, None, [(None, self.plan.seed, oracle_outcome(self.index, problem))])
+                oracle = oracle_outcome(self.index, problem)
+                if oracle is not None:
+                    self._score(problem, method, None, [(None, self.plan.seed, oracle)])
                 continue
             seeds = self.plan.finetune_seeds if method == "features-boosting" else self.plan.seeds
             self._score(problem, method, None, baselines.outcomes(method, problem, counts, seeds))
@@ -199,7 +218,9 @@ class Experiment:
         for seed in self.plan.seeds:
             name = self._random(seed) if method == "random" else method
             cache = self.out / "features" / name
-            features = encoder_features(self._encoders[name], self.index, problem.rows, cache).astype(np.float64)
+            features = encoder_features(
+                self._encoders[name], self.index, problem.rows, cache, self.plan.evaluation.windows
+            ).astype(np.float64)
             again = method != "random" and seed != self.plan.seeds[0]
             own = [count for count in counts if not (again and count == most)]
             yield from ((count, seed, outcome) for count, outcome in problem.probe(features, own, seed).items())
@@ -248,6 +269,18 @@ class Experiment:
             seed=seed,
             **line._asdict(),
         )
+
+
+def refuse_shared_targets(problems: Sequence[Problem]) -> None:
+    """Raise a UserError where two tasks have a target of one name: in a table of predictions it is of one kind."""
+    owner: dict[str, str] = {}
+    for problem in problems:
+        for label in problem.labels:
+            if label.name in owner:
+                raise UserError(
+                    f"task {problem.name}: {label.name} is a target of task {owner[label.name]} too; take it out of one"
+                )
+            owner[label.name] = problem.name
 
 
 def grouped(told: dict[tuple[int | None, str], list[str]]) -> list[str]:

@@ -9,43 +9,52 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_modules import ShardIndex, read_ecgs
+from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import replace_atomically
+from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
 
 
-def encoder_features(encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], cache: Path) -> NDArray:
-    """Return pooled features of an exported encoder, from the first samples of each recording.
+def encoder_features(
+    encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], cache: Path, windows: int = 1
+) -> NDArray:
+    """Return pooled features of an exported encoder, averaged over windows of each recording.
 
     Args:
         encoder_folder: Holds ``encoder.safetensors`` and ``encoder.yaml``.
         index: The cohort.
         rows: (n,) positions of recordings in the index.
-        cache: Folder that keeps the result; recognised by weights, cohort and rows.
+        cache: Folder that keeps the result; recognised by weights, cohort, rows and windows.
+        windows: How many, spread evenly; 1 is the first samples alone.
 
     Returns:
         (n, D) float32.
+
+    Raises:
+        UserError: If the encoder takes other leads, or the recordings have no place for so many windows.
     """
     card = read_encoder_card(encoder_folder)
-    fingerprint = fingerprint_of({"weights": card.sha256, **_identity(index, rows)})
+    fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
         return np.load(cache / "features.npy", allow_pickle=False)
     encoder = load_encoder(encoder_folder).eval()
     specification: Any = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
         raise UserError(f"{encoder_folder}: the encoder takes {specification.leads} leads, the cohort has others")
+    stored, samples = index.layout.ecg.samples, specification.samples
+    length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder.to(device)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(rows), _BLOCK):
-            ecg = read_ecgs(index, rows[start : start + _BLOCK], length=specification.samples)
-            parts.append(encoder(torch.from_numpy(ecg).to(device)).float().cpu().numpy())
+            ecg = torch.from_numpy(read_ecgs(index, rows[start : start + _BLOCK], length=length)).to(device)
+            parts.append(read_out(encoder, None, cut_windows(ecg, samples, windows)).float().cpu().numpy())
     return _keep(np.concatenate(parts), cache, fingerprint)
 
 

@@ -15,11 +15,19 @@ import yaml
 from rich.console import Console
 
 from data_modules import ShardIndex
+from data_modules.label_choice import EVENT
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.linear_probe import too_few_values
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+
+
+def _targets(problem: Problem) -> dict[str, Any]:
+    """Return the override that names a problem's targets to the data module."""
+    names = [label.name for label in problem.labels]
+    if problem.task != "time_to_event":
+        return {"data.labels": names}
+    return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,16 @@ class FineTuning:
         for name, columns in problem.columns_of(task.separately).items():
             part = problem.only(columns)
             own = min(count, len(part.training(None)))
-            empty = too_few_values(part.values[part.training(own, seed) if own else []])
+            empty = part.unlearnable(part.training(own, seed) if own else np.empty(0, dtype=np.intp))
             if len(empty) == len(columns):
                 notes += part.named(empty)
                 continue
             folder = self._folder(problem.name, method, count, name, seed)
             self._train(part, method, own, seed, folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
+            if part.task == "time_to_event":  # a model of several learns a disease of a single event too
+                prediction[:, [columns[k] for k in empty]] = np.nan
+                notes += part.named(empty)
             if part.task == "classification":
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
         return Outcome(prediction, validation if problem.task == "classification" else None, notes)
@@ -86,9 +97,10 @@ class FineTuning:
         config = downstream_config(base, given or encoder_of(source), self.out / "configs" / f"{folder.name}.yaml")
         overrides: dict[str, Any] = {
             "data.root": str(self.index.root),
-            "data.labels": [label.name for label in problem.labels],
+            **_targets(problem),
             "data.train_labels": count,
             "data.seed": seed,
+            **({} if evaluation.windows == 1 else {"data.evaluation_windows": evaluation.windows}),
             "seed_everything": seed,
             **self._balanced(base, problem),
             **task.set,

@@ -13,10 +13,14 @@ import yaml
 from numpy.typing import NDArray
 
 from data_modules import Label, ShardIndex, read_labels
+from data_modules.label_choice import disease_labels
 from data_modules.sampling import subset
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.baselines import BaselineOutcome, probe_label_counts
+from ecgcmr.evaluation.cox_probe import too_few_events
+from ecgcmr.evaluation.linear_probe import too_few_values
+from ecgcmr.evaluation.metrics import known_cells
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
@@ -33,11 +37,12 @@ class Problem:
 
     Attributes:
         name: The task's name in the experiment file.
-        task: ``regression`` or ``classification``.
-        labels: The targets.
+        task: ``regression``, ``classification`` or ``time_to_event``.
+        labels: The targets; of the time to an event the events.
         rows: Positions in the index of all recordings with an ECG, ascending.
         split: (n,) split of each of these rows.
-        values: (n, K) labels of these rows in units or 0/1, NaN missing.
+        values: (n, K) labels of these rows in units or 0/1, NaN missing; of the time to an event (n, K, 2), event and
+            years, NaN in both where either is missing.
     """
 
     name: str
@@ -52,17 +57,26 @@ class Problem:
         """Read a task's labels from the shards.
 
         Raises:
-            UserError: If a target is neither a label nor a group of the cohort, or does not suit the task.
+            UserError: If a target is neither a label nor a group of the cohort (or no disease with a time to event), or
+                does not suit the task.
         """
-        labels = expand_targets(targets, index)
-        for label in labels:
-            if label.is_binary != (task == "classification"):
-                raise UserError(f"task {name}: {label.name} is a {label.kind}, which does not suit {task}")
+        if task == "time_to_event":
+            times = dict(disease_labels(index, targets))
+            labels = expand_targets(list(times), index)
+        else:
+            labels = expand_targets(targets, index)
+            for label in labels:
+                if label.is_binary != (task == "classification"):
+                    raise UserError(f"task {name}: {label.name} is a {label.kind}, which does not suit {task}")
         rows = index.positions(None, ("ecg",))
         split = np.empty(len(rows), dtype="U5")
         for part in ("train", "val", "test"):
             split[np.isin(rows, index.positions(part, ("ecg",)))] = part
         values = read_labels(index, [label.name for label in labels], rows).astype(np.float64)
+        if task == "time_to_event":
+            years = read_labels(index, [times[label.name] for label in labels], rows).astype(np.float64)
+            values = np.stack([values, years], axis=2)
+            values[~known_cells(values)] = np.nan
         return cls(name, task, labels, rows, split, values)
 
     @property
@@ -73,10 +87,15 @@ class Problem:
     def training(self, count: int | None, seed: int = 0) -> NDArray[np.intp]:
         """Return where in ``rows`` the labelled training subjects are; a smaller count is part of every larger one.
 
-        The choice is that of ``LabelledDataModule(train_labels=count)`` with the same seed.
+        The choice is that of ``LabelledDataModule(train_labels=count)`` with the same labels, or diseases, and seed.
         """
-        labelled = np.flatnonzero((self.split == "train") & np.isfinite(self.values).any(axis=1))
+        labelled = np.flatnonzero((self.split == "train") & known_cells(self.values).any(axis=1))
         return labelled if count is None else subset(labelled, count, seed)
+
+    def unlearnable(self, rows: NDArray[np.intp]) -> dict[int, str]:
+        """Return the targets that cannot be learnt from some of ``rows``: column -> reason."""
+        too_few = too_few_events if self.task == "time_to_event" else too_few_values
+        return too_few(self.values[rows])
 
     def part(self, split: str) -> NDArray[np.intp]:
         """Return where in ``rows`` the rows of a split are."""
@@ -123,7 +142,7 @@ class Outcome:
     """What one method gave.
 
     Attributes:
-        prediction: (n_test, K) in units, or probabilities; NaN throughout for a target without prediction.
+        prediction: (n_test, K) in units, probabilities or risks; NaN throughout for a target without prediction.
         validation: (n_val, K) the same for the validation split, or None.
         notes: What a reader of the table should know, one line a target concerned.
     """
@@ -195,8 +214,10 @@ def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
     return write_atomically(out, yaml.safe_dump(content, sort_keys=False).encode())
 
 
-def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome:
+def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome | None:
     """Return the generator's own best prediction for the test split.
+
+    None for a time to an event of which the oracle has no risk: it then tells who ever has a disease, not when.
 
     Raises:
         UserError: If the cohort has no oracle, as every real one.
@@ -207,6 +228,8 @@ def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome:
     table = pd.read_csv(path, index_col="subject")
     names = [label.name for label in problem.labels]
     unknown = [name for name in names if name not in table.columns]
+    if unknown == names and problem.task == "time_to_event":
+        return None
     if unknown:
         raise UserError(f"{path.name}: no oracle for {', '.join(unknown)}")
     subjects = index.subjects(problem.rows[problem.part("test")])

@@ -57,8 +57,9 @@ class TaskPlan:
     """What is predicted from the ECG.
 
     Attributes:
-        task: ``regression`` or ``classification``.
-        targets: Label names or groups of them as declared in the shards' index, such as ``LV`` or ``cad_ever``.
+        task: ``regression``, ``classification`` or ``time_to_event``.
+        targets: Label names or groups of them as declared in the shards' index, such as ``LV`` or ``cad_ever``; for
+            ``time_to_event`` diseases such as ``cad``, which stand for ``cad_incident`` and ``cad_years``.
         finetune: Config file of the downstream stage, relative to the experiment file; None: no fine-tuning.
         set: Overrides of that config.
         separately: Fine-tune one model for each ``target`` or each ``group`` of targets; None: one for all.
@@ -121,6 +122,8 @@ class EvaluationPlan:
         seeds: Of label subsets, random encoders and probes; results are means over them. Empty: the plan's seed.
         finetune_seeds: Seeds of what takes long: fine-tuning and gradient boosting. Empty: the first of ``seeds``.
         resamples: Bootstrap resamples behind each interval.
+        windows: Windows spread evenly over each recording, whose features are averaged for probes and for what
+            fine-tuned networks predict; 1 looks at the first samples alone.
         gain: The comparison that the experiment is about.
     """
 
@@ -135,6 +138,7 @@ class EvaluationPlan:
     seeds: list[int] = field(default_factory=list)
     finetune_seeds: list[int] = field(default_factory=list)
     resamples: int = 1000
+    windows: int = 1
     gain: GainPlan | None = None
 
     @property

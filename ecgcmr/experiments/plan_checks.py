@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from ecgcmr.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
-TASKS = ("regression", "classification")
+TASKS = ("regression", "classification", "time_to_event")
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
 RESERVED = ("random", "scratch", *BASELINES)
@@ -68,12 +70,25 @@ def _check_tasks(plan: Plan, where: str) -> None:
         kinds[task.task] = name
         if task.finetune:
             _check_file(plan, task.finetune, f"{here}.finetune")
+            _check_target_entry(plan, task.finetune, task.task, f"{here}.finetune")
         if task.separately is not None:
             _check_choice(task.separately, SEPARATELY, f"{here}.separately")
 
 
+def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
+    """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
+    content = yaml.safe_load(plan.file(config).read_text())
+    data = content.get("data") if isinstance(content, dict) else None
+    given = (data.get("init_args") or {}) if isinstance(data, dict) else {}
+    right, other = ("diseases", "labels") if task == "time_to_event" else ("labels", "diseases")
+    if given.get(other):
+        raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")
+
+
 def _check_methods(plan: Plan, where: str) -> None:
     evaluation = plan.evaluation
+    if evaluation.windows < 1:
+        raise UserError(f"{where}: evaluation.windows is {evaluation.windows}; it must be at least 1")
     if not evaluation.methods:
         raise UserError(f"{where} compares nothing; name methods in linear_probe, finetune or baselines")
     for name, network in evaluation.supervised.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ecgcmr.evaluation.bullseye import bullseye
+from ecgcmr.evaluation.catalogue import PRIMARY
 from ecgcmr.evaluation.figures import forest, label_efficiency, roc, save_figure, scatter
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, write_results_json
@@ -100,7 +101,7 @@ def draw_figures(experiment: Experiment) -> None:
         if not of_task:
             continue
         kind = experiment.scores[task].task
-        metric = "r2" if kind == "regression" else "auroc"
+        metric = PRIMARY[kind]
         names = {target.name for target in targets}
         rows = [row for row in experiment.rows if row.task == kind and (row.target in names or row.target == MEAN)]
         counts = sorted({line.labels for line in of_task if line.labels is not None})
@@ -113,7 +114,7 @@ def draw_figures(experiment: Experiment) -> None:
             continue
         if kind == "regression":
             _regression_figures(experiment, task, of_task, rows, counts[-1])
-        else:
+        elif kind == "classification":  # who is censored is neither case nor control: no single ROC curve
             _roc_figure(task, targets, of_task, folder, counts[-1])
 
 

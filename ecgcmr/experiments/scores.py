@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.bootstrap import Interval, bootstrap_weights, interval_of
-from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, observed_counts, task_metrics
+from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, mean_sets
 
 Floats = NDArray[np.float64]
@@ -44,7 +44,7 @@ class Scores:
     """Scores the lines of one task.
 
     Attributes:
-        task: ``regression`` or ``classification``.
+        task: ``regression``, ``classification`` or ``time_to_event``.
         targets: K targets.
         sets: Name of a mean -> columns it runs over.
         lines: What was scored so far.
@@ -62,9 +62,9 @@ class Scores:
         """Draw the resamples.
 
         Args:
-            task: ``regression`` or ``classification``.
+            task: ``regression``, ``classification`` or ``time_to_event``.
             targets: K targets.
-            truth: (n, K), NaN missing.
+            truth: (n, K), or (n, K, 2) for event and time; NaN missing.
             subjects: Subject of each row; several rows may share one.
             resamples: Number B.
             seed: Of the resamples.
@@ -78,7 +78,7 @@ class Scores:
         counts = observed_counts(truth, subjects)
         self._n = [int(counts[k]) for k in range(len(self.targets))]
         for columns in self.sets.values():
-            known = np.where(np.isfinite(truth[:, columns]).any(axis=1), 1.0, np.nan)
+            known = np.where(known_cells(truth)[:, columns].any(axis=1), 1.0, np.nan)
             self._n.append(int(observed_counts(known, subjects)[0]))
 
     def add(self, line: Line, predictions: Mapping[int, Floats]) -> list[ResultRow]:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import linregress
 from sklearn.metrics import brier_score_loss, f1_score, mean_squared_error, precision_recall_curve, roc_curve
 
+from ecgcmr.evaluation import survival
 from ecgcmr.evaluation.agreement import agreement_metrics
 from ecgcmr.evaluation.decisions import best_f1_threshold, calibration_curve, decision_metrics
-from ecgcmr.evaluation.survival import concordance, time_dependent_auroc
+from ecgcmr.evaluation.survival import concordance, horizons_of, survival_metrics, time_dependent_auroc
 
 MISSING = [0.0, 0.3, 0.6]
 
@@ -151,6 +152,41 @@ def test_weights_count_like_repeated_rows() -> None:
         )
         expected = time_dependent_auroc(time[rep], event[rep], risk[rep], 2.0)
         assert time_dependent_auroc(time, event, risk, 2.0, weights)[b] == pytest.approx(expected)
+
+
+def test_blocks_of_cases_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    time, event, risk = times(0.3)
+    weights = np.random.default_rng(5).integers(0, 4, size=(7, len(time))).astype(float)
+
+    def found() -> np.ndarray:
+        pair = concordance(time, event, risk, weights), time_dependent_auroc(time, event, risk, 2.5, weights)
+        return np.stack([np.asarray(values) for values in pair])
+
+    whole = found()
+    monkeypatch.setattr(survival, "_CELLS", 2 * len(time))
+    np.testing.assert_allclose(found(), whole, rtol=1e-12)
+
+
+def test_all_diseases_of_a_table_are_scored_one_by_one() -> None:
+    columns = [times(0.3), times(0.0)]
+    n = min(len(column[0]) for column in columns)
+    truth = np.stack([np.column_stack([event[:n], time[:n]]) for time, event, _ in columns], axis=1)
+    risk = np.column_stack([column[2][:n] for column in columns])
+    weights = np.random.default_rng(5).integers(0, 4, size=(3, n)).astype(float)
+    median = [np.nanmedian(np.where(truth[:, k, 0] == 1, truth[:, k, 1], np.nan)) for k in range(2)]
+    np.testing.assert_array_equal(horizons_of(truth), median)
+    for own in (None, weights):
+        scores = survival_metrics(truth, risk, own)
+        for k in range(2):
+            follow_up = truth[:, k, 1], truth[:, k, 0], risk[:, k]
+            np.testing.assert_array_equal(scores["concordance"][..., k], concordance(*follow_up, own))
+            expected = time_dependent_auroc(*follow_up, median[k], own)
+            np.testing.assert_array_equal(scores["auroc_at_horizon"][..., k], expected)
+    early = survival_metrics(truth, risk, horizons=[1.0, np.nan])["auroc_at_horizon"]
+    assert early[0] == time_dependent_auroc(truth[:, 0, 1], truth[:, 0, 0], risk[:, 0], 1.0)
+    assert np.isnan(early[1])
+    with pytest.raises(ValueError, match=r"\(n, K, 2\)"):
+        survival_metrics(truth[:, :, 0], risk)
 
 
 def test_undefined_is_nan() -> None:

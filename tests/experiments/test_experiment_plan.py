@@ -94,6 +94,7 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
         ([("evaluation", None)], ["evaluation", "mapping"]),
         ([("evaluation/tasks/phenotypes/finetune", "nothing.yaml")], ["finetune", "nothing.yaml"]),
         ([("evaluation/tasks/phenotypes/task", "regresion")], ["tasks.phenotypes.task", "'regresion'"]),
+        ([("evaluation/tasks/phenotypes/task", "time_to_events")], ["'time_to_events'", "time_to_event"]),
         ([("evaluation/tasks/phenotypes/targets", "LV")], ["tasks.phenotypes", "targets", "list[str]"]),
         ([("evaluation/tasks/more", {"task": "regression", "targets": ["RV"]})], ["tasks.more", "'phenotypes'"]),
         ([("evaluation/labels", [0])], ["evaluation.labels", "0"]),
@@ -125,6 +126,7 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
         ([("evaluation/baselines", ["age"])], ["baselines", "'age'", "age+sex"]),
         ([("evaluation/random_encoder_of", "mea")], ["random_encoder_of", "'mea'"]),
         ([("evaluation/resamples", "many")], ["resamples", "'many'", "int"]),
+        ([("evaluation/windows", 0)], ["evaluation.windows", "at least 1"]),
         (
             [(f"evaluation/{entry}", []) for entry in ("linear_probe", "finetune", "baselines")],
             ["evaluation", "nothing", "linear_probe"],
