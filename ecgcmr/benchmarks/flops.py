@@ -38,6 +38,8 @@ def blocks_flops(blocks: Iterable[Any], tokens: int) -> int:
 def autoencoder_step_flops(autoencoder: MaskedAutoencoder, batch: int) -> int:
     """Return the operations of forward and backward pass of the masked autoencoder, embedding visible patches only.
 
+    What the decoder's first block projects of hidden patches counts once for the batch, as it is computed.
+
     The way back takes twice the way forward: a gradient of the input and one of the weights for each product. The
     patch embedding has no gradient of its input.
 
@@ -53,7 +55,10 @@ def autoencoder_step_flops(autoencoder: MaskedAutoencoder, batch: int) -> int:
     rest += linear_flops(decoder.embed, 1 + kept)
     rest += blocks_flops(decoder.blocks, 1 + autoencoder.num_patches)
     rest += linear_flops(decoder.pred, autoencoder.num_patches)
-    return batch * (2 * embedding + 3 * rest)
+    first: Any = decoder.blocks[0]
+    hidden = linear_flops(first.attn.qkv, 1 + autoencoder.num_patches)  # once for the batch
+    rest += linear_flops(first.attn.qkv, 1 + kept) - hidden
+    return batch * (2 * embedding + 3 * rest) + 3 * hidden
 
 
 def counted_flops(step: Callable[[], object]) -> int:

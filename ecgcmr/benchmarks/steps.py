@@ -73,10 +73,12 @@ class AutoencoderSteps:
         place: Device.
     """
 
+    mask_ratio = 0.8
+
     def __init__(self, encoder: ECGVisionTransformer, batch: int, place: torch.device) -> None:
         self.place = place
         self.decoder = MAEDecoder.for_encoder(encoder).to(place)
-        self.network = MaskedAutoencoder(encoder.to(place), self.decoder, 0.8)
+        self.network = MaskedAutoencoder(encoder.to(place), self.decoder, self.mask_ratio)
         spec = encoder.input_spec
         generator = torch.Generator(device=place).manual_seed(0)
         self.ecg = torch.randn(batch, spec.leads, spec.samples, generator=generator, device=place)

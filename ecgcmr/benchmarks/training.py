@@ -1,16 +1,23 @@
 """Training steps of the published sizes against the plain twins, and against what the machine can multiply.
 
-All works take turns within one run: compare the ratios; the rates belong to the machine and the hour.
+All works take turns within one run: compare the ratios; the rates belong to the machine and the hour. On a CPU each
+side has a process of its own, set up as its users run it: the plain twins with the C library's defaults, ours with what
+``ecgcmr fit`` sets.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from ecgcmr.benchmarks.flops import autoencoder_step_flops, matmul_work
+from ecgcmr.benchmarks.processes import OwnProcess, Works
 from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
-from ecgcmr.benchmarks.timing import Work, interleaved
-from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
+from ecgcmr.benchmarks.timing import interleaved
+from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
+from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.precision import LOW_PRECISION, default_precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -28,6 +35,7 @@ def measure(
     device: str | None = None,
     encoder: ECGVisionTransformer | None = None,
     image_encoder: CMRResNet | None = None,
+    apart: bool | None = None,
 ) -> dict[str, float]:
     """Return rates of whole steps (forward, backward, optimiser) and their ratios to the plain twins.
 
@@ -38,6 +46,7 @@ def measure(
         device: Such as ``cuda``; the accelerator if there is one, else the CPU.
         encoder: The published tiny size if not given.
         image_encoder: ResNet-50 on 3 frames of 210 x 210 if not given.
+        apart: Whether each side has a process of its own; on a CPU if not given.
 
     Returns:
         ``mae_*``: float32 and bfloat16, ``_vs_eager`` over the plain twin in float32, ``_fraction_of_matmul_peak`` as
@@ -45,25 +54,71 @@ def measure(
         ``_vs_plain`` is the default precision of this machine over float32 with images in the usual order.
     """
     place = torch.device(device) if device else default_device()
+    apart = place.type == "cpu" if apart is None else apart
     torch.manual_seed(0)
     encoder = encoder or ECGVisionTransformer.from_size("tiny")
     image_encoder = image_encoder or CMRResNet("resnet50", frames=3, height=210, width=210)
-    return _autoencoder(encoder, batch, rounds, place) | _alignment(encoder, image_encoder, pairs, rounds, place)
+    with _both_sides(apart, "mae", encoder, image_encoder, batch, place) as works:
+        result = _autoencoder(works, encoder, batch, rounds, place)
+    with _both_sides(apart, "alignment", encoder, image_encoder, pairs, place) as works:
+        return result | _alignment(works, pairs, rounds, place)
 
 
-def _autoencoder(encoder: ECGVisionTransformer, batch: int, rounds: int, place: torch.device) -> dict[str, float]:
+def plain_works(
+    task: str, encoder: ECGVisionTransformer, image_encoder: CMRResNet, samples: int, place: torch.device
+) -> Works:
+    """Return the plain twin's step of ``mae`` or ``alignment``, by name."""
+    if task == "mae":
+        return {"eager": AutoencoderSteps(encoder, samples, place).eager()}
+    return {"plain": AlignmentSteps(encoder, image_encoder, samples, place).plain()}
+
+
+def own_works(
+    task: str, encoder: ECGVisionTransformer, image_encoder: CMRResNet, samples: int, place: torch.device
+) -> Works:
+    """Return our steps of ``mae`` or ``alignment`` in both precisions, by name."""
+    steps = (
+        AutoencoderSteps(encoder, samples, place)
+        if task == "mae"
+        else AlignmentSteps(encoder, image_encoder, samples, place)
+    )
+    return {name: steps.ours(low_precision=dtype is not torch.float32) for name, dtype in _TYPES.items()}
+
+
+def own_works_as_fit(
+    task: str, encoder: ECGVisionTransformer, image_encoder: CMRResNet, samples: int, place: torch.device
+) -> Works:
+    """Return our steps after setting up this process as ``ecgcmr fit`` does; see `own_works`."""
+    if place.type == "cpu":
+        keep_freed_memory()
+    return own_works(task, encoder, image_encoder, samples, place)
+
+
+@contextlib.contextmanager
+def _both_sides(
+    apart: bool, task: str, encoder: ECGVisionTransformer, image_encoder: CMRResNet, samples: int, place: torch.device
+) -> Iterator[Works]:
+    """Give the plain twin's step and ours, each in its own process or all in this one."""
+    arguments = (task, encoder, image_encoder, samples, place)
+    if not apart:
+        yield {**plain_works(*arguments), **own_works(*arguments)}
+        return
+    with OwnProcess(plain_works, *arguments) as plain, OwnProcess(own_works_as_fit, *arguments) as ours:
+        name = "eager" if task == "mae" else "plain"
+        yield {name: plain.work(name)} | {name: ours.work(name) for name in _TYPES}
+
+
+def _autoencoder(
+    works: Works, encoder: ECGVisionTransformer, batch: int, rounds: int, place: torch.device
+) -> dict[str, float]:
     """Measure the masked autoencoder and, in turns with it, the products."""
-    steps = AutoencoderSteps(encoder, batch, place)
-    operations: dict[str, int] = {}
-    works: dict[str, Work] = {"eager": steps.eager()}
-    for name, dtype in _TYPES.items():
-        works[name] = steps.ours(low_precision=dtype is not torch.float32)
-        works[f"matmul_{name}"], operations[name] = matmul_work(dtype, place, waiting(place))
-    took = interleaved(works, rounds)
+    products = {name: matmul_work(dtype, place, waiting(place)) for name, dtype in _TYPES.items()}
+    took = interleaved({**works, **{f"matmul_{name}": multiply for name, (multiply, _) in products.items()}}, rounds)
     result = {"mae_step_samples_per_s_eager": batch / took["eager"]}
-    step_flops = autoencoder_step_flops(steps.network, batch)
-    for name in _TYPES:
-        peak = operations[name] / took[f"matmul_{name}"]
+    network = MaskedAutoencoder(encoder, MAEDecoder.for_encoder(encoder), AutoencoderSteps.mask_ratio)
+    step_flops = autoencoder_step_flops(network, batch)
+    for name, (_, operations) in products.items():
+        peak = operations / took[f"matmul_{name}"]
         result[f"mae_step_samples_per_s_{name}"] = batch / took[name]
         result[f"mae_{name}_vs_eager"] = took["eager"] / took[name]
         result[f"mae_fraction_of_matmul_peak_{name}"] = step_flops / took[name] / peak
@@ -71,12 +126,9 @@ def _autoencoder(encoder: ECGVisionTransformer, batch: int, rounds: int, place: 
     return result
 
 
-def _alignment(
-    encoder: ECGVisionTransformer, image_encoder: CMRResNet, pairs: int, rounds: int, place: torch.device
-) -> dict[str, float]:
+def _alignment(works: Works, pairs: int, rounds: int, place: torch.device) -> dict[str, float]:
     """Measure the alignment in both precisions and plain."""
-    steps = AlignmentSteps(encoder, image_encoder, pairs, place)
-    took = interleaved({"plain": steps.plain(), "fp32": steps.ours(False), "bf16": steps.ours(True)}, rounds)
+    took = interleaved(works, rounds)
     ours = "bf16" if default_precision(place.type) == LOW_PRECISION else "fp32"
     return {f"alignment_step_samples_per_s_{name}": pairs / seconds for name, seconds in took.items()} | {
         "alignment_step_vs_plain": took["plain"] / took[ours]

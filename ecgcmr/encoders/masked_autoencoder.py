@@ -6,7 +6,7 @@ Mask convention: 1 = removed, 0 = visible to the encoder.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,13 +93,23 @@ class MAEDecoder(nn.Module):
         Returns:
             (B, N, P), P = leads x samples of a patch.
         """
-        embedded = self.embed(latent)
-        batch, patches, width = latent.shape[0], self.pos_embed.shape[1] - 1, embedded.shape[2]
-        hidden = self.mask_token.to(embedded.dtype).expand(batch, patches, width)
-        tokens = hidden.scatter(1, keep[:, :, None].expand(-1, -1, width), embedded[:, 1:])
-        tokens = torch.cat([embedded[:, :1], tokens], dim=1) + self.pos_embed
         mask = None if recorded is None else F.pad(recorded, (1, 0), value=True)  # the class token is always there
-        return self.pred(self.norm(run_blocks(self.blocks, tokens, mask))[:, 1:])
+        positions = F.pad(keep + 1, (1, 0))  # the class token is the first
+        seen = self.embed(latent) + self.pos_embed[0][positions]
+        # A hidden patch looks the same in every recording until tokens attend to each other, so what the first block
+        # makes of it by itself is computed once for the batch.
+        hidden = self.mask_token + self.pos_embed
+        first, *others = cast(list[Block], list(self.blocks))
+        projected = _put(first.project(hidden), positions, first.project(seen))
+        tokens = first(_put(hidden, positions, seen), mask, projected)
+        return self.pred(self.norm(run_blocks(others, tokens, mask))[:, 1:])
+
+
+def _put(table: Tensor, positions: Tensor, seen: Tensor) -> Tensor:
+    """A copy of a table (1, N, D) for each recording, with its own tokens (B, K, D) at their positions (B, K)."""
+    tokens = table.expand(len(seen), -1, -1).clone()
+    tokens[torch.arange(len(seen), device=seen.device)[:, None], positions] = seen  # whole rows: faster than scatter
+    return tokens
 
 
 class MaskedAutoencoder(nn.Module):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from ecgcmr.encoders.bfloat16_attention import bfloat16_attention
 
 NORM_EPS = 1e-6
 
@@ -26,23 +30,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
-        batch, length, width = x.shape
-        projected = self.qkv(x)
-        split = _precise_on_cpu(projected).view(batch, length, 3, self.heads, width // self.heads)
+        return self.attend(self.qkv(x), mask)
+
+    def attend(self, projected: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries, keys and values (B, N, 3 * D) -> (B, N, D); for `mask` see `forward`."""
+        batch, length, width = projected.shape[0], projected.shape[1], projected.shape[2] // 3
+        on_cpu = projected.dtype == torch.bfloat16 and projected.device.type == "cpu"
+        if on_cpu and mask is None and not torch.compiler.is_compiling():
+            return self.proj(bfloat16_attention(projected, self.heads))
+        # What is left on a CPU runs in float32: exacter than PyTorch's kernel for bfloat16, and no slower.
+        split = (projected.float() if on_cpu else projected).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = split.transpose(1, 3).unbind(2)
         allowed = None if mask is None else mask[:, None, None, :]
-        with torch.autocast(x.device.type, enabled=False):  # the type is chosen; autocast would choose again
+        with torch.autocast(projected.device.type, enabled=False):  # the type is chosen; autocast would choose again
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, width).to(projected.dtype))
-
-
-def _precise_on_cpu(x: Tensor) -> Tensor:
-    """Return what attention computes with: float32 for bfloat16 on a CPU, where it is not only exacter but faster.
-
-    PyTorch's kernel for bfloat16 multiplies small blocks one call each on its way back, which took 1.6 times as long as
-    in float32 at 301 tokens and 3 times at 61 (PyTorch 2.13).
-    """
-    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
 class MLP(nn.Module):
@@ -102,9 +104,20 @@ class Block(nn.Module):
         self.mlp = MLP(width, int(width * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
-        x = x + self.drop_path(self.attn(self.norm1(x), mask))
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of tokens, each by itself: (..., D) -> (..., 3 * D)."""
+        return self.attn.qkv(self.norm1(x))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, projected: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D).
+
+        Args:
+            x: (B, N, D).
+            mask: (B, N) bool; nobody attends to a token where it is False.
+            projected: (B, N, 3 * D), what `project` makes of `x` where it is known already.
+        """
+        mixed = self.attn(self.norm1(x), mask) if projected is None else self.attn.attend(projected, mask)
+        x = x + self.drop_path(mixed)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -117,7 +130,7 @@ def make_blocks(width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop
 
 
 def run_blocks(
-    blocks: nn.Sequential, tokens: Tensor, mask: Tensor | None = None, gradient_checkpointing: bool = False
+    blocks: Iterable[nn.Module], tokens: Tensor, mask: Tensor | None = None, gradient_checkpointing: bool = False
 ) -> Tensor:
     """Run blocks one after another.
 

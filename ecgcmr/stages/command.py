@@ -11,12 +11,14 @@ from typing import Any
 import jsonargparse
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
+from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
@@ -40,6 +42,7 @@ class StageCLI(LightningCLI):
     - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
     - Without ``--trainer.precision`` it is ``bf16-mixed`` where the hardware multiplies bfloat16, else ``32-true``.
+    - ``fit`` on a CPU keeps the memory of a step for the next one.
     - ``--compile true`` runs the networks through torch.compile.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
       ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
@@ -125,7 +128,10 @@ class StageCLI(LightningCLI):
             callbacks.append(PredictionFile())
         if trainer.get("logger") is None:
             trainer["logger"] = self.subcommand == "fit" and TensorBoardLogger(folder, name="tensorboard", version="")
-        return self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
+            keep_freed_memory()
+        return made
 
 
 def default_run_folder(arguments: list[str]) -> Path:

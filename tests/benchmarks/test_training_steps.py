@@ -81,7 +81,7 @@ def test_works_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 def test_all_numbers_of_training_are_measured() -> None:
-    numbers = training.measure(2, 2, 1, "cpu", tiny_ecg(), tiny_cmr())
+    numbers = training.measure(2, 2, 1, "cpu", tiny_ecg(), tiny_cmr(), apart=False)
     assert {
         *(
             f"mae_{what}_{kind}"

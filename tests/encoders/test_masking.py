@@ -182,3 +182,23 @@ def test_refusals():
     model = _autoencoder("time")
     with pytest.raises(ValueError, match=r"expected noise of shape \(2, 5\), got \(2, 48\)"):
         model(torch.zeros(2, 12, 200), torch.rand(2, 48))
+
+
+def test_decoder_computes_hidden_patches_once_and_changes_nothing():
+    torch.manual_seed(0)
+    decoder = MAEDecoder(8, (2, 5), (1, 4), width=16, depth=2, heads=2).double()
+    latent = torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True)
+    keep = torch.stack([torch.randperm(10)[:4] for _ in range(3)])
+    tokens = decoder.mask_token.expand(3, 10, 16).scatter(
+        1, keep[:, :, None].expand(-1, -1, 16), decoder.embed(latent)[:, 1:]
+    )
+    tokens = torch.cat([decoder.embed(latent)[:, :1], tokens], dim=1) + decoder.pos_embed
+    plain = decoder.pred(decoder.norm(decoder.blocks(tokens))[:, 1:])
+    ours = decoder(latent, keep)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
+    weights = [latent, *decoder.parameters()]
+    outward = torch.randn_like(plain)
+    for got, wanted in zip(
+        torch.autograd.grad(ours, weights, outward), torch.autograd.grad(plain, weights, outward), strict=False
+    ):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)

@@ -1,0 +1,81 @@
+"""Works that run in a process of their own, so that each side of a comparison has its own settings and memory.
+
+How the C library treats memory cannot be switched back and forth within a process, and what one work leaves behind on
+the heap would help or hinder the next.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+Works = Mapping[str, Callable[[], object]]
+
+
+class OwnProcess:
+    """A process that makes works and runs one whenever it is asked; a context manager that ends it.
+
+    Args:
+        make: Returns the works by name; a function of a module, as it is sent to the process.
+        arguments: For `make`.
+    """
+
+    def __init__(self, make: Callable[..., Works], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        given = (theirs, torch.get_num_threads(), make, arguments)
+        self._process = context.Process(target=_serve, args=given, daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        """Wait until the works are made."""
+        self._answer()
+        return self
+
+    def work(self, name: str) -> Callable[[], None]:
+        """Return what runs a work over there and waits for it."""
+
+        def run() -> None:
+            self._connection.send(name)
+            self._answer()
+
+        return run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(timeout=10)
+        self._process.kill()
+        self._process.join()
+
+    def _answer(self) -> None:
+        try:
+            failure = self._connection.recv()
+        except EOFError:
+            raise RuntimeError("a process of the benchmark ended before its work was done (out of memory?)") from None
+        if failure is not None:
+            raise RuntimeError(f"a process of the benchmark failed:\n{failure}")
+
+
+def _serve(connection: Connection, threads: int, make: Callable[..., Works], arguments: tuple[Any, ...]) -> None:
+    """Make works, then run those that are asked for until nobody asks; answer each with None or what went wrong."""
+    torch.set_num_threads(threads)
+    try:
+        works = make(*arguments)
+        connection.send(None)
+        while True:
+            works[connection.recv()]()
+            connection.send(None)
+    except EOFError:
+        return
+    except Exception:
+        connection.send(traceback.format_exc())
