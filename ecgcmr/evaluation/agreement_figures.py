@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.agreement import agreement_metrics
@@ -60,11 +62,14 @@ def calibration(
     """
     methods = method_order(method for own in curves.values() for method in own)
     styles = Styles(methods)
-    figure, panels = grid(len(targets), title, width=3.4, below=0.5 + 0.17 * len(methods))
+    across = min(4, len(targets), len(methods))  # of the legend, which the panels share
+    figure, panels = grid(len(targets), title, width=3.4)
+    figure.set_figheight(figure.get_figheight() + 0.2 + 0.2 * math.ceil(len(methods) / max(across, 1)))
+    lines: dict[str, Line2D] = {}
     for axes, target in zip(panels, targets, strict=False):
         own = curves.get(target.name, {})
         axes.set_title(target.title or target.name, fontsize=10)
-        axes.set(xlabel="predicted probability", ylabel="observed share", aspect="equal", anchor="N")
+        axes.set(xlabel="predicted probability", ylabel="observed share", aspect="equal")
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
         top = 0.0
         for method in (method for method in methods if method in own):
@@ -72,9 +77,10 @@ def calibration(
             top = max(top, *x, *y)
             colour, marker, line = styles.of(method)
             look = {"color": colour, "marker": marker, "linestyle": line, "markerfacecolor": styles.fill(method)}
-            axes.plot(x, y, markersize=4, linewidth=1.4, label=method_title(method), clip_on=False, **look)
+            (lines[method_title(method)],) = axes.plot(x, y, markersize=4, linewidth=1.4, clip_on=False, **look)
         reach = min(1.0, 1.1 * top) if own else 1.0
         axes.set(xlim=(0, reach), ylim=(0, reach))
-        if own:
-            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    if lines:
+        shared = {"loc": "outside lower center", "ncols": across, "fontsize": 8, "frameon": False}
+        figure.legend(list(lines.values()), list(lines), **shared)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,8 @@ class Arrangement:
     """A table of predictions as arrays.
 
     Attributes:
-        targets: K targets: those with a declared phenotype in its order, then others by name.
+        targets: K targets: those that ``arrange`` was given in their order, then those with a declared phenotype in its
+            order, then others by name.
         kinds: (K,) "regression", "classification" or "time_to_event".
         test: The split that is scored.
         validation: The split on which thresholds are chosen; it may have no rows.
@@ -112,13 +113,14 @@ class Arrangement:
         return sorted(found, key=lambda v: (lines.index(v.line), -1 if v.labels is None else v.labels))
 
 
-def arrange(table: pd.DataFrame, name: str, *, split: str = "test") -> Arrangement:
+def arrange(table: pd.DataFrame, name: str, *, split: str = "test", targets: Sequence[Target] = ()) -> Arrangement:
     """Turn a checked table into arrays.
 
     Args:
         table: From ``read_prediction_table``.
         name: For messages.
         split: The split to score; "val" serves as validation where it is not that.
+        targets: Order and titles of the targets that are known to who asks.
 
     Raises:
         UserError: If the split has no rows, or two methods were given different truths.
@@ -126,19 +128,22 @@ def arrange(table: pd.DataFrame, name: str, *, split: str = "test") -> Arrangeme
     parts = dict(list(table.groupby("split", observed=True)))
     if split not in parts:
         raise UserError(f"{name}: no rows of split {split}; it has {', '.join(sorted(map(str, parts)))}")
-    names = _ordered(table["target"].cat.categories)
-    targets, kinds = _declared(table, names, name)
+    names = _ordered(table["target"].cat.categories, targets)
+    declared, kinds = _declared(table, names, name, {target.name: target.title for target in targets})
     empty = table.iloc[:0]
     validation = empty if split == "val" else parts.get("val", empty)
-    return Arrangement(targets, kinds, _split_data(parts[split], names, name), _split_data(validation, names, name))
+    return Arrangement(declared, kinds, _split_data(parts[split], names, name), _split_data(validation, names, name))
 
 
-def _ordered(names: pd.Index) -> list[str]:
-    place = {phenotype.name: k for k, phenotype in enumerate(PHENOTYPES)}
+def _ordered(names: pd.Index, given: Sequence[Target]) -> list[str]:
+    known = dict.fromkeys([*(target.name for target in given), *(phenotype.name for phenotype in PHENOTYPES)])
+    place = {name: k for k, name in enumerate(known)}
     return sorted(map(str, names), key=lambda name: (place.get(name, len(place)), name))
 
 
-def _declared(table: pd.DataFrame, names: list[str], where: str) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+def _declared(
+    table: pd.DataFrame, names: list[str], where: str, titles: Mapping[str, str]
+) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """Tell what each target is: from the table's columns, else from the declared phenotypes, else from its values."""
     targets, kinds = [], []
     for name, rows in sorted(table.groupby("target", observed=True), key=lambda item: names.index(str(item[0]))):
@@ -147,7 +152,8 @@ def _declared(table: pd.DataFrame, names: list[str], where: str) -> tuple[tuple[
         kind = said["kind"] or _guessed_kind(rows, known=phenotype is not None)
         group = said["group"] or (phenotype.group if phenotype else "disease" if kind != "regression" else "other")
         unit = said["unit"] or (phenotype.unit if phenotype else "")
-        targets.append(Target(str(name), group, unit, phenotype.title if phenotype else ""))
+        title = titles.get(str(name), "") or (phenotype.title if phenotype else "")
+        targets.append(Target(str(name), group, unit, title))
         kinds.append(kind)
     return tuple(targets), tuple(kinds)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,9 @@ from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant, title
 from ecgcmr.evaluation.assessment_rows import CalibrationRow, ComparisonRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.bootstrap import interval_of
 from ecgcmr.evaluation.catalogue import KINDS, METRICS, PRIMARY
-from ecgcmr.evaluation.comparer import Comparer
+from ecgcmr.evaluation.comparer import Comparer, pairs_of
 from ecgcmr.evaluation.decisions import calibration_curve
+from ecgcmr.evaluation.progress import Tell, silent
 from ecgcmr.evaluation.results import MEAN
 from ecgcmr.evaluation.scoring import Scored, Scorer, entries_of
 from ecgcmr.evaluation.subgroups import subgroups_of
@@ -55,12 +56,13 @@ class Assessment:
     undefined: dict[str, str] = field(default_factory=dict)
 
 
-def assess(data: Arrangement, settings: Settings) -> Assessment:
+def assess(data: Arrangement, settings: Settings, tell: Tell = silent) -> Assessment:
     """Score everything in an arrangement.
 
     Args:
         data: From ``arrange``.
         settings: How to score.
+        tell: Called with the steps done and in all after every variant, pair and subgroup.
 
     Raises:
         UserError: If the focus is no method of the table, or a setting is out of range.
@@ -68,19 +70,42 @@ def assess(data: Arrangement, settings: Settings) -> Assessment:
     _check(data, settings)
     scorer = Scorer(data, settings.resamples, settings.seed, settings.horizon)
     found = Assessment(data, settings, scorer.horizons)
-    for kind in (kind for kind in KINDS if len(data.columns(kind))):
+    kinds = [kind for kind in KINDS if len(data.columns(kind))]
+    steps = _Steps(tell, len(kinds) * _steps_of_kind(scorer, settings))
+    for kind in kinds:
         scored: dict[Variant, Scored] = {}
         for variant in data.variants:
             own = scorer.score(variant, kind, scorer.predicted(variant))
             found.scores += _score_rows(scorer, kind, variant, own, settings)
             scored[variant] = own.only(PRIMARY[kind])  # resamples of all metrics of all variants would not fit
-        found.differences += Comparer(scorer, kind, scored, settings).rows()
-        found.subgroups += _subgroup_rows(scorer, kind, settings)
+            steps.next()
+        found.differences += Comparer(scorer, kind, scored, settings, steps.next).rows()
+        found.subgroups += _subgroup_rows(scorer, kind, settings, steps.next)
     found.calibration = list(_calibration(data, settings))
     reasons = {target.name: truth_reason(scorer, column) for column, target in enumerate(data.targets)}
     found.undefined = {name: reason for name, reason in reasons.items() if reason}
     found.notes = _notes(scorer, found)
     return found
+
+
+@dataclass
+class _Steps:
+    """Counts what is done and tells it."""
+
+    tell: Tell
+    total: int
+    done: int = 0
+
+    def next(self) -> None:
+        self.done += 1
+        self.tell(self.done, self.total)
+
+
+def _steps_of_kind(scorer: Scorer, settings: Settings) -> int:
+    data = scorer.data
+    groups = sum(len(members) for members in subgroups_of(data.test.covariates).values())
+    pairs = sum(1 for _ in pairs_of(data.variants, settings.focus))
+    return len(data.variants) + pairs + groups * len({variant.line for variant in data.variants})
 
 
 def nothing_assessed(settings: Settings) -> Assessment:
@@ -103,14 +128,14 @@ def _check(data: Arrangement, settings: Settings) -> None:
 
 
 def _score_rows(scorer: Scorer, kind: str, variant: Variant, scored: Scored, settings: Settings) -> Iterator[ScoreRow]:
-    """Yield every metric of every target and, of metrics without a unit, of every mean."""
+    """Yield every metric of every target and, of metrics that have one, of every mean."""
     data, columns = scorer.data, scorer.data.columns(kind)
     seeds = len(data.test.predictions[variant])
     cells = (scorer.predicted(variant) & scorer.observed)[:, columns]
     for metric, values in scored.point.items():
         bounds = (METRICS[metric].low, METRICS[metric].high)
         for target, group, places in entries_of(data, kind):
-            if target == MEAN and METRICS[metric].in_units:
+            if target == MEAN and not METRICS[metric].averaged:
                 continue
             defined = [place for place in places if np.isfinite(values[place])]
             value = float(values[defined].mean()) if defined else float("nan")
@@ -130,7 +155,7 @@ def _score_rows(scorer: Scorer, kind: str, variant: Variant, scored: Scored, set
             )  # fmt: skip
 
 
-def _subgroup_rows(scorer: Scorer, kind: str, settings: Settings) -> Iterator[SubgroupRow]:
+def _subgroup_rows(scorer: Scorer, kind: str, settings: Settings, step: Callable[[], None]) -> Iterator[SubgroupRow]:
     """Score each method at its largest number of labels in each subgroup."""
     largest = {variant.line: variant for variant in scorer.data.variants}  # variants rise in labels
     for attribute, members in subgroups_of(scorer.data.test.covariates).items():
@@ -138,6 +163,7 @@ def _subgroup_rows(scorer: Scorer, kind: str, settings: Settings) -> Iterator[Su
             for variant in largest.values():
                 scored = scorer.score(variant, kind, scorer.predicted(variant), rows)
                 yield from _rows_of_subgroup(scorer, kind, variant, scored, settings, (attribute, name))
+                step()
 
 
 def _rows_of_subgroup(
@@ -147,7 +173,7 @@ def _rows_of_subgroup(
     for metric in SUBGROUP_METRICS[kind]:
         bounds = (METRICS[metric].low, METRICS[metric].high)
         for target, group, places in entries_of(scorer.data, kind):
-            if target == MEAN and METRICS[metric].in_units:
+            if target == MEAN and not METRICS[metric].averaged:
                 continue
             enough = [place for place in places if scored.n[place] >= settings.smallest_group]
             defined = [place for place in enough if np.isfinite(scored.point[metric][place])]

@@ -24,6 +24,7 @@ def bullseye(
     values: Sequence[Sequence[float]],
     titles: Sequence[str],
     *,
+    title: str = "",
     label: str = "R²",
     low: float = 0.0,
     high: float | None = None,
@@ -33,9 +34,10 @@ def bullseye(
     Args:
         values: Panels of 16 numbers, AHA segments 1 to 16; NaN is drawn grey with a dash.
         titles: One for each panel.
+        title: Heading, such as whose scores these are.
         label: What the colour means.
         low: Lower end of the scale; smaller values take its colour.
-        high: Upper end; None takes the largest value.
+        high: Upper end; None takes the largest value, at least 0.1 above ``low``: else noise has every colour.
 
     Raises:
         ValueError: If a panel does not have 16 numbers or titles are missing.
@@ -45,13 +47,15 @@ def bullseye(
         raise ValueError(f"a bull's-eye needs {SEGMENTS} numbers and a title for each panel")
     finite = np.concatenate([panel[np.isfinite(panel)] for panel in panels])
     top = high if high is not None else float(finite.max(initial=low))
-    scale = ScalarMappable(Normalize(low, max(top, low + 1e-6)), cmap="viridis")
-    figure = Figure(figsize=(3.4 * len(panels) + 0.9, 3.7), layout="constrained")
+    scale = ScalarMappable(Normalize(low, top if high is not None else max(top, low + 0.1)), cmap="viridis")
+    figure = Figure(figsize=(3.4 * len(panels) + 0.9, 4.0 if title else 3.7), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for panel, title, target in zip(panels, titles, axes, strict=True):
+    for panel, what, target in zip(panels, titles, axes, strict=True):
         _draw(target, panel, scale)
-        target.set_title(title, fontsize=11)
+        target.set_title(what, fontsize=11)
+    if title:
+        figure.suptitle(title)
     figure.colorbar(scale, ax=list(axes), label=label, shrink=0.8)
     return figure
 
@@ -70,7 +74,7 @@ def _draw(axes: Axes, values: np.ndarray, scale: ScalarMappable) -> None:
             axes.text(
                 radius * np.cos(angle),
                 radius * np.sin(angle),
-                f"{value:.2f}" if np.isfinite(value) else "-",
+                f"{value:z.2f}" if np.isfinite(value) else "-",
                 ha="center",
                 va="center",
                 fontsize=8,

@@ -21,7 +21,9 @@ class Metric:
         low: Smallest possible value.
         high: Largest possible value.
         higher_is_better: None where neither way is better, such as for a limit of agreement.
-        in_units: Whether it carries the target's unit, so that a mean over targets has no meaning.
+        in_units: Whether it carries the target's unit.
+        averaged: Whether a mean over targets has a meaning. It has none over targets of different units, nor over
+            slopes, of which a prediction that hardly varies has one of thousands.
     """
 
     key: str
@@ -31,6 +33,7 @@ class Metric:
     high: float
     higher_is_better: bool | None
     in_units: bool = False
+    averaged: bool = True
 
     @property
     def axis(self) -> str:
@@ -49,18 +52,19 @@ class Metric:
 
 
 _INFINITE = float(np.inf)
+_RAW = {"in_units": True, "averaged": False}
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
         Metric("r2", "R2", "regression", -_INFINITE, 1.0, True),
         Metric("pearson", "Pearson r", "regression", -1.0, 1.0, True),
-        Metric("mae", "MAE", "regression", 0.0, _INFINITE, False, True),
-        Metric("rmse", "RMSE", "regression", 0.0, _INFINITE, False, True),
-        Metric("bias", "bias", "regression", -_INFINITE, _INFINITE, None, True),
-        Metric("agreement_low", "lower limit of agreement", "regression", -_INFINITE, _INFINITE, None, True),
-        Metric("agreement_high", "upper limit of agreement", "regression", -_INFINITE, _INFINITE, None, True),
-        Metric("calibration_slope", "calibration slope", "regression", -_INFINITE, _INFINITE, None),
-        Metric("calibration_intercept", "calibration intercept", "regression", -_INFINITE, _INFINITE, None, True),
+        Metric("mae", "MAE", "regression", 0.0, _INFINITE, False, **_RAW),
+        Metric("rmse", "RMSE", "regression", 0.0, _INFINITE, False, **_RAW),
+        Metric("bias", "bias", "regression", -_INFINITE, _INFINITE, None, **_RAW),
+        Metric("agreement_low", "lower limit of agreement", "regression", -_INFINITE, _INFINITE, None, **_RAW),
+        Metric("agreement_high", "upper limit of agreement", "regression", -_INFINITE, _INFINITE, None, **_RAW),
+        Metric("calibration_slope", "calibration slope", "regression", -_INFINITE, _INFINITE, None, averaged=False),
+        Metric("calibration_intercept", "calibration intercept", "regression", -_INFINITE, _INFINITE, None, **_RAW),
         Metric("auroc", "AUROC", "classification", 0.0, 1.0, True),
         Metric("auprc", "AUPRC", "classification", 0.0, 1.0, True),
         Metric("f1", "F1", "classification", 0.0, 1.0, True),

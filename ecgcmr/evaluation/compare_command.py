@@ -33,12 +33,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.errors import UserError
     from ecgcmr.evaluation.comparison import compare_runs, write_comparison
+    from ecgcmr.evaluation.progress import told
 
     if len(args.runs) < 2:
         raise UserError("compare needs two runs or more; 'ecgcmr evaluate' scores a single one")
     if args.out.resolve() in [folder.resolve() for folder in args.runs]:
         raise UserError(f"--out {args.out} is one of the runs; its results would be overwritten")
-    comparison = compare_runs(args.runs, settings_of(args, split=args.split))
+    with told("scoring") as tell:
+        comparison = compare_runs(args.runs, settings_of(args, split=args.split), tell)
     write_comparison(comparison, args.out)
     for note in comparison.notes:
         print(f"note: {note}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -27,13 +27,14 @@ class Comparer:
     kind: str
     scored: Mapping[Variant, Scored]
     settings: Settings
+    step: Callable[[], None] = lambda: None  # called after each pair
 
     def rows(self) -> list[ComparisonRow]:
         """Return the rows of all pairs, corrected for multiplicity within each family."""
         metric, bounds = PRIMARY[self.kind], (-np.inf, np.inf)
         columns = self.scorer.data.columns(self.kind)
         drafts: list[tuple[tuple[object, ...], ComparisonRow]] = []
-        for first, second in self._pairs():
+        for first, second in pairs_of(self.scorer.data.variants, self.settings.focus):
             one, two, n = self._both(first, second)
             value, drawn = one.point[metric] - two.point[metric], one.drawn[metric] - two.drawn[metric]
             for target, group, places in entries_of(self.scorer.data, self.kind):
@@ -50,19 +51,8 @@ class Comparer:
                 )  # fmt: skip
                 family = (group, first.labels) if target == MEAN else (first, second)
                 drafts.append((family, row))
+            self.step()
         return _corrected(drafts)
-
-    def _pairs(self) -> Iterator[tuple[Variant, Variant]]:
-        """Yield (method, reference): the later of a table less the earlier, or the focus less every other."""
-        variants = [variant for variant in self.scorer.data.variants if not is_ceiling(variant.method)]
-        for earlier, later in combinations(variants, 2):
-            if earlier.labels != later.labels:
-                continue
-            focus = self.settings.focus
-            if focus is None:
-                yield later, earlier
-            elif (earlier.method == focus) != (later.method == focus):
-                yield (later, earlier) if later.method == focus else (earlier, later)
 
     def _both(self, first: Variant, second: Variant) -> tuple[Scored, Scored, NDArray[np.bool_]]:
         """Return both scores on the cells that both predicted."""
@@ -76,6 +66,17 @@ class Comparer:
             for columns in [self.scorer.data.columns(self.kind)]
         ]
         return pair[0], pair[1], common
+
+
+def pairs_of(variants: Sequence[Variant], focus: str | None) -> Iterator[tuple[Variant, Variant]]:
+    """Yield (method, reference): the later of a table less the earlier, or the focus less every other."""
+    for earlier, later in combinations([variant for variant in variants if not is_ceiling(variant.method)], 2):
+        if earlier.labels != later.labels:
+            continue
+        if focus is None:
+            yield later, earlier
+        elif (earlier.method == focus) != (later.method == focus):
+            yield (later, earlier) if later.method == focus else (earlier, later)
 
 
 def _corrected(drafts: list[tuple[tuple[object, ...], ComparisonRow]]) -> list[ComparisonRow]:

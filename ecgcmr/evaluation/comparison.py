@@ -9,6 +9,7 @@ from pathlib import Path
 from ecgcmr.evaluation.arrangement import arrange
 from ecgcmr.evaluation.assessment import Assessment, assess, nothing_assessed
 from ecgcmr.evaluation.assessment_rows import Settings
+from ecgcmr.evaluation.progress import Tell, silent
 from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
 from ecgcmr.evaluation.result_file import write_assessment
 from ecgcmr.evaluation.results import ResultRow
@@ -35,12 +36,13 @@ class Comparison:
         return self.found.notes
 
 
-def compare_runs(folders: Sequence[Path], settings: Settings) -> Comparison:
+def compare_runs(folders: Sequence[Path], settings: Settings, tell: Tell = silent) -> Comparison:
     """Score the runs that hold predictions together, and join the results of the others.
 
     Args:
         folders: Two or more run folders.
         settings: How to score.
+        tell: As of ``assess``.
 
     Raises:
         UserError: If a run cannot be read, or two runs hold different truths of the same subject and target.
@@ -50,7 +52,7 @@ def compare_runs(folders: Sequence[Path], settings: Settings) -> Comparison:
     if table is None:
         found = nothing_assessed(settings)
     else:
-        found = assess(arrange(table, "the runs together", split=settings.split), settings)
+        found = assess(arrange(table, "the runs together", split=settings.split), settings, tell)
     found.notes = [*subject_notes(runs, settings.split), *left_out, *found.notes]
     return Comparison(found, tuple(rows), tuple(run.name for run in runs))
 

@@ -108,7 +108,13 @@ def calibration_curve(
     if count < 1:
         return []
     order = np.argsort(p[rows], kind="stable")
-    parts = np.array_split(order, count)
+    ordered, ends = p[rows][order], [0]
+    for place in np.cumsum([len(part) for part in np.array_split(order, count)])[:-1]:
+        # Equal predictions stay in one bin: else a constant one would have bins by the order of its rows.
+        end = int(np.searchsorted(ordered, ordered[place - 1], side="right"))
+        if min(end - ends[-1], len(order) - end) >= max(smallest, 1):
+            ends.append(end)
+    parts = np.split(order, ends[1:])
     return [CalibrationBin(float(p[rows][part].mean()), float(y[rows][part].mean()), len(part)) for part in parts]
 
 

@@ -52,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.evaluation.arrangement import arrange
     from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
     from ecgcmr.evaluation.prediction_table import read_prediction_table
+    from ecgcmr.evaluation.progress import told
 
     table = read_prediction_table(args.predictions)
     data = arrange(table, args.predictions.name, split=args.split)
-    found = assess(data, settings_of(args, split=args.split))
+    with told("scoring") as tell:
+        found = assess(data, settings_of(args, split=args.split), tell)
     out = args.out or args.predictions.parent / "evaluation"
     write_all(found, out, title=f"Evaluation of {args.predictions.name}", figures=not args.no_figures)
     return 0

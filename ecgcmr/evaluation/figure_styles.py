@@ -1,7 +1,7 @@
 """Colours, markers and line styles of methods, told apart with any number of methods of any name.
 
-Colours are those of Okabe & Ito (Color Universal Design, 2008), told apart by the common colour-vision deficiencies;
-markers and line styles repeat the distinction.
+Colours start from those of Okabe & Ito (Color Universal Design, 2008), told apart by the common colour-vision
+deficiencies; where methods are more than those, each has a marker of its own, and line styles tell protocols apart.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from collections.abc import Iterable
 from ecgcmr.evaluation.tables import Method
 
 _KNOWN = {
-    "random": ("#999999", "s"),
+    "random": ("#777777", "s"),
     "scratch": ("#E69F00", "^"),
     "mae": ("#56B4E9", "D"),
-    "alignment": ("#CC79A7", "v"),
+    "alignment": ("#E39AC4", "v"),
     "mae+alignment": ("#0072B2", "o"),
-    "mean": ("#CCCCCC", "_"),
-    "age+sex": ("#B8A800", "P"),
-    "age+sex+size": ("#7F7400", "P"),
+    "mean": ("#BBBBBB", "8"),
+    "age+sex": ("#C9BC1F", "P"),
+    "age+sex+size": ("#7F7400", "x"),
     "features": ("#009E73", "X"),
-    "features-boosting": ("#00543D", "X"),
+    "features-boosting": ("#00543D", "H"),
     "cnn": ("#8C510A", "h"),
     "simclr": ("#D55E00", "<"),
     "byol": ("#7B3294", ">"),
-    "barlow_twins": ("#A6611A", "p"),
+    "barlow_twins": ("#8FCB5A", "p"),
     "clocs": ("#C51B7D", "d"),
     "oracle": ("#000000", "*"),
 }
 POINTS = "#0072B2"
 """Colour of single points, one a subject."""
 
-_COLOURS = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#0072B2", "#999999")
-_MARKERS = ("h", "<", ">", "p", "d", "H", "8")
+_COLOURS = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#E39AC4", "#0072B2", "#777777", "#7B3294", "#8FCB5A")
+_MARKERS = ("h", "<", ">", "p", "d", "H", "8", "s", "D", "v", "X")  # no multiple of the colours: 99 different looks
 _LINES = {"linear_probe": "-", "finetune": "--", None: ":"}
 
 
@@ -40,12 +40,15 @@ class Styles:
     """The look of each method of one figure."""
 
     def __init__(self, methods: Iterable[Method]) -> None:
-        """Give methods without a style of their own one after the other, by name."""
-        self._looks = dict(_KNOWN)
-        others = sorted({method for method, _ in methods} - set(_KNOWN))
-        for place, method in enumerate(others):
-            turn = place // len(_COLOURS)
-            self._looks[method] = (_COLOURS[place % len(_COLOURS)], _MARKERS[(place + turn) % len(_MARKERS)])
+        """Give methods without a style of their own one after the other, by name; looks of the others stay theirs."""
+        names = {method for method, _ in methods}
+        self._looks = {method: look for method, look in _KNOWN.items() if method in names}
+        taken = set(self._looks.values())
+        count = len(_COLOURS) * len(_MARKERS)
+        looks = [(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]) for place in range(count)]
+        free = [look for look in looks if look not in taken]
+        for place, method in enumerate(sorted(names - set(_KNOWN))):
+            self._looks[method] = free[place % len(free)]
 
     def of(self, method: Method) -> tuple[str, str, str]:
         """Return colour, marker and line style; fine-tuned runs are dashed, those without a protocol dotted."""

@@ -64,11 +64,12 @@ def label_efficiency(
     figure, axes = _figure(8.0, 4.8)
     methods = method_order((row.method, row.protocol) for row in rows)
     styles = Styles(methods)
+    step = min(0.018, 0.3 / len(methods))  # within the axis, however many there are
     for place, method in enumerate(methods):
         own = [row for row in rows if (row.method, row.protocol) == method]
         curve = sorted((row for row in own if row.labels is not None), key=lambda row: row.labels or 0)
         _ceiling(axes, [row for row in own if row.labels is None], method, styles)
-        _curve(axes, curve, method, styles, shift=1.0 + 0.018 * (place - len(methods) / 2))
+        _curve(axes, curve, method, styles, shift=1.0 + step * (place - (len(methods) - 1) / 2))
     if counts:
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
@@ -81,58 +82,6 @@ def label_efficiency(
         or f"{target}{'' if group is None else f' over {group}'}, {max(row.n_test for row in rows):,} test subjects"
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return figure
-
-
-def forest(
-    rows: Sequence[ResultRow],
-    labels: int | None,
-    metric: str = "r2",
-    *,
-    targets: Sequence[Target],
-    methods: Sequence[Method] | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw a forest plot: a metric with its interval for every target and method at one number of labels.
-
-    Args:
-        rows: Result rows.
-        labels: Number of labels to show; rows without a number (the oracle) are shown too. None shows those alone.
-        metric: Which metric.
-        targets: Targets from top to bottom; over 45 of them are laid out in two columns.
-        methods: (method, protocol) pairs to show; None shows all that have a row.
-        title: Heading; "" writes the number of labels.
-
-    Raises:
-        ValueError: If no row matches.
-    """
-    names = [target.name for target in targets]
-    chosen = [r for r in rows if r.metric == metric and r.labels in (labels, None) and r.target in names]
-    shown = method_order((r.method, r.protocol) for r in chosen) if methods is None else list(methods)
-    chosen = [r for r in chosen if (r.method, r.protocol) in shown and math.isfinite(r.value)]
-    if not chosen:
-        raise ValueError(f"no {metric} at {labels} labels among the rows for these targets and methods")
-    columns = 2 if len(targets) > 45 else 1
-    per_column = math.ceil(len(targets) / columns)
-    height = 1.3 + per_column * max(0.22, 0.075 * len(shown))
-    figure = Figure(figsize=(7.5 * columns, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
-    for column, axes in enumerate(panels):
-        _forest_panel(
-            axes,
-            targets[column * per_column : (column + 1) * per_column],
-            chosen,
-            shown,
-            Styles(shown),
-            METRICS[metric].no_skill,
-        )
-        axes.set_xlabel(f"{METRICS[metric].axis} (95 % interval)")
-    handles, legend = panels[0].get_legend_handles_labels()
-    figure.legend(handles, legend, loc="outside lower center", ncols=min(3 * columns, len(shown)), frameon=False)
-    figure.suptitle(
-        title or f"{METRICS[metric].axis}{'' if labels is None else f' at {labels:,} labelled training subjects'}"
-    )
     return figure
 
 
@@ -256,39 +205,3 @@ def _ceiling(axes: Axes, rows: Sequence[ResultRow], method: Method, styles: Styl
         axes.axhline(row.value, color=colour, linestyle=(0, (6, 3)), linewidth=1.4, label=method_title(method))
         if math.isfinite(row.ci_low):
             axes.axhspan(row.ci_low, row.ci_high, color=colour, alpha=0.08, linewidth=0)
-
-
-def _forest_panel(
-    axes: Axes,
-    targets: Sequence[Target],
-    rows: Sequence[ResultRow],
-    methods: Sequence[Method],
-    styles: Styles,
-    no_skill: float,
-) -> None:
-    offsets = np.linspace(-0.36, 0.36, len(methods)) if len(methods) > 1 else np.zeros(1)
-    for method, offset in zip(methods, offsets, strict=True):
-        found = {row.target: row for row in rows if (row.method, row.protocol) == method}
-        places = [place for place, target in enumerate(targets) if target.name in found]
-        own = [found[targets[place].name] for place in places]
-        values = np.array([row.value for row in own])
-        ends = np.array([[row.ci_low, row.ci_high] for row in own]).reshape(-1, 2)
-        colour, marker, _ = styles.of(method)
-        axes.errorbar(
-            values,
-            np.array(places) + offset,
-            xerr=np.nan_to_num(np.abs(ends.T - values)),
-            color=colour,
-            marker=marker,
-            linestyle="none",
-            markersize=4,
-            markerfacecolor=styles.fill(method),
-            elinewidth=1.0,
-            label=method_title(method),
-        )
-    for place in range(0, len(targets), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.04, linewidth=0)
-    axes.axvline(no_skill, color="black", linewidth=0.7)
-    axes.set_yticks(range(len(targets)), [target.title or target.name for target in targets], fontsize=8)
-    axes.set_ylim(len(targets) - 0.5, -0.5)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,8 @@ from ecgcmr.evaluation.arrangement import Variant, title_of
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.bullseye import bullseye
 from ecgcmr.evaluation.catalogue import PRIMARY
-from ecgcmr.evaluation.figures import forest, label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.forest_figures import forests
 from ecgcmr.evaluation.report_text import shown_line
 from ecgcmr.evaluation.results import MEAN, ResultRow
 from ecgcmr.evaluation.tables import headline_group
@@ -48,8 +49,8 @@ def draw_report(found: Assessment, folder: Path) -> list[Path]:
                 target = targets[0].name
             figure = label_efficiency(rows, metric, target=target, task=kind)
             made.append(save_figure(figure, folder / f"{kind}_label_efficiency.png"))
-        figure = forest(rows, count, metric, targets=targets)
-        made.append(save_figure(figure, folder / f"{kind}_forest.png"))
+        drawn = forests(rows, count, metric, targets=targets, focus=found.settings.focus)
+        made += [save_figure(figure, folder / f"{kind}_{name}.png") for name, figure in drawn.items()]
         if kind == "regression":
             made += _phenotypes(found, folder)
         elif kind == "classification":
@@ -87,8 +88,7 @@ def _phenotypes(found: Assessment, folder: Path) -> list[Path]:
         if any(f"{stem}_aha_{k}" in score for k in range(1, 17))
     }
     if segmental:
-        figure = bullseye(list(segmental.values()), list(segmental))
-        figure.suptitle(title)
+        figure = bullseye(list(segmental.values()), list(segmental), title=title)
         made.append(save_figure(figure, folder / "regression_bullseye.png"))
     return made
 

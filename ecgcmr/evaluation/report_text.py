@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgcmr.evaluation.assessment import Assessment
@@ -68,7 +69,7 @@ def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[Resu
     for kind in KINDS:
         difference = difference_grid([row for row in found.differences if row.task == kind])
         grids += [grid for grid in (difference, target_grid(found, kind)) if grid is not None]
-    grids += subgroup_grids(found.subgroups)
+    grids += [_narrowed(grid) for grid in subgroup_grids(found.subgroups)]
     head = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}. Intervals are 95 %, over resampled subjects."
     return write_atomically(path, ("\n\n".join([head, *map(_latex, grids)]) + "\n").encode())
 
@@ -80,7 +81,7 @@ def metric_grids(rows: Sequence[ResultRow]) -> list[Grid]:
         own = [row for row in rows if row.task == kind]
         single = {row.target for row in own} - {MEAN}
         leading = [row for row in own if (row.target == MEAN and row.group == "all") or len(single) == 1]
-        leading = [row for row in leading if len(single) == 1 or not METRICS[row.metric].in_units]
+        leading = [row for row in leading if len(single) == 1 or METRICS[row.metric].averaged]
         counts: list[int | None] = [*sorted({row.labels for row in leading if row.labels is not None})]
         for count in counts or [None] * bool(leading):
             shown = [row for row in leading if row.labels in (count, None)]
@@ -212,13 +213,16 @@ def _summary(found: Assessment) -> str:
     if not data.variants:
         return "No predictions were given: all numbers are as the runs wrote them."
     seeds = sorted({seed for own in data.test.predictions.values() for seed in own})
+    of_seeds = f"seeds {', '.join(map(str, seeds))} (values are means over seeds)"
+    if len(seeds) == 1:
+        of_seeds = f"one seed ({seeds[0]})"
     kinds = ", ".join(
         f"{len(data.columns(kind))} {kind.replace('_', '-')}" for kind in KINDS if len(data.columns(kind))
     )
     return (
         f"{len(data.test.subjects):,} subjects of split {found.settings.split}; targets: {kinds}; "
-        f"{len({variant.line for variant in data.variants})} methods; seeds {', '.join(map(str, seeds))} "
-        f"(values are means over seeds); {found.settings.resamples:,} resamples, seed {found.settings.seed}."
+        f"{len({variant.line for variant in data.variants})} methods; {of_seeds}; "
+        f"{found.settings.resamples:,} resamples, drawn with seed {found.settings.seed}."
     )
 
 
@@ -233,6 +237,19 @@ def _markdown(grid: Grid, level: int = 2) -> str:
     for name, cells in grid.lines:
         rows.append(f"| {name} | " + " | ".join(f"**{text}**" if best else text for text, best in cells) + " |")
     return "\n\n".join(part for part in (f"{'#' * level} {grid.heading}", grid.caption, "\n".join(rows)) if part)
+
+
+_MOST_COLUMNS = 12
+"""More would be shrunk to what nobody can read on a page."""
+
+
+def _narrowed(grid: Grid) -> Grid:
+    """Swap lines and columns of a table that is too wide."""
+    if len(grid.titles) <= _MOST_COLUMNS:
+        return grid
+    columns = zip(*(cells for _, cells in grid.lines), strict=True)
+    lines = tuple(zip(grid.titles[1:], columns, strict=True))
+    return replace(grid, titles=("", *(name for name, _ in grid.lines)), lines=lines)
 
 
 def _latex(grid: Grid) -> str:
@@ -254,10 +271,13 @@ def _latex(grid: Grid) -> str:
 
 _SPECIAL = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 _SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
+_SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # other signs in the fonts of old
+_SPECIAL |= {"[": "{[}", "*": "{*}"}  # at the start of a line they would belong to the line break before
+_MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return _MINUS.sub("$-$", "".join(_SPECIAL.get(character, character) for character in " ".join(text.split())))
 
 
 def _in_order(items: Iterable) -> list:

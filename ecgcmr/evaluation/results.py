@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
+from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.files import write_atomically
 
 METHODS = (
@@ -127,7 +128,7 @@ def evaluate(
     resamples: int = 1000,
     sets: Mapping[str, Sequence[int]] | None = None,
 ) -> list[ResultRow]:
-    """Score one method on the test rows: every metric of the task for every target and every mean.
+    """Score one method on the test rows: every metric of the task for every target, and every mean that has a meaning.
 
     Args:
         truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
@@ -235,7 +236,8 @@ def _number(name: str, value: Any) -> Any:
 def _entries(result: BootstrapResult, targets: Sequence[Target]) -> Iterable[dict[str, Any]]:
     for metric, intervals in result.targets.items():
         named = [(target.name, target.group, interval) for target, interval in zip(targets, intervals, strict=True)]
-        named += [(MEAN, name, interval) for name, interval in result.means[metric].items()]
+        if METRICS[metric].averaged:
+            named += [(MEAN, name, interval) for name, interval in result.means[metric].items()]
         for name, group, interval in named:
             yield {
                 "target": name,

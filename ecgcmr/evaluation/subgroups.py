@@ -74,5 +74,5 @@ def _bands(
         raise UserError(f"{name} holds text; it must hold numbers") from error
     place = np.where(known, np.digitize(numbers, edges), -1)
     titles = [f"under {edges[0]:g}", *(f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False))]
-    titles = [f"{title} {unit}".strip() for title in (*titles, f"{edges[-1]:g} and over")]
+    titles = [*(f"{title} {unit}".strip() for title in titles), f"{edges[-1]:g} {unit} and over".replace("  ", " ")]
     return {title: place == band for band, title in enumerate(titles) if (place == band).any()}

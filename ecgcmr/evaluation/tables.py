@@ -190,8 +190,9 @@ def cell_text(value: float, low: float, high: float, metric: str) -> str:
     if not math.isfinite(value):
         return "-"
     digits = METRICS[metric].digits
-    interval = f" ({low:.{digits}f} to {high:.{digits}f})" if math.isfinite(low) else ""
-    return f"{value:.{digits}f}{interval}"
+    # z: no negative zero
+    interval = f" ({low:z.{digits}f} to {high:z.{digits}f})" if math.isfinite(low) else ""
+    return f"{value:z.{digits}f}{interval}"
 
 
 def _in_order(items: Iterable[Item]) -> list[Item]:

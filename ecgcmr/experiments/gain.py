@@ -8,12 +8,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgcmr.evaluation.bootstrap import Interval
 from ecgcmr.evaluation.tables import method_title
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.experiments.scores import Line, Scores
 
 ORACLE = Line("oracle", None, None)
 METRIC = "r2"
+_DIGITS, _MOST_DIGITS = 3, 6
+_RESOLVED = 0.5 * 10.0**-_DIGITS
+"""Smaller numbers are 0 in tables."""
 
 
 def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
@@ -41,10 +45,9 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     )  # fmt: skip
     part = f" ({plan.labels})" if isinstance(plan.labels, str) else ""
     sentences = [
-        f"At {labels:,} labelled training subjects{part}, {_title(own)} reaches a mean R2 of {value:.3f} over {count}; "
-        f"the best of {', '.join(plan.over)} is {_title(rival)} with {reference:.3f}.",
-        f"The difference is {difference.value:+.3f} (95 % interval {difference.low:+.3f} to {difference.high:+.3f}, "
-        f"paired over test subjects){_verdict(difference.low, difference.high)}.",
+        f"At {labels:,} labelled training subjects{part}, {_title(own)} reaches a mean R2 of {value:z.3f} over {count};"
+        f" the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
+        _told(difference),
         _relative(scores, value, drawn, reference, reference_drawn),
     ]
     if plan.published is not None:
@@ -77,11 +80,22 @@ def _relative(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference_drawn > 0, 100.0 * (drawn / reference_drawn - 1.0), np.nan)
     gain = scores.interval(100.0 * (value / reference - 1.0), ratio)
-    bounds = f" (95 % interval {gain.low:+.1f} to {gain.high:+.1f} %)" if np.isfinite(gain.low) else ""
-    return f"The relative gain is {gain.value:+.1f} %{bounds}."
+    bounds = f" (95 % interval {gain.low:+z.1f} to {gain.high:+z.1f} %)" if np.isfinite(gain.low) else ""
+    return f"The relative gain is {gain.value:+z.1f} %{bounds}."
+
+
+def _told(difference: Interval) -> str:
+    """Tell a difference with as many decimals as its verdict needs."""
+    value, low, high = difference.value, difference.low, difference.high
+    nearest = min(abs(low), abs(high)) if low > 0 or high < 0 else 1.0
+    digits = next((count for count in range(_DIGITS, _MOST_DIGITS) if round(nearest, count)), _MOST_DIGITS)
+    bounds = f"95 % interval {low:+z.{digits}f} to {high:+z.{digits}f}, paired over test subjects"
+    return f"The difference is {value:+z.{digits}f} ({bounds}){_verdict(low, high)}."
 
 
 def _verdict(low: float, high: float) -> str:
+    if max(abs(low), abs(high)) < _RESOLVED:
+        return f": level, for R2 is told to {_DIGITS} decimals"
     if low > 0:
         return ", which is above 0"
     return ", which is below 0" if high < 0 else ", which holds 0"

@@ -19,6 +19,7 @@ from ecgcmr.evaluation.assessment import assess
 from ecgcmr.evaluation.assessment_rows import Settings
 from ecgcmr.evaluation.prediction_table import checked_table, table_of, write_prediction_table
 from ecgcmr.evaluation.predictions import Predictions
+from ecgcmr.evaluation.progress import told
 from ecgcmr.evaluation.report_figures import draw_report
 from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
 from ecgcmr.evaluation.result_file import write_assessment
@@ -77,7 +78,14 @@ def _covariates(index: ShardIndex, subjects: pd.Index) -> Mapping[str, np.ndarra
 
 
 def write_evaluation(
-    frame: pd.DataFrame, out: Path, tasks: Mapping[str, str], *, resamples: int, seed: int, focus: str | None
+    frame: pd.DataFrame,
+    out: Path,
+    tasks: Mapping[str, str],
+    *,
+    resamples: int,
+    seed: int,
+    focus: str | None,
+    targets: Sequence[Target] = (),
 ) -> None:
     """Write ``predictions.parquet``, ``evaluation/TASK/`` (what ``ecgcmr evaluate`` makes of it) and ``results.tex``.
 
@@ -88,6 +96,7 @@ def write_evaluation(
         resamples: Bootstrap resamples.
         seed: Of the resamples.
         focus: Method to compare with every other; None, or a method that a task lacks, compares all pairs.
+        targets: Order and titles of the targets in tables and figures.
     """
     write_prediction_table(out / FILE, frame)
     texts = []
@@ -95,7 +104,9 @@ def write_evaluation(
         own = frame[frame["kind"] == kind]
         known = focus is not None and bool((own["method"] == focus).any())
         settings = Settings(resamples=resamples, seed=seed, focus=focus if known else None)
-        found = assess(arrange(checked_table(own, FILE), FILE), settings)
+        data = arrange(checked_table(own, FILE), FILE, targets=targets)
+        with told(f"assessing {name}") as tell:
+            found = assess(data, settings, tell)
         folder = out / "evaluation" / name
         write_assessment(found, folder / "results.json")
         write_report_md(found, folder / "results.md", title=f"Assessment of {name}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ecgcmr.evaluation.bullseye import bullseye
 from ecgcmr.evaluation.catalogue import PRIMARY
-from ecgcmr.evaluation.figures import forest, label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.forest_figures import forests
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, write_results_json
 from ecgcmr.evaluation.tables import write_results_md
@@ -54,7 +55,8 @@ def write_tables(experiment: Experiment) -> None:
     targets = [target for own in experiment.targets.values() for target in own]
     frame = prediction_frame([*everything, *experiment.validation], targets, experiment.index)
     tasks = {name: scores.task for name, scores in experiment.scores.items() if scores.lines}
-    write_evaluation(frame, out, tasks, resamples=plan.evaluation.resamples, seed=plan.seed, focus=plan.focus)
+    resamples = plan.evaluation.resamples
+    write_evaluation(frame, out, tasks, resamples=resamples, seed=plan.seed, focus=plan.focus, targets=targets)
 
 
 def _about(experiment: Experiment) -> str:
@@ -109,7 +111,9 @@ def draw_figures(experiment: Experiment) -> None:
             save_figure(label_efficiency(rows, metric, task=kind), folder / f"{task}_label_efficiency.png")
         shown = [target for target in targets if target.group in ("LV", "RV")] or targets
         for count in counts:
-            save_figure(forest(rows, count, metric, targets=shown), folder / f"{task}_forest_{count}_labels.png")
+            drawn = forests(rows, count, metric, targets=shown, focus=experiment.plan.focus)
+            for name, figure in drawn.items():
+                save_figure(figure, folder / f"{task}_{name}_{count}_labels.png")
         if not counts:
             continue
         if kind == "regression":
@@ -132,11 +136,12 @@ def _regression_figures(
         return
     predictions = seeds[min(seeds)]
     columns = [k for k, target in enumerate(targets) if target.name in SCATTERED] or list(range(min(4, len(targets))))
+    title = f"{focus}, linear probe, {count:,} labels"
     figure = scatter(
         predictions.truth[:, columns],
         predictions.prediction[:, columns],
         [targets[k] for k in columns],
-        title=f"{focus}, linear probe, {count} labels",
+        title=title,
     )
     save_figure(figure, folder / f"{task}_scatter.png")
     score = {
@@ -145,12 +150,13 @@ def _regression_figures(
         if (row.method, row.protocol, row.labels, row.metric) == (focus, "linear_probe", count, "r2")
     }
     segmental = {
-        title: [score[name] for name in (f"{stem}_aha_{k}" for k in range(1, 17))]
-        for stem, title in (("wt", "Wall thickness"), ("ecc", "Circumferential strain"), ("err", "Radial strain"))
+        what: [score[name] for name in (f"{stem}_aha_{k}" for k in range(1, 17))]
+        for stem, what in (("wt", "Wall thickness"), ("ecc", "Circumferential strain"), ("err", "Radial strain"))
         if f"{stem}_aha_16" in score
     }
     if segmental:
-        save_figure(bullseye(list(segmental.values()), list(segmental)), folder / f"{task}_bullseye.png")
+        figure = bullseye(list(segmental.values()), list(segmental), title=title)
+        save_figure(figure, folder / f"{task}_bullseye.png")
 
 
 def _roc_figure(
@@ -160,4 +166,4 @@ def _roc_figure(
     chosen = {line: seeds[min(seeds)] for line, seeds in of_task.items() if line.labels in (count, None)}
     truth = next(iter(chosen.values())).truth
     curves = {(line.method, line.protocol): own.prediction for line, own in chosen.items()}
-    save_figure(roc(truth, curves, targets, title=f"{count} labels"), folder / f"{task}_roc.png")
+    save_figure(roc(truth, curves, targets, title=f"{count:,} labels"), folder / f"{task}_roc.png")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.bootstrap import Interval, bootstrap_weights, interval_of
+from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, mean_sets
 
@@ -132,6 +133,8 @@ class Scores:
     def _rows(self, scored: Scored, bounds: Mapping[str, tuple[float, float]]) -> Iterator[dict[str, Any]]:
         for metric, values in scored.point.items():
             for (target, group, columns), n in zip(self._entries, self._n, strict=True):
+                if target == MEAN and not METRICS[metric].averaged:
+                    continue
                 defined = [k for k in columns if np.isfinite(values[k])]
                 value = float(values[defined].mean()) if defined else float("nan")
                 drawn = scored.drawn[metric][:, defined].mean(axis=1) if defined else np.empty(0)

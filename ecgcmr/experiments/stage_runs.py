@@ -2,7 +2,8 @@
 
 A stage's fingerprint covers its config, its overrides, the cohort and the fingerprints of the stages it starts from.
 It is written to ``stage.json`` in the run folder, first as started, then as finished: a stage that was cut off goes on
-from its last checkpoint, a finished one is not run again, and any change upstream makes it run afresh.
+from its last checkpoint, a finished one is not run again, and any change upstream makes it run afresh. A finished stage
+keeps the checkpoint of its best epoch; the last one, which only an unfinished stage needs, is removed.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
     predicted = all((stage.folder / _prediction_file(split)).is_file() for split in predict)
     finished = is_finished(stage.folder, fingerprint)
     if finished and predicted:
+        (stage.folder / LAST).unlink(missing_ok=True)  # of a run that was cut off right here
         return False
     if not finished:
         started = marker_state(stage.folder) == {"fingerprint": fingerprint, "finished": False}
@@ -138,6 +140,7 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
         if split != "test":
             (stage.folder / _prediction_file("test")).replace(stage.folder / _prediction_file(split))
     write_marker(stage.folder, fingerprint, finished=True)
+    (stage.folder / LAST).unlink(missing_ok=True)
     return True
 
 

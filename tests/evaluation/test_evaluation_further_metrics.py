@@ -221,6 +221,19 @@ def test_calibration_bins_are_even_and_keep_their_least_size() -> None:
     assert calibration_curve(truth[:105], chance[:105], smallest=20) == []
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_calibration_bins_keep_equal_predictions_together(shuffled: bool) -> None:
+    """Else the bins of a constant prediction would differ by nothing but the order of its rows."""
+    chance = np.repeat([0.1, 0.2, 0.4, 0.7], [70, 8, 42, 80])
+    truth = np.arange(200.0) % 2
+    order = np.random.default_rng(0).permutation(200) if shuffled else np.arange(200)
+    bins = calibration_curve(truth[order], chance[order], bins=10, smallest=20)
+    assert [part.n for part in bins] == [70, 50, 80]  # eight rows are no bin of their own
+    assert [part.predicted for part in bins] == pytest.approx([0.1, (8 * 0.2 + 42 * 0.4) / 50, 0.7])
+    (whole,) = calibration_curve(truth[order], np.full(200, 0.3))
+    assert (whole.n, whole.observed) == (200, 0.5)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=12),

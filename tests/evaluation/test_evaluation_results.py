@@ -23,7 +23,8 @@ from ecgcmr.evaluation import (
     write_results_md,
 )
 from ecgcmr.evaluation.bullseye import bullseye
-from ecgcmr.evaluation.figures import forest, label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
+from ecgcmr.evaluation.forest_figures import forest
 
 TARGETS = [
     Target("lv_edv", "LV", "mL", "LV end-diastolic volume"),
@@ -86,7 +87,8 @@ def test_mean_sets_never_carry_a_groups_name() -> None:
 
 def test_rows_hold_every_target_metric_and_mean() -> None:
     own = [row for row in ROWS if row.method == "random" and row.labels == 50 and row.task == "regression"]
-    assert len(own) == 3 * (4 + 3)
+    assert len(own) == 3 * 4 + 2 * 3
+    assert {row.metric for row in own if row.target == "mean"} == {"r2", "pearson"}  # errors of mL and % have none
     by_key = {(row.target, row.group, row.metric): row for row in own}
     assert by_key["lv_edv", "LV", "r2"].n_test == 110
     assert by_key["mean", "LV+RV", "r2"].n_test == 120

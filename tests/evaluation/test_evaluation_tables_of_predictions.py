@@ -20,7 +20,7 @@ from ecgcmr.evaluation.multiplicity import holm, two_sided_p
 from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of, write_prediction_table
 from ecgcmr.evaluation.predictions import save_predictions
 from ecgcmr.evaluation.result_file import read_scores
-from ecgcmr.evaluation.results import write_results_json
+from ecgcmr.evaluation.results import Target, write_results_json
 from ecgcmr.evaluation.runs import load_runs
 from ecgcmr.evaluation.subgroups import subgroups_of
 
@@ -116,7 +116,10 @@ def test_what_cannot_be_scored_has_a_reason_and_no_number(found: Assessment) -> 
     values = [one(found.scores, target=name, metric="r2", **MAE).value for name in NUMBERS[:3]]
     assert mean.value == pytest.approx(np.mean(values))
     assert mean.reason == "1 of 4 targets undefined"
-    assert not [row for row in found.scores if row.target == "mean" and row.metric in ("mae", "bias")]
+    raw = {"mae", "rmse", "bias", "agreement_low", "agreement_high", "calibration_slope", "calibration_intercept"}
+    averaged = {row.metric for row in found.scores if row.target == "mean"}
+    assert averaged == {"r2", "pearson"}
+    assert raw <= {row.metric for row in found.scores if row.target == "lv_edv"}
     frame = checked_table(TABLE.assign(truth=TABLE.truth.where(TABLE.target != "af_ever", 0.0)), "t")
     frame["kind"] = frame["kind"].cat.add_categories("classification").mask(frame.target == "af_ever", "classification")
     assert assess(arrange(frame, "t"), QUICK).undefined["af_ever"] == "one class only: all 90 values are 0"
@@ -145,6 +148,14 @@ def test_differences_are_paired_and_corrected(data: Arrangement, found: Assessme
     assert any("resamples" in note for note in found.notes)
     with pytest.raises(UserError, match="no such method; the table has mae"):
         assess(data, Settings(resamples=60, focus="nobody"))
+
+
+def test_the_order_and_titles_of_targets_are_those_that_are_asked_for(data: Arrangement) -> None:
+    assert [target.name for target in data.targets] == ["lv_edv", "lv_ef", "rv_edv", "af_ever", "af_incident", "gone"]
+    wanted = [Target("gone", "other"), Target("rv_edv", "RV", "mL", "Volume"), Target("lv_mass", "LV")]
+    found = arrange(checked_table(TABLE, "made"), "made", targets=wanted).targets
+    assert [target.name for target in found] == ["gone", "rv_edv", "lv_edv", "lv_ef", "af_ever", "af_incident"]
+    assert [target.title for target in found[:3]] == ["", "Volume", data.targets[0].title]
 
 
 def test_p_values_and_holm() -> None:
@@ -185,7 +196,7 @@ def test_bands_hold_their_lower_edge() -> None:
         }
     )
     members = {name: np.flatnonzero(rows).tolist() for name, rows in made["age"].items()}
-    assert members == {"under 50 years": [0], "50 to 60 years": [1], "70 and over years": [3], "unknown": [2]}
+    assert members == {"under 50 years": [0], "50 to 60 years": [1], "70 years and over": [3], "unknown": [2]}
     assert {name: list(np.flatnonzero(rows)) for name, rows in made["sex"].items()} == {"women": [0, 3], "men": [1, 2]}
     assert list(made["signal_quality"]) == ["good", "poor", "unknown"]
     with pytest.raises(UserError, match="sex is 'x'"):
@@ -240,6 +251,7 @@ def test_evaluate_writes_the_same_bytes_from_parquet_and_csv(tmp_path: Path, cap
     assert all(row["value"] is None and row["reason"] for row in gone)
     text = (tmp_path / "p" / "results.md").read_text()
     for part in (
+        "; seeds 0, 101 (values are means over seeds);",
         "## Targets that cannot be scored",
         "p, Holm",
         "## Subgroups",

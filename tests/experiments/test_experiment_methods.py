@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,27 @@ def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
     text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
     assert "no meaning" in text
     assert "relative gain is" not in text
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [(1e-6, r"level, for R2 is told to 3 decimals"), (0.003, r"which is above 0"), (-0.003, r"which is below 0")],
+)
+def test_a_small_difference_has_the_decimals_of_its_verdict(truth: np.ndarray, shift: float, said: str) -> None:
+    """A difference that rounds to 0 must not be told as a loss or a gain of nothing."""
+    scores = Scores("regression", TARGETS, truth, SUBJECTS, 60, 3)
+    middle = np.nanmean(truth, axis=0)
+    for method, share in (("mae", 0.5 + shift), ("byol", 0.5)):  # R2 rises with the share
+        scores.add(Line(method, None, 12), {0: middle + share * (np.nan_to_num(truth, nan=1.0) - middle)})
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
+    assert said in text
+    numbers = [float(number) for number in re.findall(r"[+-]\d\.\d+", text.split("The difference is ")[1])[:3]]
+    value, low, high = numbers
+    assert low <= value <= high
+    assert "-0.000 " not in text
+    if said.startswith("which"):
+        assert low * high > 0
+        assert np.sign(value) == np.sign(shift)
 
 
 def test_notes_are_told_once_for_all_methods() -> None:

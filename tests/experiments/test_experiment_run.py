@@ -20,7 +20,7 @@ from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.evaluation.predictions import load_predictions
 from ecgcmr.experiments import prediction_tables, report, stage_runs
-from ecgcmr.experiments.stage_runs import StageRun, marker_state, run_stage, write_marker
+from ecgcmr.experiments.stage_runs import StageRun
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")
@@ -223,6 +223,9 @@ def test_all_predictions_are_one_table_that_can_be_evaluated_again(finished: Pat
         assert (folder / "results.tex").read_text() in (out / "results.tex").read_text()
         assessed = json.loads((folder / "results.json").read_text())
         assert assessed["differences"]
+        order = [target["name"] for target in assessed["targets"]]
+        assert order == list(dict.fromkeys(name for name, *_ in rows if name in order))  # of the task, not the alphabet
+        assert task != "diseases" or order == ["cad_ever", "af_ever"]
         common = [row for row in assessed["scores"] if tuple(row[key] for key in KEYS[:7]) in rows]
         assert len(common) > 100
         for row in common:  # computed by two rooms, from arrays and from the file
@@ -244,6 +247,7 @@ def test_again_nothing_is_computed(finished: Path, commands: list, capsys: pytes
     assert main(["experiment", str(finished / "trial.yaml"), "--out", str(out)]) == 0
     assert commands == []
     assert times(out, "*") == before
+    assert {path.name for path in out.rglob("*.ckpt")} == {"best.ckpt"}  # the last one served an unfinished stage
     assert "finished earlier" in capsys.readouterr().out
 
 
@@ -275,11 +279,11 @@ def test_a_changed_stage_runs_again_with_what_starts_from_it(
     path, out = copied / "trial.yaml", copied / "out"
     change(path, lambda plan: plan["stages"][stage]["set"].update({"model.probe": False}))
     change(path, lambda plan: plan["evaluation"].update(LITTLE))
-    before = times(out, "last.ckpt")
+    before = times(out, "best.ckpt")
     assert main(["experiment", str(path), "--out", str(out)]) == 0
     assert commands == [("fit", name) for name in again]
-    after = times(out, "last.ckpt")
-    assert {name for name in after if after[name] != before[name]} == {f"stages/{name}/last.ckpt" for name in again}
+    after = times(out, "best.ckpt")
+    assert {name for name in after if after[name] != before[name]} == {f"stages/{name}/best.ckpt" for name in again}
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -352,7 +356,7 @@ def test_counts_of_batches_stay_whole_numbers_in_a_fresh_process(copied: Path) -
     change(path, lambda plan: plan["evaluation"].update(LITTLE))
     command = [sys.executable, "-m", "ecgcmr", "experiment", str(path), "--out", str(out)]
     assert subprocess.run(command, timeout=120, check=False).returncode == 0
-    assert torch.load(out / "stages" / "alignment" / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert torch.load(out / "stages" / "alignment" / "best.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_an_oracle_where_there_is_none_is_told_before_anything_is_trained(
@@ -364,68 +368,3 @@ def test_an_oracle_where_there_is_none_is_told_before_anything_is_trained(
     assert main(["experiment", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "oracle" in capsys.readouterr().err
     assert commands == []
-
-
-@pytest.fixture
-def mae_run(tmp_path: Path, cohort_root: Path) -> StageRun:
-    config = tiny_configs.write_mae(tmp_path, cohort_root)
-    return StageRun("mae", tmp_path / "run", config, {"trainer.max_epochs": 2}, {"cohort": "x"})
-
-
-def _epochs(folder: Path) -> int:
-    return json.loads((folder / "metrics.json").read_text())["fit"]["epochs"]
-
-
-@pytest.mark.usefixtures("interrupt_restored")
-def test_an_interrupted_stage_goes_on_from_its_last_checkpoint(
-    mae_run: StageRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ecgcmr.stages import ECGMaskedAutoencoder
-
-    trained: list[int] = []
-    step = ECGMaskedAutoencoder.training_step
-
-    def stopped_in_the_second_epoch(self: Any, batch: Any, batch_idx: int) -> Any:
-        trained.append(self.current_epoch)
-        if len(trained) == 9:  # six batches an epoch
-            raise KeyboardInterrupt
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(ECGMaskedAutoencoder, "training_step", stopped_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        run_stage(mae_run)
-    assert marker_state(mae_run.folder)["finished"] is False
-    assert not (mae_run.folder / "encoder.safetensors").exists()
-    assert run_stage(mae_run)
-    assert trained[9:] == [1] * 6  # the finished first epoch is not trained again
-    assert _epochs(mae_run.folder) == 2
-    assert not run_stage(mae_run)
-
-
-def test_a_stage_cut_off_after_its_last_epoch_keeps_its_metrics(mae_run: StageRun) -> None:
-    run_stage(mae_run)
-    metrics = (mae_run.folder / "metrics.json").read_text()
-    encoder = (mae_run.folder / "encoder.safetensors").read_bytes()
-    write_marker(mae_run.folder, mae_run.fingerprint, finished=False)
-    (mae_run.folder / "encoder.safetensors").unlink()
-    assert run_stage(mae_run)
-    assert (mae_run.folder / "metrics.json").read_text() == metrics
-    assert (mae_run.folder / "encoder.safetensors").read_bytes() == encoder
-
-
-def test_a_result_of_other_inputs_is_not_resumed(mae_run: StageRun) -> None:
-    run_stage(mae_run)
-    (mae_run.folder / "stray").write_text("of the earlier inputs")
-    other = StageRun(mae_run.name, mae_run.folder, mae_run.config, mae_run.overrides, {"cohort": "y"})
-    assert run_stage(other)
-    assert not (mae_run.folder / "stray").exists()
-    assert _epochs(mae_run.folder) == 2
-
-
-def test_a_place_does_not_change_a_fingerprint_and_a_setting_does(mae_run: StageRun) -> None:
-    def with_settings(**settings: Any) -> str:
-        overrides = {**mae_run.overrides, **settings}
-        return StageRun("other", Path("elsewhere"), mae_run.config, overrides, mae_run.inputs).fingerprint
-
-    assert with_settings(**{"data.root": "elsewhere", "model.encoder_weights": "there"}) == mae_run.fingerprint
-    assert with_settings(**{"trainer.max_epochs": 3}) != mae_run.fingerprint

@@ -18,7 +18,7 @@ from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.experiments import prediction_tables
 from ecgcmr.experiments.prediction_tables import write_evaluation
 
-ODD = "50 % of_A&B #1 {x} ~^\\$"
+ODD = "[50 % of_A&B #1 {x} ~^\\$ <|>*"
 METHODS = (("mae+alignment", "linear_probe"), ("mae+alignment", "finetune"), (ODD, "my_way"), ("oracle", None))
 TARGETS = (("lv_edv", "mL", "regression"), ("rv_ef", "%", "regression"), ("r&d_100%", "m^2_#", "regression"),
            ("af_ever", "", "classification"), ("{odd}_finding", "", "classification"))  # fmt: skip
@@ -92,7 +92,7 @@ def without_comments(text: str) -> str:
 def plain(text: str) -> str:
     """Return what is shown for a text without markup; anything that LaTeX would take for markup is an error."""
     rest = SYMBOL.sub("", text)
-    assert not set(rest) & set("\\{}$&#^_~%"), text
+    assert not set(rest) & set("\\{}$&#^_~%<>|"), text
     return SYMBOL.sub(lambda match: ESCAPED[match[0]], text)
 
 

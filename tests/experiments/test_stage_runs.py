@@ -56,9 +56,12 @@ def test_the_same_stage_with_a_best_epoch_is_finished(stage: StageRun, ends: Cal
     assert "--data.predict_split=val" in calls[1]
     assert all(f"--ckpt_path={stage.folder / BEST}" in call for call in calls[1:])
     assert {path.name for path in stage.folder.glob("*.npz")} == {"predictions.npz", "predictions_val.npz"}
+    assert {path.name for path in stage.folder.glob("*.ckpt")} == {BEST}
     assert is_finished(stage.folder, stage.fingerprint)
+    (stage.folder / LAST).touch()  # cut off just before it was removed
     assert not run_stage(stage, predict=("test", "val"))
     assert len(calls) == 3
+    assert not (stage.folder / LAST).exists()
 
 
 @pytest.mark.parametrize(
@@ -71,4 +74,5 @@ def test_a_code_is_told_whatever_lies_in_the_folder(
     ends(LAST, BEST, code=code)
     with pytest.raises(error, match=message):
         run_stage(stage)
+    assert (stage.folder / LAST).is_file()
     assert not is_finished(stage.folder, stage.fingerprint)
