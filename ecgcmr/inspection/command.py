@@ -1,4 +1,4 @@
-"""``ecgcmr inspect``: what is in a prepared cohort, a shard or a raw file."""
+"""``ecgcmr inspect``: what is in a prepared cohort, a shard, a raw file or the run folder of a stage."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 HELP = """\
 Show what is in a prepared cohort, in one shard or in a raw file: counts, missing rates, distributions, quality and
-recipe as text, and figures as PNG.
+recipe as text, and figures as PNG. Of a run folder show what was logged while it trained.
 
   ecg.png      12 leads on standard paper, 25 mm/s and 10 mm/mV, to scale when printed at 100 % on A4
   frames.png   the short-axis frames
   slices.png   all slices of a raw stack, with the segmentation if there is one
   labels.png   distributions of the labels
   quality.png  quality of the leads, number of beats
+  curves.png   learning curves of a run, and what else it drew (reconstruction.png)
 
 Subjects appear by the beginning of their hash only; of a raw file neither name nor id nor date is shown. Rows of
 withdrawn subjects are never shown.
@@ -28,7 +29,8 @@ examples:
   ecgcmr inspect data/ukb
   ecgcmr inspect data/ukb --split test --row 1204 --out look
   ecgcmr inspect data/ukb/shards/shard-00003.h5 --no-figures
-  ecgcmr inspect raw/ecg/RECORDING.xml"""
+  ecgcmr inspect raw/ecg/RECORDING.xml
+  ecgcmr inspect runs/mae/demo"""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="prepared folder, shard, ECG file, folder of NIfTI files, DICOM zip or table",
+        help="prepared folder, shard, ECG file, folder of NIfTI files, DICOM zip, table or run folder",
     )
     parser.add_argument(
         "--out",
@@ -71,13 +73,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: The path is of no kind this program reads, or damaged; or an option does not fit it.
     """
+    from ecgcmr.inspection.stage_run import is_run
     from ecgcmr.inspection.text import new_console
 
     path: Path = args.path
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     console = new_console()
-    if _is_prepared(path):
+    if is_run(path):
+        written = _inspect_run(console, args)
+    elif _is_prepared(path):
         written = _inspect_prepared(console, args)
     else:
         written = _inspect_raw(console, args)
@@ -96,12 +101,30 @@ def _is_prepared(path: Path) -> bool:
         return file.read(len(_HDF5)) == _HDF5
 
 
-def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
-    from ecgcmr.inspection.raw_file import inspect_raw
-
+def _refuse_rows(args: argparse.Namespace) -> None:
     for option, given in (("--row", args.row is not None), ("--split", args.split is not None)):
         if given:
             raise UserError(f"{option}: only a prepared folder or shard has rows and splits")
+
+
+def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
+    from ecgcmr.inspection.stage_run import read_run
+    from ecgcmr.inspection.stage_run_text import print_run
+
+    _refuse_rows(args)
+    stage_run = read_run(args.path)
+    print_run(console, stage_run)
+    if args.no_figures:
+        return []
+    from ecgcmr.inspection.stage_run_figures import write_run_figures
+
+    return write_run_figures(args.out or Path(f"inspect-{stage_run.name}"), stage_run)
+
+
+def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
+    from ecgcmr.inspection.raw_file import inspect_raw
+
+    _refuse_rows(args)
     return inspect_raw(
         console, args.path, out=args.out, figures=not args.no_figures, declare=args.declare, view=args.view
     )

@@ -31,8 +31,8 @@ def raw_kind(path: Path, view: str = "sax") -> str:
         if cmr_kind(path, view) is not None:
             return "cmr"
         raise UserError(
-            f"{path}: holds neither index.json nor {view} images; name a prepared folder, a subject's folder of images "
-            "or a single file"
+            f"{path}: holds neither index.json nor {view} images; name a prepared folder, a run folder, a subject's "
+            "folder of images or a single file"
         )
     if path.name.lower().endswith(_NIFTI) or cmr_kind(path, view) is not None:
         return "cmr"
