@@ -3,7 +3,8 @@
 The masked autoencoder is written as the published code computes it: a convolution embeds all patches, the removed ones
 are dropped afterwards, attention is a softmax between two batched products, mask tokens are appended and put in order
 by a gather. Parameters have the names and shapes of ours, so that one set of weights fits both and their outputs can be
-compared. The image network of the alignment is our own, run on tensors in PyTorch's usual order.
+compared. The alignment's transformer is the same twin; its image network is our own, run on tensors in PyTorch's usual
+order.
 """
 
 from __future__ import annotations
@@ -84,26 +85,30 @@ class PlainBlock(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """Embeds every patch, drops the removed ones, encodes the rest.
+    """The twin of an `ECGVisionTransformer` that embeds every patch; takes its weights.
 
     Args:
-        like: The encoder whose sizes are taken; its patches are of one lead.
-        heads: Its attention heads.
+        like: Ours, with mean pooling and patches of one lead.
     """
 
     pos_embed: Tensor
 
-    def __init__(self, like: ECGVisionTransformer, heads: int) -> None:
+    def __init__(self, like: ECGVisionTransformer) -> None:
         super().__init__()
-        width = like.feature_dim
+        width, heads = like.feature_dim, _heads(like.blocks)
         convolution = nn.Conv2d(1, width, kernel_size=like.patch_size, stride=like.patch_size)
         self.patch_embed = nn.ModuleDict({"proj": convolution})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", torch.zeros_like(like.pos_embed))
         self.blocks = nn.ModuleList([PlainBlock(width, heads) for _ in like.blocks])
         self.fc_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.load_state_dict(like.state_dict())
 
-    def forward(self, ecg: Tensor, noise: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    def forward(self, ecg: Tensor) -> Tensor:
+        """(B, leads, samples) -> the normalised mean of the patch tokens (B, D)."""
+        return self.fc_norm(self._encode(self._embed(ecg))[:, 1:].mean(dim=1))
+
+    def visible(self, ecg: Tensor, noise: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         """Return tokens (B, 1 + K, D) and the order (B, N) that puts shuffled patches back.
 
         Args:
@@ -111,38 +116,44 @@ class PlainEncoder(nn.Module):
             noise: (B, N) random numbers; the `kept` patches of least noise stay.
             kept: K.
         """
-        tokens = self.patch_embed["proj"](ecg[:, None]).flatten(2).transpose(1, 2)
-        tokens = tokens + self.pos_embed[:, 1:]
+        tokens = self._embed(ecg)
         shuffle = torch.argsort(noise, dim=1)
         restore = torch.argsort(shuffle, dim=1)
         keep = shuffle[:, :kept]
         tokens = torch.gather(tokens, 1, keep.unsqueeze(-1).repeat(1, 1, tokens.shape[2]))
+        return self.fc_norm(self._encode(tokens)), restore
+
+    def _embed(self, ecg: Tensor) -> Tensor:
+        return self.patch_embed["proj"](ecg[:, None]).flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        """Put the class token first and run the blocks."""
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         tokens = torch.cat([first, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.fc_norm(tokens), restore
+        return tokens
 
 
 class PlainDecoder(nn.Module):
-    """Appends mask tokens to what was encoded, puts all in order and predicts every patch.
+    """Appends mask tokens to what was encoded, puts all in order and predicts every patch; takes the weights of ours.
 
     Args:
-        like: The decoder whose sizes are taken.
-        heads: Its attention heads.
+        like: Ours.
     """
 
     pos_embed: Tensor
 
-    def __init__(self, like: MAEDecoder, heads: int) -> None:
+    def __init__(self, like: MAEDecoder) -> None:
         super().__init__()
-        width = like.embed.out_features
+        width, heads = like.embed.out_features, _heads(like.blocks)
         self.embed = nn.Linear(like.embed.in_features, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", torch.zeros_like(like.pos_embed))
         self.blocks = nn.ModuleList([PlainBlock(width, heads) for _ in like.blocks])
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.pred = nn.Linear(width, like.pred.out_features)
+        self.load_state_dict(like.state_dict())
 
     def forward(self, latent: Tensor, restore: Tensor) -> Tensor:
         """(B, 1 + K, D) and the order (B, N) -> (B, N, P)."""
@@ -167,15 +178,13 @@ class PlainMaskedAutoencoder(nn.Module):
 
     def __init__(self, encoder: ECGVisionTransformer, decoder: MAEDecoder, mask_ratio: float) -> None:
         super().__init__()
-        self.encoder = PlainEncoder(encoder, _heads(encoder.blocks))
-        self.decoder = PlainDecoder(decoder, _heads(decoder.blocks))
+        self.encoder = PlainEncoder(encoder)
+        self.decoder = PlainDecoder(decoder)
         self.mask_ratio = mask_ratio
-        self.encoder.load_state_dict(encoder.state_dict())
-        self.decoder.load_state_dict(decoder.state_dict())
 
     def forward(self, ecg: Tensor, noise: Tensor) -> Tensor:
         """Predict all patches (B, N, P) of ECGs (B, leads, samples), hiding those of most noise (B, N)."""
-        latent, restore = self.encoder(ecg, noise, int(noise.shape[1] * (1 - self.mask_ratio)))
+        latent, restore = self.encoder.visible(ecg, noise, int(noise.shape[1] * (1 - self.mask_ratio)))
         return self.decoder(latent, restore)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.benchmarks.plain import PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
+from ecgcmr.benchmarks.plain import PlainEncoder, PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
 from ecgcmr.objectives import CLIPLoss, MaskedReconstruction
 from ecgcmr.stages.optimisation import OptimiserSettings, build_optimiser, layer_decayed_groups, plain_groups
@@ -137,9 +137,10 @@ class AlignmentSteps:
         return training_step(self.loss, self.optimiser, self.place, low_precision)
 
     def plain(self) -> Callable[[], None]:
-        """Return the step of copies of the same networks in float32, images in the usual order, AdamW not fused."""
-        ecg_encoder, *heads = (copy.deepcopy(module) for module in (self.encoders[0], *self.heads))
+        """Return the step of the plain twins in float32: images in the usual order, AdamW not fused."""
+        ecg_encoder = PlainEncoder(self.encoders[0]).to(self.place)
         cmr_encoder = PlainImageEncoder(self.encoders[1])
+        heads = [copy.deepcopy(head) for head in self.heads]
 
         def loss() -> Tensor:
             return self.objective(heads[0](ecg_encoder(self.ecg)), heads[1](cmr_encoder(self.frames)))

@@ -22,6 +22,7 @@ from ecgcmr.encoders.position import (
     take_rows,
 )
 from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.encoders.token_linear import token_linear
 from ecgcmr.encoders.transformer import NORM_EPS, make_blocks, run_blocks, token_parameter
 from ecgcmr.errors import UserError
 
@@ -57,7 +58,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, K, leads * samples of a patch) -> (B, K, D)."""
-        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+        return token_linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class ECGVisionTransformer(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ecgcmr.encoders.masking import Masking, MaskingName, PatchMasking, masking_named
 from ecgcmr.encoders.position import sincos_position
 from ecgcmr.encoders.protocol import MaskableEncoder, require_maskable, require_variable_leads
+from ecgcmr.encoders.token_linear import TokenLinear
 from ecgcmr.encoders.transformer import NORM_EPS, Block, initialise_linear_layers, run_blocks, token_parameter
 from ecgcmr.errors import UserError
 
@@ -69,12 +70,12 @@ class MAEDecoder(nn.Module):
             raise UserError("width, depth and heads of the decoder must be positive")
         if width % heads:
             raise UserError(f"decoder width {width} is not divisible by decoder heads {heads}")
-        self.embed = nn.Linear(encoder_width, width)
+        self.embed = TokenLinear(encoder_width, width)
         self.mask_token = token_parameter(width)
         self.register_buffer("pos_embed", sincos_position(grid, width))
         self.blocks = nn.Sequential(*[Block(width, heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.pred = nn.Linear(width, patch_size[0] * patch_size[1])
+        self.pred = TokenLinear(width, patch_size[0] * patch_size[1])
         initialise_linear_layers(self)
 
     @classmethod

@@ -10,7 +10,7 @@ import torch
 
 from ecgcmr.benchmarks import networks, training
 from ecgcmr.benchmarks.flops import autoencoder_step_flops, counted_flops
-from ecgcmr.benchmarks.plain import PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
+from ecgcmr.benchmarks.plain import PlainEncoder, PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
 from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps
 from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
@@ -47,6 +47,11 @@ def test_plain_autoencoder_gives_our_outputs_and_gradients(steps: AutoencoderSte
     theirs = dict(twin.named_parameters())
     for name, parameter in steps.network.named_parameters():
         torch.testing.assert_close(theirs[name].grad, parameter.grad, rtol=0, atol=1e-5, msg=name)
+
+
+def test_plain_encoder_gives_our_features() -> None:
+    network, ecg = tiny_ecg(), torch.randn(2, 12, 200, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(PlainEncoder(network)(ecg), network(ecg), rtol=0, atol=1e-5)
 
 
 def test_plain_image_encoder_gives_our_features() -> None:
