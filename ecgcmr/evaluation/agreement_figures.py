@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ecgcmr.evaluation.agreement import agreement_metrics
 from ecgcmr.evaluation.decisions import CalibrationBin
 from ecgcmr.evaluation.figure_styles import POINTS, Styles
-from ecgcmr.evaluation.figures import grid
+from ecgcmr.evaluation.figures import curve_look, grid, others_line
 from ecgcmr.evaluation.results import Target
 from ecgcmr.evaluation.tables import Method, method_order, method_title
 
@@ -51,20 +51,27 @@ def bland_altman(truth: NDArray, prediction: NDArray, targets: Sequence[Target],
 
 
 def calibration(
-    curves: Mapping[str, Mapping[Method, Sequence[CalibrationBin]]], targets: Sequence[Target], *, title: str = ""
+    curves: Mapping[str, Mapping[Method, Sequence[CalibrationBin]]],
+    targets: Sequence[Target],
+    *,
+    methods: Sequence[Method] | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw the observed share against the mean predicted probability, a panel a target and a line a method.
 
     Args:
         curves: Target -> (method, protocol) -> bins.
         targets: Panels.
+        methods: Those that are drawn; the legend counts the others. None draws all.
         title: Heading.
     """
-    methods = method_order(method for own in curves.values() for method in own)
-    styles = Styles(methods)
-    across = min(4, len(targets), len(methods))  # of the legend, which the panels share
+    known = method_order(method for own in curves.values() for method in own)
+    drawn = known if methods is None else [method for method in known if method in methods]
+    styles = Styles(known)
+    across = max(1, min(4, len(targets), len(drawn)))  # of the legend, which the panels share
     figure, panels = grid(len(targets), title, width=3.4)
-    figure.set_figheight(figure.get_figheight() + 0.2 + 0.2 * math.ceil(len(methods) / max(across, 1)))
+    entries = len(drawn) + (len(known) > len(drawn))
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(entries / across))
     lines: dict[str, Line2D] = {}
     for axes, target in zip(panels, targets, strict=False):
         own = curves.get(target.name, {})
@@ -72,15 +79,17 @@ def calibration(
         axes.set(xlabel="predicted probability", ylabel="observed share", aspect="equal")
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
         top = 0.0
-        for method in (method for method in methods if method in own):
+        for method in (method for method in drawn if method in own):
             x, y = [part.predicted for part in own[method]], [part.observed for part in own[method]]
             top = max(top, *x, *y)
-            colour, marker, line = styles.of(method)
-            look = {"color": colour, "marker": marker, "linestyle": line, "markerfacecolor": styles.fill(method)}
+            look = curve_look(method, styles)
             (lines[method_title(method)],) = axes.plot(x, y, markersize=4, linewidth=1.4, clip_on=False, **look)
-        reach = min(1.0, 1.1 * top) if own else 1.0
+        reach = min(1.0, 1.1 * top) if top else 1.0
         axes.set(xlim=(0, reach), ylim=(0, reach))
     if lines:
+        if len(known) > len(drawn):
+            more = others_line(len(known) - len(drawn))
+            lines[str(more.get_label())] = more
         shared = {"loc": "outside lower center", "ncols": across, "fontsize": 8, "frameon": False}
         figure.legend(list(lines.values()), list(lines), **shared)
     return figure

@@ -100,7 +100,7 @@ def baseline_predictions(
         validation: The same of the validation rows, which choose the penalty.
         test_features: (m, d).
         class_weight: None or "balanced", for classification.
-        max_validation_rows: As in ``RidgeProbe``.
+        max_validation_rows: As in ``Probe``.
 
     Returns:
         Predictions (m, K).

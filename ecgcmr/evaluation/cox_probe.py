@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecgcmr.evaluation.feature_scaling import Standardiser, matching, row_space
 from ecgcmr.evaluation.metrics import known_cells
 from ecgcmr.evaluation.partial_likelihood import MOST_STEPS, RiskSets, cox_path
+from ecgcmr.evaluation.probe import Probe
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ LEAST_EVENTS = 2
 
 
 @dataclass
-class CoxProbe:
+class CoxProbe(Probe):
     """One L2-penalised Cox model for each disease, on standardised features; predictions are log risks.
 
     The penalty is chosen, per disease, by the log partial likelihood of the validation rows. Concordance there would be
@@ -30,18 +31,11 @@ class CoxProbe:
     Attributes:
         penalties: Candidates; half of each times the squared norm of the coefficients is what they cost.
         ties: "efron" or "breslow"; as in the stage ``TimeToEvent``, whose default is the first.
-        max_validation_rows: As in ``RidgeProbe``.
-        unavailable: After ``fit``: column -> why the disease has no prediction.
-        notes: After ``fit``: column -> what was done differently for it.
-        chosen: After ``fit``: (K,) penalty of each disease, NaN if unavailable.
+        max_validation_rows, unavailable, notes, chosen: As in ``Probe``.
     """
 
     penalties: tuple[float, ...] = COX_PENALTIES
     ties: str = "efron"
-    max_validation_rows: int | None = None
-    unavailable: dict[int, str] = field(default_factory=dict, init=False)
-    notes: dict[int, str] = field(default_factory=dict, init=False)
-    chosen: Floats = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
         self, features: ArrayLike, targets: ArrayLike, validation_features: ArrayLike, validation_targets: ArrayLike
@@ -67,13 +61,11 @@ class CoxProbe:
         x_val, y_val = x_val[: self.max_validation_rows], y_val[: self.max_validation_rows]
         if x_val.shape[1] != x.shape[1] or y_val.shape[1:] != y.shape[1:]:
             raise ValueError(f"validation rows {x_val.shape} and {y_val.shape} do not fit {x.shape} and {y.shape}")
-        self.unavailable, self.notes = too_few_events(y), {}
-        self.chosen = np.full(y.shape[1], np.nan)
+        usable = self._begin(too_few_events(y), y.shape[1])
         self._coefficients = np.full((x.shape[1], y.shape[1]), np.nan)
         self._features = Standardiser.of(x)
         scaled, scaled_val = self._features.transform(x), self._features.transform(x_val)
         basis = row_space(scaled)
-        usable = [k for k in range(y.shape[1]) if k not in self.unavailable]
         paths = {k: self._path(scaled @ basis, y[:, k], k) for k in usable}
         gains = {k: self._gains(scaled_val @ basis @ path.T, y_val[:, k]) for k, path in paths.items()}
         for k, best in self._choose(gains).items():

@@ -6,11 +6,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
@@ -116,16 +118,25 @@ def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, t
     return figure
 
 
-def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence[Target], *, title: str = "") -> Figure:
+def roc(
+    truth: NDArray,
+    predictions: Mapping[Method, NDArray],
+    targets: Sequence[Target],
+    *,
+    methods: Sequence[Method] | None = None,
+    title: str = "",
+) -> Figure:
     """Draw ROC curves, a panel for each binary target and a line for each method.
 
     Args:
         truth: (n, K) of 0, 1 and NaN.
         predictions: (method, protocol) -> (n, K) scores; NaN columns are left out.
         targets: K targets.
+        methods: Those that are drawn; legends count the others. None draws all.
         title: Heading.
     """
-    figure, panels = grid(len(targets), title, width=3.4, below=0.5 + 0.17 * len(predictions))
+    drawn = method_order(predictions if methods is None else predictions.keys() & set(methods))
+    figure, panels = grid(len(targets), title, width=3.4, below=0.7 + 0.17 * len(drawn))
     styles = Styles(predictions)
     for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
         positives = int(np.nansum(truth[:, k]))
@@ -135,18 +146,30 @@ def roc(truth: NDArray, predictions: Mapping[Method, NDArray], targets: Sequence
         axes.set_xlabel("1 - specificity")
         axes.set_ylabel("sensitivity")
         axes.set(aspect="equal", anchor="N")  # the legend takes the room below
-        for method in method_order(predictions):
+        for place, method in enumerate(drawn):
             keep = np.isfinite(truth[:, k]) & np.isfinite(predictions[method][:, k])
             area = classification_metrics(truth[keep, k], predictions[method][keep, k])["auroc"]
             if not np.isfinite(area):
                 continue
             false_rate, true_rate, _ = roc_curve(truth[keep, k], predictions[method][keep, k])
-            colour, _, line = styles.of(method)
+            look = curve_look(method, styles) | {"markevery": (0.04 + 0.25 * place / len(drawn), 0.25)}
             label = f"{method_title(method)} {area:.2f}"
-            axes.plot(false_rate, true_rate, color=colour, linestyle=line, linewidth=1.6, label=label)
+            axes.plot(false_rate, true_rate, linewidth=1.6, markersize=5, label=label, **look)
         if len(axes.lines) > 1:
+            axes.add_line(others_line(len(predictions) - len(drawn)))
             axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, title="AUROC")
     return figure
+
+
+def curve_look(method: Method, styles: Styles) -> dict[str, Any]:
+    """Return what a method's curve is drawn with: its colour, marker and line, as in every other figure."""
+    colour, marker, line = styles.of(method)
+    return {"color": colour, "marker": marker, "linestyle": line, "markerfacecolor": styles.fill(method)}
+
+
+def others_line(count: int) -> Line2D:
+    """Return a line that draws nothing and tells in a legend that ``count`` further methods are in the tables."""
+    return Line2D([], [], linestyle="none", label=f"and {count} more in the tables" if count else "_nothing more")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -82,6 +82,27 @@ def leading_methods(
     return method_order(chosen)
 
 
+def curve_methods(
+    rows: Sequence[ResultRow], labels: int | None, metric: str, *, focus: str | None = None
+) -> list[Method]:
+    """Choose the methods whose curves are drawn over each other: few enough to follow each, with the ceiling.
+
+    Args:
+        rows: Result rows of one kind of target, means among them.
+        labels: Number of labels; rows without one count too.
+        metric: By which the best are chosen.
+        focus: Method that is never left out.
+
+    Returns:
+        All methods where they are at most ``MOST_METHODS``, else ``leading_methods`` and the ceilings.
+    """
+    methods = _shown(rows, labels, metric)
+    if len(methods) <= MOST_METHODS:
+        return methods
+    few = leading_methods(rows, labels, metric, focus=focus)
+    return method_order([*few, *(method for method in methods if is_ceiling(method[0]))])
+
+
 def forest(
     rows: Sequence[ResultRow],
     labels: int | None,
@@ -117,7 +138,7 @@ def forest(
     figure = Figure(figsize=({1: 7.5, 2: 12.0, 3: 16.0}[columns], height), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
-    styles = Styles(shown)
+    styles = Styles(_shown(rows, labels, metric))  # of all: each looks as it does where the others are drawn too
     for column, axes in enumerate(panels):
         part = targets[column * per_column : (column + 1) * per_column]
         _targets_panel(axes, part, chosen, shown, styles, METRICS[metric].no_skill)

@@ -10,7 +10,7 @@ isolates what the features are worth, but it grants the probe more labels than i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from ecgcmr.evaluation.cox_probe import CoxProbe
 from ecgcmr.evaluation.feature_scaling import Standardiser, matching, row_space
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK, classification_metrics
+from ecgcmr.evaluation.probe import Probe
 from ecgcmr.evaluation.ridge import ridge_path
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ _MAX_ITERATIONS = 2000
 
 
 @dataclass
-class RidgeProbe:
+class RidgeProbe(Probe):
     """Multi-target ridge on standardised features, targets standardised on their labelled training rows.
 
     Attributes:
@@ -38,18 +39,11 @@ class RidgeProbe:
             Per target is the default: the best penalty differs by orders of magnitude between a target that the
             features carry and one that they do not. With 50 training rows, simulated targets of R2 0 to 0.8 and 128
             features, it gave a mean test R2 of 0.15 against 0.08 (300 validation rows) and 0.11 against 0.08 (30).
-        max_validation_rows: Use only the first so many validation rows; None uses all (see the module's text).
-        unavailable: After ``fit``: column -> why the target has no prediction.
-        notes: After ``fit``: column -> what was done differently for it.
-        chosen: After ``fit``: (K,) penalty of each target, NaN if unavailable.
+        max_validation_rows, unavailable, notes, chosen: As in ``Probe``.
     """
 
     penalties: tuple[float, ...] = RIDGE_PENALTIES
     penalty_per: str = "target"
-    max_validation_rows: int | None = None
-    unavailable: dict[int, str] = field(default_factory=dict, init=False)
-    notes: dict[int, str] = field(default_factory=dict, init=False)
-    chosen: Floats = field(default_factory=lambda: np.empty(0), init=False)
 
     def __post_init__(self) -> None:
         if self.penalty_per not in ("target", "probe"):
@@ -77,10 +71,8 @@ class RidgeProbe:
         x, y, x_val, y_val = _checked(
             features, targets, validation_features, validation_targets, self.max_validation_rows
         )
-        self.unavailable, self.notes = too_few_values(y), {}
-        usable = [k for k in range(y.shape[1]) if k not in self.unavailable]
+        usable = self._begin(too_few_values(y), y.shape[1])
         self._shape = (x.shape[1], y.shape[1])
-        self.chosen = np.full(y.shape[1], np.nan)
         self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
         self._features = Standardiser.of(x)
         if not usable:
@@ -115,7 +107,7 @@ class RidgeProbe:
 
 
 @dataclass
-class LogisticProbe:
+class LogisticProbe(Probe):
     """One L2-penalised logistic regression for each binary target (scikit-learn), on standardised features.
 
     Attributes:
@@ -123,16 +115,11 @@ class LogisticProbe:
             penalty among equals.
         class_weight: None, or "balanced" to weigh classes inversely to their frequency (predictions are then no
             calibrated probabilities).
-        max_validation_rows: As in ``RidgeProbe``.
-        unavailable, notes, chosen: As in ``RidgeProbe``.
+        max_validation_rows, unavailable, notes, chosen: As in ``Probe``; ``chosen`` are values of ``C``.
     """
 
     inverse_penalties: tuple[float, ...] = LOGISTIC_PENALTIES
     class_weight: str | None = None
-    max_validation_rows: int | None = None
-    unavailable: dict[int, str] = field(default_factory=dict, init=False)
-    notes: dict[int, str] = field(default_factory=dict, init=False)
-    chosen: Floats = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
         self, features: ArrayLike, targets: ArrayLike, validation_features: ArrayLike, validation_targets: ArrayLike
@@ -147,12 +134,10 @@ class LogisticProbe:
         )
         if not np.isin(y[np.isfinite(y)], (0.0, 1.0)).all():
             raise ValueError("targets of a logistic probe must be 0, 1 or NaN")
-        self.unavailable, self.notes = too_few_values(y), {}
+        usable = self._begin(too_few_values(y), y.shape[1])
         self._shape = (x.shape[1], y.shape[1])
-        self.chosen = np.full(y.shape[1], np.nan)
         self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
         self._features = Standardiser.of(x)
-        usable = [k for k in range(y.shape[1]) if k not in self.unavailable]
         if not usable:
             return self
         scaled, scaled_val = self._features.transform(x), self._features.transform(x_val)

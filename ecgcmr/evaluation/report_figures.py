@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from ecgcmr.evaluation.arrangement import Variant, title_of
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.bullseye import bullseye
 from ecgcmr.evaluation.catalogue import PRIMARY
+from ecgcmr.evaluation.decisions import CalibrationBin
 from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
-from ecgcmr.evaluation.forest_figures import forests
+from ecgcmr.evaluation.forest_figures import curve_methods, forests
 from ecgcmr.evaluation.report_text import shown_line
 from ecgcmr.evaluation.results import MEAN, ResultRow
-from ecgcmr.evaluation.tables import headline_group
+from ecgcmr.evaluation.tables import Method, headline_group
 
 FIRST = ("lv_edv", "lv_ef", "lv_mass", "rv_edv")
 """Phenotypes drawn subject by subject, where the table has them; else the first few."""
@@ -54,7 +56,7 @@ def draw_report(found: Assessment, folder: Path) -> list[Path]:
         if kind == "regression":
             made += _phenotypes(found, folder)
         elif kind == "classification":
-            made += _diseases(found, folder, count)
+            made += _diseases(found, folder, rows, count)
     return made
 
 
@@ -93,8 +95,9 @@ def _phenotypes(found: Assessment, folder: Path) -> list[Path]:
     return made
 
 
-def _diseases(found: Assessment, folder: Path, count: int | None) -> list[Path]:
-    data = found.data
+def _diseases(found: Assessment, folder: Path, rows: Sequence[ResultRow], count: int | None) -> list[Path]:
+    """Draw the curves of the methods that lead by the metric of ``rows``; calibration of those that have any."""
+    data, focus = found.data, found.settings.focus
     scored = [k for k in data.columns("classification") if data.targets[k].name not in found.undefined][:_MOST_PANELS]
     if not scored:
         return []
@@ -104,14 +107,18 @@ def _diseases(found: Assessment, folder: Path, count: int | None) -> list[Path]:
     }
     scores = {line: values for line, values in given.items() if np.isfinite(values).any()}
     title = "" if count is None else f"{count:,} labels"
-    made = [
-        save_figure(roc(data.test.truth[:, scored], scores, targets, title=title), folder / "classification_roc.png")
-    ]
+    drawn = curve_methods(rows, count, PRIMARY["classification"], focus=focus)
+    figure = roc(data.test.truth[:, scored], scores, targets, methods=drawn, title=title)
+    made = [save_figure(figure, folder / "classification_roc.png")]
     names = {target.name for target in targets}
-    curves: dict = {}
+    curves: dict[str, dict[Method, Sequence[CalibrationBin]]] = {}
     for row in found.calibration:
         if row.target in names and row.labels in (count, None):
             curves.setdefault(row.target, {})[row.method, row.protocol] = row.bins
     if curves:
-        made.append(save_figure(calibration(curves, targets, title=title), folder / "classification_calibration.png"))
+        known = {method for own in curves.values() for method in own}
+        own_rows = [row for row in rows if (row.method, row.protocol) in known]
+        drawn = curve_methods(own_rows, count, PRIMARY["classification"], focus=focus)
+        figure = calibration(curves, targets, methods=drawn, title=title)
+        made.append(save_figure(figure, folder / "classification_calibration.png"))
     return made
