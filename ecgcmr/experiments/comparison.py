@@ -25,6 +25,7 @@ from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome,
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.scores import Line, Scores
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
+from ecgcmr.experiments.window_checks import check_windows
 
 Scored = tuple[str, Line]
 """(task name, line of its table)."""
@@ -86,6 +87,7 @@ class Experiment:
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(problems)
+        check_windows(self.plan, self.index)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
                 self._train(name)

@@ -88,7 +88,7 @@ def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
 def _check_methods(plan: Plan, where: str) -> None:
     evaluation = plan.evaluation
     if evaluation.windows < 1:
-        raise UserError(f"{where}: evaluation.windows is {evaluation.windows}; it must be at least 1")
+        raise UserError(f"{where}.windows is {evaluation.windows}; it must be at least 1")
     if not evaluation.methods:
         raise UserError(f"{where} compares nothing; name methods in linear_probe, finetune or baselines")
     for name, network in evaluation.supervised.items():

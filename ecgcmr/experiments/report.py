@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ecgcmr.evaluation.bullseye import bullseye
 from ecgcmr.evaluation.catalogue import PRIMARY
 from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
-from ecgcmr.evaluation.forest_figures import forests
+from ecgcmr.evaluation.forest_figures import curve_methods, forests
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, write_results_json
-from ecgcmr.evaluation.tables import write_results_md
+from ecgcmr.evaluation.tables import Method, write_results_md
 from ecgcmr.experiments.comparison import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.prediction_tables import prediction_frame, write_evaluation
@@ -119,7 +119,8 @@ def draw_figures(experiment: Experiment) -> None:
         if kind == "regression":
             _regression_figures(experiment, task, of_task, rows, counts[-1])
         elif kind == "classification":  # who is censored is neither case nor control: no single ROC curve
-            _roc_figure(task, targets, of_task, folder, counts[-1])
+            leading = curve_methods(rows, counts[-1], metric, focus=experiment.plan.focus)
+            _roc_figure(task, targets, of_task, folder, counts[-1], leading)
 
 
 def _regression_figures(
@@ -160,10 +161,16 @@ def _regression_figures(
 
 
 def _roc_figure(
-    task: str, targets: list[Target], of_task: Mapping[Line, Mapping[int, Predictions]], folder: Path, count: int
+    task: str,
+    targets: list[Target],
+    of_task: Mapping[Line, Mapping[int, Predictions]],
+    folder: Path,
+    count: int,
+    drawn: Sequence[Method],
 ) -> None:
-    """Draw the first seed of every method: averaged predictions would be an ensemble."""
+    """Draw the first seed of the leading methods: averaged predictions would be an ensemble."""
     chosen = {line: seeds[min(seeds)] for line, seeds in of_task.items() if line.labels in (count, None)}
     truth = next(iter(chosen.values())).truth
     curves = {(line.method, line.protocol): own.prediction for line, own in chosen.items()}
-    save_figure(roc(truth, curves, targets, title=f"{count:,} labels"), folder / f"{task}_roc.png")
+    figure = roc(truth, curves, targets, methods=drawn, title=f"{count:,} labels")
+    save_figure(figure, folder / f"{task}_roc.png")
