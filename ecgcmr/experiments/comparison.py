@@ -19,6 +19,7 @@ from ecgcmr.evaluation.results import ResultRow, Target
 from ecgcmr.evaluation.survival import FEW_EVENTS, few_events_note
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import resolve_cohort
+from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
@@ -87,7 +88,7 @@ class Experiment:
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(problems)
-        check_windows(self.plan, self.index)
+        check_windows(self.plan, read_settings(self.plan), self.index)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
                 self._train(name)

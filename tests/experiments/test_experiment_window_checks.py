@@ -13,7 +13,8 @@ from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import comparison
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.config_checks import read_settings
+from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.window_checks import check_windows
 
 STORED = 5000
@@ -46,6 +47,10 @@ def changed(path: Path, samples: int, key: str = "model.encoder.samples") -> Pat
     return path
 
 
+def check(plan: Plan, index: ShardIndex) -> None:
+    check_windows(plan, read_settings(plan), index)
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stages that were started; none is trained."""
@@ -69,19 +74,19 @@ def test_a_wrong_number_ends_the_command_in_one_line_before_any_stage(
 @pytest.mark.parametrize(("samples", "windows"), [(STORED - 8, 10), (STORED + 50, 2)])
 def test_overrides_of_the_stage_count(tmp_path: Path, cohort_root: Path, key: str, samples: int, windows: int) -> None:
     path, index = write_experiment(tmp_path, cohort_root, windows), ShardIndex.load(cohort_root)
-    check_windows(load_plan(path), index)
+    check(load_plan(path), index)
     plan = load_plan(changed(path, samples, key))
     with pytest.raises(
         UserError, match=rf"^trial\.yaml: evaluation\.windows is {windows}, .* {samples:,} samples, the input"
     ):
-        check_windows(plan, index)
+        check(plan, index)
 
 
 def test_as_many_windows_as_places_pass(tmp_path: Path, cohort_root: Path) -> None:
     path, index = write_experiment(tmp_path, cohort_root, windows=9), ShardIndex.load(cohort_root)
-    check_windows(load_plan(changed(path, STORED - 8)), index)
+    check(load_plan(changed(path, STORED - 8)), index)
     single = load_plan(changed(write_experiment(tmp_path, cohort_root, windows=1), STORED))
-    check_windows(single, index)
+    check(single, index)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +104,10 @@ def test_every_method_with_an_encoder_is_looked_at(
     plan = load_plan(changed(write_experiment(tmp_path, cohort_root, windows=2, **evaluation), STORED))
     index = ShardIndex.load(cohort_root)
     if who is None:
-        check_windows(plan, index)
+        check(plan, index)
         return
     with pytest.raises(UserError, match=f"the input of {who}, has 1 place in"):
-        check_windows(plan, index)
+        check(plan, index)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +126,15 @@ def test_supervised_networks_have_a_length_of_their_own(
     plan = load_plan(write_experiment(tmp_path, cohort_root, windows=3, **evaluation))
     index = ShardIndex.load(cohort_root)
     if message is None:
-        check_windows(plan, index)
+        check(plan, index)
         return
     with pytest.raises(UserError, match=message) as caught:
-        check_windows(plan, index)
+        check(plan, index)
     assert "\n" not in str(caught.value)
 
 
 def test_a_config_that_fit_would_refuse_is_told_by_the_name_of_its_stage(tmp_path: Path, cohort_root: Path) -> None:
     plan = load_plan(changed(write_experiment(tmp_path, cohort_root, windows=2), 1000, "model.encoder.sampels"))
     with pytest.raises(UserError, match=r"^trial\.yaml: stages\.mae: .*sampels") as caught:
-        check_windows(plan, ShardIndex.load(cohort_root))
+        check(plan, ShardIndex.load(cohort_root))
     assert "\n" not in str(caught.value)

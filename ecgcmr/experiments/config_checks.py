@@ -1,0 +1,109 @@
+"""Whether ``fit`` will take the settings of every stage and network, told before the first stage is trained.
+
+A misspelt setting of the last stage would else be told when those before it are done, days later. Settings are read
+here, nothing is built from them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+from torch import nn
+
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.methods import downstream_config
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.stage_runs import StageRun
+
+Settings = Any
+"""A namespace of ``class_path`` and ``init_args``, defaults and overrides in place."""
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What ``fit`` will read.
+
+    Attributes:
+        stages: Stage -> settings of its model.
+        encoders: Supervised network with an encoder of its own -> settings of that encoder.
+    """
+
+    stages: dict[str, Settings] = field(default_factory=dict)
+    encoders: dict[str, Settings] = field(default_factory=dict)
+
+
+def read_settings(plan: Plan) -> ReadSettings:
+    """Read the settings of all stages, supervised networks and fine-tunings as ``fit`` does.
+
+    Args:
+        plan: The experiment.
+
+    Raises:
+        UserError: In one line that names file and entry, if ``fit`` would refuse one.
+    """
+    parser, found, where = _parser_of_fit(), ReadSettings(), plan.path.name
+    for name, stage in plan.stages.items():
+        with _refusals_of(f"{where}: stages.{name}"):
+            found.stages[name] = _read(parser, plan, stage.config, stage.set)
+    encoders = jsonargparse.ArgumentParser(exit_on_error=False)
+    encoders.add_subclass_arguments(nn.Module, "encoder")
+    for name, network in plan.evaluation.supervised.items():
+        if network.encoder:
+            with _refusals_of(f"{where}: evaluation.supervised.{name}"):
+                found.encoders[name] = encoders.parse_object({"encoder": network.encoder}).encoder
+    of_a_stage = exported(found.stages[plan.evaluation.random_encoder_of]).as_dict()
+    for entry, config, encoder, overrides in _fine_tunings(plan):
+        with _refusals_of(f"{where}: evaluation.{entry}"), tempfile.TemporaryDirectory() as folder:
+            written = downstream_config(plan.file(config), encoder or of_a_stage, Path(folder) / Path(config).name)
+            _read(parser, plan, str(written), overrides)
+    return found
+
+
+def exported(model: Settings) -> Settings:
+    """Return the settings of the encoder that a stage hands on, from those of its model."""
+    room, _, kind = model.class_path.rpartition(".")
+    return model.init_args[getattr(import_module(room), kind).exports["encoder"]]
+
+
+def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Give each kind of fine-tuning: entry of the evaluation, config, encoder (empty: a stage's) and overrides."""
+    supervised = {name: own for name, own in plan.evaluation.supervised.items() if name in plan.evaluation.finetune}
+    for name, task in plan.evaluation.tasks.items():
+        if task.finetune is None or not plan.evaluation.finetune:
+            continue
+        yield f"tasks.{name}", task.finetune, {}, task.set
+        for network, own in supervised.items():
+            yield f"supervised.{network} in task {name}", task.finetune, own.encoder, {**task.set, **own.set}
+
+
+def _parser_of_fit() -> Any:
+    from ecgcmr.stages.command import StageCLI  # heavy: torch and lightning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the command line is another one: here it is the experiment's
+        return jsonargparse.capture_parser(StageCLI, ["fit"])
+
+
+def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
+    """Return the settings of a config's model."""
+    run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
+    return parser.parse_args(["fit", *run.arguments()]).fit.model
+
+
+@contextmanager
+def _refusals_of(where: str) -> Iterator[None]:
+    """Tell what a parser refuses as a UserError that starts with ``where``."""
+    from ecgcmr.stages.command import one_line
+
+    try:
+        yield
+    except jsonargparse.ArgumentError as error:
+        raise UserError(f"{where}: {one_line(error)}") from error

@@ -1,0 +1,100 @@
+"""Settings that ``fit`` would refuse are told before a stage is trained, by the name of their entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_configs
+import yaml
+
+from ecgcmr.cli import main
+from ecgcmr.errors import UserError
+from ecgcmr.experiments import comparison
+from ecgcmr.experiments.config_checks import read_settings
+from ecgcmr.experiments.plan import load_plan
+
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "configs" / "experiments").glob("*.yaml"))
+CNN = {"encoder": {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000}}}
+
+
+@pytest.fixture
+def content(tmp_path: Path, cohort_root: Path) -> dict[str, Any]:
+    """An experiment of one stage, with fine-tuning of it and of two networks from random weights."""
+    downstream = tiny_configs.write_downstream(tmp_path, cohort_root, "PhenotypeRegression", ["lv_edv"])
+    return {
+        "cohort": {"root": str(cohort_root)},
+        "stages": {"mae": {"config": tiny_configs.write_mae(tmp_path, cohort_root).name, "set": {}}},
+        "evaluation": {
+            "tasks": {"volumes": {"task": "regression", "targets": ["LV"], "finetune": downstream.name, "set": {}}},
+            "labels": [20],
+            "finetune": ["mae", "scratch", "cnn"],
+            "supervised": {"scratch": {"set": {}}, "cnn": {**CNN, "set": {"model.encoder.widths": [8, 8]}}},
+        },
+    }
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "trial.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_all_shipped_experiments_can_be_read(path: Path) -> None:
+    plan = load_plan(path)
+    found = read_settings(plan)
+    assert found.stages.keys() == plan.stages.keys()
+    assert found.encoders.keys() == {name for name, own in plan.evaluation.supervised.items() if own.encoder}
+
+
+def test_settings_hold_defaults_and_overrides(tmp_path: Path, content: dict[str, Any]) -> None:
+    content["stages"]["mae"]["set"] = {"model.mask_ratio": 0.25}
+    stage = read_settings(load_plan(write(tmp_path, content))).stages["mae"]
+    assert stage.class_path == "ecgcmr.stages.ECGMaskedAutoencoder"
+    assert (stage.init_args.mask_ratio, stage.init_args.masking) == (0.25, "random")
+
+
+@pytest.mark.parametrize(
+    ("entry", "setting", "told"),
+    [
+        (("stages", "mae"), {"model.mask_ratoi": 0.5}, "stages.mae: .*mask_ratoi"),
+        (("stages", "mae"), {"trainer.max_epochs": "many"}, "stages.mae: .*max_epochs"),
+        (("evaluation", "tasks", "volumes"), {"model.optimiser.rate": 1}, "evaluation.tasks.volumes: .*rate"),
+        (
+            ("evaluation", "supervised", "scratch"),
+            {"model.optimiser.rate": 1},
+            "evaluation.supervised.scratch in task volumes: .*rate",
+        ),
+        (
+            ("evaluation", "supervised", "cnn"),
+            {"model.encoder.heads": 2},
+            "evaluation.supervised.cnn in task volumes: .*heads",
+        ),
+    ],
+    ids=["stage", "type", "task", "scratch", "network"],
+)
+def test_a_misspelt_setting_is_told_by_its_entry(
+    tmp_path: Path, content: dict[str, Any], entry: tuple[str, ...], setting: dict[str, Any], told: str
+) -> None:
+    place: Any = content
+    for key in entry:
+        place = place[key]
+    place["set"] = setting
+    with pytest.raises(UserError, match=rf"^trial\.yaml: {told}") as caught:
+        read_settings(load_plan(write(tmp_path, content)))
+    assert "\n" not in str(caught.value)
+
+
+def test_it_ends_the_command_before_any_stage(
+    tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(comparison, "run_stage", lambda run, **_: started.append(run.name))
+    content["evaluation"]["tasks"]["volumes"]["set"] = {"model.protokol": "finetune"}
+    assert main(["experiment", str(write(tmp_path, content)), "--out", str(tmp_path / "out")]) == 2
+    assert started == []
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert line.startswith("error: trial.yaml: evaluation.tasks.volumes: ")
+    assert "protokol" in line
