@@ -10,7 +10,6 @@ Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
+from ecgcmr.heavy_imports import import_heavy
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "synthesize": ("ecgcmr.synthesis.command", "make a cohort with known truth: ECGs, short-axis cines, tables"),
@@ -57,7 +57,7 @@ def _overview() -> str:
 
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
-    module = importlib.import_module(COMMANDS[name][0])
+    module = import_heavy(COMMANDS[name][0])
     if name in _LIGHTNING:
         code = int(module.run(name, list(arguments)))
         if code == INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import ecgcmr
 from ecgcmr import cli
 from ecgcmr.cli import COMMANDS, main
+from ecgcmr.heavy_imports import import_heavy
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
@@ -182,3 +184,22 @@ def test_a_reader_who_has_gone_is_no_error() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_imported_for_a_command_is_never_looked_through_for_garbage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_heavy.py").write_text("import gc\nDURING = gc.isenabled()\nCYCLE = []\nCYCLE.append(CYCLE)\n")
+    (tmp_path / "made_broken.py").write_text("raise ValueError('half way')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert gc.isenabled()
+    module = import_heavy("made_heavy")
+    assert not module.DURING
+    assert gc.isenabled()
+    assert not any(found is module.CYCLE for found in gc.get_objects())  # which leaves out what is there for good
+    frozen = gc.get_freeze_count()
+    assert import_heavy("made_heavy") is module
+    assert gc.get_freeze_count() <= frozen  # once only, else what is garbage later would stay
+    with pytest.raises(ValueError, match="half way"):
+        import_heavy("made_broken")
+    assert gc.isenabled()

@@ -15,6 +15,7 @@ from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.comparison import Experiment
@@ -54,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         # First, before scikit-learn: typing keeps the order of the first Union[int, float] or Union[float, int] it
         # meets, and the parser of Lightning's arguments would read limit_train_batches=2 as 2.0.
-        import lightning.pytorch  # noqa: F401
-
-        from ecgcmr.experiments.comparison import Experiment  # heavy: torch and lightning
+        import_heavy("lightning.pytorch")
+        import_heavy("ecgcmr.experiments.comparison")
+        from ecgcmr.experiments.comparison import Experiment
 
         write_marker(out, fingerprint, finished=False)
         (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment

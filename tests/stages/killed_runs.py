@@ -11,6 +11,7 @@ One that is to end with an exit ``code`` must do so by itself on every rank; a r
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import omegaconf  # noqa: F401 - Lightning imports it with the first checkpoint, so that every fork would
 import torch
 from lightning.pytorch.callbacks import Callback
 
@@ -112,9 +114,12 @@ def warm_up(config: str) -> None:
     """Read a config as every run will: what the parser learns of classes is kept in memory, and forks have it."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(["fit", "-c", config, "--print_config"])
+    gc.freeze()  # what is there by now is neither looked through nor, for that, copied by every fork
+    gc.enable()
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """Answer requests until there are no more."""
     replies = os.fdopen(os.dup(1), "w")
     warm = False
     for line in sys.stdin:

@@ -26,27 +26,29 @@ def alignment_config(tmp_path: Path, cohort_root: Path) -> Path:
     return write_alignment(tmp_path, cohort_root)
 
 
-def test_masked_autoencoder_leaves_a_whole_run_folder(mae_config: Path) -> None:
-    assert main(["fit", "-c", str(mae_config)]) == 0
-    run = mae_config.with_suffix("")
+@pytest.fixture(scope="module")
+def mae(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Path:
+    """Run folder of a masked autoencoder that was fitted as its config says; no test may change it."""
+    config = write_mae(tmp_path_factory.mktemp("fitted"), cohort_root)
+    assert main(["fit", "-c", str(config)]) == 0
+    return config.with_suffix("")
+
+
+def test_masked_autoencoder_leaves_a_whole_run_folder(mae: Path) -> None:
     for name in ("config.yaml", "last.ckpt", "best.ckpt", "encoder.safetensors", "encoder.yaml", "metrics.json"):
-        assert (run / name).is_file(), name
-    assert list((run / "tensorboard").glob("events*"))
-    metrics = json.loads((run / "metrics.json").read_text())["fit"]
+        assert (mae / name).is_file(), name
+    assert list((mae / "tensorboard").glob("events*"))
+    metrics = json.loads((mae / "metrics.json").read_text())["fit"]
     assert metrics["epochs"] == 2
     assert {"train/loss", "val/loss", "val/ncc", "val/mse", "val/probe_r2"} <= set(metrics)
-    card = read_encoder_card(run)
+    card = read_encoder_card(mae)
     assert card.class_path == ENCODER["class_path"]
-    best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
-    exported = load_encoder(run).state_dict()
+    best = torch.load(mae / "best.ckpt", weights_only=True)["state_dict"]
+    exported = load_encoder(mae).state_dict()
     assert all(torch.equal(exported[name], best[f"encoder.{name}"]) for name in exported)
 
 
-def test_alignment_starts_from_the_exported_encoder_and_reports_retrieval(
-    mae_config: Path, alignment_config: Path
-) -> None:
-    assert main(["fit", "-c", str(mae_config)]) == 0
-    mae = mae_config.with_suffix("")
+def test_alignment_starts_from_the_exported_encoder_and_reports_retrieval(mae: Path, alignment_config: Path) -> None:
     # With a rate of zero the weights that come out are the ones that went in.
     frozen = ["--model.optimiser.lr=0", "--trainer.max_epochs=1", f"--model.ecg_encoder_weights={mae}"]
     assert main(["fit", "-c", str(alignment_config), *frozen]) == 0
@@ -66,10 +68,8 @@ def test_alignment_starts_from_the_exported_encoder_and_reports_retrieval(
 )
 @pytest.mark.parametrize("protocol", ["finetune", "linear_probe"])
 def test_downstream_trains_what_the_protocol_says_and_predicts_the_test_split(
-    tmp_path: Path, cohort_root: Path, mae_config: Path, stage: str, labels: list[str], score: str, protocol: str
+    tmp_path: Path, cohort_root: Path, mae: Path, stage: str, labels: list[str], score: str, protocol: str
 ) -> None:
-    assert main(["fit", "-c", str(mae_config), "--trainer.max_epochs=1"]) == 0
-    mae = mae_config.with_suffix("")
     config = write_downstream(tmp_path, cohort_root, stage, labels, encoder_weights=str(mae), protocol=protocol)
     assert main(["fit", "-c", str(config)]) == 0
     run = config.with_suffix("")
@@ -94,11 +94,9 @@ def test_downstream_trains_what_the_protocol_says_and_predicts_the_test_split(
             assert stored["prediction"].max() <= 1
 
 
-def test_resuming_goes_on_where_the_run_stopped(mae_config: Path) -> None:
-    whole = mae_config.with_name("whole")
-    assert main(["fit", "-c", str(mae_config), f"--trainer.default_root_dir={whole}"]) == 0
+def test_resuming_goes_on_where_the_run_stopped(mae: Path, mae_config: Path) -> None:
     # The schedule must not shrink with the cut, so the first part is cut by steps and not by epochs.
-    steps = torch.load(whole / "last.ckpt", weights_only=True)["global_step"]
+    steps = torch.load(mae / "last.ckpt", weights_only=True)["global_step"]
     part = mae_config.with_name("part")
     cut = [f"--trainer.default_root_dir={part}", f"--trainer.max_steps={steps // 2}"]
     assert main(["fit", "-c", str(mae_config), *cut, "--model.optimiser.schedule=constant"]) == 0
@@ -127,11 +125,9 @@ def test_an_interrupted_fit_says_how_to_go_on(
 
 
 def test_a_checkpoint_of_another_stage_is_refused(
-    mae_config: Path, alignment_config: Path, capsys: pytest.CaptureFixture[str]
+    mae: Path, alignment_config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", "-c", str(mae_config), "--trainer.max_epochs=1"]) == 0
-    capsys.readouterr()
-    checkpoint = mae_config.with_suffix("") / "last.ckpt"
+    checkpoint = mae / "last.ckpt"
     assert main(["fit", "-c", str(alignment_config), f"--ckpt_path={checkpoint}"]) == 2
     error = capsys.readouterr().err
     assert "ECGMaskedAutoencoder" in error

@@ -20,7 +20,7 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import ECGVisionTransformer, load_encoder
 from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages import ECGMaskedAutoencoder
-from ecgcmr.stages.figures import lead_names
+from ecgcmr.stages.figures import lead_names, reconstruction_figure
 from ecgcmr.stages.online_probe import cross_fitted_r2, cross_fitted_scores
 from ecgcmr.stages.randomness import training_noise
 from ecgcmr.stages.second_view import SecondViewSettings
@@ -209,3 +209,30 @@ def test_leads_have_names_in_figures() -> None:
     assert lead_names(3, (0, 1, 6)) == ["I", "II", "V1"]
     assert lead_names(12, None)[-1] == "V6"
     assert lead_names(2, None) == ["1", "2"]
+
+
+def test_each_lead_of_a_reconstruction_is_drawn_in_its_own_row_over_its_own_range() -> None:
+    time = np.arange(40, dtype=np.float32)
+    signal = np.stack([np.sin(time), 1000 * np.cos(time), np.zeros(40)]).astype(np.float32)
+    removed = np.zeros((3, 40), dtype=bool)
+    removed[1, 10:20] = True
+    figure = reconstruction_figure(signal, signal / 2, removed, 10.0, ["I", "II", "V1"])
+    [axes] = figure.axes
+    curves = [line.get_ydata() for line in axes.lines]
+    assert len(curves) == 6
+    for lead, ground in enumerate((2, 1, 0)):  # from the top
+        drawn = np.stack(curves[2 * lead : 2 * lead + 2])
+        assert ground < drawn.min() <= drawn.max() < ground + 1
+        if lead < 2:
+            assert np.ptp(drawn[0]) > 0.8
+            assert np.corrcoef(drawn[0], signal[lead])[0, 1] == pytest.approx(1.0)
+            assert np.ptp(drawn[1]) == pytest.approx(np.ptp(drawn[0]) / 2)
+    grounds = [path for part in axes.collections[:3] for path in part.get_paths()]
+    assert len(grounds) == 1
+    box = grounds[0].get_extents()
+    assert box.bounds == pytest.approx((1.0, 1.0, 0.9, 1.0))  # from the first sample removed to the last, a row high
+    assert dict(zip((text.get_text() for text in axes.get_yticklabels()), axes.get_yticks(), strict=True)) == {
+        "V1": 0.5,
+        "II": 1.5,
+        "I": 2.5,
+    }

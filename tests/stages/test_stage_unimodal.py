@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,11 +73,23 @@ def write_unimodal(folder: Path, root: Path, name: str, **changes: Any) -> Path:
     return write_config(path, "unimodal.UnimodalContrast", model, data, root, labels=["lv_edv"], samples=samples)
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Callable[[str], Path]:
+    """Give the config of a method that was fitted as it says; only evaluations may be added to its run folder."""
+
+    @functools.cache
+    def config_of(name: str) -> Path:
+        config = write_unimodal(tmp_path_factory.mktemp("fitted"), cohort_root, name)
+        assert main(["fit", "-c", str(config)]) == 0
+        return config
+
+    return config_of
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_leaves_a_whole_run_folder(name: str, tmp_path: Path, cohort_root: Path) -> None:
-    config = write_unimodal(tmp_path, cohort_root, name)
+def test_every_method_leaves_a_whole_run_folder(name: str, fitted: Callable[[str], Path], cohort_root: Path) -> None:
+    config = fitted(name)
     run = config.with_suffix("")
-    assert main(["fit", "-c", str(config)]) == 0
     assert main(["validate", "-c", str(config), "--ckpt_path", str(run / "last.ckpt")]) == 0
     for command in ("test", "predict"):
         assert main([command, "-c", str(config)]) == 0
@@ -99,12 +113,12 @@ def test_every_method_leaves_a_whole_run_folder(name: str, tmp_path: Path, cohor
         )
 
 
-def test_image_encoder_goes_on_to_the_alignment(tmp_path: Path, cohort_root: Path) -> None:
-    config = write_unimodal(tmp_path, cohort_root, "cmr")
-    assert main(["fit", "-c", str(config), "--trainer.max_epochs=1"]) == 0
+def test_image_encoder_goes_on_to_the_alignment(
+    tmp_path: Path, fitted: Callable[[str], Path], cohort_root: Path
+) -> None:
     alignment = write_alignment(tmp_path, cohort_root)
     frozen = ["--model.optimiser.lr=0", "--trainer.max_epochs=1"]
-    run = config.with_suffix("")
+    run = fitted("cmr").with_suffix("")
     assert main(["fit", "-c", str(alignment), *frozen, f"--model.cmr_encoder_weights={run}"]) == 0
     before, after = load_encoder(run), load_encoder(alignment.with_suffix("") / "cmr_encoder")
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
@@ -142,7 +156,7 @@ def test_target_follows_with_the_momentum_of_the_step() -> None:
 
 @pytest.mark.usefixtures("interrupt_restored")
 def test_resuming_equals_the_uninterrupted_run(
-    tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fitted: Callable[[str], Path], cohort_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BYOL has it all: views, a target that follows, batch norm over the global batch."""
     config = write_unimodal(tmp_path, cohort_root, "byol")
@@ -150,14 +164,14 @@ def test_resuming_equals_the_uninterrupted_run(
     checkpoint = {"class_path": "ecgcmr.stages.StepCheckpoint", "init_args": {"every_n_train_steps": 2}}
     content["trainer"]["callbacks"] = [checkpoint]
     config.write_text(yaml.safe_dump(content))
-    whole, parts = (["fit", "-c", str(config), f"--trainer.default_root_dir={tmp_path / name}"] for name in "wp")
-    assert main(whole) == 0
+    parts = ["fit", "-c", str(config), f"--trainer.default_root_dir={tmp_path / 'parts'}"]
     with monkeypatch.context() as patched:
         patched.setattr(UnimodalContrast, "training_step", _interrupted_at_step_9(UnimodalContrast.training_step))
         assert main(parts) == 130
-    assert torch.load(tmp_path / "p" / "last.ckpt", weights_only=True)["global_step"] == 8
+    assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 8
     assert main([*parts, "--ckpt_path=last"]) == 0
-    expected, found = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in "wp")
+    runs = (fitted("byol").with_suffix(""), tmp_path / "parts")
+    expected, found = (torch.load(run / "last.ckpt", weights_only=True) for run in runs)
     assert expected["global_step"] == found["global_step"] == 12
     for name, value in expected["state_dict"].items():
         assert torch.equal(found["state_dict"][name], value), name
