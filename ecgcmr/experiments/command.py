@@ -53,9 +53,6 @@ def run(args: argparse.Namespace) -> int:
     if is_finished(out, fingerprint) and (out / "results.json").is_file():
         console.print(f"finished earlier, nothing to do: {_shown(out)}")
     else:
-        # First, before scikit-learn: typing keeps the order of the first Union[int, float] or Union[float, int] it
-        # meets, and the parser of Lightning's arguments would read limit_train_batches=2 as 2.0.
-        import_heavy("lightning.pytorch")
         import_heavy("ecgcmr.experiments.comparison")
         from ecgcmr.experiments.comparison import Experiment
 

@@ -22,6 +22,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.methods import downstream_config
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.heavy_imports import import_heavy
 
 Settings = Any
 """A namespace of ``class_path`` and ``init_args``, defaults and overrides in place."""
@@ -85,7 +86,8 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[s
 
 
 def _parser_of_fit() -> Any:
-    from ecgcmr.stages.command import StageCLI  # heavy: torch and lightning
+    import_heavy("ecgcmr.stages.command")
+    from ecgcmr.stages.command import StageCLI
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the command line is another one: here it is the experiment's

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonargparse
 import torch
@@ -74,6 +76,7 @@ class StageCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Beside Lightning's own arguments (a stage, its data, a trainer) whether to compile."""
         parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
+        keep_whole_numbers(parser)
 
     def _parse_ckpt_path(self) -> None:
         """Check a checkpoint's stage class; settings come from the config file, never from the checkpoint."""
@@ -132,6 +135,23 @@ class StageCLI(LightningCLI):
         if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
             keep_freed_memory()
         return made
+
+
+def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
+    """Let what takes a count or a share, such as ``limit_train_batches``, read 1 as a count and 1.0 as a share.
+
+    The parser tries the types of a union in their order. ``typing`` hands out a union it made before, whatever the
+    order then was, so what has been imported would decide whether one batch is meant or all of them.
+
+    Args:
+        parser: Its arguments' types are changed.
+    """
+    for action in parser._actions:
+        types = get_args(getattr(action, "_typehint", None))
+        if int in types and float in types:
+            ordered = [kind for kind in types if kind is not int]
+            ordered.insert(ordered.index(float), int)
+            action._typehint = functools.reduce(operator.or_, ordered)  # type: ignore[attr-defined]
 
 
 def default_run_folder(arguments: list[str]) -> Path:

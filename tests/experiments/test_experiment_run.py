@@ -370,11 +370,13 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.slow
 def test_counts_of_batches_stay_whole_numbers_in_a_fresh_process(copied: Path) -> None:
-    """What is imported first decides how the parser reads Lightning's ``int | float`` arguments."""
+    """As they must, whatever was imported before Lightning: 1 would else mean all batches."""
     path, out = copied / "trial.yaml", copied / "out"
     change(path, lambda plan: plan["stages"]["alignment"]["set"].update({"trainer.limit_train_batches": 2}))
     command = [sys.executable, "-c", ONE_STAGE, "experiment", str(path), "--out", str(out)]
     assert subprocess.run(command, timeout=120, check=False).returncode == 7
+    trained = yaml.safe_load((out / "stages" / "alignment" / "config.yaml").read_text())["trainer"]
+    assert repr(trained["limit_train_batches"]) == "2"  # not 2.0
     assert torch.load(out / "stages" / "alignment" / "best.ckpt", weights_only=True)["global_step"] == 2
 
 

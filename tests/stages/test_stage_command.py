@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Optional, Union
 
+import jsonargparse
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.stages import ECGMaskedAutoencoder
+from ecgcmr.stages.command import StageCLI, keep_whole_numbers
 
 
 @pytest.fixture
@@ -162,3 +165,27 @@ def test_mistakes_are_told_in_one_line(
 def test_a_config_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", "configs/mae/nothing.yaml"]) == 2
     assert "nothing.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["1", "1.0", "0.5", "null", "12"])
+def test_counts_and_shares_are_told_apart_whatever_order_a_union_has(given: str) -> None:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--batches", type=Optional[Union[float, int]])  # noqa: UP007, UP045 - the kind that is shared
+    parser.add_argument("--every", type=Union[float, str, int])  # noqa: UP007
+    parser.add_argument("--name", type=str)
+    keep_whole_numbers(parser)
+    found = parser.parse_args([f"--batches={given}", f"--every={given}", "--name=1"])
+    expected = json.loads(given)
+    assert repr(found.batches) == repr(expected)
+    assert repr(found.every) == repr("null" if expected is None else expected)
+    assert found.name == "1"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("limit_train_batches", 1), ("limit_val_batches", 0.5), ("val_check_interval", 3), ("overfit_batches", 2)],
+)
+def test_the_trainers_counts_stay_whole_numbers(mae_config: Path, setting: str, value: Any) -> None:
+    parser = jsonargparse.capture_parser(StageCLI, ["fit"])
+    found = parser.parse_args(["fit", "-c", str(mae_config), f"--trainer.{setting}={value}"]).fit.trainer[setting]
+    assert repr(found) == repr(value)
