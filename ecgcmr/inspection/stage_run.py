@@ -82,7 +82,7 @@ def read_run(folder: Path) -> StageRun:
         folder: With ``config.yaml``, and ``tensorboard/`` unless the run logged elsewhere.
 
     Raises:
-        UserError: ``config.yaml`` is not that of a stage.
+        UserError: ``config.yaml`` is not that of a stage, or nothing of the log can be read.
     """
     model = _model_config(folder / CONFIG_NAME)
     scalars, pictures = _events(folder / EVENTS_NAME)
@@ -127,6 +127,8 @@ def _events(folder: Path) -> tuple[dict[str, list[Any]], dict[str, bytes]]:
     everything, last = 0, 1
     log = events.EventAccumulator(str(folder), size_guidance={events.SCALARS: everything, events.IMAGES: last})
     log.Reload()
+    if log.file_version is None and any(file.stat().st_size for file in folder.glob("*tfevents*")):
+        raise UserError(f"{folder.name}: no event can be read, its files are damaged; restore them or move them away")
     tags = log.Tags()
     scalars = {name: log.Scalars(name) for name in tags[events.SCALARS]}
     return scalars, {name: log.Images(name)[-1].encoded_image_string for name in tags[events.IMAGES]}

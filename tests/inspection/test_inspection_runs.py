@@ -114,6 +114,22 @@ def test_a_folder_of_another_kind_is_told(tmp_path, text, message):
         call(tmp_path)
 
 
+def test_a_log_that_cannot_be_read_is_told_and_one_that_is_cut_off_is_read_so_far(run):
+    files = sorted((run / "tensorboard").iterdir())
+    whole = read_run(run).curves[0]
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-10])
+    cut = read_run(run).curves[0]
+    np.testing.assert_array_equal(cut.values, whole.values[:-1])
+    for file in files:
+        file.write_bytes(b"\x07" * 200)
+    with pytest.raises(UserError, match="^tensorboard: no event can be read"):
+        call(run)
+    for file in files:
+        file.write_bytes(b"")
+    assert read_run(run).curves == ()
+
+
 def test_rows_are_refused(run):
     with pytest.raises(UserError, match="--row: only a prepared folder"):
         call(run, "--row", "1")
