@@ -1,0 +1,62 @@
+"""The one reader of JSON files that a user can hand in: bounded, strict, and refused in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ecgcmr.errors import UserError
+from ecgcmr.text import printable
+from ecgcmr.yaml_file import read_text
+
+MOST_BYTES = 256_000_000
+"""Results of thousands of targets by dozens of methods stay below a tenth of this."""
+
+
+def read_json(path: Path | str, *, what: str = "JSON file", most: int = MOST_BYTES) -> Any:
+    """Read one JSON document.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages, such as "results".
+        most: Bytes that it may have.
+
+    Raises:
+        UserError: In one line with the file's name: it is missing, a folder, a pipe, too large, no UTF-8, no JSON,
+            nested too deeply, gives a key twice, or holds NaN or Infinity, which JSON does not have.
+    """
+    path = Path(path)
+    content = read_text(path, what, most)
+    try:
+        return json.loads(content, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise UserError(f"{path.name}: {what} is nested too deeply; is it the right file?") from error
+    except ValueError as error:
+        raise UserError(f"{path.name}: {what} cannot be read as JSON: {printable(error, 200)}") from error
+
+
+def finite_number(value: Any) -> bool:
+    """Tell whether a value of a JSON document is a number, which ``true`` is not, and neither NaN nor infinite."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _no_number(token: str) -> float:
+    raise ValueError(f"it holds {token}, which JSON does not have; a missing number is null")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {printable(digits, 40)} is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in content if names.count(name) > 1)
+        raise ValueError(f"'{printable(twice, 60)}' is given twice in one object")
+    return content
