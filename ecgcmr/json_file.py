@@ -28,13 +28,14 @@ def read_json(path: Path | str, *, what: str = "JSON file", most: int = MOST_BYT
             nested too deeply, gives a key twice, or holds NaN or Infinity, which JSON does not have.
     """
     path = Path(path)
-    content = read_text(path, what, most)
+    where = f"{path}: {what}"
+    content = read_text(path, where, most)
     try:
         return json.loads(content, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_unique)
     except RecursionError as error:
-        raise UserError(f"{path.name}: {what} is nested too deeply; is it the right file?") from error
+        raise UserError(f"{where} is nested too deeply; is it the right file?") from error
     except ValueError as error:
-        raise UserError(f"{path.name}: {what} cannot be read as JSON: {printable(error, 200)}") from error
+        raise UserError(f"{where} cannot be read as JSON: {printable(error, 200)}") from error
 
 
 def finite_number(value: Any) -> bool:

@@ -25,38 +25,47 @@ MOST_VALUES = 200_000
 DEEPEST = 60
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: 20 times as fast
-# What the constructors of YAML's types raise at a value that is none, such as `!!int x` or a 13th month.
-_MALFORMED = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What the constructors of YAML's types raise at a value that is none, such as ``!!int x`` or a 13th month."""
 
 
-def read_yaml(path: Path | str, *, what: str = "YAML file", root: type | tuple[type, ...] | None = None) -> Any:
+def read_yaml(
+    path: Path | str,
+    *,
+    what: str = "YAML file",
+    root: type | tuple[type, ...] | None = None,
+    most: int = MOST_BYTES,
+    shown: str | None = None,
+) -> Any:
     """Read one YAML document.
 
     Args:
         path: The file.
         what: What it should be, for messages, such as "experiment".
         root: Type that the whole must have, such as ``dict``; None for any.
+        most: Bytes that it may have.
+        shown: How messages name the file; None for the path as given.
 
     Raises:
         UserError: In one line with the file's name: it is missing, a folder, a pipe, too large, no UTF-8, no YAML,
             nested too deeply, has too many values, gives a key twice or is of another type.
     """
     path = Path(path)
-    content = read_text(path, what)
-    loaded = parse_yaml(content, f"{path.name}: {what}")
+    name = str(path) if shown is None else shown
+    loaded = parse_yaml(read_text(path, f"{name}: {what}", most), f"{name}: {what}")
     if root is not None and not isinstance(loaded, root):
         wanted = " or ".join(
             _TITLES.get(kind, kind.__name__) for kind in (root if isinstance(root, tuple) else (root,))
         )
-        raise UserError(f"{path.name}: {what} must hold {wanted}, found {_TITLES.get(type(loaded), 'a single value')}")
+        raise UserError(f"{name}: {what} must hold {wanted}, found {_TITLES.get(type(loaded), 'a single value')}")
     return loaded
 
 
 _TITLES: dict[type, str] = {dict: "'key: value' entries", list: "a list", str: "a text", type(None): "nothing"}
 
 
-def read_text(path: Path, what: str, most: int = MOST_BYTES) -> str:
-    """Return a text file of at most ``most`` bytes.
+def read_text(path: Path, where: str, most: int = MOST_BYTES) -> str:
+    """Return a text file of at most ``most`` bytes; ``where`` begins messages.
 
     Raises:
         UserError: The file is missing, no regular file (a pipe would be waited for), too large or no UTF-8.
@@ -66,23 +75,23 @@ def read_text(path: Path, what: str, most: int = MOST_BYTES) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its name cannot be one"
-        raise UserError(f"{path}: {what} cannot be read: {reason}") from error
+        raise UserError(f"{where} cannot be read: {reason}") from error
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
-            raise UserError(f"{path}: {what} cannot be read: this is {kind}, give a file")
+            raise UserError(f"{where} cannot be read: this is {kind}, give a file")
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             data = stream.read(most + 1)
     finally:
         os.close(descriptor)
     if len(data) > most:
-        raise UserError(f"{path.name}: {what} is larger than {most:,} bytes; is it the right file?")
+        raise UserError(f"{where} is larger than {most:,} bytes; is it the right file?")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path.name}: {what} is no UTF-8 text, see line {place}; save it as UTF-8") from error
+        raise UserError(f"{where} is no UTF-8 text, see line {place}; save it as UTF-8") from error
 
 
 def parse_yaml(content: str, where: str, loader: Any = _Loader) -> Any:
@@ -96,12 +105,12 @@ def parse_yaml(content: str, where: str, loader: Any = _Loader) -> Any:
     Raises:
         UserError: As of ``read_yaml``.
     """
-    check_bounds(content, where)
     try:
+        check_bounds(content, where)
         return yaml.load(content, Loader=loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise UserError(f"{where}: {_problem(error)}") from error
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise UserError(f"{where}: a value is not what its tag or form says ({printable(error, 100)})") from error
 
 
@@ -109,44 +118,42 @@ def check_bounds(content: str, where: str) -> None:
     """Check depth, number of values and keys of a YAML text without building anything.
 
     Raises:
-        UserError: One is beyond bounds, a key is given twice in one mapping (YAML would take the last in silence), an
-            alias stands within what it names, or the text is no YAML.
+        UserError: One is beyond bounds, a key is given twice in one mapping (YAML would take the last in silence), or
+            an alias stands within what it names.
+        yaml.YAMLError: The text is no YAML.
     """
     if len(content) > MOST_BYTES:
         raise UserError(f"{where} is larger than {MOST_BYTES:,} bytes")
     total = 0
     values: dict[str, tuple[int, int]] = {}  # anchor -> values and levels that it stands for
     nodes: list[_Open] = []
-    try:
-        for event in yaml.parse(io.StringIO(content), Loader=_Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                if nodes:
-                    nodes[-1].children += 1
-                nodes.append(_Open(event.anchor, total, isinstance(event, yaml.MappingStartEvent)))
-                total += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                closed = nodes.pop()
-                if closed.anchor is not None:
-                    values[closed.anchor] = (total - closed.before, closed.levels)
-                if nodes:
-                    nodes[-1].levels = max(nodes[-1].levels, closed.levels + 1)
-            elif isinstance(event, yaml.NodeEvent):  # an alias or a scalar
-                if isinstance(event, yaml.AliasEvent) and any(node.anchor == event.anchor for node in nodes):
-                    raise UserError(f"{where}: *{event.anchor} stands within what it names, without end")
-                is_alias = isinstance(event, yaml.AliasEvent)
-                count, levels = values.get(event.anchor or "", (1, 0)) if is_alias else (1, 0)
-                total += count
-                if nodes:
-                    nodes[-1].levels = max(nodes[-1].levels, levels + 1)
-                    nodes[-1].add(event, where)
-                if not is_alias and event.anchor is not None:
-                    values[event.anchor] = (1, 0)
-            if nodes and len(nodes) + nodes[-1].levels > DEEPEST:
-                raise UserError(f"{where}: nested deeper than {DEEPEST} levels; is it the right file?")
-            if total > MOST_VALUES:
-                raise UserError(f"{where}: stands for more than {MOST_VALUES:,} values; is it the right file?")
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: {_problem(error)}") from error
+    for event in yaml.parse(io.StringIO(content), Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            if nodes:
+                nodes[-1].children += 1
+            nodes.append(_Open(event.anchor, total, isinstance(event, yaml.MappingStartEvent)))
+            total += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            closed = nodes.pop()
+            if closed.anchor is not None:
+                values[closed.anchor] = (total - closed.before, closed.levels)
+            if nodes:
+                nodes[-1].levels = max(nodes[-1].levels, closed.levels + 1)
+        elif isinstance(event, yaml.NodeEvent):  # an alias or a scalar
+            is_alias = isinstance(event, yaml.AliasEvent)
+            if is_alias and any(node.anchor == event.anchor for node in nodes):
+                raise UserError(f"{where}: *{printable(event.anchor, 60)} stands within what it names, without end")
+            count, levels = values.get(event.anchor or "", (1, 0)) if is_alias else (1, 0)
+            total += count
+            if nodes:
+                nodes[-1].levels = max(nodes[-1].levels, levels + 1)
+                nodes[-1].add(event, where)
+            if not is_alias and event.anchor is not None:
+                values[event.anchor] = (1, 0)
+        if nodes and len(nodes) + nodes[-1].levels > DEEPEST:
+            raise UserError(f"{where}: nested deeper than {DEEPEST} levels; is it the right file?")
+        if total > MOST_VALUES:
+            raise UserError(f"{where}: stands for more than {MOST_VALUES:,} values; is it the right file?")
 
 
 @dataclass

@@ -30,7 +30,7 @@ def test_what_is_no_sound_json_is_refused_in_one_line(tmp_path: Path, content: b
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
         read_json(path, what="results")
-    assert str(caught.value).startswith("results.json: results ")
+    assert str(caught.value).startswith(f"{path}: results ")
     assert "\n" not in str(caught.value)
 
 

@@ -18,6 +18,7 @@ import ecgcmr
 from ecgcmr.encoders.protocol import require_adaptable, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.yaml_file import read_yaml
 
 FORMAT = "ecgcmr-encoder"
 FORMAT_VERSION = 1
@@ -100,12 +101,9 @@ def read_encoder_card(folder: str | Path) -> EncoderCard:
         UserError: The file is missing, not YAML, of another format or incomplete.
     """
     path = Path(folder) / CARD_FILE
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file; give the run folder of a finished stage")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML; export the encoder again") from error
+    content = read_yaml(path, what="encoder card")
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise UserError(f"{path}: not an encoder card (format {FORMAT}); give the run folder of a finished stage")
     version = content.pop("version", None)
@@ -212,7 +210,7 @@ def _specification(encoder: Any) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file; give the run folder of a finished stage")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != checksum:

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -16,6 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.comparison import Experiment
@@ -80,8 +80,8 @@ def _fingerprint(plan: Plan) -> str:
     root = plan.cohort.root
     return fingerprint_of(
         {
-            "plan": yaml.safe_load(plan.path.read_text()),
-            "configs": {name: yaml.safe_load(plan.file(name).read_text()) for name in sorted(set(configs))},
+            "plan": read_yaml(plan.path, what="experiment"),
+            "configs": {name: read_yaml(plan.file(name), what="config") for name in sorted(set(configs))},
             "cohort": str(plan.cohort.prepare) if root is None else _shards(plan.file(root)),
             "version": __version__,
         }

@@ -96,6 +96,9 @@ def _parser_of_fit() -> Any:
 
 def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings of a config's model."""
+    from ecgcmr.stages.config_files import check_config_files
+
+    check_config_files(["-c", str(plan.file(config))])
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
     return parser.parse_args(["fit", *run.arguments()]).fit.model
 

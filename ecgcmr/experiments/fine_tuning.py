@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
 
 from data_modules import ShardIndex
@@ -20,6 +19,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+from ecgcmr.yaml_file import read_yaml
 
 
 def _targets(problem: Problem) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class FineTuning:
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
         """Return whose classes are balanced: where the config balances, those of a model's only target."""
-        settings = yaml.safe_load(base.read_text()).get("data", {}).get("init_args", {})
+        settings = read_yaml(base, what="config", root=dict).get("data", {}).get("init_args", {})
         if settings.get("balance") is None:
             return {}
         names = [label.name for label in problem.labels]

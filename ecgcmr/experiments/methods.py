@@ -24,6 +24,7 @@ from ecgcmr.evaluation.metrics import known_cells
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
+from ecgcmr.yaml_file import read_yaml
 
 Floats = NDArray[np.float64]
 
@@ -204,7 +205,7 @@ def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
         encoder: ``class_path`` and ``init_args``.
         out: The file to write.
     """
-    content = yaml.safe_load(base.read_text())
+    content = read_yaml(base, what="config", root=dict)
     arguments = content["model"].setdefault("init_args", {})
     before, given = arguments.get("encoder", {}), dict(encoder.get("init_args") or {})
     if before.get("class_path") == encoder["class_path"]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
-
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, check_plan
+from ecgcmr.yaml_file import read_yaml
 
 FOCUS = "mae+alignment"
 """The method that is compared with every other where the file names none under ``gain``."""
@@ -211,12 +210,9 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None)
     Raises:
         UserError: If the file is missing, not YAML, or says something that is not understood.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"there is no experiment file {path}")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from error
+    content = read_yaml(path, what="experiment")
     where = path.name
     if not isinstance(content, dict):
         raise UserError(f"{where}: an experiment file is a mapping with cohort, stages and evaluation")

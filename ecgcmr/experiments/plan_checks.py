@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ecgcmr.errors import UserError
+from ecgcmr.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
@@ -77,7 +76,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
 
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
-    content = yaml.safe_load(plan.file(config).read_text())
+    content = read_yaml(plan.file(config), what="config")
     data = content.get("data") if isinstance(content, dict) else None
     given = (data.get("init_args") or {}) if isinstance(data, dict) else {}
     right, other = ("diseases", "labels") if task == "time_to_event" else ("labels", "diseases")

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.yaml_file import read_yaml
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _MARKER = "stage.json"
@@ -52,7 +51,7 @@ class StageRun:
         """SHA-256 of everything the result depends on; paths of this machine do not count, what they hold does."""
         settings = {key: value for key, value in self.overrides.items() if key not in _PLACES}
         content = {
-            "config": yaml.safe_load(self.config.read_text()),
+            "config": read_yaml(self.config, what="config"),
             "settings": settings,
             "inputs": dict(self.inputs),
             "version": __version__,
@@ -173,7 +172,7 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
 
 def _devices(stage: StageRun) -> int:
     """Return the number of devices a stage asks for, 1 where it is left to Lightning on a CPU."""
-    trainer = yaml.safe_load(stage.config.read_text()).get("trainer") or {}
+    trainer = read_yaml(stage.config, what="config", root=dict).get("trainer") or {}
     devices = stage.overrides.get("trainer.devices", trainer.get("devices", 1))
     nodes = stage.overrides.get("trainer.num_nodes", trainer.get("num_nodes", 1))
     if devices in ("auto", -1, "-1"):

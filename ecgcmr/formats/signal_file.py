@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.delimited import lead_columns, parse_table
 from ecgcmr.formats.limits import MAX_FILE_BYTES, MAX_LEADS, check_rate, check_size, naming, read_content
 from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
 from ecgcmr.formats.units import millivolts_per
+from ecgcmr.yaml_file import read_yaml
 
 DECLARATION_FILE = "ecg.yaml"
 _MAX_DECLARATION_BYTES = 16 * 1024
@@ -69,12 +69,8 @@ def load_declaration(path: str | Path) -> SignalDeclaration:
         UserError: The file is missing or malformed, or a field is missing, unknown or out of bounds.
     """
     path = Path(path)
+    fields = read_yaml(path, what="declaration", most=_MAX_DECLARATION_BYTES, shown=path.name)
     with naming(path):
-        content = read_content(path, _MAX_DECLARATION_BYTES)
-        try:
-            fields = yaml.safe_load(content)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError("is not YAML") from error
         return _declaration(fields)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.yaml_file import read_yaml
 
 CONFIG_NAME, EVENTS_NAME = "config.yaml", "tensorboard"
 _EPOCH = "epoch"
@@ -103,10 +103,7 @@ def read_run(folder: Path) -> StageRun:
 
 
 def _model_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name}: not readable as YAML ({type(error).__name__}); is this a run folder?") from error
+    config = read_yaml(path, what="config of a run")
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or "class_path" not in model:
         raise UserError(f"{path.name}: has no model.class_path, so this is no run folder of 'ecgcmr fit'")

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.cleaning_steps import ALS, STEPS, Bandpass, Clip, Fill, Neurokit, Notch, Operation, Step, ZScore
+from ecgcmr.yaml_file import read_yaml
 
 PRESETS: dict[str, tuple[Step, ...]] = {
     "published": (Fill(), Clip(), ALS(), ZScore()),
@@ -104,18 +104,13 @@ class Cleaning:
         if str(name) in PRESETS:
             return cls(PRESETS[str(name)])
         path = Path(name)
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"cleaning {str(name)!r}: choose one of {', '.join(PRESETS)}, or name a YAML file of steps")
+        content = read_yaml(path, what="cleaning", most=_LARGEST_FILE, shown=path.name)
         try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise UserError(f"{path.name}: too large for a list of steps")
-            return cls.from_dict(yaml.safe_load(path.read_bytes()))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise UserError(f"{path.name}: is not YAML ({_first_line(error)})") from error
-        except OSError as error:
-            raise UserError(f"{path.name}: cannot be read ({error.strerror})") from error
+            return cls.from_dict(content)
         except UserError as error:
-            raise UserError(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
+            raise UserError(f"{path.name}: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cleaning) and self.steps == other.steps
@@ -128,10 +123,6 @@ class Cleaning:
 
     def __reduce__(self) -> tuple[type[Cleaning], tuple[tuple[Step, ...]]]:
         return Cleaning, (self.steps,)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _read_step(number: int, item: Any) -> Step:

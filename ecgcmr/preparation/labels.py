@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from data_modules.layout import Label
 from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -188,22 +188,9 @@ def load_code_lists(path: str | Path) -> tuple[Disease, ...]:
         UserError: The file is missing or no such list, or a name or prefix is impossible or taken.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-        if len(content) > _MOST_BYTES:
-            raise UserError(f"{path.name}: is too long for a list of codes")
-        root = yaml.compose(content, Loader=yaml.SafeLoader)
-        entries = yaml.safe_load(content)
-    except OSError as error:
-        raise UserError(f"{path.name}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path.name}: is no valid YAML{where}") from error
-    if not isinstance(entries, dict) or not entries or not isinstance(root, yaml.MappingNode):
+    entries = read_yaml(path, what="list of codes", most=_MOST_BYTES, shown=path.name)
+    if not isinstance(entries, dict) or not entries:
         raise UserError(f"{path.name}: must map names of diseases to a title and prefixes of ICD-10 codes")
-    if len(root.value) != len(entries):
-        raise UserError(f"{path.name}: a disease stands in it twice; keep one")
     diseases = tuple(_disease(path.name, name, entry) for name, entry in entries.items())
     names = [label.name for label in label_schema((*DISEASES, *diseases))]
     clash = next((name for name in names if names.count(name) > 1), None)

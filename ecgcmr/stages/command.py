@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
+from ecgcmr.stages.config_files import check_config_files
 from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
@@ -229,9 +230,7 @@ def run(name: str, arguments: list[str]) -> int:
         UserError: On a mistake in config, arguments or data.
     """
     _quiet()
-    for position, argument in enumerate(arguments[:-1]):
-        if argument in ("-c", "--config") and not Path(arguments[position + 1]).is_file():
-            raise UserError(f"there is no config file {arguments[position + 1]}")
+    check_config_files(arguments)
     try:
         StageCLI([name, *arguments])
     except (jsonargparse.ArgumentError, MisconfigurationException) as error:

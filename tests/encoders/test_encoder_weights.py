@@ -100,7 +100,7 @@ def test_damaged_or_missing_files(run_folder, tmp_path):
     with pytest.raises(UserError, match=r"encoder\.safetensors: no such file"):
         load_encoder(run_folder)
     (run_folder / "encoder.yaml").write_text("[1, 2")
-    with pytest.raises(UserError, match="not readable as YAML"):
+    with pytest.raises(UserError, match="cannot be read as YAML"):
         load_encoder(run_folder)
     (run_folder / "encoder.yaml").write_text("a: 1")
     with pytest.raises(UserError, match="not an encoder card"):

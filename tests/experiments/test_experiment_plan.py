@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,8 @@ def test_mistakes_name_file_and_entry_in_one_line(
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        ("a: \xff", "not valid YAML"),
-        ("a: [1, 2", "not valid YAML"),
+        ("a: \xff", "no UTF-8"),
+        ("a: [1, 2", "cannot be read as YAML"),
         ("- mae\n- alignment\n", "mapping"),
         ("", "mapping"),
         ("cohort: mae\n", "cohort"),
@@ -164,10 +165,11 @@ def test_what_is_no_experiment_file_is_refused(tmp_path: Path, content: str, wor
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nothing.yaml", "."])
-def test_a_missing_experiment_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="no experiment file"):
-        load_plan(tmp_path / name)
+def test_an_experiment_file_that_is_missing_a_folder_or_a_pipe_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name, words in (("nothing.yaml", "no experiment file"), (".", "this is a folder"), ("pipe.yaml", "a pipe")):
+        with pytest.raises(UserError, match=words):
+            load_plan(tmp_path / name)
 
 
 def test_the_command_line_replaces_the_cohort(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def test_declaration_is_read_and_leads_are_spelt_the_standard_way(tmp_path):
     [
         ("", "must hold the fields leads, unit, sampling_rate"),
         ("[1, 2]", "must hold the fields"),
-        ("unit: [", "is not YAML"),
-        ("unit: !!python/object/apply:os.system ['true']\nsampling_rate: 500", "is not YAML"),
+        ("unit: [", "cannot be read as YAML"),
+        ("unit: !!python/object/apply:os.system ['true']\nsampling_rate: 500", "cannot be read as YAML"),
         ("unit: mV\nrate: 500", "unknown field 'rate'; the fields are leads, unit, sampling_rate"),
         ("unit: mmHg\nsampling_rate: 500", "unit 'mmHg' is not a voltage; expected V, mV, uV or nV"),
         ("sampling_rate: 500", "`unit` is missing"),
@@ -37,7 +37,7 @@ def test_declaration_is_read_and_leads_are_spelt_the_standard_way(tmp_path):
         ("leads: I\nunit: mV\nsampling_rate: 500", "`leads` must be a list"),
         ("leads: [I, 2]\nunit: mV\nsampling_rate: 500", "`leads` must be a list"),
         ("leads: [I, lead i]\nunit: mV\nsampling_rate: 500", "different names"),
-        ("unit: mV\nsampling_rate: 500\n#" + "x" * 20_000, "is larger than 16 KB"),
+        ("unit: mV\nsampling_rate: 500\n#" + "x" * 20_000, "is larger than 16,384 bytes"),
     ],
 )
 def test_malformed_declarations_are_told(tmp_path, text, reason):

@@ -105,7 +105,7 @@ def test_a_run_without_a_log_says_so_and_draws_nothing(run, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "not readable as YAML"), ("data: 3", "no model.class_path"), ("", "no model.class_path")],
+    [("a: [", "cannot be read as YAML"), ("data: 3", "no model.class_path"), ("", "no model.class_path")],
 )
 def test_a_folder_of_another_kind_is_told(tmp_path, text, message):
     (tmp_path / "config.yaml").write_text(text)

@@ -229,7 +229,7 @@ def test_bad_files_are_told(tmp_path, text):
 def test_large_files_and_unknown_names_are_refused(tmp_path):
     path = tmp_path / "large.yaml"
     path.write_bytes(b"# " + b"x" * 2**20)
-    with pytest.raises(UserError, match="too large"):
+    with pytest.raises(UserError, match="larger than"):
         Cleaning.from_name(path)
     with pytest.raises(UserError, match="choose one of published, neurokit, bandpass, none, or name a YAML file"):
         Cleaning.from_name("butterworth")
