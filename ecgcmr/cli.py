@@ -18,6 +18,7 @@ from ecgcmr import __version__
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.text import printable, show_any_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "synthesize": ("ecgcmr.synthesis.command", "make a cohort with known truth: ECGs, short-axis cines, tables"),
@@ -90,11 +91,12 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code (see the module's first lines).
     """
     try:
+        show_any_name(sys.stdout)
         code = _dispatch(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()  # so that a reader who has gone is noticed here
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     except SystemExit as stop:  # --help of a command
         return int(stop.code or 0)
@@ -109,7 +111,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         # A full disk, a folder that may not be written to, a file where a folder is wanted.
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {printable(error.filename)}: {error.strerror}", file=sys.stderr)
         return 2
 
 

@@ -8,7 +8,8 @@ for a terminal, a log or a line of error; ``markdown_cell`` for Markdown; ``figu
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ LONGEST_LINE = 2000
 """Characters of a message."""
 
 _FIRST_BYTE = 0xDC00  # how Python keeps a byte of a file name that is no UTF-8: U+DC80 to U+DCFF
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|~#&$]")
+_MARKDOWN = re.compile(r"[\\`*<>|~#&$]|\](?=[\[(:])")  # a bracket alone, as in "EDV [mL]", is no link
 _UNDERSCORES = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")  # within a word they are no sign of Markdown
 _ADDRESS = re.compile(r"(?:(?<=\w)|(?<=\\)):(?=//)|(?<=www)\.|@", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(javascript|vbscript|data|mailto|xmpp):", re.IGNORECASE)
@@ -51,6 +52,12 @@ def printable_lines(text: object, longest: int = 100 * LONGEST_LINE) -> str:
     """Return text of several lines, each of visible characters; line breaks stay."""
     words = str(text)
     return "\n".join(printable(line) for line in _shortened(words, longest).split("\n"))
+
+
+def show_any_name(stream: TextIO) -> None:
+    """Let a stream write characters that it cannot encode as escapes; else a file's name could end the program."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def markdown_cell(text: object, longest: int = LONGEST_NAME) -> str:

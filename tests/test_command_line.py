@@ -102,7 +102,7 @@ MISTAKES: dict[str, list[str]] = {
     "synthesize --subjects 5 --seed 1 --out {place}/full/file": ["full/file"],
     "experiment": ["FILE"],
     "experiment nowhere.yaml": ["nowhere.yaml"],
-    "experiment {place}/empty": ["no experiment file"],
+    "experiment {place}/empty": ["experiment", "this is a folder"],
     "experiment {place}/broken.yaml": ["broken.yaml", "YAML"],
     "experiment {mae}": ["demo.yaml", "cohort"],
     "experiment {demo} --root nowhere --out {place}/out": ["nowhere", "no such folder"],

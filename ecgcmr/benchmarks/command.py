@@ -12,6 +12,8 @@ from rich.table import Table
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.json_file import finite_number, read_json
+from ecgcmr.text import printable
 
 HELP = """\
 Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 2:
         raise UserError(f"--batch {args.batch}: at least 2 are needed, a loss compares pairs")
     path = args.out / "bench.json"
-    numbers: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    numbers = _earlier(path)
     console = Console()
     for name in args.only or USUAL:
         with console.status(f"measuring {name}"):
@@ -75,5 +77,19 @@ def run(args: argparse.Namespace) -> int:
             table.add_row(what, f"{value:,.4g}")
         console.print(table)
         write_atomically(path, (json.dumps(numbers, indent=2, sort_keys=True) + "\n").encode())
-    console.print(f"written: {path}")
+    console.print(f"written: {printable(path)}", markup=False)
     return 0
+
+
+def _earlier(path: Path) -> dict[str, float]:
+    """Return the numbers measured earlier; none if there is no file.
+
+    Raises:
+        UserError: The file holds something else.
+    """
+    if not path.exists():
+        return {}
+    content = read_json(path, what="measurements")
+    if not isinstance(content, dict) or not all(map(finite_number, content.values())):
+        raise UserError(f"{path}: holds no measurements of 'ecgcmr bench'; move it away or give another --out")
+    return content

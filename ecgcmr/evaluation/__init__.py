@@ -20,6 +20,7 @@ from ecgcmr.evaluation.metrics import (
     task_metrics,
 )
 from ecgcmr.evaluation.predictions import Predictions, load_predictions, save_predictions
+from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.results import (
     METHODS,
     DifferenceRow,
@@ -28,7 +29,6 @@ from ecgcmr.evaluation.results import (
     evaluate,
     evaluate_difference,
     mean_sets,
-    read_results_json,
     write_results_json,
 )
 from ecgcmr.evaluation.tables import write_results_md

@@ -129,10 +129,31 @@ def arrange(table: pd.DataFrame, name: str, *, split: str = "test", targets: Seq
     if split not in parts:
         raise UserError(f"{name}: no rows of split {split}; it has {', '.join(sorted(map(str, parts)))}")
     names = _ordered(table["target"].cat.categories, targets)
+    _refuse_scattered(table, name)
     declared, kinds = _declared(table, names, name, {target.name: target.title for target in targets})
     empty = table.iloc[:0]
     validation = empty if split == "val" else parts.get("val", empty)
     return Arrangement(declared, kinds, _split_data(parts[split], names, name), _split_data(validation, names, name))
+
+
+_MOST_CELLS = 200_000_000
+_LEAST_FILLED = 0.01
+
+
+def _refuse_scattered(table: pd.DataFrame, name: str) -> None:
+    """Refuse a table whose rows would fill next to nothing of an array of subjects by targets by methods.
+
+    Raises:
+        UserError: The array would be larger than the memory of a machine, and nearly empty.
+    """
+    lines = table[["method", "protocol", "labels", "seed"]].drop_duplicates()
+    subjects, targets = (len(table[column].cat.categories) for column in ("subject", "target"))
+    cells = subjects * targets * (len(lines) + 3)
+    if cells > _MOST_CELLS and len(table) < _LEAST_FILLED * cells:
+        raise UserError(
+            f"{name}: {len(table):,} rows for {subjects:,} subjects, {targets:,} targets and {len(lines):,} "
+            "methods and seeds; a table of predictions has nearly every combination, is a column in the wrong place?"
+        )
 
 
 def _ordered(names: pd.Index, given: Sequence[Target]) -> list[str]:

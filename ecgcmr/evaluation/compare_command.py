@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.errors import UserError
     from ecgcmr.evaluation.comparison import compare_runs, write_comparison
     from ecgcmr.evaluation.progress import told
+    from ecgcmr.text import printable
 
     if len(args.runs) < 2:
         raise UserError("compare needs two runs or more; 'ecgcmr evaluate' scores a single one")
@@ -43,6 +44,6 @@ def run(args: argparse.Namespace) -> int:
         comparison = compare_runs(args.runs, settings_of(args, split=args.split), tell)
     write_comparison(comparison, args.out)
     for note in comparison.notes:
-        print(f"note: {note}")
-    print(f"{args.out}: {len(args.runs)} runs; results.json, results.md, results.tex")
+        print(f"note: {printable(note)}")
+    print(f"{printable(args.out)}: {len(args.runs)} runs; results.json, results.md, results.tex")
     return 0

@@ -84,14 +84,15 @@ def write_all(found: Assessment, out: Path, *, title: str, figures: bool) -> Non
     """Write results.json, results.md, results.tex and the figures, and say so in a few lines."""
     from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
     from ecgcmr.evaluation.result_file import write_assessment
+    from ecgcmr.text import LONGEST_NAME, printable
 
     write_report_md(found, out / "results.md", title=title)
     write_report_tex(found, out / "results.tex")
     write_assessment(found, out / "results.json")
     for name, reason in found.undefined.items():
-        print(f"not scored: {name}: {reason}")
+        print(f"not scored: {printable(name, LONGEST_NAME)}: {printable(reason)}")
     for note in found.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     count = 0
     if figures:
         from ecgcmr.evaluation.report_figures import draw_report  # heavy: matplotlib
@@ -99,6 +100,7 @@ def write_all(found: Assessment, out: Path, *, title: str, figures: bool) -> Non
         count = len(draw_report(found, out / "figures"))
     methods = len({variant.line for variant in found.data.variants})
     print(
-        f"{out}: {len(found.data.targets)} targets, {methods} methods, {len(found.data.test.subjects):,} subjects; "
-        f"results.json, results.md, results.tex" + (f", {count} figures" if count else "")
+        f"{printable(out)}: {len(found.data.targets)} targets, {methods} methods, "
+        f"{len(found.data.test.subjects):,} subjects; results.json, results.md, results.tex"
+        + (f", {count} figures" if count else "")
     )

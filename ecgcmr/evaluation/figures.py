@@ -23,12 +23,14 @@ from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
 from ecgcmr.evaluation.results import MEAN, ResultRow, Target
 from ecgcmr.evaluation.tables import Method, headline_group, method_order, method_title
 from ecgcmr.files import write_atomically
+from ecgcmr.text import show_names_plainly
 
 _DPI = 150
 
 
 def save_figure(figure: Figure, path: Path | str) -> Path:
     """Write a PNG of 150 dots an inch atomically; no date or software version goes into the file."""
+    show_names_plainly(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return write_atomically(path, buffer.getvalue())

@@ -14,6 +14,7 @@ from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.evaluation.figure_styles import Styles
 from ecgcmr.evaluation.results import MEAN, ResultRow, Target
 from ecgcmr.evaluation.tables import Method, best_of, headline_group, is_ceiling, method_order, method_title
+from ecgcmr.text import figure_text
 
 MOST_INTERVALS = 150
 """A plot of more is split into means of all methods and targets of few methods."""
@@ -228,7 +229,7 @@ def _means_panel(
 
 def _lines_of(axes: Axes, names: Sequence[str], no_skill: float) -> None:
     axes.axvline(no_skill, color="black", linewidth=0.7)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), [figure_text(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
 

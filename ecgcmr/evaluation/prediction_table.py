@@ -18,8 +18,9 @@ from pyarrow import parquet
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.catalogue import KINDS
 from ecgcmr.evaluation.predictions import HASH, Predictions
-from ecgcmr.evaluation.results import Target
+from ecgcmr.evaluation.results import MEAN, Target
 from ecgcmr.files import replace_atomically
+from ecgcmr.text import printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
 TEXTS = ("method", "protocol", "unit", "group", "kind")
@@ -132,17 +133,39 @@ def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ())
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
+        with path.open("rb") as stream:
+            if b"\n" not in stream.read(_LONGEST_HEADER) and stream.read(1):
+                raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
         words = dict.fromkeys(("subject", "target", "split", *TEXTS), str)
-        return pd.read_csv(path, dtype=words, low_memory=False, float_precision="round_trip")
-    except (ValueError, UnicodeDecodeError, OSError) as error:
+        return pd.read_csv(
+            path,
+            dtype=words,
+            usecols=lambda name: name in COLUMNS,
+            low_memory=False,
+            float_precision="round_trip",
+        )
+    except (ValueError, UnicodeDecodeError, OSError, OverflowError) as error:
         raise UserError(f"{path.name}: cannot be read as CSV: {_one_line(error)}") from error
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return parquet.read_table(path, read_dictionary=["subject", "target", "split", *TEXTS]).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+        about = parquet.ParquetFile(path, memory_map=False)
+        rows, size = about.metadata.num_rows, path.stat().st_size
+        if rows > max(_FEW_ROWS, size):  # a prediction is some bytes of noise, which nothing can pack
+            raise UserError(f"{path.name}: claims {rows:,} rows in {size:,} bytes; it is no table of predictions")
+        names = [name for name in about.schema_arrow.names if name in COLUMNS]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{path.name}: has two columns {twice}; keep one")
+        texts = [name for name in ("subject", "target", "split", *TEXTS) if name in names]
+        return parquet.read_table(path, columns=names, read_dictionary=texts).to_pandas()
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise UserError(f"{path.name}: cannot be read as Parquet: {_one_line(error)}") from error
+
+
+_LONGEST_HEADER = 1_000_000
+_FEW_ROWS = 1_000_000
 
 
 def checked_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -163,6 +186,7 @@ def checked_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     table["method"] = _filled(table["method"], DEFAULT_METHOD)
     table["kind"] = table["kind"].cat.rename_categories(lambda kind: _KIND_OF_LABEL.get(kind, kind))
     _check_values(table, name)
+    _refuse_names(table, name)
     table["seed"] = table["seed"].astype(np.int64)
     twice = table.duplicated(list(KEY))
     if twice.any():
@@ -179,8 +203,11 @@ def _check_values(table: pd.DataFrame, name: str) -> None:
     """Refuse what no metric could be computed from."""
     _refuse(~np.isfinite(table["prediction"]), name, "prediction", "missing or infinite; leave the row out instead")
     _refuse(np.isinf(table["truth"]), name, "truth", "infinite; leave a missing truth empty")
-    _refuse(table["seed"].isna() | (table["seed"] % 1 != 0), name, "seed", "no whole number")
-    _refuse(table["labels"].notna() & ((table["labels"] < 0) | (table["labels"] % 1 != 0)), name, "labels", "no count")
+    seed, labels = table["seed"], table["labels"]
+    _refuse(seed.isna() | (seed % 1 != 0) | (seed.abs() > _MOST_COUNT), name, "seed", "no whole number")
+    _refuse(labels.notna() & ((labels < 0) | (labels % 1 != 0) | (labels > _MOST_COUNT)), name, "labels", "no count")
+    for column in ("age", "heart_rate"):
+        _refuse(np.isinf(table[column]), name, column, "infinite; leave it empty where it is unknown")
     _refuse(table["event"].notna() & ~table["event"].isin((0.0, 1.0)), name, "event", "neither 0 nor 1")
     _refuse(table["time"].notna() & ~(table["time"] >= 0), name, "time", "below 0")
     for column, allowed in (("split", SPLITS), ("kind", KINDS)):
@@ -190,6 +217,20 @@ def _check_values(table: pd.DataFrame, name: str) -> None:
             raise UserError(f"{name}: {column} is '{values[wrong].iloc[0]}'; it must be one of {', '.join(allowed)}")
     for column in ("subject", "target", "split"):
         _refuse(table[column].isna(), name, column, "empty")
+
+
+def _refuse_names(table: pd.DataFrame, name: str) -> None:
+    """Refuse a target that is called like a mean over targets, and names longer than any."""
+    if MEAN in set(table["target"].cat.categories):
+        raise UserError(f"{name}: a target is called '{MEAN}', which stands for means over targets; rename it")
+    for column in ("subject", "target", *TEXTS):
+        longest = max(map(len, map(str, table[column].cat.categories)), default=0)
+        if longest > _LONGEST_TEXT:
+            raise UserError(f"{name}: column {column} holds a text of {longest:,} characters; at most {_LONGEST_TEXT}")
+
+
+_LONGEST_TEXT = 1000
+_MOST_COUNT = 2.0**53  # beyond it, float64 skips whole numbers
 
 
 def _refuse(wrong: pd.Series, name: str, column: str, what: str) -> None:
@@ -202,7 +243,10 @@ def _refuse(wrong: pd.Series, name: str, column: str, what: str) -> None:
 def _texts(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
     if column not in frame:
         return pd.Series(pd.Categorical([None] * len(frame), categories=[]), index=frame.index)
-    values = frame[column].astype("category").cat.remove_unused_categories()
+    try:
+        values = frame[column].astype("category").cat.remove_unused_categories()
+    except TypeError as error:  # lists and the like
+        raise UserError(f"{name}: column {column} holds {frame[column].dtype}; it must hold text") from error
     if pd.api.types.is_numeric_dtype(values.cat.categories) and column != "subject" and len(values.cat.categories):
         raise UserError(f"{name}: column {column} holds numbers; it must hold text")
     # Each distinct text is looked at once: a table has millions of rows.
@@ -219,7 +263,12 @@ def _numbers(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
     values = frame[column]
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
-    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype):
+        raise UserError(f"{name}: column {column} holds dates or times of day; it must hold numbers")
+    try:
+        numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:  # lists, complex numbers
+        raise UserError(f"{name}: column {column} holds {values.dtype}; it must hold numbers") from error
     wrong = numbers.isna() & values.notna()
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0]) + 1
@@ -234,4 +283,4 @@ def _filled(values: pd.Series, default: str) -> pd.Series:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+    return printable(" ".join(str(error).split()), 160)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK
 from ecgcmr.files import write_atomically
+from ecgcmr.npz_file import read_npz
+from ecgcmr.text import printable
 
 FORMAT = "ecgcmr-predictions-1"
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -104,19 +106,29 @@ def load_predictions(path: Path | str) -> Predictions:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path.name}: no such predictions file; give the .npz that a downstream run wrote")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in _FIELDS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path.name}: not a predictions file (.npz with {', '.join(_FIELDS)})") from error
+    columns = read_npz(path, _FIELDS, "a predictions file")
     if str(columns["format"]) != FORMAT:
-        raise UserError(f"{path.name}: format {columns['format']} is not {FORMAT}; write it again with this version")
+        found = printable(columns["format"], 40)
+        raise UserError(f"{path.name}: format {found} is not {FORMAT}; write it again with this version")
+    try:
+        return _predictions(columns)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"{path.name}: its arrays do not fit together: {printable(error, 200)}") from error
+
+
+def _predictions(columns: Mapping[str, NDArray]) -> Predictions:
+    """Make the object from its arrays; ValueError and the like if they are not what ``save_predictions`` writes."""
+    for name in ("truth", "prediction"):
+        if columns[name].dtype.kind not in "fiub":
+            raise ValueError(f"{name} holds no numbers")
+    if columns["subject"].ndim != 1 or columns["target"].ndim != 1 or columns["target"].dtype.kind != "U":
+        raise ValueError("subject and target must be lists of texts")
     labels, seed = int(columns["labels"]), int(columns["seed"])
     return Predictions(
         subjects=tuple(subject.decode() for subject in columns["subject"].tolist()),
         targets=tuple(columns["target"].tolist()),
-        truth=columns["truth"],
-        prediction=columns["prediction"],
+        truth=columns["truth"].astype(np.float64),
+        prediction=columns["prediction"].astype(np.float64),
         task=str(columns["task"]),
         split=str(columns["split"]),
         method=str(columns["method"]),

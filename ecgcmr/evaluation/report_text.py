@@ -12,9 +12,21 @@ from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.assessment_rows import ComparisonRow, SubgroupRow
 from ecgcmr.evaluation.catalogue import KINDS, METRICS, PRIMARY, metrics_of
 from ecgcmr.evaluation.results import MEAN, ResultRow
-from ecgcmr.evaluation.tables import LEGEND, Method, best_of, cell_text, details, headline, headline_group, method_order
+from ecgcmr.evaluation.tables import (
+    LEGEND,
+    Method,
+    best_of,
+    cell_text,
+    details,
+    headline,
+    headline_group,
+    markdown_note,
+    method_order,
+    notes_section,
+)
 from ecgcmr.evaluation.tables import method_title as title_of
 from ecgcmr.files import write_atomically
+from ecgcmr.text import LONGEST_NAME, markdown_cell, printable
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,9 @@ def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Se
         rows: Rows of further runs, of which there are no predictions.
     """
     everything = [*found.scores, *rows]
-    parts = [f"# {title}", _summary(found), LEGEND]
+    parts = [f"# {markdown_cell(title)}", _summary(found), LEGEND]
     if found.undefined:
-        lines = [f"- {name}: {reason}" for name, reason in found.undefined.items()]
+        lines = [f"- {markdown_cell(name)}: {markdown_note(reason)}" for name, reason in found.undefined.items()]
         parts.append("## Targets that cannot be scored\n\n" + "\n".join(lines))
     parts += [_markdown(grid) for grid in metric_grids(everything)]
     for kind in KINDS:
@@ -59,7 +71,7 @@ def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Se
     parts += [_markdown(grid) for grid in (target_grid(found, kind) for kind in KINDS) if grid is not None]
     parts += [_markdown(grid) for grid in subgroup_grids(found.subgroups)]
     if found.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in found.notes))
+        parts.append(notes_section(found.notes))
     return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
 
 
@@ -233,10 +245,12 @@ def _p_text(p: float) -> str:
 
 
 def _markdown(grid: Grid, level: int = 2) -> str:
-    rows = [f"| {' | '.join(grid.titles)} |", "|---|" + "---:|" * (len(grid.titles) - 1)]
+    rows = [f"| {' | '.join(map(markdown_cell, grid.titles))} |", "|---|" + "---:|" * (len(grid.titles) - 1)]
     for name, cells in grid.lines:
-        rows.append(f"| {name} | " + " | ".join(f"**{text}**" if best else text for text, best in cells) + " |")
-    return "\n\n".join(part for part in (f"{'#' * level} {grid.heading}", grid.caption, "\n".join(rows)) if part)
+        texts = [f"**{markdown_cell(text)}**" if best else markdown_cell(text) for text, best in cells]
+        rows.append(f"| {markdown_cell(name)} | " + " | ".join(texts) + " |")
+    heading = f"{'#' * level} {markdown_cell(grid.heading)}"
+    return "\n\n".join(part for part in (heading, markdown_note(grid.caption), "\n".join(rows)) if part)
 
 
 _MOST_COLUMNS = 12
@@ -277,7 +291,8 @@ _MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")
 
 
 def _escaped(text: str) -> str:
-    return _MINUS.sub("$-$", "".join(_SPECIAL.get(character, character) for character in " ".join(text.split())))
+    words = printable(" ".join(text.split()), LONGEST_NAME)
+    return _MINUS.sub("$-$", "".join(_SPECIAL.get(character, character) for character in words))
 
 
 def _in_order(items: Iterable) -> list:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ecgcmr.errors import UserError
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.results import ResultRow
 from ecgcmr.files import write_atomically
@@ -43,28 +42,6 @@ def write_assessment(found: Assessment, path: Path | str, *, rows: Sequence[Resu
     }
     parts = [*head, *(f"{json.dumps(name)}: {_list(entries)}" for name, entries in lists.items())]
     return write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
-
-
-def read_scores(path: Path | str) -> list[ResultRow]:
-    """Read the rows of a results.json of ``ecgcmr evaluate`` or of an experiment; null becomes NaN.
-
-    Raises:
-        UserError: If the file is missing, no JSON, or neither.
-    """
-    path = Path(path)
-    names = [item.name for item in fields(ResultRow)]
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON; give the results.json of a run") from error
-    records = content.get("scores") if isinstance(content, dict) else content
-    if not isinstance(records, list) or not all(isinstance(r, dict) and set(names) <= set(r) for r in records):
-        raise UserError(f"{path}: no result rows with the keys {', '.join(names)}")
-    return [ResultRow(**{name: _number(name, record[name]) for name in names}) for record in records]
-
-
-def _number(name: str, value: Any) -> Any:
-    return float("nan") if value is None and name in ("value", "ci_low", "ci_high") else value
 
 
 def _targets(found: Assessment) -> Iterable[dict[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgcmr.errors import UserError
 from ecgcmr.evaluation.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
 from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.files import write_atomically
@@ -210,27 +209,6 @@ def write_results_json(rows: Iterable[ResultRow | DifferenceRow], path: Path | s
     plain = [{name: _plain(value) for name, value in record.items()} for record in records]
     lines = ",\n".join(json.dumps(record, allow_nan=False) for record in plain)
     return write_atomically(path, f"[\n{lines}\n]\n".encode())
-
-
-def read_results_json(path: Path | str) -> list[ResultRow]:
-    """Read results.json; null becomes NaN where a number belongs.
-
-    Raises:
-        UserError: If the file is missing or holds no result rows.
-    """
-    path = Path(path)
-    names = [item.name for item in fields(ResultRow)]
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path.name}: cannot be read as JSON; give the results.json of an experiment") from error
-    if not isinstance(records, list) or any(not isinstance(r, dict) or sorted(r) != sorted(names) for r in records):
-        raise UserError(f"{path.name}: not a list of result rows with the keys {', '.join(names)}")
-    return [ResultRow(**{name: _number(name, record[name]) for name in names}) for record in records]
-
-
-def _number(name: str, value: Any) -> Any:
-    return float("nan") if value is None and name in ("value", "ci_low", "ci_high") else value
 
 
 def _entries(result: BootstrapResult, targets: Sequence[Target]) -> Iterable[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pandas as pd
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of
 from ecgcmr.evaluation.predictions import load_predictions
-from ecgcmr.evaluation.result_file import read_scores
+from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.results import MEAN, ResultRow
 
 TABLES = ("predictions.parquet", "predictions.csv")
@@ -99,7 +99,7 @@ def _load(folder: Path, name: str) -> Run:
         frame = table_of([load_predictions(path) for path in archives])
         return Run(name, checked_table(frame, f"{name}/predictions"))
     if (folder / RESULTS).is_file():
-        return Run(name, None, tuple(read_scores(folder / RESULTS)))
+        return Run(name, None, tuple(read_results_json(folder / RESULTS)))
     raise UserError(f"{folder}: holds neither {', '.join(TABLES)} nor {RESULTS}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 from ecgcmr.evaluation.catalogue import METRICS, PRIMARY
 from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
+from ecgcmr.text import markdown_cell
 
 _PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
 CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
@@ -38,7 +40,7 @@ def write_results_md(
         differences: Paired differences for a table of their own.
         notes: Lines for the end, such as why a target has no prediction; that means leave it out is told anyway.
     """
-    parts, gaps = [f"# {title}", LEGEND], list[str]()
+    parts, gaps = [f"# {markdown_cell(title)}", LEGEND], list[str]()
     for task, metric in PRIMARY.items():
         scored = [row for row in rows if row.task == task and row.metric == metric]
         parts += headline(scored, metric)
@@ -46,9 +48,25 @@ def write_results_md(
         parts += details(scored, metric)
         gaps += gaps_of(scored)
     if notes or gaps:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in (*gaps, *notes)))
+        parts.append(notes_section((*gaps, *notes)))
     return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
 
+
+def notes_section(notes: Iterable[str]) -> str:
+    """Return the notes as a list under a heading; names within them are shown letter by letter."""
+    return "## Notes\n\n" + "\n".join(f"- {markdown_note(note)}" for note in notes)
+
+
+def markdown_note(text: str) -> str:
+    """Return a sentence for Markdown; what it sets between backticks, such as a file's name, stays so."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0 or not all(_CODE.fullmatch(piece) for piece in pieces[1::2]):
+        return markdown_cell(text, _LONGEST_NOTE)
+    return "`".join(piece if k % 2 else markdown_cell(piece, _LONGEST_NOTE) for k, piece in enumerate(pieces))
+
+
+_CODE = re.compile(r"[\w./-]+")
+_LONGEST_NOTE = 10_000  # it may list many methods
 
 LEGEND = (
     "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
@@ -91,7 +109,7 @@ def headline(rows: Sequence[ResultRow], metric: str) -> list[str]:
     chosen = [row for row in rows if row.target == MEAN and row.group == group]
     members = {row.target for row in rows if row.target != MEAN and (group == "all" or row.group in group.split("+"))}
     n_test = max(row.n_test for row in chosen)
-    heading = f"## Mean {METRICS[metric].title} over {len(members)} targets ({group})"
+    heading = f"## Mean {METRICS[metric].title} over {len(members)} targets ({markdown_cell(group)})"
     caption = f"n = {n_test} test subjects; columns: labelled training subjects."
     columns = sorted({row.labels for row in chosen if row.labels is not None})
     titles = [f"{count:,} labels" for count in columns] or ["any labels"]
@@ -149,7 +167,8 @@ def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:
     leading = [row for row in rows if row.target == MEAN and row.group in ("LV+RV", "all")]
     group = next((group for group in ("LV+RV", "all") if any(row.group == group for row in leading)), None)
     lines = [
-        f"| {method_title((row.method, row.protocol))} - {row.reference} | {'-' if row.labels is None else row.labels} "
+        f"| {markdown_cell(f'{method_title((row.method, row.protocol))} - {row.reference}')} "
+        f"| {'-' if row.labels is None else row.labels} "
         f"| {cell_text(row.value, row.ci_low, row.ci_high, metric)} |"
         for row in leading
         if row.group == group
@@ -161,9 +180,9 @@ def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:
 
 
 def markdown_table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]], metric: str) -> str:
-    """Methods down, ``columns`` across; each column holds at most one row a method."""
+    """Methods down, ``columns`` across; each column holds at most one row a method. Titles and names are escaped."""
     methods = method_order((row.method, row.protocol) for column in columns for row in column)
-    lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
+    lines = ["| method | " + " | ".join(map(markdown_cell, titles)) + " |", "|---|" + "---:|" * len(titles)]
     found = [{(row.method, row.protocol): row for row in column} for column in columns]
     best = [best_of(column, metric) for column in columns]
     for method in methods:
@@ -172,7 +191,7 @@ def markdown_table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]]
             row = column.get(method)
             text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
             cells.append(f"**{text}**" if row is not None and row is winner else text)
-        lines.append(f"| {method_title(method)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {markdown_cell(method_title(method))} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

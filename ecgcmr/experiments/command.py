@@ -15,6 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.text import printable, printable_lines
 from ecgcmr.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(soft_wrap=True)
     fingerprint = _fingerprint(plan)
     if is_finished(out, fingerprint) and (out / "results.json").is_file():
-        console.print(f"finished earlier, nothing to do: {_shown(out)}")
+        console.print(f"finished earlier, nothing to do: {printable(_shown(out))}", markup=False)
     else:
         import_heavy("ecgcmr.experiments.comparison")
         from ecgcmr.experiments.comparison import Experiment
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         _report(experiment)
         write_marker(out, fingerprint, finished=True)
     _show_headline(out / "results.md", console)
-    console.print(f"table: {_shown(out / 'results.md')}   figures: {_shown(out / 'figures')}")
+    table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
+    console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
 
 
@@ -105,5 +107,6 @@ def _report(experiment: Experiment) -> None:
 
 def _show_headline(path: Path, console: Console) -> None:
     """Print the tables up to the first detail."""
-    text = path.read_text()
-    console.print(Markdown(text.split("\n## Notes")[0].split(" by group of phenotypes")[0].rsplit("\n## ", 1)[0]))
+    text = printable_lines(path.read_text(encoding="utf-8", errors="replace"))
+    text = text.split("\n## Notes")[0].split(" by group of phenotypes")[0].rsplit("\n## ", 1)[0]
+    console.print(Markdown(text))

@@ -27,6 +27,7 @@ from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.scores import Line, Scores
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 from ecgcmr.experiments.window_checks import check_windows
+from ecgcmr.text import printable
 
 Scored = tuple[str, Line]
 """(task name, line of its table)."""
@@ -71,9 +72,9 @@ class Experiment:
     def step(self, name: str) -> Iterator[None]:
         """Tell that a part starts, and how long it took."""
         start = time.perf_counter()
-        self.console.print(f"[bold]{name}[/bold]")
+        self.console.print(printable(name), style="bold", markup=False)
         yield
-        self.console.print(f"  {name}: {time.perf_counter() - start:.1f} s")
+        self._tell(f"{name}: {time.perf_counter() - start:.1f} s")
 
     def run(self) -> list[ResultRow]:
         """Make the cohort, train the stages, score every method.
@@ -159,7 +160,7 @@ class Experiment:
             inputs[argument] = self._stage_fingerprints[source]
         run = StageRun(name, self.out / "stages" / name, self.plan.file(stage.config), overrides, inputs)
         if not run_stage(run):
-            self.console.print("  finished earlier")
+            self._tell("finished earlier")
         self._encoders[name] = run.folder
         self._stage_fingerprints[name] = run.fingerprint
 
@@ -210,7 +211,7 @@ class Experiment:
         self._told.clear()
 
     def _tell(self, what: str) -> None:
-        self.console.print(f"  {what}")
+        self.console.print(f"  {printable(what)}", markup=False)
 
     def _probed(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
         """Yield (labels, seed, outcome) of the linear probe on an encoder's features, extracted once.

@@ -19,6 +19,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+from ecgcmr.npz_file import read_npz
+from ecgcmr.text import printable
 from ecgcmr.yaml_file import read_yaml
 
 
@@ -112,7 +114,7 @@ class FineTuning:
             inputs["encoder"] = self.fingerprints[method]
         splits = ("val", "test") if problem.task == "classification" else ("test",)
         several = f", {folder.name}" if task.separately is not None or seed != self.plan.seed else ""
-        self.console.print(f"  fine-tuning: {method}, {count} labels{several}")
+        self.console.print(printable(f"  fine-tuning: {method}, {count} labels{several}"), markup=False)
         if not run_stage(StageRun(folder.name, folder, config, overrides, inputs), predict=splits):
             self.console.print("    finished earlier")
 
@@ -133,6 +135,6 @@ class FineTuning:
 
     def _read(self, path: Path, problem: Problem, split: str) -> Floats:
         """Return the predictions (n, K) of a split in the order of the problem's rows."""
-        with np.load(path, allow_pickle=False) as stored:
-            order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
-            return stored["prediction"][order].astype(np.float64)
+        stored = read_npz(path, ("row", "prediction"), "the predictions of a stage")
+        order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
+        return stored["prediction"][order].astype(np.float64)

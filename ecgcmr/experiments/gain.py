@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.bootstrap import Interval
-from ecgcmr.evaluation.tables import method_title
+from ecgcmr.evaluation.tables import markdown_note, method_title
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.text import markdown_cell
 
 ORACLE = Line("oracle", None, None)
 METRIC = "r2"
@@ -30,12 +31,13 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
         scores: Of the task.
         labels: Number of labelled training subjects.
     """
-    heading = f"## Gain of {plan.method}"
+    heading = f"## Gain of {markdown_cell(plan.method)}"
     own = _best(scores, [plan.method], labels)
     rival = _best(scores, plan.over, labels)
     if own is None or rival is None:
         missing = plan.method if own is None else "all of " + ", ".join(plan.over)
-        return f"{heading}\n\nNothing can be said at {labels:,} labels: there is no score of {missing}."
+        told = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
+        return f"{heading}\n\n{markdown_note(told)}"
     columns = _common(scores, own, rival)
     value, drawn = scores.mean(own, METRIC, columns)
     reference, reference_drawn = scores.mean(rival, METRIC, columns)
@@ -54,7 +56,7 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
         source = f" ({plan.source})" if plan.source else ""
         sentences.append(f"Published: up to {plan.published:g} %{source}, on other subjects and with other networks.")
     sentences += _ceiling(scores, columns, (value, drawn), (reference, reference_drawn), rival)
-    return f"{heading}\n\n" + " ".join(sentences)
+    return f"{heading}\n\n" + markdown_note(" ".join(sentences))
 
 
 def _best(scores: Scores, methods: list[str], labels: int) -> Line | None:

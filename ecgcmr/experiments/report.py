@@ -17,6 +17,7 @@ from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.prediction_tables import prediction_frame, write_evaluation
 from ecgcmr.experiments.scores import Line
 from ecgcmr.files import write_atomically
+from ecgcmr.text import markdown_cell
 
 SCATTERED = ("lv_edv", "lv_ef", "lv_mass", "rv_edv")
 """Phenotypes whose predictions are drawn against the truth."""
@@ -77,7 +78,9 @@ def _gain(experiment: Experiment) -> list[str]:
         return []
     labels = experiment.counts[gain.task].get(gain.labels)
     if labels is None:
-        return [f"## Gain of {gain.method}\n\nThe cohort has too few labelled subjects for {gain.labels}."]
+        return [
+            f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled subjects for {gain.labels}."
+        ]
     return [gain_paragraph(gain, experiment.scores[gain.task], labels)]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.json_file import read_json
 from ecgcmr.yaml_file import read_yaml
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -86,9 +87,18 @@ def _as_text(value: Any) -> str:
 
 
 def marker_state(folder: Path) -> dict[str, Any]:
-    """Return the content of ``stage.json``, empty if there is none."""
+    """Return the content of ``stage.json``, empty if there is none.
+
+    Raises:
+        UserError: The file is something else.
+    """
     path = folder / _MARKER
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.exists():
+        return {}
+    content = read_json(path, what="note of a stage", most=100_000)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is no note of a stage; remove the folder {path.parent} to run the stage anew")
+    return content
 
 
 def write_marker(folder: Path, fingerprint: str, *, finished: bool) -> None:

@@ -16,6 +16,7 @@ from data_modules.layout import LEAD_FLAGS, Label
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.inspection.summary import SHOWN_GROUP, LeadSummary, distribution, group_labels
 from ecgcmr.inspection.text import number, percent
+from ecgcmr.text import figure_text
 
 _COLUMNS = 5
 _PANEL_MM = (56.0, 42.0)
@@ -96,7 +97,8 @@ def _shares(axes: Axes, labels: Sequence[Label], values: NDArray[np.float32]) ->
     for place, d in zip(places, of, strict=True):
         words = f" {d.positives:,} of {d.known:,} ({percent(d.mean)}), missing {percent(d.missing_rate)}"
         axes.text(100 * d.mean, place, words, fontsize=7, color=_GREY, va="center")
-    axes.set_yticks(places, [shorten(label.title, 55, placeholder=" ...") for label in labels], fontsize=7.5)
+    names = [figure_text(shorten(label.title, 55, placeholder=" ...")) for label in labels]
+    axes.set_yticks(places, names, fontsize=7.5)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.05 * max(100 * max(d.mean for d in of), 1.0))
     axes.set_xlabel("positive in %", fontsize=8)

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ecgcmr.files import write_atomically
+from ecgcmr.text import show_names_plainly
 
 MM_PER_INCH = 25.4
 PAPER_DPI = 254.0
@@ -34,6 +35,7 @@ def save_png(figure: Figure, path: Path, dpi: float = SCREEN_DPI) -> Path:
     Returns:
         ``path``.
     """
+    show_names_plainly(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return write_atomically(path, buffer.getvalue())

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import rich.box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from ecgcmr.text import printable, printable_lines
 
 _PIPED_WIDTH = 240
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
+class PlainConsole(Console):
+    """A console that obeys nothing in what it prints: neither markup nor what a terminal would."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As its parent does, with what is invisible shown as escapes; line breaks stay."""
+        return super().render_str(printable_lines(text), **options)
+
+
 def new_console() -> Console:
     """Return a console on standard output that interprets nothing in what it prints."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = PlainConsole(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        console = Console(markup=False, emoji=False, highlight=False, width=_PIPED_WIDTH, color_system=None)
+        console = PlainConsole(markup=False, emoji=False, highlight=False, width=_PIPED_WIDTH, color_system=None)
     return console
 
 
@@ -42,9 +54,9 @@ def print_table(
     plain = not console.is_terminal
     table = Table(box=None if plain else rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2 if plain else 1, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < left else "right", no_wrap=number >= left)
+        table.add_column(printable(column), justify="left" if number < left else "right", no_wrap=number >= left)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     print_heading(console, title)
     console.print(table)
 

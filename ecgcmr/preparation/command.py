@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgcmr.text import printable
+
 if TYPE_CHECKING:
     from ecgcmr.preparation.options import PrepareOptions
     from ecgcmr.preparation.report import Report
@@ -236,8 +238,9 @@ def run(args: argparse.Namespace) -> int:
     if options.withdrawn is not None and options.ecg is None and options.cmr is None:
         index = withdraw_subjects(options)
         print(
-            f"{options.out}: {len(index.withdrawn)} subjects withdrawn, {index.counts['left_out']} rows left out, "
-            f"{index.counts['total']} remain; run prepare on the raw files to erase their recordings from the shards"
+            f"{printable(options.out)}: {len(index.withdrawn)} subjects withdrawn, "
+            f"{index.counts['left_out']} rows left out, {index.counts['total']} remain; "
+            "run prepare on the raw files to erase their recordings from the shards"
         )
         return 0
     report = prepare(options)
@@ -248,7 +251,8 @@ def run(args: argparse.Namespace) -> int:
 def _print_summary(out: Path, report: Report) -> None:
     counts = report.counts
     print(
-        f"{out}: {report.written} rows ({counts['train']} train, {counts['val']} val, {counts['test']} test; "
+        f"{printable(out)}: {report.written} rows "
+        f"({counts['train']} train, {counts['val']} val, {counts['test']} test; "
         f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR) from {len(report.files)} files"
     )
     implausible = sum(report.out_of_range.values())
@@ -257,4 +261,4 @@ def _print_summary(out: Path, report: Report) -> None:
     if report.duplicates:
         print(f"{len(report.duplicates)} rows left out: the same recording is in another split", file=sys.stderr)
     if report.skipped:
-        print(f"{len(report.skipped)} files skipped, see {out / 'report.json'}", file=sys.stderr)
+        print(f"{len(report.skipped)} files skipped, see {printable(out / 'report.json')}", file=sys.stderr)

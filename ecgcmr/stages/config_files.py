@@ -38,6 +38,8 @@ def check_config_files(arguments: Sequence[str]) -> None:
         flag, equals, value = argument.partition("=")
         if flag in ("-c", "--config"):
             given = value if equals else next(iter(arguments[position + 1 : position + 2]), "")
+            if not given:
+                continue  # the parser says that a value is missing
             if not Path(given).exists():
                 raise UserError(f"there is no config file {printable(given)}")
             _check(Path(given), seen, dict)

@@ -21,6 +21,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.stages.metrics_file import earlier_metrics
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -123,7 +124,7 @@ class MetricsFile(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.callback_metrics:
             return
         path = Path(trainer.default_root_dir) / "metrics.json"
-        known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        known = earlier_metrics(path)
         values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         known[section] = {name: value if math.isfinite(value) else None for name, value in values.items()}
         if section == "fit":

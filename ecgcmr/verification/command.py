@@ -26,13 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.errors import UserError
+    from ecgcmr.text import printable
     from ecgcmr.verification.cohort import verify_cohort  # heavy: h5py, joblib
 
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: must be at least 1")
     faults = verify_cohort(args.root, quick=args.quick, workers=args.workers)
     for fault in faults:
-        print(f"fault: {fault}", file=sys.stderr)
+        print(f"fault: {printable(fault)}", file=sys.stderr)
     if faults:
         print(f"{len(faults)} faults in {args.root}; restore what is damaged, or prepare it again", file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.text import printable
 
 if TYPE_CHECKING:
     from ecgcmr.weights_import.checkpoint import Checkpoint
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     console = new_console()
     title = f"{checkpoint.name}: {report['mapped']} keys mapped, {report['dropped']} dropped, {report['new']} new"
     print_table(console, title, ("key in the file", "parameter", "shape", "note"), _cells(conversion), left=4)
-    console.print(f"encoder in {out}", soft_wrap=True)
+    console.print(f"encoder in {printable(out)}", soft_wrap=True, markup=False)
     return 0
 
 

@@ -19,7 +19,7 @@ from ecgcmr.evaluation.assessment import Assessment, Settings, assess
 from ecgcmr.evaluation.multiplicity import holm, two_sided_p
 from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of, write_prediction_table
 from ecgcmr.evaluation.predictions import save_predictions
-from ecgcmr.evaluation.result_file import read_scores
+from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.results import Target, write_results_json
 from ecgcmr.evaluation.runs import load_runs
 from ecgcmr.evaluation.subgroups import subgroups_of
@@ -270,7 +270,7 @@ def test_evaluate_writes_the_same_bytes_from_parquet_and_csv(tmp_path: Path, cap
     assert drawn >= {
         f"{kind}_{what}" for kind in ("regression", "time_to_event") for what in ("forest", "label_efficiency")
     }
-    assert len(read_scores(tmp_path / "p" / "results.json")) == len(content["scores"])
+    assert len(read_results_json(tmp_path / "p" / "results.json")) == len(content["scores"])
 
 
 def test_evaluate_refuses_what_it_cannot_read(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_compare_pairs_runs_on_the_subjects_they_share(tmp_path: Path, capsys: p
 def test_compare_takes_results_alone_and_refuses_other_truths(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     first = run_folder(tmp_path / "one", "mae")
     call("evaluate", "--predictions", first / "predictions.csv", "--resamples", 40, "--no-figures")
-    scores = read_scores(first / "evaluation" / "results.json")
+    scores = read_results_json(first / "evaluation" / "results.json")
     write_results_json(scores, tmp_path / "old" / "results.json")
     capsys.readouterr()
     assert call("compare", first, tmp_path / "old", "--out", tmp_path / "out", "--resamples", 40) == 0

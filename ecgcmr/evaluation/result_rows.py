@@ -1,0 +1,101 @@
+"""Rows of a results.json, whoever wrote it: every entry is checked, so that no table is made of what is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.catalogue import KINDS, METRICS
+from ecgcmr.evaluation.results import ResultRow
+from ecgcmr.json_file import finite_number, read_json
+from ecgcmr.text import printable
+
+_NAMES = tuple(item.name for item in fields(ResultRow))
+_NUMBERS = ("value", "ci_low", "ci_high")
+_KEY = tuple(name for name in _NAMES if name not in (*_NUMBERS, "n_test"))
+_LONGEST = 1000
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("target", "group", "method"), (_is_text, "a text")),
+    "task": (lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
+    "metric": (lambda value: isinstance(value, str) and value in METRICS, f"one of {', '.join(METRICS)}"),
+    "protocol": (lambda value: value is None or _is_text(value), "a text or null"),
+    "labels": (lambda value: value is None or _is_count(value), "a whole number from 0 or null"),
+    "n_test": (_is_count, "a whole number from 0"),
+    **dict.fromkeys(_NUMBERS, (lambda value: value is None or finite_number(value), "a number or null")),
+}
+
+
+def read_results_json(path: Path | str) -> list[ResultRow]:
+    """Read the rows of a results.json of ``ecgcmr evaluate`` or of an experiment; null becomes NaN.
+
+    Raises:
+        UserError: If the file is missing, no sound JSON, or an entry is not what it should be.
+    """
+    path = Path(path)
+    content = read_json(path, what="results of a run")
+    return result_rows(content.get("scores") if isinstance(content, dict) else content, path)
+
+
+def result_rows(records: Any, path: Path) -> list[ResultRow]:
+    """Make rows of the records of a results.json; null becomes NaN where a number belongs.
+
+    Args:
+        records: What the file holds where rows are expected.
+        path: The file, for messages.
+
+    Raises:
+        UserError: They are no list of rows, an entry is missing or not what it should be, or two rows describe the same
+            number.
+    """
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise UserError(f"{path}: no result rows with the keys {', '.join(_NAMES)}")
+    rows = [_row(record, f"{path}: row {number}") for number, record in enumerate(records, start=1)]
+    _refuse_repeated(rows, path)
+    return rows
+
+
+def _row(record: dict[str, Any], where: str) -> ResultRow:
+    missing = [name for name in _NAMES if name not in record]
+    if missing:
+        raise UserError(f"{where}: has no {', '.join(missing)}; a result row has the keys {', '.join(_NAMES)}")
+    for name in _NAMES:
+        is_right, wanted = _CHECKS[name]
+        if not is_right(record[name]):
+            raise UserError(f"{where}: {name} is {_shown(record[name])}; it must be {wanted}")
+    low, high = record["ci_low"], record["ci_high"]
+    if low is not None and high is not None and low > high:
+        raise UserError(f"{where}: ci_low {low} is above ci_high {high}")
+    return ResultRow(**{name: _number(name, record[name]) for name in _NAMES})
+
+
+def _number(name: str, value: Any) -> Any:
+    if name not in _NUMBERS:
+        return value
+    return float("nan") if value is None else float(value)
+
+
+def _shown(value: Any) -> str:
+    return f"'{printable(value, 40)}'" if isinstance(value, str) else printable(value, 40)
+
+
+def _refuse_repeated(rows: Sequence[ResultRow], path: Path) -> None:
+    seen: set[tuple[Any, ...]] = set()
+    for number, row in enumerate(rows, start=1):
+        key = tuple(getattr(row, name) for name in _KEY)
+        if key in seen:
+            named = printable(", ".join(str(part) for part in key if part is not None), 200)
+            raise UserError(f"{path}: row {number} repeats {named}; keep one row for each number")
+        seen.add(key)
