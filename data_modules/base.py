@@ -21,6 +21,7 @@ from data_modules.loader import PlanLoader, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, window_starts
 from data_modules.training_rows import TrainingChoice
+from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator, with_host_copy
 
@@ -239,6 +240,8 @@ class ShardDataModule(LightningDataModule):
                 raise UserError(f"{self.root}: this cohort holds no {name.upper()}")
         if layout.ecg is not None and "ecg" in self.modalities and self.samples > layout.ecg.samples:
             raise UserError(f"samples {self.samples}: the ECGs of {self.root} have only {layout.ecg.samples} samples")
+        if layout.ecg is not None:
+            check_rates(self.augmentations.get("ecg"), layout.ecg.sampling_rate)
         self.label_values()
         module = None if self.trainer is None else self.trainer.lightning_module
         self._check_windows(module)

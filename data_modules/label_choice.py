@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from data_modules.index import ShardIndex
 from data_modules.layout import Label
@@ -76,6 +76,18 @@ def check_covariates(index: ShardIndex, covariates: Sequence[str], targets: Sequ
     both = [name for name in covariates if name in targets]
     if both:
         raise UserError(f"covariates: {', '.join(both)} is a target too (labels); the model would be given its answer")
-    given = BODY_SIZE & set(covariates)
-    if len(given) == 2 and (BODY_SIZE - given) & set(targets):
-        raise UserError(f"covariates: {' and '.join(sorted(given))} give the target {next(iter(BODY_SIZE - given))}")
+    known = determined(covariates, targets)
+    if known:
+        given = " and ".join(sorted(BODY_SIZE & set(covariates)))
+        raise UserError(f"covariates: {given} give the target {', '.join(known)}")
+
+
+def determined(given: Collection[str], targets: Sequence[str]) -> list[str]:
+    """Return the targets that a model would be given, or could compute, from other labels of the same person.
+
+    Args:
+        given: Names of labels that a model or baseline is given, all of them together.
+        targets: Names of what is predicted.
+    """
+    body_size = BODY_SIZE if len(BODY_SIZE & set(given)) >= 2 else frozenset()
+    return [name for name in targets if name in given or name in body_size]

@@ -110,6 +110,7 @@ class TimeShift(PerRecording):
         check_not_negative("seconds of the time shift", seconds)
         check_positive("sampling_rate of the time shift", sampling_rate)
         self.wrap = wrap
+        self.sampling_rate = sampling_rate
         self.most = round(seconds * sampling_rate)
 
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
@@ -217,6 +218,7 @@ class TimeMasking(PerRecording):
         super().__init__(probability)
         check_probability("masked share of the time masking", masked)
         check_positive("sampling_rate of the time masking", sampling_rate)
+        self.sampling_rate = sampling_rate
         self.length = round(seconds * sampling_rate)
         if self.length < 1:
             raise UserError(f"seconds of the time masking must make a sample at least, got {seconds}")

@@ -70,7 +70,7 @@ _KORS = np.array(
         [0.11, -0.23, -0.43, -0.06, -0.14, -0.20, -0.11, 0.31],
     ]
 )
-_MEASURED = {
+_SOURCES = {
     "heart_rate": "heart_rate",
     "rr_sd": "rr_sd",
     "p_duration": "p_duration",
@@ -79,6 +79,9 @@ _MEASURED = {
     "qt": "qt_interval",
     "qtc": "qtc_interval",
 }
+MEASURED: tuple[str, ...] = tuple(_SOURCES.values())
+"""Measurements of a cohort (its labels of kind measurement) that are among the features."""
+
 _LEVEL = 0.016  # s before QRS onset whose mean is the level that amplitudes are measured against
 _ST_AFTER = 0.06  # s from QRS offset to where the ST level is read (J + 60 ms)
 
@@ -154,7 +157,7 @@ def _rhythm_and_intervals(beats: Beats) -> dict[str, float]:
     measured = measure_beats(beats.marks, beats.sampling_rate)
     rr = np.diff(beats.marks.r_peaks) / beats.sampling_rate
     steps = np.abs(np.diff(rr))
-    return {name: measured[source] for name, source in _MEASURED.items()} | {
+    return {name: measured[source] for name, source in _SOURCES.items()} | {
         "rr_rmssd": 1e3 * float(np.sqrt(np.mean(steps**2))) if len(steps) else np.nan,
         "rr_irregularity": float(np.median(steps) / np.median(rr)) if len(steps) else np.nan,
         "beats_regular": beats.regular,

@@ -22,6 +22,7 @@ from ecgcmr.experiments.cohorts import resolve_cohort
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
+from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.scores import Line, Scores
@@ -111,6 +112,7 @@ class Experiment:
         evaluation = self.plan.evaluation
         task = evaluation.tasks[name]
         problem = Problem.of(name, task.task, task.targets, self.index)
+        check_given_away(problem, self.plan, self.index)
         if "oracle" in evaluation.baselines and oracle_outcome(self.index, problem) is None:
             self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():

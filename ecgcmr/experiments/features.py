@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
+from data_modules.layout import LEADS
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
@@ -36,7 +37,8 @@ def encoder_features(
         (n, D) float32.
 
     Raises:
-        UserError: If the encoder takes other leads, or the recordings have no place for so many windows.
+        UserError: If the encoder takes other leads or another sampling rate, or the recordings have no place for so
+            many windows.
     """
     card = read_encoder_card(encoder_folder)
     fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
@@ -46,6 +48,9 @@ def encoder_features(
     specification: Any = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
         raise UserError(f"{encoder_folder}: the encoder takes {specification.leads} leads, the cohort has others")
+    if index.layout.ecg.sampling_rate != specification.sampling_rate:
+        rates = f"{specification.sampling_rate:g} Hz, the cohort has {index.layout.ecg.sampling_rate:g} Hz"
+        raise UserError(f"{encoder_folder}: the encoder takes {rates}; prepare the cohort at the encoder's rate")
     stored, samples = index.layout.ecg.samples, specification.samples
     length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,14 +74,21 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
 
     Returns:
         (n, F) float32.
+
+    Raises:
+        UserError: The cohort's ECGs have other leads than the twelve.
     """
-    fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **_identity(index, rows)})
+    ecg = index.layout.ecg
+    if ecg is None or ecg.leads != LEADS:
+        raise UserError(f"{index.root}: classical features need the leads {', '.join(LEADS)}, the cohort has others")
+    identity = {"sampling_rate": ecg.sampling_rate, **_identity(index, rows)}
+    fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **identity})
     if is_finished(cache, fingerprint):
         return np.load(cache / "features.npy", allow_pickle=False)
     parts = []
     for start in range(0, len(rows), 4 * _BLOCK):
-        ecg = read_ecgs(index, rows[start : start + 4 * _BLOCK])
-        parts.append(extract_features(ecg, sampling_rate=500.0, workers=workers).values)
+        signals = read_ecgs(index, rows[start : start + 4 * _BLOCK])
+        parts.append(extract_features(signals, sampling_rate=ecg.sampling_rate, workers=workers).values)
     return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint)
 
 

@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from data_modules import Label, ShardIndex, read_labels
-from data_modules.label_choice import disease_labels
+from data_modules.label_choice import disease_labels, expand_groups
 from data_modules.sampling import subset
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
@@ -63,9 +63,11 @@ class Problem:
         """
         if task == "time_to_event":
             times = dict(disease_labels(index, targets))
-            labels = expand_targets(list(times), index)
+            names = list(times)
         else:
-            labels = expand_targets(targets, index)
+            names = expand_groups(index.layout.labels, targets)
+        labels = tuple(index.layout.labels[column] for column in index.label_columns(names))
+        if task != "time_to_event":
             for label in labels:
                 if label.is_binary != (task == "classification"):
                     raise UserError(f"task {name}: {label.name} is a {label.kind}, which does not suit {task}")
@@ -151,23 +153,6 @@ class Outcome:
     prediction: Floats
     validation: Floats | None = None
     notes: list[str] = field(default_factory=list)
-
-
-def expand_targets(targets: list[str], index: ShardIndex) -> tuple[Label, ...]:
-    """Replace names of groups (such as ``LV``) by their labels, in order and without repeats.
-
-    Raises:
-        UserError: If a name is neither a label nor a group.
-    """
-    known = {label.name: label for label in index.layout.labels}
-    chosen: dict[str, Label] = {}
-    for target in targets:
-        group = [label for label in known.values() if label.group == target]
-        if not group and target not in known:
-            index.label_columns([target])  # says which label was meant
-        for label in group or [known[target]]:
-            chosen[label.name] = label
-    return tuple(chosen.values())
 
 
 def random_encoder(like: Path, folder: Path, seed: int) -> Path:

@@ -70,6 +70,9 @@ def _check_tasks(plan: Plan, where: str) -> None:
         if task.finetune:
             _check_file(plan, task.finetune, f"{here}.finetune")
             _check_target_entry(plan, task.finetune, task.task, f"{here}.finetune")
+        elif task.set or task.separately is not None:
+            entry = "set" if task.set else "separately"
+            raise UserError(f"{here}.{entry} belongs to fine-tuning; name a config in {here.split(': ')[-1]}.finetune")
         if task.separately is not None:
             _check_choice(task.separately, SEPARATELY, f"{here}.separately")
 
@@ -106,9 +109,29 @@ def _check_methods(plan: Plan, where: str) -> None:
         _check_choice(method, ["random", *plan.stages], f"{where}.linear_probe")
     for method in evaluation.finetune:
         _check_choice(method, trained, f"{where}.finetune")
+    _check_finetune(evaluation, where)
     for baseline in evaluation.baselines:
         _check_choice(baseline, BASELINES, f"{where}.baselines")
     _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+
+
+def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
+    """Refuse entries on fine-tuning that would do nothing."""
+    configs = [name for name, task in evaluation.tasks.items() if task.finetune]
+    if evaluation.finetune and not configs:
+        raise UserError(
+            f"{where}.finetune names {', '.join(evaluation.finetune)}, but no task has a config; name one in "
+            f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune"
+        )
+    if configs and not evaluation.finetune:
+        raise UserError(
+            f"{where}.tasks.{configs[0]}.finetune names a config, but no method is fine-tuned; name methods in "
+            "evaluation.finetune, or leave the config out"
+        )
+    boosted = "features-boosting" in evaluation.baselines
+    for entry, used in (("finetune_labels", False), ("finetune_seeds", boosted)):
+        if getattr(evaluation, entry) and not evaluation.finetune and not used:
+            raise UserError(f"{where}.{entry} is given, but no method is fine-tuned; leave it out")
 
 
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.sampling import PURPOSE
+from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import MAEDecoder, MAEOutput, MaskedAutoencoder, MaskingName, PatchMasking, require_maskable
 from ecgcmr.objectives.reconstruction import MaskedReconstruction, unpatchify
 from ecgcmr.objectives.view_agreement import CosineAgreement
@@ -103,6 +104,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         """Hold the encoder against the data, and take over exported weights at the start of a fit."""
         check_input(self, self.encoder, "ecg", "model.encoder")
         check_missing_leads(self, self.encoder, "model.encoder")
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        check_rates(self.second_view.augmentation, data.input_spec["ecg"]["sampling_rate"])
         adapt = self.adapt_encoder_weights
         start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=adapt)
 

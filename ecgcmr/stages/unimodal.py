@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.sampling import PURPOSE
+from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import NTXentLoss
@@ -108,6 +109,7 @@ class UnimodalContrast(lightning.LightningModule):
             raise UserError(f"model.modality is {self.modality}, which {type(data).__name__} does not give")
         check_views(self.views, self.encoder, data.input_spec[self.modality], self.modality)
         if self.modality == "ecg":
+            check_rates(self.views.augmentation, data.input_spec["ecg"]["sampling_rate"])
             check_missing_leads(self, self.encoder, "model.encoder")
         adapt = self.adapt_encoder_weights
         start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=adapt)

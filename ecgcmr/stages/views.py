@@ -34,7 +34,13 @@ class View(NamedTuple):
 
 
 class TwoViews(abc.ABC):
-    """Makes two views of each recording of a batch; draws depend on the recording and not on its batch."""
+    """Makes two views of each recording of a batch; draws depend on the recording and not on its batch.
+
+    Attributes:
+        augmentation: What the views are augmented by, None for nothing.
+    """
+
+    augmentation: Augmentation | None = None
 
     @abc.abstractmethod
     def __call__(self, whole: View, first: RowGenerator, second: RowGenerator) -> tuple[View, View]:

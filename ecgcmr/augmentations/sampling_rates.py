@@ -1,0 +1,53 @@
+"""Which sampling rates augmentations were made for: seconds and Hz mean other samples in a cohort of another rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+
+from ecgcmr.augmentations.composition import Compose, OneOf, Sometimes
+from ecgcmr.augmentations.ecg import ECGAugmentation
+from ecgcmr.errors import UserError
+
+
+@runtime_checkable
+class MadeForRate(Protocol):
+    """An augmentation that counts in seconds or Hz.
+
+    Attributes:
+        sampling_rate: Hz of the recordings that it expects.
+    """
+
+    sampling_rate: float
+
+
+def check_rates(augmentation: Callable | None, sampling_rate: float) -> None:
+    """Check that an augmentation, and all that it is made of, expects the cohort's sampling rate.
+
+    Args:
+        augmentation: Of the ECG; None is none.
+        sampling_rate: Of the cohort, Hz.
+
+    Raises:
+        UserError: One expects another rate.
+    """
+    for part in _parts(augmentation):
+        if isinstance(part, MadeForRate) and part.sampling_rate != sampling_rate:
+            name = type(part).__name__
+            raise UserError(
+                f"augmentation: {name} is made for {part.sampling_rate:g} Hz, the cohort's ECGs have "
+                f"{sampling_rate:g} Hz; set its sampling_rate to {sampling_rate:g}"
+            )
+
+
+def _parts(augmentation: Callable | None) -> Iterator[Callable]:
+    if isinstance(augmentation, (Compose, OneOf)):
+        for part in augmentation.augmentations:
+            yield from _parts(part)
+    elif isinstance(augmentation, Sometimes):
+        yield from _parts(augmentation.augmentation)
+    elif isinstance(augmentation, ECGAugmentation):
+        for part in augmentation.parts:
+            yield from _parts(part)
+    elif augmentation is not None:
+        yield augmentation
