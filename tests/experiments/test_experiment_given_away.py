@@ -12,6 +12,7 @@ import pytest
 
 from data_modules import (
     ECGLayout,
+    Label,
     LabelledDataModule,
     Layout,
     ShardIndex,
@@ -31,11 +32,17 @@ from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, SupervisedPlan, TaskPlan
+from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.resampling import resample, resampling_ratio
 
 
 def plan_of(folder: Path, task: TaskPlan, **evaluation: Any) -> Plan:
     return Plan(folder / "trial.yaml", CohortPlan(root="x"), {}, EvaluationPlan({"t": task}, ["all"], **evaluation))
+
+
+def problem_with(targets: list[str]) -> Problem:
+    labels = tuple(Label(name, "measurement", "", "ECG", name) for name in targets)
+    return Problem("t", "regression", labels, np.arange(0), np.empty(0, dtype="U5"), np.empty((0, len(labels))))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,7 @@ def test_a_baseline_that_holds_a_target_is_refused(
 ) -> None:
     index = ShardIndex.load(cohort_root)
     plan = plan_of(tmp_path, TaskPlan("regression", targets), baselines=[baseline])
-    problem = Problem.of("t", "regression", targets, index)
+    problem = problem_with(expand_groups((*index.layout.labels, *MEASUREMENTS), targets))
     if told is None:
         check_given_away(problem, plan, index)
         return
