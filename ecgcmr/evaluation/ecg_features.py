@@ -18,6 +18,7 @@ from data_modules.layout import LEADS
 from ecgcmr.evaluation.median_beat import Beats, find_beats
 from ecgcmr.preparation.beats import measure_beats
 from ecgcmr.preparation.median_waves import MedianWaves
+from ecgcmr.preparation.t_end import DEFAULT_T_END, check_t_end
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ PER_LEAD = (
     "qrs_area",
     "t_area",
 )
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Raised whenever the same recording would give other values, so that kept features are not taken for new ones."""
 
 FEATURE_NAMES: tuple[str, ...] = (*RHYTHM, *INTERVALS, *AXES, *VOLTAGES) + tuple(
@@ -100,7 +101,9 @@ class ECGFeatures:
     r_peak_lead: tuple[str, ...]
 
 
-def extract_features(ecgs: NDArray, sampling_rate: float = 500.0, workers: int = 1, block: int = 64) -> ECGFeatures:
+def extract_features(
+    ecgs: NDArray, sampling_rate: float = 500.0, workers: int = 1, block: int = 64, t_end: str = DEFAULT_T_END
+) -> ECGFeatures:
     """Measure many recordings, in blocks spread over processes.
 
     Args:
@@ -108,25 +111,29 @@ def extract_features(ecgs: NDArray, sampling_rate: float = 500.0, workers: int =
         sampling_rate: Hz.
         workers: Processes; 1 stays in this one.
         block: Recordings handed to a process at a time.
+        t_end: Where T ends, one of ``ecgcmr.preparation.t_end.T_ENDS``.
 
     Returns:
         Features in the order of the recordings, the same for any number of workers.
 
     Raises:
-        ValueError: If the array is not (n, 12, samples).
+        ValueError: If the array is not (n, 12, samples), or there is no such end of T.
     """
+    check_t_end(t_end)
     if ecgs.ndim != 3 or ecgs.shape[1] != len(LEADS):
         raise ValueError(f"ECGs of shape {ecgs.shape} are not (n, 12, samples)")
     starts = range(0, len(ecgs), block)
-    parts = Parallel(n_jobs=workers)(delayed(_block)(ecgs[start : start + block], sampling_rate) for start in starts)
+    parts = Parallel(n_jobs=workers)(
+        delayed(_block)(ecgs[start : start + block], sampling_rate, t_end) for start in starts
+    )
     values = np.concatenate([part[0] for part in parts]) if parts else np.empty((0, len(FEATURE_NAMES)), np.float32)
     return ECGFeatures(values, tuple(lead for part in parts for lead in part[1]))
 
 
-def _block(ecgs: NDArray, sampling_rate: float) -> tuple[NDArray[np.float32], list[str]]:
+def _block(ecgs: NDArray, sampling_rate: float, t_end: str) -> tuple[NDArray[np.float32], list[str]]:
     values, leads = np.full((len(ecgs), len(FEATURE_NAMES)), np.nan, dtype=np.float32), []
     for row, ecg in enumerate(ecgs):
-        beats = find_beats(ecg, sampling_rate)
+        beats = find_beats(ecg, sampling_rate, t_end)
         leads.append("" if beats is None else beats.lead)
         if beats is not None:
             measured = features_of_beats(beats)

@@ -18,6 +18,7 @@ from ecgcmr.preparation.beats import BeatMarks
 from ecgcmr.preparation.gaps import fill_gaps, lead_ranges, recorded_extent
 from ecgcmr.preparation.median_waves import MedianWaves
 from ecgcmr.preparation.r_peaks import find_r_peaks
+from ecgcmr.preparation.t_end import DEFAULT_T_END
 
 Floats = NDArray[np.float64]
 
@@ -54,13 +55,14 @@ class Beats:
     sampling_rate: float
 
 
-def find_beats(signal: NDArray, sampling_rate: float) -> Beats | None:
+def find_beats(signal: NDArray, sampling_rate: float, t_end: str = DEFAULT_T_END) -> Beats | None:
     """Find the beats of one recording.
 
     Args:
         signal: (12, samples) in the order of ``LEADS``, mV or any scale; a lead that is constant, or NaN for more than
             half of the samples, is missing.
         sampling_rate: Hz.
+        t_end: Where T ends, one of ``ecgcmr.preparation.t_end.T_ENDS``.
 
     Returns:
         The beats, or None where no lead shows a plausible rhythm with at least two whole beats.
@@ -82,7 +84,8 @@ def find_beats(signal: NDArray, sampling_rate: float) -> Beats | None:
     whole = np.flatnonzero((found.positions >= before) & (found.positions + after <= filled.shape[1]))
     if len(whole) < 2:
         return None
-    marks = BeatMarks(found.positions, mark_waves(bands.between(0.5, 40.0)[present], found.positions, sampling_rate))
+    filtered = bands.between(0.5, 40.0)[present]
+    marks = BeatMarks(found.positions, mark_waves(filtered, found.positions, sampling_rate, t_end))
     each = filled[:, found.positions[whole, None] + np.arange(-before, after)]
     usual = _usual(each[present], before, sampling_rate)
     each = each[:, usual]

@@ -16,6 +16,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import replace_atomically
+from ecgcmr.preparation.t_end import t_end_of
 from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
@@ -81,14 +82,15 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
     ecg = index.layout.ecg
     if ecg is None or ecg.leads != LEADS:
         raise UserError(f"{index.root}: classical features need the leads {', '.join(LEADS)}, the cohort has others")
-    identity = {"sampling_rate": ecg.sampling_rate, **_identity(index, rows)}
+    t_end = t_end_of(index.layout)
+    identity = {"sampling_rate": ecg.sampling_rate, "t_end": t_end, **_identity(index, rows)}
     fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **identity})
     if is_finished(cache, fingerprint):
         return np.load(cache / "features.npy", allow_pickle=False)
     parts = []
     for start in range(0, len(rows), 4 * _BLOCK):
         signals = read_ecgs(index, rows[start : start + 4 * _BLOCK])
-        parts.append(extract_features(signals, sampling_rate=ecg.sampling_rate, workers=workers).values)
+        parts.append(extract_features(signals, ecg.sampling_rate, workers, t_end=t_end).values)
     return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
+from ecgcmr.formats.device_measurements import device_measurements
 from ecgcmr.formats.ecg_file import ecg_kind, read_ecg
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_file import load_declaration
@@ -20,8 +21,11 @@ from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.inspection.summary import flag_names
 from ecgcmr.inspection.text import number, percent, print_heading, print_table
 from ecgcmr.preparation.beats import MEASUREMENTS, BeatMarks, mark_beats, measure_beats
+from ecgcmr.preparation.cleaning import Cleaning
+from ecgcmr.preparation.clipping import clipped_of
 from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_windows
 from ecgcmr.preparation.lead_quality import LeadQuality, assess_leads
+from ecgcmr.preparation.t_end import DEFAULT_T_END
 
 RATE = 500.0
 """Hz at which beats are sought and the sheet is drawn, that of prepared recordings."""
@@ -68,7 +72,8 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
     marks = mark_beats(standard.signal, RATE)
     quality = assess_leads(standard.signal, RATE, marks.r_peaks, standard.derived)
     _print_leads(console, record, standard, quality)
-    _print_measurements(console, marks, quality)
+    _print_measurements(console, marks, quality, device_measurements(path))
+    _print_clipping(console, standard)
     _print_notes(console, record)
     if folder is None:
         return []
@@ -129,10 +134,39 @@ def _of(standard: StandardECG | None, lead: str) -> NDArray[np.float64]:
     return standard.signal[LEADS.index(lead)]
 
 
-def _print_measurements(console: Console, marks: BeatMarks, quality: LeadQuality) -> None:
+def _print_measurements(console: Console, marks: BeatMarks, quality: LeadQuality, device: dict[str, float]) -> None:
+    """Print what is measured here, and beside it what the device measured where the file says so."""
     measured = measure_beats(marks, RATE, quality.index)
-    rows = [(label.title, number(measured[label.name]), label.unit) for label in MEASUREMENTS]
-    print_table(console, f"{len(marks.r_peaks)} beats", ("measurement", "value", "unit"), rows, left=3)
+    title = f"{len(marks.r_peaks)} beats"
+    if not device:
+        rows = [(label.title, number(measured[label.name]), label.unit) for label in MEASUREMENTS]
+        print_table(console, title, ("measurement", "value", "unit"), rows, left=3)
+    else:
+        compared = []
+        for label in MEASUREMENTS:
+            ours, theirs = measured[label.name], device.get(label.name, math.nan)
+            difference = f"{ours - theirs:+.0f}" if math.isfinite(ours - theirs) else "-"
+            compared.append((label.title, number(ours), number(theirs), difference, label.unit))
+        print_table(console, title, ("measurement", "here", "device", "difference", "unit"), compared)
+        if "qtc_interval" in device:
+            console.print("the device corrects QT by a formula of its own, most by Bazett's; here it is Fridericia's")
+    console.print(f"T ends by the definition '{DEFAULT_T_END}' (docs/data.md)")
+
+
+def _print_clipping(console: Console, standard: StandardECG) -> None:
+    """Say what the published cleaning would take off this recording."""
+    clipped = clipped_of(standard.signal, Cleaning.from_name("published"), RATE)
+    if clipped is None:
+        return
+    clip = f"the published cleaning clips at {clipped.deviations:g} standard deviations, here {clipped.limit:.2f} mV"
+    if not clipped.leads:
+        console.print(f"{clip}: no sample of this recording")
+        return
+    console.print(
+        f"{clip}: samples of {len(clipped.leads)} of {len(LEADS)} leads ({', '.join(clipped.leads)}), "
+        f"{100 * clipped.share:.2f} % of all",
+        soft_wrap=True,
+    )
 
 
 def _print_notes(console: Console, record: ECGRecord) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_modules.layout import WAVES
 from ecgcmr.preparation.median_waves import MedianWaves, delineate
+from ecgcmr.preparation.t_end import DEFAULT_T_END
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -28,13 +29,14 @@ _SAME_WAVE = 0.5  # least correlation of a beat's P or T with the median's
 _AGREEMENT = 0.75  # least median correlation of a beat's P or T with the mean of the other beats'
 
 
-def mark_waves(signal: Floats, r_peaks: Positions, sampling_rate: float) -> Positions:
+def mark_waves(signal: Floats, r_peaks: Positions, sampling_rate: float, t_end: str = DEFAULT_T_END) -> Positions:
     """Mark P, QRS and T of every beat.
 
     Args:
         signal: (leads, T) of the leads present, between about 0.5 and 40 Hz.
         r_peaks: (k,) ascending samples.
         sampling_rate: Hz.
+        t_end: Where T ends, one of ``ecgcmr.preparation.t_end.T_ENDS``.
 
     Returns:
         (k, 8) samples in the order of ``WAVES``, -1 where a wave is missing or beyond the recording's ends. Offsets
@@ -52,13 +54,13 @@ def mark_waves(signal: Floats, r_peaks: Positions, sampling_rate: float) -> Posi
     regular = _regular(beats, inside, before, sampling_rate)
     chosen = regular & inside if (regular & inside).any() else regular
     median = np.median(beats[:, chosen], axis=1)
-    found = delineate(median, before, rr, sampling_rate)
+    found = delineate(median, before, rr, sampling_rate, t_end)
     if found is None:
         return marks
     origin = r_peaks - before
     _mark_regular(marks, beats, median, found, regular, origin, sampling_rate)
     for beat in np.flatnonzero(~regular):
-        alone = delineate(beats[:, beat], before, rr, sampling_rate)
+        alone = delineate(beats[:, beat], before, rr, sampling_rate, t_end)
         if alone is not None:
             marks[beat, _QRS : _QRS + 2] = origin[beat] + np.array(alone.qrs)
             if alone.t is not None:

@@ -18,6 +18,7 @@ from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.beat_fitting import mark_waves
 from ecgcmr.preparation.gaps import fill_gaps, lead_ranges, recorded_extent
 from ecgcmr.preparation.r_peaks import find_r_peaks
+from ecgcmr.preparation.t_end import DEFAULT_T_END, check_t_end
 
 _SHORTEST = 2.0  # s of recording in which beats are sought at all
 
@@ -51,7 +52,9 @@ class BeatMarks:
     waves: npt.NDArray[np.int64]
 
 
-def mark_beats(signal: npt.ArrayLike, sampling_rate: float = 500.0, max_beats: int = 64) -> BeatMarks:
+def mark_beats(
+    signal: npt.ArrayLike, sampling_rate: float = 500.0, max_beats: int = 64, t_end: str = DEFAULT_T_END
+) -> BeatMarks:
     """Find the beats of one recording and the waves of each.
 
     Args:
@@ -59,13 +62,15 @@ def mark_beats(signal: npt.ArrayLike, sampling_rate: float = 500.0, max_beats: i
             Leads that are flat, or recorded for less than half of the time, are left out.
         sampling_rate: Hz.
         max_beats: Beats beyond this number are dropped.
+        t_end: Where T ends and with it QT, one of ``ecgcmr.preparation.t_end.T_ENDS``.
 
     Returns:
         The beats; none if no lead shows a plausible rhythm (three beats or more at 25 to 240 per minute).
 
     Raises:
-        ValueError: The shape is not (12, T).
+        ValueError: The shape is not (12, T), or there is no such end of T.
     """
+    check_t_end(t_end)
     values = np.asarray(signal, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != len(LEADS):
         raise ValueError(f"expected ({len(LEADS)}, T), got {values.shape}")
@@ -76,7 +81,7 @@ def mark_beats(signal: npt.ArrayLike, sampling_rate: float = 500.0, max_beats: i
         return BeatMarks(np.empty(0, dtype=np.int64), np.empty((0, len(WAVES)), dtype=np.int64))
     bands = Bands(np.where(present[:, None], fill_gaps(values), 0.0), sampling_rate)
     peaks = find_r_peaks(bands, present).positions[:max_beats]
-    waves = mark_waves(bands.between(0.5, 40.0)[present], peaks, sampling_rate)
+    waves = mark_waves(bands.between(0.5, 40.0)[present], peaks, sampling_rate, t_end)
     return BeatMarks(peaks + extent.start, np.where(waves < 0, -1, waves + extent.start))
 
 

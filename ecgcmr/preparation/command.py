@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS
 from ecgcmr.text import printable
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ def _add_ecg(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--no-beats", action="store_true", help="store no R peaks, waves, intervals and lead quality (faster)"
+    )
+    group.add_argument(
+        "--t-end",
+        choices=T_ENDS,
+        help=f"where T ends, and QT with it: at 5 %% of its height, or by the tangent at its flank (default: "
+        f"{DEFAULT_T_END})",
     )
 
 
@@ -202,6 +209,7 @@ def options_from(args: argparse.Namespace) -> PrepareOptions:
         cleaning=args.cleaning,
         standard=StandardOptions(short=args.short, window=args.window),
         beats=not args.no_beats,
+        t_end=args.t_end,
         cine=CineOptions(
             content=args.content,
             phases=args.phases,
@@ -249,6 +257,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_summary(out: Path, report: Report) -> None:
+    from ecgcmr.preparation.clipping import summary_line
+
     counts = report.counts
     print(
         f"{printable(out)}: {report.written} rows "
@@ -258,6 +268,9 @@ def _print_summary(out: Path, report: Report) -> None:
     implausible = sum(report.out_of_range.values())
     if implausible:
         print(f"{implausible} implausible values taken as missing", file=sys.stderr)
+    clipping = summary_line(report.clipping)
+    if clipping:
+        print(clipping, file=sys.stderr)
     if report.duplicates:
         print(f"{len(report.duplicates)} rows left out: the same recording is in another split", file=sys.stderr)
     if report.skipped:

@@ -2,8 +2,8 @@
 
 Intervals of a standard 12-lead ECG are global: from the earliest onset to the latest offset in any lead (Kligfield et
 al., Circulation 2007). Here the leads are combined sample by sample: QRS bounds come from the spatial velocity (root
-mean square over the leads of the slope), P and T from the root mean square of the deflection. Onset and end of T are
-where the tangent at the steepest flank meets the resting level (Lepeschkin and Surawicz, Circulation 1952). The
+mean square over the leads of the slope), P and T from the root mean square of the deflection. T begins where the
+tangent at its steepest flank meets the resting level; where it ends is a choice (``ecgcmr.preparation.t_end``). The
 thresholds are our choice; the tests hold the result against the known truth of synthetic recordings.
 """
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ecgcmr.preparation.t_end import DEFAULT_T_END, end_of_t, tangent_end
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +46,9 @@ class MedianWaves:
     t: tuple[int, int, int] | None
 
 
-def delineate(beat: Floats, center: int, rr_seconds: float, sampling_rate: float) -> MedianWaves | None:
+def delineate(
+    beat: Floats, center: int, rr_seconds: float, sampling_rate: float, t_end: str = DEFAULT_T_END
+) -> MedianWaves | None:
     """Find the waves of a median beat.
 
     Args:
@@ -53,6 +57,7 @@ def delineate(beat: Floats, center: int, rr_seconds: float, sampling_rate: float
         center: Sample of the R peak.
         rr_seconds: Median RR interval; bounds how far T may reach and where the T of the beat before ends.
         sampling_rate: Hz.
+        t_end: Where T ends, one of ``T_ENDS``.
 
     Returns:
         The waves, or None for a beat without any slope.
@@ -62,10 +67,15 @@ def delineate(beat: Floats, center: int, rr_seconds: float, sampling_rate: float
         return None
     onset, offset = qrs
     level = beat[:, max(onset - round(_GAP * sampling_rate), 0) : onset + 1].mean(axis=1, keepdims=True)
-    deflection = np.sqrt(np.mean((beat - level) ** 2, axis=0))
-    t = _t(deflection, center, offset, rr_seconds, sampling_rate)
+    above = beat - level
+    deflection = np.sqrt(np.mean(above**2, axis=0))
+    stop = min(center + round(min(0.60, max(0.36, 0.7 * rr_seconds)) * sampling_rate), len(deflection))
+    t = _t(deflection, offset, stop, sampling_rate)
+    # P is sought after the tangent's end of the last T, whatever the definition: it must not move with it.
     end_of_last_t = 0 if t is None else max(t[2] - round(rr_seconds * sampling_rate), 0)
     p = _p(beat, onset, end_of_last_t, float(deflection[onset:offset].max()), sampling_rate)
+    if t is not None:
+        t = (t[0], t[1], end_of_t(above, deflection, t[1], t[2], stop, sampling_rate, t_end))
     return MedianWaves(qrs, p, t)
 
 
@@ -93,31 +103,19 @@ def _until_quiet(active: NDArray[np.bool_], quiet: int) -> int:
     return int(runs[0]) if len(runs) else len(active)
 
 
-def _t(
-    deflection: Floats, center: int, qrs_offset: int, rr_seconds: float, sampling_rate: float
-) -> tuple[int, int, int] | None:
+def _t(deflection: Floats, qrs_offset: int, stop: int, sampling_rate: float) -> tuple[int, int, int] | None:
+    """Find T before ``stop``; onset and end by the tangents at its flanks."""
     start = qrs_offset + round(_T_AFTER * sampling_rate)
-    stop = min(center + round(min(0.60, max(0.36, 0.7 * rr_seconds)) * sampling_rate), len(deflection))
     if stop - start < round(0.08 * sampling_rate):
         return None
     peak = start + int(deflection[start:stop].argmax())
     falling, rising = deflection[peak:stop], deflection[qrs_offset : peak + 1][::-1]
     if min(len(falling), len(rising)) < max(2, round(0.02 * sampling_rate)):
         return None
-    after, before = _tangent(falling), _tangent(rising)
+    after, before = tangent_end(falling), tangent_end(rising)
     if after is None or before is None:
         return None
     return peak - before, peak, peak + after
-
-
-def _tangent(flank: Floats) -> int | None:
-    """Return how far from a peak the tangent at the steepest point of its flank meets the flank's lowest level."""
-    slope = np.diff(flank)
-    steepest = int(slope.argmin())
-    if slope[steepest] >= 0:
-        return None
-    reach = steepest + (flank[steepest] - flank.min()) / -slope[steepest]
-    return max(1, int(min(round(reach), len(flank) - 1)))
 
 
 def _p(

@@ -10,6 +10,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.parallel import BACKENDS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.ecg import StandardOptions
+from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS
 
 RECORDINGS = ("first", "all")
 
@@ -30,6 +31,7 @@ class PrepareOptions:
         cleaning: Name of a cleaning or YAML file of its steps.
         standard: Length, short and long recordings.
         beats: Whether R peaks, waves, intervals and lead quality are stored.
+        t_end: Where T ends and with it QT, one of ``ecgcmr.preparation.t_end.T_ENDS``; None takes the default one.
         cine: How frames are made.
         view: Which images: ``sax`` or a long-axis view.
         codes: YAML file of further diseases.
@@ -53,6 +55,7 @@ class PrepareOptions:
     cleaning: str = "published"
     standard: StandardOptions = field(default_factory=StandardOptions)
     beats: bool = True
+    t_end: str | None = None
     cine: CineOptions = field(default_factory=CineOptions)
     view: str = "sax"
     codes: Path | None = None
@@ -69,7 +72,10 @@ class PrepareOptions:
             raise UserError(f"--shard-size {self.shard_size}: must be at least 1")
         if self.workers is not None and self.workers < 1:
             raise UserError(f"--workers {self.workers}: must be at least 1")
+        if self.t_end is not None and not self.beats:
+            raise UserError("--t-end: belongs to stored beats; leave it out, or --no-beats")
         for option, value, choices in (
+            ("t-end", self.t_end or DEFAULT_T_END, T_ENDS),
             ("recordings", self.recordings, RECORDINGS),
             ("backend", self.backend, BACKENDS),
         ):

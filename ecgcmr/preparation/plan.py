@@ -33,6 +33,7 @@ from ecgcmr.preparation.sources import Found, Source, find_cmr, find_ecgs, requi
 from ecgcmr.preparation.splits import assign_splits, load_key, subject_hash
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_table import read_subjects
+from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
 
 RECIPE_VERSION = 2
 """Raised whenever the same parameters would give other arrays."""
@@ -196,6 +197,7 @@ def layout_of(
         }
         if options.beats:
             labels += MEASUREMENTS
+            preparation["beats"] = recipe(options.t_end or DEFAULT_T_END)
     if cine is not None:
         cmr = CMRLayout(cine.frame_names, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
         preparation["cmr"] = {**asdict(cine), "view": options.view}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.files import replace_atomically
+from ecgcmr.preparation.clipping import summary_of
 from ecgcmr.preparation.plan import Plan, Row
 from ecgcmr.preparation.rows import Remark
 from ecgcmr.preparation.shard_task import ShardOutcome
@@ -29,6 +30,7 @@ class Report:
         written: Rows in the shards.
         skipped: Files that could not be used and why.
         notes: Remarks on files that were used.
+        clipping: What the cleaning clipped, see ``clipping.summary_of``; empty where it does not clip.
         duplicates: Files whose recording stands in another split under another subject, and so is never given out.
         out_of_range: Label -> implausible values, taken as missing.
         unreadable: Label or field -> values that were no number or date.
@@ -43,6 +45,7 @@ class Report:
     unreadable: dict[str, int]
     counts: dict[str, int] = field(default_factory=dict)
     duplicates: list[dict[str, str]] = field(default_factory=list)
+    clipping: dict[str, float] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` atomically."""
@@ -55,6 +58,7 @@ class Report:
             "values_unreadable": self.unreadable,
             "notes": self.notes,
             "duplicates": self.duplicates,
+            "clipping": self.clipping,
             "files": self.files,
         }
         with replace_atomically(folder / REPORT_NAME) as temporary:
@@ -75,6 +79,7 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
         notes=sorted(notes, key=lambda item: (item["file"], item["note"])),
         out_of_range=dict(sorted(plan.counts.out_of_range.items())),
         unreadable=dict(sorted(plan.counts.unreadable.items())),
+        clipping=summary_of(pair for outcome in outcomes for pair in outcome.clipped),
     )
 
 

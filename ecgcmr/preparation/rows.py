@@ -20,8 +20,10 @@ from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
 from ecgcmr.preparation.cine import frames_from_short_axis
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
+from ecgcmr.preparation.clipping import clipped_of
 from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_windows
 from ecgcmr.preparation.lead_quality import assess_leads
+from ecgcmr.preparation.t_end import t_end_of
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class RowBuilder:
         rows: So far, in order of the members; a long recording may have given several.
         problems: Files that could not be used.
         notes: Remarks on files that were used.
+        clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -113,6 +116,7 @@ class RowBuilder:
         self.rows: list[Row] = []
         self.problems: list[Remark] = []
         self.notes: list[Remark] = []
+        self.clipped: list[tuple[int, float]] = []
         recipe = reading.layout.preparation.get("ecg")
         self._cleaning = None if recipe is None else Cleaning.from_dict(recipe["cleaning"])
 
@@ -146,8 +150,11 @@ class RowBuilder:
         if not np.all(np.abs(cleaned) <= largest):
             raise UserError(f"cleaned signal exceeds {largest:g} {layout.unit}; the recording's unit may be wrong")
         row = Row(number, member, ecg=cleaned.astype(layout.dtype))
+        clipped = clipped_of(window.signal, self._cleaning, layout.sampling_rate)
+        if clipped is not None:
+            self.clipped.append((len(clipped.leads), clipped.share))
         if layout.max_beats:
-            row.marks = mark_beats(window.signal, layout.sampling_rate, layout.max_beats)
+            row.marks = mark_beats(window.signal, layout.sampling_rate, layout.max_beats, t_end_of(self.reading.layout))
             assessed = assess_leads(window.signal, layout.sampling_rate, row.marks.r_peaks, window.derived)
             row.flags, row.quality = assessed.flags, assessed.index
             row.measured = measure_beats(row.marks, layout.sampling_rate, assessed.index)

@@ -68,6 +68,7 @@ class ShardOutcome:
         digests: For each row the content of its ECG and of its frames as a short hash, empty where it has none.
         problems: Files that could not be used.
         notes: Remarks on files that were used.
+        clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
     """
 
     entry: ShardEntry | None
@@ -75,6 +76,7 @@ class ShardOutcome:
     digests: tuple[tuple[str, str], ...] = field(repr=False)
     problems: tuple[Remark, ...]
     notes: tuple[Remark, ...]
+    clipped: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
 
 def prepare_shard(task: ShardTask) -> ShardOutcome:
@@ -144,6 +146,7 @@ def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardO
             tuple((ecg, cmr) for ecg, cmr in record["digests"]),
             tuple(Remark(**item) for item in record["problems"]),
             tuple(Remark(**item) for item in record["notes"]),
+            tuple((int(leads), float(share)) for leads, share in record["clipped"]),
         )
     except (OSError, ValueError, KeyError, TypeError):  # no record, or none of ours: the shard is computed anew
         return None
@@ -174,7 +177,7 @@ def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
     rows.subject = [member.subject for member in members]
     rows.split = [member.split for member in members]
     entry = write_shard(task.path, task.layout, rows)
-    return ShardOutcome(entry, earlier.members, earlier.digests, earlier.problems, earlier.notes)
+    return ShardOutcome(entry, earlier.members, earlier.digests, earlier.problems, earlier.notes, earlier.clipped)
 
 
 def _compute(task: ShardTask) -> ShardOutcome:
@@ -188,7 +191,8 @@ def _compute(task: ShardTask) -> ShardOutcome:
     rows = builder.shard_rows()
     entry = write_shard(task.path, task.layout, rows)
     members = tuple(row.member_number for row in builder.rows)
-    return ShardOutcome(entry, members, _digests(rows), tuple(builder.problems), tuple(builder.notes))
+    told = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped))
+    return ShardOutcome(entry, members, _digests(rows), *told)
 
 
 def _digests(rows: ShardRows) -> tuple[tuple[str, str], ...]:

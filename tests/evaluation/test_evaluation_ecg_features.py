@@ -220,7 +220,7 @@ def test_cleaned_recordings_and_those_in_millivolts_agree(
 ) -> None:
     ecgs = synthetic[0][~synthetic[1], :, :samples]
     raw, cleaned = features_of(*ecgs), features_of(*(clean_ecg(ecg) for ecg in ecgs))
-    for name, most in {"heart_rate": 0.5, "pr": 4, "qrs_duration": 4, "qt": 20, "qrs_axis": 5}.items():
+    for name, most in {"heart_rate": 0.5, "pr": 4, "qrs_duration": 4, "qt": 26, "qrs_axis": 5}.items():
         assert np.isfinite(raw[name]).all(), name
         assert np.median(np.abs(raw[name] - cleaned[name])) < most, name
         assert np.corrcoef(raw[name], cleaned[name])[0, 1] > 0.95, name
