@@ -34,11 +34,16 @@ BYTES: tuple[Mutator, ...] = (*DAMAGE, splice, stranger)
 
 
 def one_or_more(mutators: Sequence[Mutator]) -> Mutator:
-    """A mutator that applies one of these, and now and then two or three."""
+    """A mutator that applies one of these, and now and then two or three, until nothing can be read as before."""
 
     def change(content: bytes, rng: np.random.Generator) -> bytes:
-        for _ in range(1 + int(rng.random() < 0.2) + int(rng.random() < 0.1)):
-            content = mutators[rng.integers(len(mutators))](content, rng)
-        return content
+        changed = mutators[rng.integers(len(mutators))](content, rng)
+        for _ in range(int(rng.random() < 0.2) + int(rng.random() < 0.1)):
+            again = mutators[rng.integers(len(mutators))]
+            try:
+                changed = again(changed, rng)
+            except Exception:  # it reads what it changes, which the first change may have made unreadable
+                break
+        return changed
 
     return change

@@ -56,7 +56,11 @@ def zip_directory(content: bytes, rng: Generator) -> bytes:
     """Change a few bytes of the directory at the end, where sizes, places and methods stand."""
     values = bytearray(content)
     begin = content.rfind(b"PK\x05\x06")
-    begin = struct.unpack_from("<I", content, begin + 16)[0] if 0 <= begin < len(content) - 20 and rng.random() < 0.7 else begin
+    begin = (
+        struct.unpack_from("<I", content, begin + 16)[0]
+        if 0 <= begin < len(content) - 20 and rng.random() < 0.7
+        else begin
+    )
     if not 0 <= begin < len(content):
         return content[:-1]
     for place in rng.integers(begin, len(content), int(rng.integers(1, 5))):
@@ -86,7 +90,9 @@ def _odd_array(array: np.ndarray, rng: Generator) -> np.ndarray:
         return np.array(["text", "a\x1b[31m"])
     if way == 5 and array.dtype.kind == "f":
         array = array.copy()
-        array.ravel()[rng.integers(max(1, flat.size), size=3) % max(1, flat.size)] = rng.choice([np.nan, np.inf, 1e300, -1e300])
+        array.ravel()[rng.integers(max(1, flat.size), size=3) % max(1, flat.size)] = rng.choice(
+            [np.nan, np.inf, 1e300, -1e300]
+        )
         return array
     if way == 6:
         return np.full(array.shape, np.nan)
@@ -157,9 +163,15 @@ def torch_tensor(content: bytes, rng: Generator) -> bytes:
     if way == 0:
         tensors[name] = odd[rng.integers(len(odd))]
     elif way == 1:
-        tensors[name] = torch.full_like(value, float(rng.choice([np.nan, np.inf, 3e38]))) if value.is_floating_point() else value
+        tensors[name] = (
+            torch.full_like(value, float(rng.choice([np.nan, np.inf, 3e38]))) if value.is_floating_point() else value
+        )
     elif way == 2:
-        tensors[("blocks.100000000.norm1.weight", "blocks.-1.x", name + ".x", "\x1b[31m", "blocks.9" + "9" * 5000)[rng.integers(5)]] = value
+        tensors[
+            ("blocks.100000000.norm1.weight", "blocks.-1.x", name + ".x", "\x1b[31m", "blocks.9" + "9" * 5000)[
+                rng.integers(5)
+            ]
+        ] = value
     elif way == 3:
         tensors[name] = value.unsqueeze(0)
     elif way == 4:
@@ -274,11 +286,15 @@ def hdf5_entry(content: bytes, rng: Generator) -> bytes:
         elif way == 5:
             shape, kind = file[name].shape, file[name].dtype
             del file[name]
-            size = (10**int(rng.integers(6, 13)), *shape[1:])
+            size = (10 ** int(rng.integers(6, 13)), *shape[1:])
             file.create_dataset(name, size, kind, chunks=tuple(min(64, max(1, edge)) for edge in size))
         elif way == 6:
             del file[name]
-            file[name] = (h5py.SoftLink("/" + name), h5py.ExternalLink("none.h5", "/x"), h5py.ExternalLink("/dev/zero", "/x"))[rng.integers(3)]
+            file[name] = (
+                h5py.SoftLink("/" + name),
+                h5py.ExternalLink("none.h5", "/x"),
+                h5py.ExternalLink("/dev/zero", "/x"),
+            )[rng.integers(3)]
         elif way == 7:
             del file[name]
             file.create_group(name)
@@ -289,9 +305,23 @@ def hdf5_entry(content: bytes, rng: Generator) -> bytes:
 
 def _odd_attribute(file: Any, name: str, rng: Generator) -> None:
     value = file.attrs[name]
-    odd = ("", "{}", "[" * 3000, "a\x1b[31mb", -1, 2**62, float("nan"), np.zeros(3), np.bytes_(b"\xff\xfe"), "null", '{"ecg": null}')
+    odd = (
+        "",
+        "{}",
+        "[" * 3000,
+        "a\x1b[31mb",
+        -1,
+        2**62,
+        float("nan"),
+        np.zeros(3),
+        np.bytes_(b"\xff\xfe"),
+        "null",
+        '{"ecg": null}',
+    )
     if isinstance(value, str) and value[:1] in "{[" and rng.random() < 0.6:
-        file.attrs[name] = json.dumps(change_node(json.loads(value), rng, tuple(v for v in VALUES if v != "a\x00b" and v != "\ud800"))).replace("\\u0000", "")
+        file.attrs[name] = json.dumps(
+            change_node(json.loads(value), rng, tuple(v for v in VALUES if v != "a\x00b" and v != "\ud800"))
+        ).replace("\\u0000", "")
     elif rng.random() < 0.2:
         del file.attrs[name]
     else:

@@ -24,7 +24,9 @@ VALUES: tuple[Any, ...] = (
 def places(document: Any, at: tuple = ()) -> list[tuple]:
     """The paths of all nodes below a document's root, depth first."""
     found = []
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in items:
         found += [(*at, key), *places(value, (*at, key))]
     return found
@@ -54,11 +56,15 @@ def change_node(document: Any, rng: Generator, values: tuple[Any, ...] = VALUES)
     chosen = shallow if shallow and rng.random() < 0.4 else found
     place = chosen[rng.integers(len(chosen))]
     parent, key = _parent(changed, place), place[-1]
-    way = rng.choice(["value", "remove", "rename", "repeat", "nest", "exchange", "wrap"], p=[0.5, 0.15, 0.1, 0.05, 0.05, 0.1, 0.05])
+    way = rng.choice(
+        ["value", "remove", "rename", "repeat", "nest", "exchange", "wrap"], p=[0.5, 0.15, 0.1, 0.05, 0.05, 0.1, 0.05]
+    )
     if way == "remove":
         del parent[key]
     elif way == "rename" and isinstance(parent, dict):
-        parent[("", "\x1b[31m", "x" * 5000, f"{key}\n", f"{key}2", "名前", "__class__")[rng.integers(7)]] = parent.pop(key)
+        parent[("", "\x1b[31m", "x" * 5000, f"{key}\n", f"{key}2", "名前", "__class__")[rng.integers(7)]] = parent.pop(
+            key
+        )
     elif way == "repeat" and isinstance(parent, list):
         parent[key:key] = [parent[key]] * int(rng.choice([1, 2, 1000]))
     elif way == "nest":

@@ -10,7 +10,6 @@ itself. A process that ends, hangs or grows too much is a failure of the mutant 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import select
@@ -32,50 +31,11 @@ import fuzz_worker  # noqa: E402
 from fuzz_kinds import KINDS, share  # noqa: E402
 from fuzz_material import make_material  # noqa: E402
 from fuzz_worker import Outcome  # noqa: E402
+from warm_process import fork, import_all, warm_up  # noqa: E402
 
 A_PROCESS = 12  # mutants
 WALL, STILL, GROWTH = 100.0, 20.0, 1536.0
 """Seconds on the clock; seconds without work; megabytes at which a process is ended from outside."""
-
-HEAVY = (
-    "ecgcmr.stages.command", "ecgcmr.stages", "data_modules", "ecgcmr.preparation.run", "ecgcmr.formats", "ecgcmr.inspection.command",
-    "ecgcmr.experiments.comparison", "ecgcmr.experiments.command", "ecgcmr.verification.cohort", "ecgcmr.weights_import.command",
-    "ecgcmr.weights_import.image_encoder", "ecgcmr.weights_import.signal_encoder", "ecgcmr.evaluation.comparison",
-    "ecgcmr.evaluation.evaluate_command", "ecgcmr.inspection.raw_ecg", "ecgcmr.inspection.raw_cmr", "ecgcmr.inspection.raw_table",
-    "ecgcmr.inspection.prepared", "wfdb", "pydicom", "nibabel", "h5py", "pyarrow.parquet", "omegaconf", "tensorboard.backend.event_processing.event_accumulator",
-)  # fmt: skip
-
-
-def import_all() -> None:
-    """Import what the commands import, so that every fork has it."""
-    import importlib
-
-    gc.disable()
-    for name in HEAVY:
-        importlib.import_module(name)
-    import torch
-
-    torch.set_num_threads(1)
-    gc.freeze()
-    gc.enable()
-
-
-def fork(work, output: int | None = None) -> int:
-    """Run ``work`` in a fork, which then ends; returns its process id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 70
-    try:
-        if output is not None:
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-        work()
-        code = 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def make_good_files(folder: Path) -> None:
@@ -85,31 +45,6 @@ def make_good_files(folder: Path) -> None:
         _, status = os.waitpid(fork(lambda: make_material(folder), log.fileno()), 0)
     if status:
         sys.exit((folder.parent / "material.log").read_text(errors="replace")[-3000:])
-
-
-def warm_up(material: Path, folder: Path) -> None:
-    """Prepare once and read one config, so that every fork has what is compiled and what the parser learns of classes."""
-    from ecgcmr.cli import main
-
-    shutil.copytree(material / "lists", folder)
-    shutil.copy(material / "run" / "regression.yaml", folder)
-    os.environ["HOME"] = str(folder)
-    os.chdir(folder)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    kept = [os.dup(1), os.dup(2)]
-    try:
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        main([*"prepare --out out --key-file key --workers 1 --short pad --size 16 --ecg ecg --table table.csv".split()])
-        main(["fit", "-c", "regression.yaml", "--print_config"])
-    finally:
-        sys.stdout.flush()
-        for descriptor, target in zip(kept, (1, 2), strict=True):
-            os.dup2(descriptor, target)
-    os.chdir(material)
-    shutil.rmtree(folder)
-    gc.collect()
-    gc.freeze()
 
 
 class Batch:
@@ -180,7 +115,9 @@ class Batch:
         code = os.waitstatus_to_exitcode(status)
         message = self._last_words(name, number)
         self.done += 1
-        return [Outcome(name, -1 if number is None else number, problem or f"the process ended with {code}", code, message)]
+        return [
+            Outcome(name, -1 if number is None else number, problem or f"the process ended with {code}", code, message)
+        ]
 
     def _last_words(self, name: str, number: int | None) -> str:
         path = self.base / f"{name}-{'good' if number is None else number}.err"
@@ -221,11 +158,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=3000, help="mutants over all kinds (default: 3000)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", nargs="+", default=[], choices=sorted(KINDS), metavar="KIND", help="these kinds alone")
+    parser.add_argument(
+        "--kind", nargs="+", default=[], choices=sorted(KINDS), metavar="KIND", help="these kinds alone"
+    )
     parser.add_argument("--number", type=int, help="one mutant of one kind; its files stay")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time (default: 1)")
     parser.add_argument("--good", action="store_true", help="run the good files too: each must be taken")
-    parser.add_argument("--work", type=Path, help="folder to work in (default: a temporary one, removed unless mutants failed)")
+    parser.add_argument(
+        "--work", type=Path, help="folder to work in (default: a temporary one, removed unless mutants failed)"
+    )
     parser.add_argument("--out", type=Path, help="write all outcomes to this file as JSON")
     parser.add_argument("--list", action="store_true", help="list the kinds")
     return parser.parse_args()
@@ -259,7 +200,9 @@ def main() -> int:
         if outcome.number < 0 and not outcome.problem and outcome.code != 0:
             outcome.problem = f"the good file is not taken (exit code {outcome.code})"
         if outcome.problem or args.number is not None:
-            print(f"{outcome.kind} {outcome.number}: {outcome.problem or 'fine'}; exit {outcome.code}; {outcome.where}; {outcome.message}")
+            print(
+                f"{outcome.kind} {outcome.number}: {outcome.problem or 'fine'}; exit {outcome.code}; {outcome.where}; {outcome.message}"
+            )
         if outcome.problem:
             failed.append(outcome)
 
@@ -274,7 +217,9 @@ def main() -> int:
         print(replay_line(outcome, args.seed))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"seed": args.seed, "seconds": total, "outcomes": [asdict(o) for o in outcomes]}, indent=1))
+        args.out.write_text(
+            json.dumps({"seed": args.seed, "seconds": total, "outcomes": [asdict(o) for o in outcomes]}, indent=1)
+        )
     if args.work is None:
         if failed or args.number is not None:
             print(f"files: {work / 'mutants'}")

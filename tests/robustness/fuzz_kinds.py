@@ -90,7 +90,9 @@ def _ecg_kinds() -> list[Kind]:
         declared = (f"inspect {ECG_FILES[kind]} --no-figures",)
         crafted = tuple(whole(text) for text in DECLARATIONS) if kind == "npy" else ()
         words = (ECG_FILES[kind],)
-        made.append(Kind(f"declaration-{kind}", f"raw/{kind}", "ecg.yaml", YAML, declared, crafted, 6, words, names=True))
+        made.append(
+            Kind(f"declaration-{kind}", f"raw/{kind}", "ecg.yaml", YAML, declared, crafted, 6, words, names=True)
+        )
     declared = (f"{PREPARE} --ecg ecg --declare ecg/ecg.yaml",)
     made.append(Kind("declaration-given", "ecgs/npy", "ecg/ecg.yaml", YAML, declared, weight=5, names=True))
     return made
@@ -114,7 +116,18 @@ def _cmr_kinds() -> list[Kind]:
         kind = file.split(".")[0]
         words = ("1000000",)
         made.append(Kind(f"nifti-{kind}", "nifti", f"cmr/1000000/{file}", BYTES, (look,), NIFTI_DAMAGE, 8, words))
-        made.append(Kind(f"cohort-nifti-{kind}", "nifti", f"cmr/1000000/{file}", BYTES, (many,), NIFTI_DAMAGE[:5], 3, goes_on=True))
+        made.append(
+            Kind(
+                f"cohort-nifti-{kind}",
+                "nifti",
+                f"cmr/1000000/{file}",
+                BYTES,
+                (many,),
+                NIFTI_DAMAGE[:5],
+                3,
+                goes_on=True,
+            )
+        )
     file = "1000000_20209_2_0.zip"
     crafted = tuple(_zip_of(make) for make in ZIP_CONTENTS)
     made.append(Kind("cine-zip", "zip", f"cmr/{file}", within.ZIP, (f"inspect cmr/{file} --no-figures",), crafted, 12))
@@ -134,7 +147,9 @@ def _table_kinds() -> list[Kind]:
         made.append(Kind(f"table-{file}", "tables", file, mutators, commands, weight=8))
     for file in ("ptbxl_database.csv", "scp_statements.csv"):
         commands = ("inspect ptb", f"{PREPARE} --ecg ptb")
-        made.append(Kind(f"ptbxl-{file.split('_')[0]}", "ptbxl", f"ptb/{file}", (*TEXT, *BYTES), commands, weight=6, names=True))
+        made.append(
+            Kind(f"ptbxl-{file.split('_')[0]}", "ptbxl", f"ptb/{file}", (*TEXT, *BYTES), commands, weight=6, names=True)
+        )
     base = f"{PREPARE} --ecg ecg --table table.csv"
     for option, file, mutators in (
         ("--subjects", "subjects.csv", (*TEXT, *BYTES)),
@@ -144,7 +159,9 @@ def _table_kinds() -> list[Kind]:
         ("--key-file", "key", BYTES),
     ):
         weight = 6 if mutators == YAML else 5
-        kind = Kind(f"list{option}", "lists", file, mutators, (f"{base} {option} {file}",), (), weight, (option,), names=True)
+        kind = Kind(
+            f"list{option}", "lists", file, mutators, (f"{base} {option} {file}",), (), weight, (option,), names=True
+        )
         made.append(kind)
     return made
 
@@ -155,14 +172,24 @@ def _prepared_kinds() -> list[Kind]:
     shard = ("shard-00000.h5", "--data.root", "prepared")
     index = Kind("index.json", "run", "prepared/index.json", JSON, look, weight=16, words=("prepared",), names=True)
     shards = Kind(
-        "shard", "run", "prepared/shards/shard-00000.h5", (within.hdf5_entry, within.hdf5_entry, *BYTES), look, weight=20, words=shard
+        "shard",
+        "run",
+        "prepared/shards/shard-00000.h5",
+        (within.hdf5_entry, within.hdf5_entry, *BYTES),
+        look,
+        weight=20,
+        words=shard,
     )
     again = (f"prepare {raw}",)
     membership = Kind("membership.json", "cohort", "prepared/shards/membership.json", JSON, again, weight=4, names=True)
     record = Kind("shard-record", "cohort", "prepared/shards/shard-00001.json", JSON, again, weight=4, names=True)
     report = Kind("report.json", "cohort", "prepared/report.json", JSON, again, weight=2, names=True)
-    old_index = Kind("index.json-again", "cohort", "prepared/index.json", JSON, again, weight=4, words=("prepared",), names=True)
-    old_shard = Kind("shard-again", "cohort", "prepared/shards/shard-00001.h5", (within.hdf5_entry, *BYTES), again, weight=3)
+    old_index = Kind(
+        "index.json-again", "cohort", "prepared/index.json", JSON, again, weight=4, words=("prepared",), names=True
+    )
+    old_shard = Kind(
+        "shard-again", "cohort", "prepared/shards/shard-00001.h5", (within.hdf5_entry, *BYTES), again, weight=3
+    )
     return [index, shards, membership, record, report, old_index, old_shard]
 
 
@@ -180,11 +207,49 @@ def _config_kinds() -> list[Kind]:
         Kind("encoder.safetensors", "run", "mae/encoder.safetensors", SAFETENSORS, (taken,), weight=8, words=weights),
         Kind("last.ckpt", "run", "mae/last.ckpt", TORCH, (resume,), weight=8, words=("ckpt_path",)),
         Kind("best.ckpt", "run", "regression/best.ckpt", TORCH, (test, predict), weight=8, words=("ckpt_path",)),
-        Kind("run-config", "run", "mae/config.yaml", YAML, ("inspect mae --no-figures", f"fit -c mae/config.yaml {_FIT}"), weight=6, names=True),
-        Kind("metrics.json", "run", "regression/metrics.json", JSON, (test, "inspect regression --no-figures"), weight=4, names=True),
-        Kind("experiment", "plan", "trial.yaml", YAML, ("experiment trial.yaml --out out --workers 1",), weight=6, names=True),
-        Kind("stage.json", "experiment", "out/stages/mae/stage.json", JSON, ("experiment other.yaml --out out --workers 1",), weight=1),
-        Kind("experiment.json", "experiment", "out/stage.json", JSON, ("experiment trial.yaml --out out --workers 1",), weight=3),
+        Kind(
+            "run-config",
+            "run",
+            "mae/config.yaml",
+            YAML,
+            ("inspect mae --no-figures", f"fit -c mae/config.yaml {_FIT}"),
+            weight=6,
+            names=True,
+        ),
+        Kind(
+            "metrics.json",
+            "run",
+            "regression/metrics.json",
+            JSON,
+            (test, "inspect regression --no-figures"),
+            weight=4,
+            names=True,
+        ),
+        Kind(
+            "experiment",
+            "plan",
+            "trial.yaml",
+            YAML,
+            ("experiment trial.yaml --out out --workers 1",),
+            weight=6,
+            names=True,
+        ),
+        Kind(
+            "stage.json",
+            "experiment",
+            "out/stages/mae/stage.json",
+            JSON,
+            ("experiment other.yaml --out out --workers 1",),
+            weight=1,
+        ),
+        Kind(
+            "experiment.json",
+            "experiment",
+            "out/stage.json",
+            JSON,
+            ("experiment trial.yaml --out out --workers 1",),
+            weight=3,
+        ),
     ]
 
 

@@ -111,7 +111,9 @@ def _ptbxl(folder: Path) -> None:
     for number in range(4):
         write_wfdb_record(place / "records500", f"0000{number}_hr", sample_counts(number) * 0.005)
         codes = "{'NORM': 100.0, 'SR': 0.0}" if number % 2 else "{'IMI': 15.0}"
-        rows.append(f'{number},{20 + number},5{number}.0,{number % 2},"{codes}",{7 + number},records500/0000{number}_hr\n')
+        rows.append(
+            f'{number},{20 + number},5{number}.0,{number % 2},"{codes}",{7 + number},records500/0000{number}_hr\n'
+        )
     (place / "ptbxl_database.csv").write_text(header + "".join(rows))
     (place / "scp_statements.csv").write_text(
         ",description,diagnostic,diagnostic_class\nNORM,normal ECG,1.0,NORM\nIMI,inferior,1.0,MI\nSR,sinus rhythm,,\n"
@@ -196,7 +198,9 @@ def _experiment(folder: Path) -> None:
         "cohort": {"root": "prepared"},
         "stages": {"mae": {"config": "mae.yaml", "set": {"trainer.max_epochs": 1}}},
         "evaluation": {
-            "tasks": {"phenotypes": {"task": "regression", "targets": ["lv_edv", "lv_ef"], "finetune": "regression.yaml"}},
+            "tasks": {
+                "phenotypes": {"task": "regression", "targets": ["lv_edv", "lv_ef"], "finetune": "regression.yaml"}
+            },
             "labels": ["all"],
             "linear_probe": ["random", "mae"],
             "baselines": ["age+sex"],
@@ -237,7 +241,9 @@ def _predictions(folder: Path) -> None:
         for k, target in enumerate(("lv_edv", "lv_esv")):
             parts.append(pd.DataFrame({**frame, "target": target, "truth": truth[:, k], "prediction": guess[:, k]}))
         chance = 1 / (1 + np.exp(-guess[:, 0] / 20 + 5))
-        parts.append(pd.DataFrame({**frame, "target": "af_ever", "truth": (truth[:, 0] > 100) * 1.0, "prediction": chance}))
+        parts.append(
+            pd.DataFrame({**frame, "target": "af_ever", "truth": (truth[:, 0] > 100) * 1.0, "prediction": chance})
+        )
     table = pd.concat(parts, ignore_index=True)
     place = folder / "predictions"
     table.to_csv(place / "p.csv", index=False)
@@ -271,5 +277,3 @@ def _weights(folder: Path) -> None:
         child, _, rest = name.partition(".")
         renamed[f"encoder_imaging.{numbers[child]}.{rest}"] = value.half()
     torch.save({"state_dict": renamed}, place / "image.pth")
-
-

@@ -17,6 +17,7 @@ from fuzz_kinds import Kind
 
 MEGABYTES, SECONDS, LINE = 1024, 20.0, 1000
 CODES = (0, 2, 3)
+ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("Müller-Geheim", "Secret^Person", "Planted^Name")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}")
@@ -142,9 +143,10 @@ def _called(words: list[str]) -> tuple[int, str]:
         return (stop.code if isinstance(stop.code, int) else int(stop.code is not None)), ""
     except BaseException as error:
         traceback.print_exc()
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/ecgcmr/" in f.filename or "/data_modules/" in f.filename]
-        last = [frame for frame in frames if "site-packages" not in frame.filename][-1:]
-        return 1, "".join(f"{frame.filename.split('/wt/')[-1]}:{frame.lineno} {frame.name}" for frame in last)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(ROOT)]
+        last = [f for f in frames if "site-packages" not in f.filename and "/tests/" not in f.filename][-1:]
+        place = "".join(f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno} {frame.name}" for frame in last)
+        return 1, f"{type(error).__name__} {place}"
 
 
 def judge(kind: Kind, outcome: Outcome, folder: Path, out: str, err: str) -> tuple[str, str]:
@@ -183,7 +185,11 @@ def _judge_refusal(kind: Kind, folder: Path, err: str, errors: list[str]) -> str
     target = Path(kind.target)
     known = {target.name, *target.parts[:-1], target.stem, *kind.words}
     if kind.names:
-        text = (folder / kind.target).read_bytes()[:100_000].decode("utf-8", "replace") if (folder / kind.target).is_file() else ""
+        text = (
+            (folder / kind.target).read_bytes()[:100_000].decode("utf-8", "replace")
+            if (folder / kind.target).is_file()
+            else ""
+        )
         known |= set(_WORD.findall(text))
     return "" if any(word and word in errors[0] for word in known) else "names neither file nor field"
 
