@@ -1,4 +1,4 @@
-"""The fault drill: every command that writes is killed, starved of disk and run twice at once; what is left is looked at.
+"""The fault drill: every command that writes is killed, starved of disk and run twice at once; what is left is read.
 
     make drill
     python tests/drill/drill.py --only fit --fault sigterm
@@ -179,8 +179,9 @@ def main() -> int:
     failed = [result for result in results if result.problem]
     missed = sum(not result.struck for result in results)
     summary = (
-        f"{len(results) - len(skipped)} cases, {len(failed)} failed, {missed} in which the command ended before the fault came or needed no "
-        f"refusal, {len(skipped)} skipped{f' ({hindrance})' if hindrance else ''}; seed {args.seed}, {time.monotonic() - began:.0f} s"
+        f"{len(results) - len(skipped)} cases, {len(failed)} failed, {missed} in which the command ended before "
+        f"the fault came or needed no refusal, {len(skipped)} skipped{f' ({hindrance})' if hindrance else ''}; "
+        f"seed {args.seed}, {time.monotonic() - began:.0f} s"
     )
     print("\n".join(["", *rows, "", summary]))
     out.mkdir(parents=True, exist_ok=True)

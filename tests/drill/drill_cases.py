@@ -50,7 +50,7 @@ class Result:
         problem: What is wrong; empty if nothing is.
         code: Exit code.
         line: The last line the user saw.
-        state: Whether what was there afterwards was the old state, the new one or an unfinished one that was seen as such.
+        state: Whether the old state was there afterwards, the new one, or an unfinished one that was seen as such.
         skipped: Why it was not done; empty if it was.
         struck: Whether the fault came before the end.
     """
@@ -186,9 +186,7 @@ class Case:
             return f"exit code {ended.code}, not {WANTED[fault]}"
         elif fault in ("full disk", "read-only") and ended.code != 2:
             return f"exit code {ended.code}, not 2"
-        elif fault == ELSEWHERE[0] and ended.code not in (0, 137):
-            return f"exit code {ended.code}"
-        elif fault == ELSEWHERE[1] and ended.code not in (0, 2):
+        elif fault == ELSEWHERE[0] and ended.code not in (0, 137) or fault == ELSEWHERE[1] and ended.code not in (0, 2):
             return f"exit code {ended.code}"
         return faults_of_message(ended, line_wanted=ended.code not in (0, 137))
 

@@ -224,7 +224,8 @@ def parquet_column(content: bytes, rng: Generator) -> bytes:
     field, n = table.schema.field(place), table.num_rows
     others: tuple[Any, ...] = (
         pa.array([[1.0]] * n), pa.array([{"a": 1}] * n), pa.array([b"\xff\xfe"] * n), pa.array([True] * n), pa.nulls(n),
-        pa.array([0] * n, pa.timestamp("ns")), pa.array([2**63 - 1] * n), pa.array(["nan"] * n), pa.array([float("inf")] * n),
+        pa.array([0] * n, pa.timestamp("ns")), pa.array([2**63 - 1] * n), pa.array(["nan"] * n),
+        pa.array([float("inf")] * n),
         pa.array(["a\x1b[31m\n|<b>"] * n), pa.array([1e308] * n), pa.array([0] * n, pa.date32()), pa.array([""] * n),
         pa.array([b"x"] * n, pa.binary()), pa.array([0] * n, pa.duration("s")), pa.array(["x" * 10_000] * n),
     )  # fmt: skip

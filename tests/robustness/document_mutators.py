@@ -13,9 +13,12 @@ import yaml
 Generator = np.random.Generator
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**30, 10**400, 1e308, -1e308, 1e-320, float("nan"), float("inf"),
-    "", " ", "nan", "-1", "1e3", "null", "x" * 70_000, "a\x1b[31mb", "a\x00b", "a\nb", "\u202e", "名前", "\ud800", "{}", "%s", "$HOME",
-    "os.system", "lightning.Trainer", "torch.nn.Linear", [], {}, [[]], [None], [1, "a", None], {"": 0}, {"class_path": "os.getpid"},
+    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**30, 10**400, 1e308, -1e308, 1e-320, float("nan"),
+    float("inf"),
+    "", " ", "nan", "-1", "1e3", "null", "x" * 70_000,
+    "a\x1b[31mb", "a\x00b", "a\nb", "\u202e", "名前", "\ud800", "{}", "%s", "$HOME",
+    "os.system", "lightning.Trainer", "torch.nn.Linear", [], {}, [[]], [None], [1, "a", None], {"": 0},
+    {"class_path": "os.getpid"},
     {"class_path": "torch.nn.Linear", "init_args": {"in_features": -1}}, [0] * 5000, list("ab"), {"a": {"a": {"a": 1}}},
 )  # fmt: skip
 """What stands in place of a value: other types, extremes, odd text. No paths: nothing is to be written elsewhere."""
@@ -127,12 +130,16 @@ def merged_bomb(content: bytes, rng: Generator) -> bytes:
 
 
 _YAML_TEXTS = (
-    b"[" * 20_000, b"{a: " * 5000, b"- " * 5000, b"&a [*a]", b"!!python/object/apply:os.getpid []", b"!!binary |\n  AAAA", b"!!set {a, b}",
-    b"!!timestamp 9999-99-99", b"2001-02-30", b"---\nb: 1\n---\nc: 2", b"? [a, b]\n: 1", b"*nothing", b"<<: 3", b"!!float x", b"|\n" + b"  x\n" * 3,
-    b"!unknown 3", b"%YAML 9.9", b"0b" + b"1" * 9000, b"1:2:3:4:5:6", b"!!omap [a: 1]", b"'unclosed", b"\t- a", b"a" * 200_000,
+    b"[" * 20_000, b"{a: " * 5000, b"- " * 5000, b"&a [*a]", b"!!python/object/apply:os.getpid []",
+    b"!!binary |\n  AAAA", b"!!set {a, b}",
+    b"!!timestamp 9999-99-99", b"2001-02-30", b"---\nb: 1\n---\nc: 2", b"? [a, b]\n: 1", b"*nothing", b"<<: 3",
+    b"!!float x", b"|\n" + b"  x\n" * 3,
+    b"!unknown 3", b"%YAML 9.9", b"0b" + b"1" * 9000, b"1:2:3:4:5:6", b"!!omap [a: 1]", b"'unclosed", b"\t- a",
+    b"a" * 200_000,
 )  # fmt: skip
 _JSON_TEXTS = (
-    b"[" * 100_000, b'{"a":' * 50_000, b"NaN", b"-Infinity", b"1" + b"0" * 6000, b'"\\ud800"', b"{} {}", b"[1,]", b"'a'",
+    b"[" * 100_000, b'{"a":' * 50_000, b"NaN", b"-Infinity", b"1" + b"0" * 6000, b'"\\ud800"', b"{} {}",
+    b"[1,]", b"'a'",
     b'{"a": 1, "a": 2}', b"1e999", b"\xef\xbb\xbf{}", b'"' + b"x" * 300_000 + b'"', b"true", b"12", b'"text"',
 )  # fmt: skip
 

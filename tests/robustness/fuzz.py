@@ -1,10 +1,11 @@
 """Thousands of damaged files through the program's own commands: none may crash it, hang it or fill the memory.
 
     python tests/robustness/fuzz.py --count 3000 --seed 0
-    python tests/robustness/fuzz.py --kind last.ckpt --number 17            one mutant again; its files stay
+    python tests/robustness/fuzz.py --kind last.ckpt --number 17       one mutant again; its files stay
 
-This process imports everything, forks a process for the good files and then one for every few mutants; it trains nothing
-itself. A process that ends, hangs or grows too much is a failure of the mutant it was at; the others go on in a new one.
+This process imports everything, forks a process for the good files and then one for every few mutants; it trains
+nothing itself. A process that ends, hangs or grows too much is a failure of the mutant it was at; the others go on in
+a new one.
 """
 
 from __future__ import annotations
@@ -201,7 +202,8 @@ def main() -> int:
             outcome.problem = f"the good file is not taken (exit code {outcome.code})"
         if outcome.problem or args.number is not None:
             print(
-                f"{outcome.kind} {outcome.number}: {outcome.problem or 'fine'}; exit {outcome.code}; {outcome.where}; {outcome.message}"
+                f"{outcome.kind} {outcome.number}: {outcome.problem or 'fine'}; exit {outcome.code}; "
+                f"{outcome.where}; {outcome.message}"
             )
         if outcome.problem:
             failed.append(outcome)
@@ -210,7 +212,8 @@ def main() -> int:
     codes = Counter(outcome.code for outcome in outcomes)
     total = time.monotonic() - began
     print(
-        f"{len(outcomes)} mutants of {len({o.kind for o in outcomes})} kinds, seed {args.seed}: {codes[0]} taken, {codes[2]} refused, "
+        f"{len(outcomes)} mutants of {len({o.kind for o in outcomes})} kinds, seed {args.seed}: {codes[0]} taken, "
+        f"{codes[2]} refused, "
         f"{len(failed)} failed; {total:.0f} s, {made:.0f} s of them to begin"
     )
     for outcome in failed[:20]:

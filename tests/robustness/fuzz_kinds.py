@@ -1,4 +1,4 @@
-"""Every kind of file that a user can hand in: which good file it is, how mutants are made and which commands read them."""
+"""Every kind of file that a user can hand in: the good file, how mutants are made, and the commands that read them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Kind:
         crafted: Changes thought out by hand; every second mutant is one of them until there are no more.
         weight: How many of the mutants, relative to other kinds; less for what takes long.
         words: What an error may name beside the file itself, its folder and, of a document, its fields.
-        goes_on: Whether one damaged file must not stop the command: over many files it is listed, and the exit code 0.
+        goes_on: Whether one damaged file must not stop the command: it is listed, and the exit code is 0.
         names: Whether fields named in the good file count as naming what is wrong.
     """
 
@@ -68,10 +68,19 @@ class Kind:
 
 PREPARE = "prepare --out out --key-file key --workers 1 --short pad --no-beats --size 16"
 ECG_FILES = {
-    "cardiosoft": "a.xml", "muse": "a.xml", "dicom": "a.dcm", "wfdb": "rec1.hea", "csv": "a.csv", "npy": "a.npy", "parquet": "a.parquet",
-}  # fmt: skip
+    "cardiosoft": "a.xml",
+    "muse": "a.xml",
+    "dicom": "a.dcm",
+    "wfdb": "rec1.hea",
+    "csv": "a.csv",
+    "npy": "a.npy",
+    "parquet": "a.parquet",
+}
 _OF_ECG = {"npy": (within.npy_array, *BYTES), "parquet": PARQUET, "dicom": BYTES}
-_FIT = "--trainer.default_root_dir out --trainer.max_steps 1 --trainer.limit_val_batches 1 --trainer.num_sanity_val_steps 0"
+_FIT = (
+    "--trainer.default_root_dir out --trainer.max_steps 1 --trainer.limit_val_batches 1 "
+    "--trainer.num_sanity_val_steps 0"
+)
 FIT = f"fit -c mae.yaml {_FIT}"
 QUICK = "--resamples 20 --no-figures --out out"
 
@@ -257,18 +266,59 @@ def _result_kinds() -> list[Kind]:
     evaluate = "evaluate --predictions {} " + QUICK
     compare = "compare {} {} --resamples 20 --out out"
     return [
-        Kind("predictions.csv", "predictions", "p.csv", (*TEXT, *BYTES), (evaluate.format("p.csv"),), weight=8, names=True),
+        Kind(
+            "predictions.csv",
+            "predictions",
+            "p.csv",
+            (*TEXT, *BYTES),
+            (evaluate.format("p.csv"),),
+            weight=8,
+            names=True,
+        ),
         Kind("predictions.parquet", "predictions", "p.parquet", PARQUET, (evaluate.format("p.parquet"),), weight=12),
         Kind(
-            "predictions.npz", "predictions", "one/predictions/a.npz", (within.npz_array, within.npz_array, *within.ZIP),
-            (compare.format("one", "two"),), weight=10, words=("one",),
+            "predictions.npz",
+            "predictions",
+            "one/predictions/a.npz",
+            (within.npz_array, within.npz_array, *within.ZIP),
+            (compare.format("one", "two"),),
+            weight=10,
+            words=("one",),
         ),
-        Kind("compared.csv", "predictions", "three/predictions.csv", (*TEXT, *BYTES), (compare.format("three", "four"),), weight=4, words=("three",)),
-        Kind("results.json", "predictions", "five/results.json", JSON, (compare.format("five", "one"),), weight=10, words=("five",), names=True),
-        Kind("results-experiment", "predictions", "six/results.json", JSON, (compare.format("six", "six/../one"),), weight=8, words=("six",), names=True),
-        Kind("signal.pth", "weights", "signal.pth", TORCH, ("import-weights signal.pth --out out --heads 2",), weight=12),
+        Kind(
+            "compared.csv",
+            "predictions",
+            "three/predictions.csv",
+            (*TEXT, *BYTES),
+            (compare.format("three", "four"),),
+            weight=4,
+            words=("three",),
+        ),
+        Kind(
+            "results.json",
+            "predictions",
+            "five/results.json",
+            JSON,
+            (compare.format("five", "one"),),
+            weight=10,
+            words=("five",),
+            names=True,
+        ),
+        Kind(
+            "results-experiment",
+            "predictions",
+            "six/results.json",
+            JSON,
+            (compare.format("six", "six/../one"),),
+            weight=8,
+            words=("six",),
+            names=True,
+        ),
+        Kind(
+            "signal.pth", "weights", "signal.pth", TORCH, ("import-weights signal.pth --out out --heads 2",), weight=12
+        ),
         Kind("image.pth", "weights", "image.pth", TORCH, ("import-weights image.pth --out out --size 32",), weight=8),
-    ]  # fmt: skip
+    ]
 
 
 KINDS: dict[str, Kind] = {

@@ -1,4 +1,4 @@
-"""Good files of every kind that a user can hand in, made once; each mutant is a copy of some of them with one change."""
+"""Good files of every kind that a user can hand in, made once; each mutant is a copy of some with one change."""
 
 from __future__ import annotations
 

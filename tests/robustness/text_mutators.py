@@ -9,15 +9,18 @@ import numpy as np
 Generator = np.random.Generator
 
 EXTREMES = (
-    b"1e308", b"-1e308", b"1e999", b"-1", b"0", b"-0.0", b"nan", b".nan", b"NaN", b"inf", b".inf", b"-Infinity", b"1e-320",
+    b"1e308", b"-1e308", b"1e999", b"-1", b"0", b"-0.0", b"nan", b".nan", b"NaN", b"inf", b".inf", b"-Infinity",
+    b"1e-320",
     b"9223372036854775807", b"-9223372036854775809", b"2147483648", b"1" + b"0" * 40, b"9" * 6000, b"0x7f", b"1_000",
     b"0.1.2", b"--5", b"1,5", b"2038-01-19", b"12:30:45", b"1e", b"",
 )  # fmt: skip
 """What stands in place of a number; all far beyond or beside what makes sense, so that nothing large is asked for."""
 
 ODD = (
-    b"\0", b"\x1b[31mred\x1b[0m", b"\x07", b"\x9b5n", b"\xe2\x80\xae", b"\xef\xbb\xbf", b"\xff", b"\xc3\x28", b"\xed\xa0\x80",
-    "ü".encode(), "名前".encode(), b"\r", b"\x0b", b"\x85", "\u2028".encode(), b"<b>|</b>", b"%s%n{0}", b"'", b'"', b"\\",
+    b"\0",
+    b"\x1b[31mred\x1b[0m", b"\x07", b"\x9b5n", b"\xe2\x80\xae", b"\xef\xbb\xbf", b"\xff", b"\xc3\x28", b"\xed\xa0\x80",
+    "ü".encode(), "名前".encode(), b"\r", b"\x0b", b"\x85", "\u2028".encode(), b"<b>|</b>", b"%s%n{0}",
+    b"'", b'"', b"\\",
     b"$(true)", b"\t", b"=1+1", b"A" * 70_000,
 )  # fmt: skip
 """Control characters, terminal escapes, text in no or another encoding, and what other programs take for commands."""

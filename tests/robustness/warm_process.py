@@ -15,11 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 HEAVY = (
-    "ecgcmr.stages.command", "ecgcmr.stages", "data_modules", "ecgcmr.preparation.run", "ecgcmr.formats", "ecgcmr.inspection.command",
-    "ecgcmr.experiments.comparison", "ecgcmr.experiments.command", "ecgcmr.verification.cohort", "ecgcmr.weights_import.command",
+    "ecgcmr.stages.command", "ecgcmr.stages", "data_modules", "ecgcmr.preparation.run", "ecgcmr.formats",
+    "ecgcmr.inspection.command",
+    "ecgcmr.experiments.comparison", "ecgcmr.experiments.command", "ecgcmr.verification.cohort",
+    "ecgcmr.weights_import.command",
     "ecgcmr.weights_import.image_encoder", "ecgcmr.weights_import.signal_encoder", "ecgcmr.evaluation.comparison",
-    "ecgcmr.evaluation.evaluate_command", "ecgcmr.inspection.raw_ecg", "ecgcmr.inspection.raw_cmr", "ecgcmr.inspection.raw_table",
-    "ecgcmr.inspection.prepared", "wfdb", "pydicom", "nibabel", "h5py", "pyarrow.parquet", "omegaconf", "tensorboard.backend.event_processing.event_accumulator",
+    "ecgcmr.evaluation.evaluate_command", "ecgcmr.inspection.raw_ecg", "ecgcmr.inspection.raw_cmr",
+    "ecgcmr.inspection.raw_table",
+    "ecgcmr.inspection.prepared", "wfdb", "pydicom", "nibabel", "h5py", "pyarrow.parquet", "omegaconf",
+    "tensorboard.backend.event_processing.event_accumulator",
 )  # fmt: skip
 
 
@@ -33,6 +37,9 @@ def import_all() -> None:
     torch.set_num_threads(1)
     gc.freeze()
     gc.enable()
+
+
+PREPARE = "prepare --out out --key-file key --workers 1 --short pad --size 16 --ecg ecg --table table.csv"
 
 
 def fork(work: Callable[[], object], output: int | None = None) -> int:
@@ -56,7 +63,7 @@ def fork(work: Callable[[], object], output: int | None = None) -> int:
 
 
 def warm_up(material: Path, folder: Path) -> None:
-    """Prepare once and read one config, so that every fork has what is compiled and what the parser learns of classes."""
+    """Prepare once and read one config, so that every fork has what is compiled and what the parser has learnt."""
     from ecgcmr.cli import main
 
     shutil.copytree(material / "lists", folder)
@@ -68,9 +75,7 @@ def warm_up(material: Path, folder: Path) -> None:
     try:
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        main(
-            [*"prepare --out out --key-file key --workers 1 --short pad --size 16 --ecg ecg --table table.csv".split()]
-        )
+        main(PREPARE.split())
         main(["fit", "-c", "regression.yaml", "--print_config"])
     finally:
         sys.stdout.flush()
