@@ -33,7 +33,7 @@ from drill_material import make_drill_material  # noqa: E402
 from drilled_commands import DRILLED, Drilled  # noqa: E402
 from warm_process import fork, import_all, warm_up  # noqa: E402
 
-POINTS = {"full disk": 3, "temporaries elsewhere": 2}
+POINTS = {"full disk": 3, "temporaries elsewhere": 3}
 
 
 def points(drilled: Drilled, fault: str) -> int:

@@ -14,6 +14,7 @@ from drill_faults import (
     ELSEWHERE,
     SIGNALS,
     Ended,
+    Running,
     after,
     at_temporary,
     faults_of_message,
@@ -81,16 +82,19 @@ class Case:
 
     def _before(self) -> None:
         for number, words in enumerate(self.drilled.before):
-            ended = start(words, self.folder, f"before{number}").wait()
+            ended = self._start(words, f"before{number}").wait()
             if ended.code:
                 raise RuntimeError(f"{words}: {ended.last_line}")
+
+    def _start(self, words: str, name: str, temporaries: Path | None = None) -> Running:
+        return start(words, self.folder, name, temporaries, anew=self.drilled.anew)
 
     def refer(self) -> Reference:
         """Run the command undisturbed."""
         self._set_up()
         self._before()
         old = content(self.out, self.drilled.files)
-        ended = start(self.drilled.words, self.folder, "whole").wait()
+        ended = self._start(self.drilled.words, "whole").wait()
         if ended.code:
             raise RuntimeError(f"{self.drilled.words}: {ended.last_line}")
         size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file()) // 1024
@@ -134,21 +138,24 @@ class Case:
                 if point % 3 == 2
                 else after(rng.uniform(0.02, 0.98) * whole.seconds)
             )
-            return start(words, self.folder, "struck").wait(until, SIGNALS[fault])
+            return self._start(words, "struck").wait(until, SIGNALS[fault])
         if fault == "full disk":
-            remount(disk, f"size={used_kilobytes(disk) + 4 + int(whole.kilobytes * (0.0, 0.4, 0.8, 0.95)[point % 4])}k")
-            ended = start(words, self.folder, "struck").wait()
+            free = int(whole.kilobytes * (0.0, 0.4, 0.8, 0.95)[point % 4])
+            remount(disk, f"size={used_kilobytes(disk) + free + 4}k")
+            (disk / "filler").write_bytes(bytes(4096))  # a size of nothing would be no limit at all
+            ended = self._start(words, "struck").wait()
             remount(disk, f"size={LARGE}k")
+            (disk / "filler").unlink()
             return ended
         if fault == "read-only":
             remount(disk, "ro")
-            ended = start(words, self.folder, "struck").wait()
+            ended = self._start(words, "struck").wait()
             remount(disk, "rw")
             return ended
         if fault in ELSEWHERE:
             full = fault.endswith("full")
             place = mounts.enter_context(tmpfs(self.folder / "temporary", 4 if full else LARGE))
-            running = start(words, self.folder, "struck", place)
+            running = self._start(words, "struck", place)
             if full or point == 0:
                 return running.wait()
             return running.wait(after(rng.uniform(0.1, 0.98) * whole.seconds), signal.SIGKILL)
@@ -156,10 +163,10 @@ class Case:
 
     def _two_writers(self) -> Ended:
         assert self.reference is not None
-        first = start(self.drilled.words, self.folder, "first")
+        first = self._start(self.drilled.words, "first")
         while first.worked < 0.15 * self.reference.seconds and not _has_ended(first):
             first.worked = max(first.worked, _worked(first))
-        second = start(self.drilled.words, self.folder, "second")
+        second = self._start(self.drilled.words, "second")
         ended = second.wait(), first.wait()
         codes = sorted(one.code for one in ended)
         refused = next((one for one in ended if one.code), None)
@@ -210,7 +217,7 @@ class Case:
         assert self.reference is not None
         tried = []
         for number, words in enumerate(self.drilled.repeats()):
-            ended = start(words, self.folder, f"again{number}").wait()
+            ended = self._start(words, f"again{number}").wait()
             if ended.code == 0:
                 break
             tried.append(ended.last_line)

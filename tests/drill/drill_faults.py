@@ -17,7 +17,8 @@ from pathlib import Path
 from fuzz_worker import processor_seconds
 from warm_process import fork
 
-TIMEOUT = 120.0
+TIMEOUT = 240.0
+ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sigkill": signal.SIGKILL}
 DISKS = ("full disk", "read-only")
 ELSEWHERE = ("temporaries elsewhere", "temporaries elsewhere, full")
@@ -83,8 +84,16 @@ class Running:
             time.sleep(0.002)
 
 
-def start(words: str, here: Path, name: str, temporaries: Path | None = None) -> Running:
-    """Start a command in a fork, in folder ``here``; what it prints goes to files beside it."""
+def start(words: str, here: Path, name: str, temporaries: Path | None = None, *, anew: bool = False) -> Running:
+    """Start a command in folder ``here``; what it prints goes to files beside it.
+
+    Args:
+        words: What stands after ``ecgcmr``.
+        here: Where.
+        name: Of the files.
+        temporaries: Folder for temporary files.
+        anew: Whether in an interpreter that has to import everything, and not in a fork of this process.
+    """
     err = here.with_suffix(f".{name}.err")
     output = os.open(here.with_suffix(f".{name}.out"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     errors = os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -99,6 +108,10 @@ def start(words: str, here: Path, name: str, temporaries: Path | None = None) ->
         if temporaries is not None:
             os.environ["TMPDIR"] = str(temporaries)
             tempfile.tempdir = None
+        if anew:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.environ["PYTHONPATH"] = str(ROOT)
+            os.execv(sys.executable, [sys.executable, "-m", "ecgcmr", *words.split()])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         from ecgcmr.cli import main

@@ -33,6 +33,7 @@ class Drilled:
         points: Places in its course at which a signal comes, for each signal.
         one_writer: Whether a second writer must be refused while the first is at work.
         files: What of ``disk/out`` is compared with the undisturbed result; everything if empty.
+        anew: Whether it is run in an interpreter of its own, imports and worker processes included.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Drilled:
     points: int = 3
     one_writer: bool = False
     files: tuple[str, ...] = ()
+    anew: bool = False
 
     def repeats(self) -> tuple[str, ...]:
         """What is tried after a fault."""
@@ -193,8 +195,9 @@ DRILLED: tuple[Drilled, ...] = (
         "prepare",
         f"{_PREPARE.replace('workers 1', 'workers 2')} --table table.csv",
         cohort,
-        points=2,
+        points=3,
         one_writer=True,
+        anew=True,
     ),
     Drilled(
         "prepare (other labels)",

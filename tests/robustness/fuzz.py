@@ -203,7 +203,8 @@ def main() -> int:
         if outcome.problem or args.number is not None:
             print(
                 f"{outcome.kind} {outcome.number}: {outcome.problem or 'fine'}; exit {outcome.code}; "
-                f"{outcome.where}; {outcome.message}"
+                f"{outcome.where}; {outcome.message}",
+                flush=True,
             )
         if outcome.problem:
             failed.append(outcome)
