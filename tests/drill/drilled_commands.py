@@ -185,7 +185,7 @@ DRILLED: tuple[Drilled, ...] = (
     Drilled(
         "synthesize (raw)",
         "empty",
-        "synthesize --subjects 3 --seed 5 --out disk/out --format raw --slices 2 --frames 4 --workers 1",
+        "synthesize --subjects 3 --seed 5 --out disk/out --format raw --slices 3 --frames 4 --workers 1",
         readable,
         one_writer=True,
     ),

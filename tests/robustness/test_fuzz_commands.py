@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cine_zip_writer import PATIENT_NAME
 from fuzz_kinds import KINDS, share
-from fuzz_worker import Outcome, judge
+from fuzz_verdict import Outcome, judge
 from raw_file_writers import cardiosoft_xml
 
 COUNT = 400
