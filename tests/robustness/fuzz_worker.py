@@ -38,6 +38,14 @@ def resident_megabytes(process: int) -> float:
         return 0.0
 
 
+def wants_processor(process: int) -> bool:
+    """Whether another process is at work or would be, if there were a processor for it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "R"
+    except OSError:
+        return False
+
+
 def processor_seconds(process: int) -> float:
     """Processor time of another process so far; 0 if it has gone."""
     try:

@@ -9,6 +9,8 @@ from hdf5_mutators import hdf5_entry
 from text_mutators import TEXT
 from zip_mutators import ZIP
 
+FIELDS = ("fit.model", "fit.data")
+"""What is said to be missing where little is left of a config."""
 QUICK = "--resamples 20 --no-figures --out out"
 
 
@@ -50,8 +52,10 @@ def config_kinds() -> list[Kind]:
     predict = "predict -c regression.yaml --trainer.default_root_dir regression"
     weights = ("encoder_weights", "mae")
     return [
-        Kind("fit-config", "run", "mae.yaml", YAML, (FIT,), weight=8, names=True),
-        Kind("fit-config-downstream", "run", "regression.yaml", YAML, (regression,), weight=6, names=True),
+        Kind("fit-config", "run", "mae.yaml", YAML, (FIT,), weight=8, words=FIELDS, names=True),
+        Kind(
+            "fit-config-downstream", "run", "regression.yaml", YAML, (regression,), weight=6, words=FIELDS, names=True
+        ),
         Kind("encoder.yaml", "run", "mae/encoder.yaml", YAML, (taken,), weight=8, words=weights, names=True),
         Kind("encoder.safetensors", "run", "mae/encoder.safetensors", SAFETENSORS, (taken,), weight=8, words=weights),
         Kind("last.ckpt", "run", "mae/last.ckpt", TORCH, (resume,), weight=8, words=("ckpt_path",)),
@@ -63,6 +67,7 @@ def config_kinds() -> list[Kind]:
             YAML,
             ("inspect mae --no-figures", f"fit -c mae/config.yaml {SHORT_FIT}"),
             weight=6,
+            words=FIELDS,
             names=True,
         ),
         Kind(
