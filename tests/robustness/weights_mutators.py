@@ -23,7 +23,9 @@ def _odd_tensors() -> tuple[Any, ...]:
         torch.zeros(3, dtype=torch.complex64),
         torch.zeros(3, dtype=torch.int8),
         torch.full((4, 4), 1e38),
-        torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (10**6, 10**6)),
+        torch.sparse_coo_tensor(
+            torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (10**6, 10**6), check_invariants=True
+        ),
         torch.zeros((1,) * 40),
         torch.tensor(True),
     )
