@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import struct
@@ -31,11 +32,18 @@ def _odd_tensors() -> tuple[Any, ...]:
     )
 
 
+def _loaded(content: bytes) -> Any:
+    import torch
+
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
 def torch_entry(content: bytes, rng: Generator) -> bytes:
     """A checkpoint with one entry changed: another value, tensor, name, or none."""
     import torch
 
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # our file, not a stranger's
+    state = _loaded(content)
     plain = tuple(value for value in VALUES if not (isinstance(value, str) and "\ud800" in value) and value != 10**400)
     changed = change_node(state, rng, (*_odd_tensors(), *plain))
     buffer = io.BytesIO()
@@ -47,7 +55,7 @@ def torch_tensor(content: bytes, rng: Generator) -> bytes:
     """A checkpoint with one tensor of its state dictionary changed or one name more."""
     import torch
 
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+    state = _loaded(content)
     tensors = state.get("state_dict", state.get("model"))
     name = list(tensors)[rng.integers(len(tensors))]
     value = tensors[name]
