@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 WORKERS ?= 2
+COUNT ?= 3000
+SEED ?= 0
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint bench parity docs clean
+.PHONY: help setup demo test lint bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -34,6 +36,12 @@ lint: $(STAMP)  ## ruff and mypy
 
 bench: $(STAMP)  ## speed of cleaning, loading and training: table and runs/bench/bench.json
 	$(BIN)/ecgcmr bench --out runs/bench
+
+fuzz: $(STAMP)  ## COUNT=3000 damaged files of every kind through the commands, from SEED=0
+	$(BIN)/python tests/robustness/fuzz.py --count $(COUNT) --seed $(SEED) --workers $(WORKERS) --good --out runs/fuzz/fuzz.json
+
+drill: $(STAMP)  ## kill, starve and double every command that writes: table and runs/drill/drill.json
+	$(BIN)/python tests/drill/drill.py --seed $(SEED) --workers $(WORKERS) --out runs/drill
 
 parity: $(STAMP)  ## compare with the golden vectors of the published implementation
 	$(BIN)/python -m pytest tests/parity -rs

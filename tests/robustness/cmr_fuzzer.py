@@ -95,7 +95,7 @@ def _other(content: bytes) -> Callable[[bytes, Generator], bytes]:
     return lambda _good, _rng: content
 
 
-_NIFTI_DAMAGE: tuple[Callable[[bytes, Generator], bytes], ...] = (
+NIFTI_DAMAGE: tuple[Callable[[bytes, Generator], bytes], ...] = (
     _truncate,
     _plain_bits,
     _header_bits,
@@ -150,7 +150,7 @@ def malformed_folders(root: Path, count: int, seed: int) -> list[Path]:
         folder = root / f"folder{number:03d}"
         shutil.copytree(good, folder)
         name = _FILES[number % len(_FILES)]
-        damage = _NIFTI_DAMAGE[number % len(_NIFTI_DAMAGE)]
+        damage = NIFTI_DAMAGE[number % len(NIFTI_DAMAGE)]
         content = damage((folder / name).read_bytes(), rng)
         (folder / name).write_bytes(content)
         if number % 7 == 6:  # the same without compression

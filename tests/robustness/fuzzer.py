@@ -61,9 +61,9 @@ def malformed_ecgs(folder: Path, count: int, seed: int) -> list[Path]:
     return paths
 
 
-def good_ecgs(folder: Path) -> dict[str, Files]:
+def good_ecgs(folder: Path, samples: int = SAMPLES) -> dict[str, Files]:
     """A good file of every kind, with what lies beside it."""
-    counts = sample_counts(11, SAMPLES)
+    counts = sample_counts(11, samples)
     header = write_wfdb_record(folder, signal=counts * 0.005)
     write_declaration(folder)
     write_signal_table(folder / "a.csv", counts * 0.005, digits=3)

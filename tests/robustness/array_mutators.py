@@ -1,0 +1,54 @@
+"""Arrays of other shapes, types and values in .npy and .npz files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+Generator = np.random.Generator
+
+
+def odd_array(array: np.ndarray, rng: Generator) -> np.ndarray:
+    """Another shape, type or content."""
+    flat = array.ravel()
+    way = int(rng.integers(9))
+    if way == 0:
+        return array[:0]
+    if way == 1:
+        return array[: max(1, len(array) // 2)] if array.ndim else array[None]
+    if way == 2:
+        return array[None]
+    if way == 3:
+        return np.concatenate([array, array[:1]]) if array.ndim and len(array) else np.zeros(3)
+    if way == 4:
+        return np.array(["text", "a\x1b[31m"])
+    if way == 5 and array.dtype.kind == "f":
+        array = array.copy()
+        array.ravel()[rng.integers(max(1, flat.size), size=3) % max(1, flat.size)] = rng.choice(
+            [np.nan, np.inf, 1e300, -1e300]
+        )
+        return array
+    if way == 6:
+        return np.full(array.shape, np.nan)
+    if way == 7:
+        return array.astype(np.complex128) if array.dtype.kind in "fiu" else np.zeros(array.shape, "datetime64[s]")
+    return np.zeros(array.shape, bool)
+
+
+def npz_array(content: bytes, rng: Generator) -> bytes:
+    """An archive of arrays of which one is another."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    name = list(arrays)[rng.integers(len(arrays))]
+    arrays[name] = odd_array(arrays[name], rng)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy_array(content: bytes, rng: Generator) -> bytes:
+    """An array that is another."""
+    buffer = io.BytesIO()
+    np.save(buffer, odd_array(np.load(io.BytesIO(content)), rng))
+    return buffer.getvalue()
