@@ -14,6 +14,8 @@ import pytest
 
 # Before NumPy and torch are imported: pytest-xdist runs a process a core, and each is to keep to its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing is timed while other tests run, and what tests compute does not depend on the machine.
+os.environ.setdefault("ECGCMR_MACHINE_CHOICES", "ordinary")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -19,13 +19,15 @@ HELP = """\
 Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
 workers, loading from shards against tensors in memory, training steps of the published sizes against plain twins.
 Compare ratios of one run; rates differ between machines and hours. The part networks (samples/s, peak memory, share of
-the bfloat16 peak) is for GPUs and runs when it is named.
+the bfloat16 peak) is for GPUs and runs when it is named. The part choices, one to two minutes on two quiet cores, says
+whether the default settings are the fastest.
 
   ecgcmr bench --out runs/bench
   ecgcmr bench --only cleaning loading
+  ecgcmr bench --only choices
   ecgcmr bench --only networks --batch 256 --compile
 """
-USUAL = ("cleaning", "preparation", "loading", "training")
+USUAL = ("cleaning", "preparation", "loading", "training", "choices")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; numbers of parts that were not asked for are kept from an earlier run."""
-    from ecgcmr.benchmarks import cleaning, loading, networks, preparation, training  # heavy: torch, numba
+    from ecgcmr.benchmarks import choices, cleaning, loading, networks, preparation, training  # heavy: torch, numba
 
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "cleaning": cleaning.measure,
         "preparation": preparation.measure,
         "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
         "training": lambda: training.measure(device=args.device),
+        "choices": lambda: choices.measure(device=args.device),
         "networks": lambda: networks.measure(args.batch, device=args.device, compiled=args.compile),
     }
     unknown = sorted(set(args.only or USUAL) - set(parts))

@@ -8,7 +8,7 @@ side has a process of its own, set up as its users run it: the plain twins with 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -17,10 +17,13 @@ from ecgcmr.benchmarks.processes import OwnProcess, Works
 from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
 from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
+from ecgcmr.encoders.kernels import Kernels, use_kernels
+from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, choose_on_cpu
 from ecgcmr.stages.host_memory import keep_freed_memory
-from ecgcmr.stages.precision import LOW_PRECISION, default_precision
+from ecgcmr.stages.precision import accelerator_precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_PRECISIONS = {"fp32": FULL_PRECISION, "bf16": LOW_PRECISION}
 
 
 def default_device() -> torch.device:
@@ -60,8 +63,12 @@ def measure(
     image_encoder = image_encoder or CMRResNet("resnet50", frames=3, height=210, width=210)
     with _both_sides(apart, "mae", encoder, image_encoder, batch, place) as works:
         result = _autoencoder(works, encoder, batch, rounds, place)
+    default = accelerator_precision(place.type)
+    if default is None:
+        both = torch.nn.ModuleList([encoder, image_encoder])
+        default = choose_on_cpu(both, None, training=True).precision
     with _both_sides(apart, "alignment", encoder, image_encoder, pairs, place) as works:
-        return result | _alignment(works, pairs, rounds, place)
+        return result | _alignment(works, pairs, rounds, "bf16" if default == LOW_PRECISION else "fp32")
 
 
 def plain_works(
@@ -76,13 +83,29 @@ def plain_works(
 def own_works(
     task: str, encoder: ECGVisionTransformer, image_encoder: CMRResNet, samples: int, place: torch.device
 ) -> Works:
-    """Return our steps of ``mae`` or ``alignment`` in both precisions, by name."""
+    """Return our steps of ``mae`` or ``alignment`` in both precisions, by name, each in its fastest ways."""
     steps = (
         AutoencoderSteps(encoder, samples, place)
         if task == "mae"
         else AlignmentSteps(encoder, image_encoder, samples, place)
     )
-    return {name: steps.ours(low_precision=dtype is not torch.float32) for name, dtype in _TYPES.items()}
+    on_cpu = place.type == "cpu"
+    ways = {
+        name: choose_on_cpu(steps.network, precision, training=True).kernels if on_cpu else Kernels()
+        for name, precision in _PRECISIONS.items()
+    }
+    return {name: _in_ways(steps, kernels, name != "fp32") for name, kernels in ways.items()}
+
+
+def _in_ways(steps: AutoencoderSteps | AlignmentSteps, kernels: Kernels, low_precision: bool) -> Callable[[], None]:
+    """Return a step that computes in some ways, whatever others of the same networks did before."""
+    step = steps.ours(low_precision)
+
+    def run() -> None:
+        use_kernels(steps.network, kernels)
+        step()
+
+    return run
 
 
 def own_works_as_fit(
@@ -126,10 +149,9 @@ def _autoencoder(
     return result
 
 
-def _alignment(works: Works, pairs: int, rounds: int, place: torch.device) -> dict[str, float]:
+def _alignment(works: Works, pairs: int, rounds: int, ours: str) -> dict[str, float]:
     """Measure the alignment in both precisions and plain."""
     took = interleaved(works, rounds)
-    ours = "bf16" if default_precision(place.type) == LOW_PRECISION else "fp32"
     return {f"alignment_step_samples_per_s_{name}": pairs / seconds for name, seconds in took.items()} | {
         "alignment_step_vs_plain": took["plain"] / took[ours]
     }

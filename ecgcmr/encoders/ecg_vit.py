@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ecgcmr.encoders.kernels import ORDINARY, Kernels
 from ecgcmr.encoders.pooling import AttentionPooling, MeanPooling
 from ecgcmr.encoders.position import (
     Positions,
@@ -51,6 +52,8 @@ class PatchEmbedding(nn.Module):
         width: D.
     """
 
+    kernels: Kernels = ORDINARY
+
     def __init__(self, patch_size: tuple[int, int], width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(1, width, kernel_size=patch_size, stride=patch_size)
@@ -58,7 +61,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, K, leads * samples of a patch) -> (B, K, D)."""
-        return token_linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+        return token_linear(patches, self.proj.weight.flatten(1), self.proj.bias, self.kernels)
 
 
 class ECGVisionTransformer(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ecgcmr.encoders.bfloat16_attention import bfloat16_attention
+from ecgcmr.encoders.kernels import ORDINARY, Kernels
 from ecgcmr.encoders.token_linear import TokenLinear
 
 NORM_EPS = 1e-6
@@ -22,6 +23,8 @@ class Attention(nn.Module):
         width: Token width.
         heads: Attention heads; divides `width`.
     """
+
+    kernels: Kernels = ORDINARY
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -36,16 +39,19 @@ class Attention(nn.Module):
     def attend(self, projected: Tensor, mask: Tensor | None = None) -> Tensor:
         """Queries, keys and values (B, N, 3 * D) -> (B, N, D); for `mask` see `forward`."""
         batch, length, width = projected.shape[0], projected.shape[1], projected.shape[2] // 3
-        on_cpu = projected.dtype == torch.bfloat16 and projected.device.type == "cpu"
-        if on_cpu and mask is None and not torch.compiler.is_compiling():
+        dtype = projected.dtype
+        on_cpu = dtype == torch.bfloat16 and projected.device.type == "cpu"
+        way = "float32" if mask is not None or torch.compiler.is_compiling() else self.kernels.attention
+        if on_cpu and way == "written":
             return self.proj(bfloat16_attention(projected, self.heads))
-        # What is left on a CPU runs in float32: exacter than PyTorch's kernel for bfloat16, and no slower.
-        split = (projected.float() if on_cpu else projected).view(batch, length, 3, self.heads, width // self.heads)
+        if on_cpu and way == "float32":
+            projected = projected.float()
+        split = projected.view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = split.transpose(1, 3).unbind(2)
         allowed = None if mask is None else mask[:, None, None, :]
         with torch.autocast(projected.device.type, enabled=False):  # the type is chosen; autocast would choose again
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width).to(projected.dtype))
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width).to(dtype))
 
 
 class MLP(nn.Module):

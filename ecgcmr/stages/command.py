@@ -22,7 +22,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
 from ecgcmr.stages.config_files import check_config_files
 from ecgcmr.stages.host_memory import keep_freed_memory
-from ecgcmr.stages.precision import default_precision
+from ecgcmr.stages.machine_choices import RECORD, MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 
@@ -44,12 +44,15 @@ class StageCLI(LightningCLI):
 
     - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
-    - Without ``--trainer.precision`` it is ``bf16-mixed`` where the hardware multiplies bfloat16, else ``32-true``.
+    - Without ``--trainer.precision`` the faster of ``bf16-mixed`` and ``32-true`` is taken, measured on a CPU; so are
+      the ways in which its networks compute. ``ECGCMR_MACHINE_CHOICES`` set to ``ordinary`` or ``anew`` says otherwise.
     - ``fit`` on a CPU keeps the memory of a step for the next one.
     - ``--compile true`` runs the networks through torch.compile.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
       ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
     """
+
+    recorded_choices: Any = None  # how the run of the checkpoint computes
 
     def __init__(self, args: list[str]) -> None:
         self.arguments = args
@@ -94,6 +97,7 @@ class StageCLI(LightningCLI):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in many ways: zip, pickle, end of file
             raise UserError(f"ckpt_path: {path} is not a readable checkpoint ({type(error).__name__})") from error
+        self.recorded_choices = checkpoint.get(RECORD) if self.config.subcommand == "fit" else None
         stage, wanted = checkpoint.get("ecgcmr_stage"), settings.model.class_path
         if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
             raise UserError(
@@ -122,8 +126,9 @@ class StageCLI(LightningCLI):
         callbacks: list[Any] = [MetricsFile(), StepSeed()]
         if settings.compile:
             callbacks.append(Compiled())
-        if trainer.get("precision") is None:
-            trainer["precision"] = default_precision(trainer.get("accelerator") or "auto")
+        choices = choose_for_run(self.model, trainer, self.subcommand == "fit", self.recorded_choices)
+        trainer["precision"] = choices.precision
+        callbacks.append(MachineChoices(choices))
         if not trainer.get("fast_dev_run"):
             callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
             if self.subcommand == "fit":

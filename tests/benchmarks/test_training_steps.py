@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.errors import UserError
 from ecgcmr.stages import compilation
-from ecgcmr.stages.precision import cpu_multiplies_bfloat16, default_precision
 
 CPU = torch.device("cpu")
 
@@ -111,18 +109,6 @@ def test_table_of_networks_on_a_cpu_has_no_memory(monkeypatch: pytest.MonkeyPatc
         f"network_{name}_{what}" for name in tiny for what in ("samples_per_s", "fraction_of_bf16_peak")
     }
     assert all(math.isfinite(value) and value > 0 for value in numbers.values())
-
-
-def test_default_precision_follows_the_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = tmp_path / "cpuinfo"
-    listed.write_text("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n")
-    assert cpu_multiplies_bfloat16(listed)
-    listed.write_text("processor\t: 0\nflags\t\t: fpu avx2\n")
-    assert not cpu_multiplies_bfloat16(listed)
-    assert not cpu_multiplies_bfloat16(tmp_path / "absent")
-    for has, name in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr("ecgcmr.stages.precision.cpu_multiplies_bfloat16", lambda has=has: has)
-        assert default_precision("cpu") == name
 
 
 def test_blocks_and_convolutional_encoders_are_compiled_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

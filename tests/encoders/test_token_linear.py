@@ -8,6 +8,7 @@ from torch import nn
 
 from ecgcmr.encoders import ECGVisionTransformer
 from ecgcmr.encoders import token_linear as module
+from ecgcmr.encoders.kernels import ORDINARY, Kernels, use_kernels
 from ecgcmr.encoders.token_linear import MANY_TOKENS, TokenLinear
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
@@ -19,6 +20,7 @@ def layers() -> tuple[TokenLinear, nn.Linear]:
     torch.manual_seed(0)
     ours, plain = TokenLinear(24, 40), nn.Linear(24, 40)
     plain.load_state_dict(ours.state_dict())
+    use_kernels(ours, Kernels(convolution=True))
     return ours, plain
 
 
@@ -71,7 +73,15 @@ def test_tokens_that_are_not_contiguous_and_gradients_that_are_one_number_repeat
 def test_all_else_takes_the_ordinary_way(layers, other):
     ours, plain = (layer.to(other.dtype) for layer in layers)
     assert not convolved(ours(other))
+    assert ours.kernels.convolution
     assert torch.equal(ours(other), plain(other))
+
+
+def test_nothing_is_a_convolution_unless_it_is_asked_for(layers):
+    ours, plain = layers
+    use_kernels(ours, ORDINARY)
+    assert not convolved(ours(tokens(MANY_TOKENS // 16)))
+    assert torch.equal(ours(tokens(MANY_TOKENS // 16)), plain(tokens(MANY_TOKENS // 16)))
 
 
 def test_an_encoder_gives_the_same_features_either_way(monkeypatch):
@@ -80,5 +90,7 @@ def test_an_encoder_gives_the_same_features_either_way(monkeypatch):
     ecg = torch.randn(5, 3, 200)
     ordinary = encoder(ecg)
     monkeypatch.setattr(module, "MANY_TOKENS", 1)
+    assert not convolved(encoder(ecg))
+    use_kernels(encoder, Kernels(convolution=True))
     assert convolved(encoder(ecg))
     torch.testing.assert_close(encoder(ecg), ordinary, rtol=0, atol=1e-5)
