@@ -23,6 +23,7 @@ from ecgcmr.preparation.ecg import StandardOptions
 from ecgcmr.preparation.folder_checks import check_folders
 from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_ptbxl, label_subjects
 from ecgcmr.preparation.labels import DISEASES, PTBXL_LABELS, Disease, label_schema, load_code_lists
+from ecgcmr.preparation.nothing_found import nothing_found
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.rows import Member
 from ecgcmr.preparation.sources import Found, Source, find_cmr, find_ecgs, require_folder
@@ -140,7 +141,7 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     found_cmr = find_cmr(cmr, options.view, subjects) if cmr is not None else Found()
     ids = sorted({*found_ecg.sources, *found_cmr.sources})
     if not ids and not records:
-        raise UserError(_nothing_found(options, [*found_ecg.skipped, *found_cmr.skipped]))
+        raise UserError(nothing_found(options, [*found_ecg.skipped, *found_cmr.skipped]))
     matched = _check_options_used(options, ids, subjects)
     key = key_for(earlier, options.key_file)
     schema = _schema(bool(records), bool(ids) or bool(options.tables), diseases)
@@ -225,17 +226,6 @@ def layout_of(
 def split_rule_by_hash() -> dict[str, object]:
     """Describe the division by the subject's hash alone."""
     return {"by": "hash", "fractions": list(SPLIT_FRACTIONS)}
-
-
-def _nothing_found(options: PrepareOptions, skipped: Sequence[tuple[str, str]]) -> str:
-    wanted = []
-    if options.ecg is not None:
-        wanted.append(f"no ECG file in --ecg {options.ecg}")
-    if options.cmr is not None:
-        stem = STEMS[options.view]
-        wanted.append(f"no folder with {stem}.nii.gz or {stem}_ED.nii.gz and no zip in --cmr {options.cmr}")
-    first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-    return f"nothing to prepare: {' and '.join(wanted)}{first}"
 
 
 def _cohort_cine(found: Found, options: PrepareOptions) -> CineOptions:
