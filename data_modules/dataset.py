@@ -54,7 +54,9 @@ class ShardPool:
             if file is None:
                 if len(self._open) >= self.max_open:
                     self._open.popitem(last=False)
-                file = ShardFile(self.index.shard_path(shard), self.index.layout, self.locking)
+                file = ShardFile(
+                    self.index.shard_path(shard), self.index.layout, self.locking, self.index.shard_digest(shard)
+                )
             self._open[shard] = file
             return file
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.index_checks import check_content
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
+from data_modules.shard_digest import DIGEST, check_digests
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 
@@ -42,6 +44,7 @@ class ShardIndex:
 
     def __init__(self, root: str | Path, content: dict[str, Any]) -> None:
         """Build the index from the content of ``index.json``; use ``ShardIndex.load``."""
+        check_content(content)
         self.root = Path(root)
         self.layout = Layout.from_dict(content["layout"])
         self.shards: list[dict[str, Any]] = list(content["shards"])
@@ -87,7 +90,9 @@ class ShardIndex:
             raise UserError(f"{root}: holds no {INDEX_NAME}; give the folder that 'ecgcmr prepare' wrote")
         try:
             content = json.loads(path.read_bytes())
-        except ValueError as error:
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not valid JSON ({error}); run 'ecgcmr prepare' again") from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise UserError(f"{path}: not an index of {SCHEMA}; give the folder that 'ecgcmr prepare' wrote")
@@ -96,7 +101,7 @@ class ShardIndex:
             raise UserError(f"{path}: schema version {found}, this program reads {SCHEMA_VERSION}; prepare it again")
         try:
             index = cls(root, content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UserError(f"{path}: incomplete or damaged ({error}); run 'ecgcmr prepare' again") from error
         if content.get("fingerprint") != index.layout.fingerprint:
             raise UserError(f"{path}: layout and fingerprint disagree; the file was edited, prepare it again")
@@ -114,6 +119,7 @@ class ShardIndex:
                 raise UserError(
                     f"{path}: shard has {size} bytes instead of {shard['bytes']}; restore it or prepare again"
                 )
+        check_digests({self.shard_path(i): self.shard_digest(i) for i in range(len(self.shards))})
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -181,6 +187,14 @@ class ShardIndex:
         """Return the file of a shard."""
         return self.root / self.shards[shard]["file"]
 
+    def shard_digest(self, shard: int) -> str:
+        """Return the digest that a shard must carry; empty text if the index is older than digests."""
+        return str(self.shards[shard].get(DIGEST, ""))
+
+    def reader(self, shard: int, locking: bool | None = False) -> ShardReader:
+        """Return a reader of a shard, which checks at opening that it is the shard this index speaks of."""
+        return ShardReader(self.shard_path(shard), self.layout, locking, self.shard_digest(shard))
+
     def label_columns(self, names: Sequence[str]) -> list[int]:
         """Return the column of each label.
 
@@ -238,7 +252,7 @@ def read_labels(index: ShardIndex, names: Sequence[str], rows: np.ndarray) -> np
     columns = index.label_columns(names)
     result = np.empty((len(rows), len(columns)), dtype=np.float32)
     for shard, where, row in index.by_shard(rows):
-        with ShardReader(index.shard_path(shard), index.layout) as reader:
+        with index.reader(shard) as reader:
             result[where] = reader.labels()[row][:, columns]
     return result
 
@@ -258,7 +272,7 @@ def read_ecgs(index: ShardIndex, rows: np.ndarray, start: int = 0, length: int |
     length = samples - start if length is None else length
     result = np.empty((len(rows), leads, length), dtype=np.float32)
     for shard, where, row in index.by_shard(rows):
-        with ShardReader(index.shard_path(shard), index.layout) as reader:
+        with index.reader(shard) as reader:
             for target, i in zip(where, row, strict=True):
                 result[target] = reader.ecg(int(i), start, length)
     return result
@@ -270,7 +284,7 @@ def read_cmr(index: ShardIndex, rows: np.ndarray) -> np.ndarray:
         raise UserError(f"{index.root}: this cohort holds no CMR frames")
     result = np.empty((len(rows), *index.layout.cmr.shape), dtype=np.uint8)
     for shard, where, row in index.by_shard(rows):
-        with ShardReader(index.shard_path(shard), index.layout) as reader:
+        with index.reader(shard) as reader:
             for target, i in zip(where, row, strict=True):
                 result[target] = reader.cmr(int(i))
     return result

@@ -16,6 +16,7 @@ import numpy as np
 from data_modules.index import INDEX_NAME, MODALITIES, ShardIndex, read_labels
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard import ShardEntry
+from data_modules.shard_digest import DIGEST
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 
@@ -69,20 +70,28 @@ def write_index(
         "duplicates": sorted(set(duplicates)),
         "extra": extra or {},
         "shards": [
-            {"file": e.file, "sha256": e.sha256, "bytes": _size(root / e.file), "rows": e.rows} for e in entries
+            {"file": e.file, "sha256": e.sha256, "bytes": _size(root / e.file), "rows": e.rows}
+            | ({DIGEST: e.digest} if e.digest else {})
+            for e in entries
         ],
         "subjects": columns,
     }
     return _complete(root, content, select)
 
 
-def withdraw(root: str | Path, subjects: Iterable[str], select: Selector | None = None) -> ShardIndex:
+def withdraw(
+    root: str | Path,
+    subjects: Iterable[str],
+    select: Selector | None = None,
+    extra: dict[str, Any] | None = None,
+) -> ShardIndex:
     """Take subjects out of an existing index; shards stay as they are and none of those rows is given out any more.
 
     Args:
         root: Folder of ``index.json``.
         subjects: Keyed hashes; those already withdrawn stay so.
         select: Makes the named selections anew from the rows that remain.
+        extra: JSON-able additions to what stands under ``extra``.
 
     Raises:
         UserError: If the index cannot be loaded.
@@ -92,6 +101,7 @@ def withdraw(root: str | Path, subjects: Iterable[str], select: Selector | None 
     content = json.loads((root / INDEX_NAME).read_bytes())
     content["withdrawn"] = sorted({*earlier.withdrawn, *subjects})
     content["selections"] = {}
+    content["extra"] = {**earlier.extra, **(extra or {})}
     return _complete(root, content, select)
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from data_modules.batch import Batch
 from data_modules.index import ShardIndex
 from data_modules.layout import LEAD_FLAGS, LEADS, ECGLayout
-from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 
 
@@ -105,6 +104,6 @@ def _without(index: ShardIndex, flags: Sequence[str]) -> np.ndarray:
     bits = np.uint8(sum(1 << LEAD_FLAGS.index(flag) for flag in flags))
     found = np.empty((len(index), len(ecg.leads)), dtype=np.uint8)
     for shard, where, row in index.by_shard(np.arange(len(index))):
-        with ShardReader(index.shard_path(shard), index.layout) as reader:
+        with index.reader(shard) as reader:
             found[where] = reader.lead_flags()[row]
     return (found & bits) == 0

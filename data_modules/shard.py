@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from data_modules.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, WAVES, CMRLayout, ECGLayout, Layout
+from data_modules.shard_digest import DIGEST, digest_columns
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically, sha256_of
 
@@ -92,6 +93,7 @@ class ShardEntry:
         split: Split of each row.
         has_ecg: Whether each row has an ECG.
         has_cmr: Whether each row has frames.
+        digest: Hash of the columns, see ``data_modules.shard_digest``; empty for a shard written before there were any.
     """
 
     file: str
@@ -101,6 +103,7 @@ class ShardEntry:
     split: list[str] = field(repr=False)
     has_ecg: list[bool] = field(repr=False)
     has_cmr: list[bool] = field(repr=False)
+    digest: str = ""
 
 
 def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: str | None = None) -> ShardEntry:
@@ -135,6 +138,7 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
                 file.create_dataset(name, data=values, track_times=False)
         if layout.cmr is not None:
             _write_records(file, "cmr", layout.cmr, rows.cmr, rows.has_cmr, filters)
+        digest = file.attrs[DIGEST] = digest_columns(file)
     return ShardEntry(
         file=f"{path.parent.name}/{path.name}",
         sha256=sha256_of(path),
@@ -143,6 +147,7 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
         split=list(rows.split),
         has_ecg=[bool(value) for value in rows.has_ecg],
         has_cmr=[bool(value) for value in rows.has_cmr],
+        digest=digest,
     )
 
 

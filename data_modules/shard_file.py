@@ -32,8 +32,8 @@ class ShardFile:
             where records must be read through HDF5.
     """
 
-    def __init__(self, path: Path, layout: Layout, locking: bool | None = False) -> None:
-        """Open the file and check it.
+    def __init__(self, path: Path, layout: Layout, locking: bool | None = False, digest: str | None = None) -> None:
+        """Open the file and check it; arguments as for ``ShardReader``.
 
         Raises:
             UserError: If it is missing, damaged or of another layout; the message names it.
@@ -41,7 +41,7 @@ class ShardFile:
         self.name = path.name
         self.offsets: dict[str, np.ndarray | None] = {}
         self._layout = layout
-        self._reader = ShardReader(path, layout, locking)
+        self._reader = ShardReader(path, layout, locking, digest)
         self._one_at_a_time = threading.Lock()
         with self._reader as reader:
             self.rows = len(reader)

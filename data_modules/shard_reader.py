@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard import Beats, LeadQuality, ShardRows
+from data_modules.shard_digest import check_digest, digest_columns, stored_digest
 from ecgcmr.errors import UserError
 
 
@@ -25,7 +27,13 @@ class ShardReader:
     closed, so it can be handed to workers however they start. Nothing is cached: a read costs its own bytes only.
     """
 
-    def __init__(self, path: str | Path, layout: Layout | None = None, locking: bool | None = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        layout: Layout | None = None,
+        locking: bool | None = False,
+        digest: str | None = None,
+    ) -> None:
         """Remember where the shard lies; nothing is opened.
 
         Args:
@@ -33,10 +41,13 @@ class ShardReader:
             layout: If given, the shard's layout must equal it; the check happens at opening.
             locking: Whether HDF5 locks the file while it is open. Shards are never written again, so that no lock is
                 needed, and network disks and read-only media often refuse one. None leaves it to HDF5.
+            digest: What the index says of the shard's columns, empty text if it says nothing; compared at opening, so
+                that a shard of another run is never read. None for a shard that is read without an index.
         """
         self.path = Path(path)
         self.locking = locking
         self._expected = layout
+        self._digest = digest
         self._layout: Layout | None = None
         self._file: h5py.File | None = None
         self._process = 0
@@ -138,6 +149,14 @@ class ShardReader:
         self._dataset(f"has_{name}")
         return self._row(f"{name}_crc32", slice(None)) if self._file and f"{name}_crc32" in self._file else None
 
+    def digests(self) -> tuple[str, str]:
+        """Return the digest that the shard carries and that of its columns as they are now."""
+        self._dataset("labels")
+        if self._file is None:
+            raise ValueError(f"{self.path.name} is closed")
+        with self._told():
+            return stored_digest(self._file), digest_columns(self._file)
+
     def chunk_offsets(self, name: str) -> np.ndarray | None:
         """Return (n,) int64, where in the file the bytes of each row's ``ecg`` or ``cmr`` start, -1 for no record.
 
@@ -215,6 +234,8 @@ class ShardReader:
         try:
             with self._told():
                 layout = _checked_layout(file, self.path.name, self._expected)
+                if self._digest is not None:
+                    check_digest(file, self.path.name, self._digest)
                 self._datasets = {name: file[name][:] for name in ("has_ecg", "has_cmr")}
         except BaseException:
             self._datasets = {}
@@ -235,6 +256,8 @@ class ShardReader:
                 raise UserError(
                     f"{self.path.name}: cannot be locked, or is open under another locking; set locking to false"
                 ) from error
+            if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
+                raise UserError(f"{self.path.name}: may not be read; give yourself permission to read it") from error
             message = f"{self.path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again"
             raise UserError(message) from error
 

@@ -7,7 +7,6 @@ thousands of columns and half a million rows: only the columns wanted are parsed
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -21,21 +20,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.table_dates import LatestDates
 from ecgcmr.formats.table_file import TableFile, open_table
 
 ID_COLUMNS = ("eid", "f.eid", "participant.eid", "patient", "patient_id", "subject", "subject_id", "ecg_id", "id")
-SPECIAL_DATES = frozenset(
-    (
-        date(1900, 1, 1),
-        date(1901, 1, 1),
-        date(1902, 2, 2),
-        date(1903, 3, 3),
-        date(1909, 9, 9),
-        date(2037, 7, 7),
-    )
-)
-"""Dates by which UK Biobank says that it does not know the date."""
-
 _STYLES = (
     re.compile(r"^(?P<field>\d{1,9})-(?P<instance>\d{1,9})\.(?P<array>\d{1,9})$", re.ASCII),
     re.compile(r"^f[._](?P<field>\d{1,9})[._](?P<instance>\d{1,9})[._](?P<array>\d{1,9})$", re.ASCII),
@@ -98,6 +86,10 @@ class Table:
         numbers: Column -> its numbers, of the fields that were asked for as such; they are not among ``fields``.
         rows: Rows of the whole file that have an id, wanted or not.
         latest: Field -> latest date in the whole file, of the fields for which that was asked.
+        newest: The newest day that a date of the file can be; None if any may be.
+        too_new: Field -> dates after that day, in the whole file.
+        unread: Names of the columns that nothing was read of, in the file's order.
+        column_names: Column -> its name in the file, of those in ``fields`` and ``numbers`` that are not joined.
     """
 
     name: str
@@ -107,20 +99,15 @@ class Table:
     numbers: Mapping[Column, Numbers] = field(default_factory=dict, repr=False)
     rows: int = 0
     latest: Mapping[int, date] = field(default_factory=dict, repr=False)
+    newest: date | None = None
+    too_new: Mapping[int, int] = field(default_factory=dict, repr=False)
+    unread: tuple[str, ...] = field(default=(), repr=False)
+    column_names: Mapping[Column, str] = field(default_factory=dict, repr=False)
 
 
 def clean_id(value: str) -> str:
     """Return an id without surrounding space and without the ``.0`` that spreadsheets append."""
     return value.strip().removesuffix(".0")
-
-
-def parse_date(text: str) -> date | None:
-    """Parse ``2016-05-01``, with or without a time after it; None if it is no date of the years 1900 to 2099."""
-    try:
-        day = date.fromisoformat(text[:10])
-    except ValueError:
-        return None
-    return day if 1900 <= day.year < 2100 else None
 
 
 def read_table(
@@ -132,6 +119,8 @@ def read_table(
     numeric: Collection[int] = (),
     joined: Collection[int] = (),
     dated: Collection[int] = (),
+    dates: Collection[int] = (),
+    newest: date | None = None,
 ) -> Table:
     """Read the wanted columns of a table.
 
@@ -144,6 +133,8 @@ def read_table(
         joined: Fields whose array columns become one column, array index None, in which ``|`` stands between the
             values, empty ones included: as the research platform exports them, and small however long the array.
         dated: Fields of dates whose latest one is wanted, over all rows of the file.
+        dates: Further fields of dates.
+        newest: The newest day that a date can be; later ones count as unknown and are counted.
 
     Returns:
         The columns that are there.
@@ -154,7 +145,7 @@ def read_table(
     """
     file = open_table(source) if isinstance(source, str | Path) else source
     wanted = _select(file, fields, names, joined)
-    latest = _Latest(dated, wanted.by_field)
+    latest = LatestDates({number: wanted.places(number) for number in {*dated, *dates}}, newest)
     known_ids = None if ids is None else pd.Index(sorted(set(ids)), dtype=object)
     parts: dict[Column | str, list[npt.NDArray[np.object_]]] = defaultdict(list)
     numbers: dict[Column, list[Numbers]] = defaultdict(list)
@@ -177,6 +168,8 @@ def read_table(
             parts[column].append(_join(chunk, members))
         for name, position in wanted.named.items():
             parts[name].append(_texts(chunk[position]))
+    latest.check(file.name)
+    used = set(wanted.positions)
     text_columns = [column for column in wanted.single if column.field not in numeric]
     return Table(
         name=file.name,
@@ -185,7 +178,11 @@ def read_table(
         named={name: _whole(parts[name]) for name in wanted.named},
         numbers={column: _whole_numbers(numbers[column]) for column in wanted.single if column.field in numeric},
         rows=rows,
-        latest=latest.dates,
+        latest={number: day for number, day in latest.dates.items() if number in dated},
+        newest=newest,
+        too_new=dict(latest.too_new),
+        unread=tuple(name for position, name in enumerate(file.columns) if position not in used),
+        column_names={column: file.columns[position] for column, position in wanted.single.items()},
     )
 
 
@@ -196,17 +193,6 @@ def to_numbers(texts: npt.NDArray[np.object_]) -> Numbers:
     for row in np.flatnonzero(np.isnan(values)):
         unreadable[row] = texts[row] is not None and texts[row].lower() not in _NO_VALUE
     return Numbers(values, unreadable)
-
-
-def split_joined(text: str) -> list[str]:
-    """Split values that an export joined into one: ``I251|I48`` or ``["I251","I48"]``; empty ones keep their place."""
-    if text.startswith("["):
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
-            values = text.strip("[]").split(",")
-        return [str(value).strip(" \"'") for value in values]
-    return [value.strip() for value in text.split("|")]
 
 
 @dataclass(frozen=True)
@@ -226,6 +212,10 @@ class _Wanted:
     single: Mapping[Column, int]
     arrays: Mapping[Column, list[int]]
     named: Mapping[str, int]
+
+    def places(self, number: int) -> list[int]:
+        """Positions of a field's columns."""
+        return [position for column, position in self.by_field.items() if column.field == number]
 
     @property
     def positions(self) -> list[int]:
@@ -328,25 +318,3 @@ def _objects(values: list[str | None]) -> npt.NDArray[np.object_]:
     result = np.empty(len(values), dtype=object)
     result[:] = values
     return result
-
-
-class _Latest:
-    """The latest date of some fields over all rows seen."""
-
-    def __init__(self, dated: Collection[int], by_field: Mapping[Column, int]) -> None:
-        self.dates: dict[int, date] = {}
-        found = {number: [at for column, at in by_field.items() if column.field == number] for number in dated}
-        self._positions = {number: positions for number, positions in found.items() if positions}
-
-    def update(self, chunk: pd.DataFrame) -> None:
-        """Take the dates of further rows into account."""
-        for number, positions in self._positions.items():
-            values = chunk[positions].to_numpy(dtype=object).ravel()
-            best = self.dates.get(number, date.min)
-            for text in {part for value in set(values[pd.notna(values)]) for part in split_joined(value)}:
-                if text[:10] > best.isoformat():
-                    day = parse_date(text)
-                    if day is not None and day not in SPECIAL_DATES:
-                        best = max(best, day)
-            if best > date.min:
-                self.dates[number] = best

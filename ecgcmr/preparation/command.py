@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from ecgcmr.text import printable
 
 if TYPE_CHECKING:
     from ecgcmr.preparation.options import PrepareOptions
-    from ecgcmr.preparation.report import Report
 
 HELP = """\
 Turn raw files into cleaned HDF5 shards with an index.
@@ -62,6 +60,11 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="CSV",
         help="table with columns file and subject; without it a file's name tells the subject",
+    )
+    group.add_argument(
+        "--partial-subjects",
+        action="store_true",
+        help="let --subjects speak of a part of the files; the others' names tell their subjects",
     )
     group.add_argument(
         "--key-file",
@@ -204,6 +207,7 @@ def options_from(args: argparse.Namespace) -> PrepareOptions:
         tables=tuple(args.table),
         key_file=args.key_file,
         subjects=args.subjects,
+        partial_subjects=args.partial_subjects,
         recordings=args.recordings,
         declaration=args.declare,
         cleaning=args.cleaning,
@@ -241,37 +245,18 @@ def run(args: argparse.Namespace) -> int:
         UserError: A path or parameter is wrong, or no subject at all could be prepared.
     """
     from ecgcmr.preparation.run import prepare, withdraw_subjects
+    from ecgcmr.preparation.summary import print_summary
 
     options = options_from(args)
     if options.withdrawn is not None and options.ecg is None and options.cmr is None:
-        index = withdraw_subjects(options)
+        done = withdraw_subjects(options)
+        counts = done.index.counts
         print(
-            f"{printable(options.out)}: {len(index.withdrawn)} subjects withdrawn, "
-            f"{index.counts['left_out']} rows left out, {index.counts['total']} remain; "
-            "run prepare on the raw files to erase their recordings from the shards"
+            f"{printable(options.out)}: {done.matched} of {done.listed} listed subjects "
+            f"are or were here and are withdrawn, {counts['left_out']} rows left out, {counts['total']} remain; run prepare on the raw files to erase "
+            "their recordings from the shards"
         )
         return 0
     report = prepare(options)
-    _print_summary(options.out, report)
+    print_summary(options.out, report)
     return STRICT_EXIT if args.strict and report.skipped else 0
-
-
-def _print_summary(out: Path, report: Report) -> None:
-    from ecgcmr.preparation.clipping import summary_line
-
-    counts = report.counts
-    print(
-        f"{printable(out)}: {report.written} rows "
-        f"({counts['train']} train, {counts['val']} val, {counts['test']} test; "
-        f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR) from {len(report.files)} files"
-    )
-    implausible = sum(report.out_of_range.values())
-    if implausible:
-        print(f"{implausible} implausible values taken as missing", file=sys.stderr)
-    clipping = summary_line(report.clipping)
-    if clipping:
-        print(clipping, file=sys.stderr)
-    if report.duplicates:
-        print(f"{len(report.duplicates)} rows left out: the same recording is in another split", file=sys.stderr)
-    if report.skipped:
-        print(f"{len(report.skipped)} files skipped, see {printable(out / 'report.json')}", file=sys.stderr)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
-from ecgcmr.formats.ukb_table import SPECIAL_DATES, parse_date, split_joined
+from ecgcmr.formats.table_dates import SPECIAL_DATES, parse_date, split_joined
 from ecgcmr.preparation.labels import DISEASES, Disease, clean_code
 
 CODES, CODE_DATES, VISIT_DATE, DEATH, LOST = 41270, 41280, 53, 40000, 191
@@ -16,6 +17,7 @@ FIRST_OCCURRENCE = {131306: "I259", 131350: "I489", 130708: "E119"}
 
 JOINED_FIELDS = (CODES, CODE_DATES)
 DIAGNOSIS_DATES = (CODE_DATES, *FIRST_OCCURRENCE)
+DATE_FIELDS = (*DIAGNOSIS_DATES, VISIT_DATE, DEATH, LOST)
 HISTORY_FIELDS = (*JOINED_FIELDS, VISIT_DATE, DEATH, LOST, *FIRST_OCCURRENCE)
 
 DAYS_PER_YEAR = 365.25
@@ -43,26 +45,32 @@ class History:
     death: date | None = None
     lost: date | None = None
 
-    def add(self, number: int, text: str, unreadable: Counter[str]) -> None:
+    def add(self, number: int, text: str, unreadable: Counter[str], newest: date | None = None) -> int:
         """Add one value of a table; of several, the first code, date or visit and the earliest death or loss stand.
 
         Args:
             number: One of ``HISTORY_FIELDS``.
             text: Its text; values of ``JOINED_FIELDS`` joined by ``|``.
             unreadable: Texts that are no date are counted here, by field.
+            newest: The newest day that a date can be; a later one is unknown.
+
+        Returns:
+            How many values differ from one that stands: of a code or the day of imaging.
         """
+        differing = 0
         if number == CODES:
             for i, code in enumerate(split_joined(text)):
                 if code:
-                    self.codes.setdefault(i, clean_code(code))
-            return
+                    differing += self.codes.setdefault(i, clean_code(code)) != clean_code(code)
+            return differing
         if number == CODE_DATES:
             for i, part in enumerate(split_joined(text)):
                 if part:
-                    self.dates.setdefault(i, _known_date(part, number, unreadable))
-            return
-        when = _known_date(text, number, unreadable)
+                    self.dates.setdefault(i, _known_date(part, number, unreadable, newest))
+            return differing
+        when = _known_date(text, number, unreadable, newest)
         if number == VISIT_DATE:
+            differing += bool(when and self.imaging and when != self.imaging)
             self.imaging = self.imaging or when
         elif number == DEATH:
             self.death = _earlier(self.death, when)
@@ -70,6 +78,31 @@ class History:
             self.lost = _earlier(self.lost, when)
         else:
             self.first.append((FIRST_OCCURRENCE[number], when))
+        return differing
+
+    def forget_before_birth(self, age: float) -> int:
+        """Take dates before birth as unknown.
+
+        Args:
+            age: In years on the day of imaging; NaN if unknown, by which nothing is forgotten.
+
+        Returns:
+            How many dates of diagnoses there were before birth.
+        """
+        if self.imaging is None or not age >= 0:
+            return 0
+        born = self.imaging - timedelta(days=math.ceil((age + 1) * DAYS_PER_YEAR))
+        early = [i for i, when in self.dates.items() if when is not None and when < born]
+        self.dates.update(dict.fromkeys(early))
+        count = sum(when is not None and when < born for _, when in self.first)
+        self.first = [(code, None if when is not None and when < born else when) for code, when in self.first]
+        return len(early) + count
+
+    @property
+    def ends_before_imaging(self) -> list[int]:
+        """Fields of an end of follow-up (death, loss) that lies before imaging, and so does not count."""
+        ends = ((DEATH, self.death), (LOST, self.lost))
+        return [number for number, day in ends if day is not None and self.imaging is not None and day < self.imaging]
 
     @property
     def diagnoses(self) -> Iterator[tuple[str, date | None]]:
@@ -89,11 +122,12 @@ class History:
         return min([*ends, *([censoring] if censoring else [])], default=None)
 
 
-def _known_date(text: str, number: int, unreadable: Counter[str]) -> date | None:
+def _known_date(text: str, number: int, unreadable: Counter[str], newest: date | None = None) -> date | None:
     when = parse_date(text)
     if when is None:
         unreadable[str(number)] += 1
-    return None if when in SPECIAL_DATES else when
+        return None
+    return None if when in SPECIAL_DATES or (newest is not None and when > newest) else when
 
 
 def _earlier(one: date | None, other: date | None) -> date | None:

@@ -19,6 +19,7 @@ from ecgcmr.formats.ukb_table import Numbers, Table, read_table, to_numbers
 from ecgcmr.phenotypes import BY_FIELD
 from ecgcmr.preparation.diagnoses import (
     CODES,
+    DATE_FIELDS,
     DIAGNOSIS_DATES,
     HISTORY_FIELDS,
     JOINED_FIELDS,
@@ -66,14 +67,29 @@ class LabelCounts:
     Attributes:
         out_of_range: Label -> values outside its plausible range, taken as missing.
         unreadable: Label or field -> texts that are no number or date, taken as missing.
+        dates: Field and reason -> dates that cannot be, taken as unknown, or contradict each other.
+        disagreeing: Label or field -> usable values that differ from the one that stands.
     """
 
     out_of_range: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    dates: Counter[str] = field(default_factory=Counter)
+    disagreeing: Counter[str] = field(default_factory=Counter)
 
 
-def read_label_table(source: Path | TableFile, ids: Sequence[str], diseases: Sequence[Disease] = DISEASES) -> Table:
+def read_label_table(
+    source: Path | TableFile,
+    ids: Sequence[str],
+    diseases: Sequence[Disease] = DISEASES,
+    newest: date | None = None,
+) -> Table:
     """Read what can become a label from a table, for these subjects; see ``read_table``.
+
+    Args:
+        source: The table.
+        ids: The subjects.
+        diseases: What to label besides phenotypes and covariates.
+        newest: The newest day that a date of the table can be; None if any may be.
 
     Raises:
         UserError: As ``read_table``; or the table speaks of none of these subjects.
@@ -87,10 +103,15 @@ def read_label_table(source: Path | TableFile, ids: Sequence[str], diseases: Seq
         numeric=_FIELD_LABELS.keys() - {SEX},
         joined=JOINED_FIELDS,
         dated=DIAGNOSIS_DATES,
+        dates=DATE_FIELDS,
+        newest=newest,
     )
-    if ids and table.rows and not len(table.ids):
+    if not table.rows:
+        raise UserError(f"{table.name}: has no row with an id below its header")
+    if ids and not len(table.ids):
         raise UserError(
-            f"{table.name}: none of its {table.rows} rows is of a subject with an ECG or images; check the ids"
+            f"{table.name}: none of its {table.rows} rows is of a subject with an ECG or images; check its id column "
+            "against the files' names (leading zeros count) or --subjects"
         )
     return table
 
@@ -112,7 +133,7 @@ def label_subjects(
         ids: n subject ids as in the tables.
         tables: The tables, in order of precedence.
         visit: Instance of the visit, 2 for imaging, 3 for the repeat.
-        counts: Implausible and unreadable values are added here.
+        counts: Implausible, unreadable and disagreeing values are added here.
         diseases: What to label besides phenotypes and covariates.
         censor_date: Last day up to which diagnoses are known; None takes the latest date of any diagnosis in the
             files, of whatever subject.
@@ -121,21 +142,23 @@ def label_subjects(
         (n, L) float32 in the order and units of ``label_schema(diseases)``, NaN = missing.
     """
     schema = label_schema(diseases)
-    filling = _Filling(len(ids), {label.name: i for i, label in enumerate(schema)}, schema, counts)
+    column = {label.name: i for i, label in enumerate(schema)}
+    filling = _Filling(len(ids), column, schema, counts)
     row_of = {subject: i for i, subject in enumerate(ids)}
     for table in tables:
         rows = np.array([row_of.get(subject, -1) for subject in table.ids], dtype=np.int64)
-        for column, numbers in table.numbers.items():
-            if column.instance == visit and not column.array:
-                filling.fill(rows, _FIELD_LABELS[column.field], numbers)
-        for column, texts in table.fields.items():
-            if column.field == SEX and not column.array:
+        for place, numbers in table.numbers.items():
+            if place.instance == visit and not place.array:
+                filling.fill(rows, _FIELD_LABELS[place.field], numbers)
+        for place, texts in table.fields.items():
+            if place.field == SEX and not place.array:
                 filling.fill(rows, "sex", _sexes(texts))
         for name, texts in table.named.items():
             filling.fill(rows, name, _sexes(texts) if name == "sex" else to_numbers(texts))
     filling.add_body_mass_index()
     censoring = censor_date or max((day for table in tables for day in table.latest.values()), default=None)
     for row, history in _histories(row_of, tables, visit, counts).items():
+        _count_impossible(history, filling.labels[row, column["age"]], censoring, counts)
         end = history.end_of_follow_up(censoring)
         computed = disease_labels(history.diagnoses, history.imaging, diseases=diseases, end=end)
         for disease in diseases:
@@ -174,6 +197,7 @@ class _Filling:
             numbers: k numbers.
         """
         there = self.labels[:, self._column[name]]
+        all_rows = rows
         given = np.flatnonzero((rows >= 0) & (numbers.unreadable | ~np.isnan(numbers.values)) & np.isnan(there[rows]))
         rows, values, unreadable = rows[given], numbers.values[given], numbers.unreadable[given]
         fits = plausible(self._schema[self._column[name]], values)
@@ -183,6 +207,7 @@ class _Filling:
         np.minimum.at(first, rows[fits], order[fits])
         chosen = fits & (order == first[rows])
         there[rows[chosen]] = values[chosen]
+        self._count_disagreeing(all_rows, name, numbers.values)
         refused = ~fits & (order < first[rows])
         for counter, count in (
             (self._counts.out_of_range, int((refused & ~unreadable).sum())),
@@ -190,6 +215,14 @@ class _Filling:
         ):
             if count:
                 counter[name] += count
+
+    def _count_disagreeing(self, rows: npt.NDArray[np.int64], name: str, values: npt.NDArray[np.float64]) -> None:
+        """Count the usable values that are not the one that stands, from an earlier table or row."""
+        standing = np.append(self.labels[:, self._column[name]], np.nan)[rows]
+        usable = plausible(self._schema[self._column[name]], values) & ~np.isnan(standing)
+        count = int((usable & ~np.isclose(values, standing, rtol=1e-6, atol=0.0)).sum())
+        if count:
+            self._counts.disagreeing[name] += count
 
     def add_body_mass_index(self) -> None:
         """Compute the body-mass index where height and weight are known and it is not."""
@@ -212,6 +245,17 @@ def _sexes(texts: npt.NDArray[np.object_]) -> Numbers:
     return to_numbers(np.array([*words, None], dtype=object)[:-1])
 
 
+def _count_impossible(history: History, age: float, censoring: date | None, counts: LabelCounts) -> None:
+    """Take dates before birth as unknown, and count them and what contradicts the day of imaging."""
+    early = history.forget_before_birth(age)
+    if early:
+        counts.dates["diagnosis before birth"] += early
+    for number in history.ends_before_imaging:
+        counts.dates[f"{number} before imaging"] += 1
+    if history.imaging is not None and censoring is not None and history.imaging > censoring:
+        counts.dates[f"{VISIT_DATE} after the last day of follow-up"] += 1
+
+
 def _histories(
     row_of: Mapping[str, int], tables: Sequence[Table], visit: int, counts: LabelCounts
 ) -> dict[int, History]:
@@ -226,5 +270,7 @@ def _histories(
                 history = histories.setdefault(row, History())
                 history.complete |= column.field == CODES
                 if texts[i] is not None:
-                    history.add(column.field, texts[i], counts.unreadable)
+                    differing = history.add(column.field, texts[i], counts.unreadable, table.newest)
+                    if differing:
+                        counts.disagreeing[str(column.field)] += differing
     return histories

@@ -1,23 +1,29 @@
-"""Which row lies in which shard, remembered from run to run.
+"""Which row lies in which shard, and what else an earlier run decided, remembered from run to run.
 
 A row keeps its shard for as long as its files are there: later subjects open new shards, so that what was prepared is
 not touched, and who leaves makes only his own shard anew. The file ``shards/membership.json`` is written before the
-first shard; it holds keyed hashes and splits, nothing of a source.
+first shard; it holds keyed hashes and splits, nothing of a source. Beside the rows it keeps the fingerprint of the key,
+whose file is whose and who has withdrawn: the index holds the last, too, but is written after all shards.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from data_modules.layout import SPLITS
+from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 
 MEMBERSHIP_NAME = "membership.json"
 FEWEST_SHARDS = 16
 SMALLEST_SHARD = 32
+_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -28,27 +34,90 @@ class Membership:
         shard_size: Most rows of a shard.
         shards: For each shard the ids of its rows, in order; an emptied shard stays as an empty list.
         split_of: Subject's hash -> split.
+        key: Fingerprint of the key; empty where an earlier version wrote the file.
+        withdrawn: Hashes of all who have withdrawn; None where an earlier version wrote the file.
+        file_owner: Keyed hash of a file's name -> its subject's hash, also for those who have withdrawn.
     """
 
     shard_size: int
     shards: list[list[str]]
     split_of: dict[str, str]
+    key: str = ""
+    withdrawn: tuple[str, ...] | None = None
+    file_owner: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``membership.json`` atomically."""
-        content = {"shard_size": self.shard_size, "shards": self.shards, "splits": self.split_of}
+        content: dict[str, Any] = {"shard_size": self.shard_size, "shards": self.shards, "splits": self.split_of}
+        if self.key:
+            content["key"] = self.key
+        if self.withdrawn is not None:
+            content["withdrawn"] = sorted(self.withdrawn)
+        if self.file_owner:
+            content["files"] = dict(self.file_owner)
         with replace_atomically(folder / MEMBERSHIP_NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=0, sort_keys=True) + "\n", encoding="ascii")
 
 
-def read_membership(folder: Path, shard_size: int) -> Membership:
-    """Read what an earlier run decided; an empty membership if there is none or its shards had another size."""
+def read_membership(folder: Path, shard_size: int | None = None) -> Membership:
+    """Read what an earlier run decided; an empty membership if there is none, no shards if they had another size.
+
+    Args:
+        folder: Folder of the shards.
+        shard_size: Most rows of a shard in the coming run; None to read what is there as it is.
+
+    Raises:
+        UserError: The file is there and damaged: who has withdrawn and who is in which split stand in it.
+    """
+    path = folder / MEMBERSHIP_NAME
     try:
-        content = json.loads((folder / MEMBERSHIP_NAME).read_bytes())
-        earlier = Membership(int(content["shard_size"]), list(content["shards"]), dict(content["splits"]))
-    except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours: everything is assigned anew
-        return Membership(shard_size, [], {})
-    return earlier if earlier.shard_size == shard_size else Membership(shard_size, [], earlier.split_of)
+        content = json.loads(path.read_bytes())
+        earlier = _checked(content)
+    except (FileNotFoundError, NotADirectoryError):
+        return Membership(shard_size or 1, [], {})
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{path}: is damaged ({what}); who has withdrawn and who is in which split stand in it: restore it, or, if "
+            "index.json is whole and says so, too, delete it (all shards are then made anew)"
+        ) from error
+    if shard_size in (None, earlier.shard_size):
+        return earlier
+    return replace(earlier, shard_size=shard_size, shards=[])
+
+
+def _checked(content: Any) -> Membership:
+    """Build a membership from JSON.
+
+    Raises:
+        ValueError: Something is of another type or range.
+        KeyError: Something is missing.
+        TypeError: The content is no mapping.
+    """
+    size, shards, splits = content["shard_size"], content["shards"], content["splits"]
+    if type(size) is not int or size < 1:
+        raise ValueError("shard_size is no count")
+    if not isinstance(shards, list) or not all(isinstance(shard, list) for shard in shards):
+        raise ValueError("shards is no list of lists")
+    rows = [row for shard in shards for row in shard]
+    if not all(isinstance(row, str) for row in rows) or len(set(rows)) != len(rows):
+        raise ValueError("shards names a row twice, or something that is no row")
+    if not isinstance(splits, dict) or not set(splits.values()) <= set(SPLITS):
+        raise ValueError("splits names a split that there is not")
+    key, withdrawn, files = content.get("key", ""), content.get("withdrawn"), content.get("files", {})
+    if not isinstance(key, str):
+        raise ValueError("key is no text")
+    if withdrawn is not None and not (isinstance(withdrawn, list) and all(map(_is_hash, withdrawn))):
+        raise ValueError("withdrawn is no list of hashes")
+    if not isinstance(files, dict) or not all(map(_is_hash, files.values())):
+        raise ValueError("files is no mapping to hashes")
+    return Membership(size, shards, splits, key, None if withdrawn is None else tuple(withdrawn), files)
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def extend_membership(earlier: Membership, rows: Sequence[str], split_of: Mapping[str, str]) -> Membership:

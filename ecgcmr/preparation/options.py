@@ -26,6 +26,7 @@ class PrepareOptions:
         tables: Tables of phenotypes, covariates and diagnoses; where they disagree, the first one stands.
         key_file: Secret for the subjects' hashes; None for the default one, made on first use.
         subjects: Table of file names and subjects; None takes the subject from the file's name.
+        partial_subjects: Whether that table may speak of a part of the files, or of files that are not there.
         recordings: ``first``: one ECG a subject, the imaging visit's first; ``all``: a row for each.
         declaration: YAML file that tells leads, unit and rate of CSV, NPY and Parquet files.
         cleaning: Name of a cleaning or YAML file of its steps.
@@ -50,6 +51,7 @@ class PrepareOptions:
     tables: tuple[Path, ...] = ()
     key_file: Path | None = None
     subjects: Path | None = None
+    partial_subjects: bool = False
     recordings: str = "first"
     declaration: Path | None = None
     cleaning: str = "published"
@@ -74,6 +76,10 @@ class PrepareOptions:
             raise UserError(f"--workers {self.workers}: must be at least 1")
         if self.t_end is not None and not self.beats:
             raise UserError("--t-end: belongs to stored beats; leave it out, or --no-beats")
+        if self.censor_date is not None and self.censor_date > date.today():
+            raise UserError(f"--censor-date {self.censor_date}: lies in the future; name the day of the data's release")
+        if self.partial_subjects and self.subjects is None:
+            raise UserError("--partial-subjects: goes with --subjects, the table of files and subjects")
         for option, value, choices in (
             ("t-end", self.t_end or DEFAULT_T_END, T_ENDS),
             ("recordings", self.recordings, RECORDINGS),

@@ -18,22 +18,23 @@ from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
+from ecgcmr.preparation.earlier_run import EarlierRun, check_key_by_subjects, key_for
 from ecgcmr.preparation.ecg import StandardOptions
-from ecgcmr.preparation.label_table import (
-    IMAGING_VISIT,
-    LabelCounts,
-    label_ptbxl,
-    label_subjects,
-    read_label_table,
-)
+from ecgcmr.preparation.folder_checks import check_folders
+from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_ptbxl, label_subjects
 from ecgcmr.preparation.labels import DISEASES, PTBXL_LABELS, Disease, label_schema, load_code_lists
+from ecgcmr.preparation.nothing_found import nothing_found
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.rows import Member
 from ecgcmr.preparation.sources import Found, Source, find_cmr, find_ecgs, require_folder
-from ecgcmr.preparation.splits import assign_splits, load_key, subject_hash
+from ecgcmr.preparation.splits import assign_splits, subject_hash
 from ecgcmr.preparation.strata import strata_of
+from ecgcmr.preparation.subject_key import key_fingerprint
+from ecgcmr.preparation.subject_matching import SubjectMatcher
 from ecgcmr.preparation.subject_table import read_subjects
 from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
+from ecgcmr.preparation.table_use import TableUse, read_tables, use_of_table
+from ecgcmr.preparation.withdrawal import Withdrawal, file_hash
 
 RECIPE_VERSION = 2
 """Raised whenever the same parameters would give other arrays."""
@@ -72,7 +73,12 @@ class Plan:
         files: Names of all files that will be read or were read.
         skipped: (name, reason) of files left out so far.
         withdrawn: Hashes of all withdrawn subjects.
-        counts: Implausible and unreadable label values.
+        key: Fingerprint of the secret key.
+        file_owner: Keyed hash of a file's name -> its subject's hash, also of those who have withdrawn.
+        counts: What was wrong with label values.
+        tables: What became of each table.
+        without_row: Subjects with an ECG or images that stand in no table.
+        remarks: What the user should know of the run as a whole.
     """
 
     rows: dict[str, Row]
@@ -84,7 +90,12 @@ class Plan:
     files: list[str]
     skipped: list[tuple[str, str]]
     withdrawn: list[str]
-    counts: LabelCounts
+    key: str = ""
+    file_owner: dict[str, str] = field(default_factory=dict)
+    counts: LabelCounts = field(default_factory=LabelCounts)
+    tables: list[TableUse] = field(default_factory=list)
+    without_row: int = 0
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -97,28 +108,31 @@ class _Candidate:
     ecg: Source | None
     cmr: Source | None
     fold: int | None = None
+    withdrawn: bool = False
 
 
-def make_plan(options: PrepareOptions, withdrawn: Sequence[str], earlier_splits: Mapping[str, str]) -> Plan:
+def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     """Search the folders, read the tables and decide what becomes of every subject.
 
     Rows are ordered by keyed hash, so that their order tells nothing and every shard is a mixture.
 
     Args:
         options: What to prepare.
-        withdrawn: Hashes of subjects to leave out.
-        earlier_splits: Subject's hash -> split of an earlier run, which stratified splits keep.
+        earlier: What an earlier run left: who has withdrawn, the splits that stratified ones keep, its key.
 
     Raises:
-        UserError: A path is wrong, or neither ECGs nor images were found.
+        UserError: A path is wrong, neither ECGs nor images were found, a table or the list of those who withdrew
+            matches nobody, or the key is another one than the folder was made with.
     """
-    if options.ecg is None and options.cmr is None:
-        raise UserError("nothing to prepare: name a folder with --ecg or --cmr")
+    check_folders(options)
     for table in options.tables:
         if not table.is_file():
             raise UserError(f"--table {table}: no such file")
     diseases = (*DISEASES, *(load_code_lists(options.codes) if options.codes is not None else ()))
-    subjects = None if options.subjects is None else read_subjects(options.subjects)
+    subjects = (
+        None if options.subjects is None else SubjectMatcher(options.subjects.name, read_subjects(options.subjects))
+    )
+    withdrawal = Withdrawal.read(options.withdrawn)
     ecg = None if options.ecg is None else require_folder(options.ecg, "--ecg")
     records = read_ptbxl(ecg) if ecg is not None and is_ptbxl(ecg) else []
     found_ecg = find_ecgs(ecg, subjects) if ecg is not None and not records else Found()
@@ -128,8 +142,9 @@ def make_plan(options: PrepareOptions, withdrawn: Sequence[str], earlier_splits:
     found_cmr = find_cmr(cmr, options.view, subjects) if cmr is not None else Found()
     ids = sorted({*found_ecg.sources, *found_cmr.sources})
     if not ids and not records:
-        raise UserError(_nothing_found(options, [*found_ecg.skipped, *found_cmr.skipped]))
-    key = load_key(options.key_file)
+        raise UserError(nothing_found(options, [*found_ecg.skipped, *found_cmr.skipped]))
+    matched = _check_options_used(options, ids, subjects)
+    key = key_for(earlier, options.key_file)
     schema = _schema(bool(records), bool(ids) or bool(options.tables), diseases)
     plan = Plan(
         rows={},
@@ -140,16 +155,22 @@ def make_plan(options: PrepareOptions, withdrawn: Sequence[str], earlier_splits:
         declaration=None if options.declaration is None else load_declaration(options.declaration),
         files=[],
         skipped=[*found_ecg.skipped, *found_cmr.skipped],
-        withdrawn=sorted(withdrawn),
-        counts=LabelCounts(),
+        withdrawn=sorted(earlier.withdrawn | withdrawal.hashes(key)),
+        key=key_fingerprint(key),
+        remarks=[matched] if matched else [],
     )
     labels = _label(plan, ids, found_ecg, options, diseases)
     candidates = _candidates(ids, labels, found_ecg, found_cmr, key)
     if ecg is not None:
         candidates += _ptbxl_candidates(records, ecg, key, schema)
+    everybody = {candidate.subject for candidate in candidates}
+    check_key_by_subjects(earlier, options.key_file, everybody)
+    withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
+    _note_owners(candidates, plan, earlier, key)
     candidates = _without_withdrawn(candidates, plan)
     folds, rule = _fold_splits(records)
-    split_of = _splits(candidates, folds, options.stratify, schema, earlier_splits)
+    split_of = _splits(candidates, folds, options.stratify, schema, earlier.split_of)
+    _note_pairs_and_moves(candidates, split_of, plan, options, earlier)
     if options.stratify:
         rule = {**rule, "stratified_by": list(options.stratify)}
     for candidate in sorted(candidates, key=lambda candidate: (candidate.subject, candidate.row)):
@@ -209,17 +230,6 @@ def split_rule_by_hash() -> dict[str, object]:
     return {"by": "hash", "fractions": list(SPLIT_FRACTIONS)}
 
 
-def _nothing_found(options: PrepareOptions, skipped: Sequence[tuple[str, str]]) -> str:
-    wanted = []
-    if options.ecg is not None:
-        wanted.append(f"no ECG file in --ecg {options.ecg}")
-    if options.cmr is not None:
-        stem = STEMS[options.view]
-        wanted.append(f"no folder with {stem}.nii.gz or {stem}_ED.nii.gz and no zip in --cmr {options.cmr}")
-    first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-    return f"nothing to prepare: {' and '.join(wanted)}{first}"
-
-
 def _cohort_cine(found: Found, options: PrepareOptions) -> CineOptions:
     """One set of frames for the whole cohort: two phases alone if no source has a whole cine."""
     sources = [source for several in found.sources.values() for source in several]
@@ -250,13 +260,8 @@ def _label(
     plan: Plan, ids: Sequence[str], found_ecg: Found, options: PrepareOptions, diseases: Sequence[Disease]
 ) -> dict[tuple[str, int], npt.NDArray[np.float32]]:
     """Read the tables and label the subjects at each visit of theirs: (id, visit) -> labels."""
-    read = []
-    for path in options.tables:
-        plan.files.append(path.name)
-        try:
-            read.append(read_label_table(path, ids, diseases))
-        except UserError as error:
-            plan.skipped.append((path.name, str(error).removeprefix(f"{path.name}: ")))
+    plan.files += [path.name for path in options.tables]
+    read = read_tables(options.tables, ids, diseases, options.censor_date)
     visits = {(i, source.visit) for i in ids for source in found_ecg.sources.get(i, [])}
     visits |= {(i, IMAGING_VISIT) for i in ids if i not in found_ecg.sources}
     labels: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
@@ -264,6 +269,12 @@ def _label(
         group = [i for i in ids if (i, visit) in visits]
         rows = label_subjects(group, read, visit, plan.counts, diseases, options.censor_date)
         labels.update(zip(((i, visit) for i in group), rows, strict=True))
+    plan.tables = [use_of_table(table, diseases, {visit for _, visit in visits}) for table in read]
+    if read:
+        plan.without_row = len(set(ids).difference(*(table.ids for table in read)))
+    for table in read:
+        for number, count in sorted(table.too_new.items()):
+            plan.counts.dates[f"{number} after {table.newest} in {table.name}"] += count
     return labels
 
 
@@ -309,11 +320,66 @@ def _ptbxl_candidates(
     return candidates
 
 
+def _check_options_used(options: PrepareOptions, ids: Sequence[str], subjects: SubjectMatcher | None) -> str | None:
+    """Refuse options that would be ignored; return how a table of subjects matched, if not throughout."""
+    if ids:
+        return None if subjects is None else subjects.check(partial=options.partial_subjects)
+    for option, given in (("--table", bool(options.tables)), ("--subjects", subjects is not None)):
+        if given:
+            raise UserError(f"{option}: is not used for a PTB-XL download, whose tables say it all; leave it out")
+    return None
+
+
+def _note_owners(candidates: Sequence[_Candidate], plan: Plan, earlier: EarlierRun, key: bytes) -> None:
+    """Remember whose file is whose, and bring nobody back under another name.
+
+    A file of somebody who has withdrawn stays left out if a changed --subjects table gives it another subject.
+    """
+    before = earlier.membership.file_owner
+    withdrawn = set(plan.withdrawn)
+    plan.file_owner = {file: owner for file, owner in before.items() if owner in withdrawn}
+    moved = 0
+    for candidate in candidates:
+        for source in (candidate.ecg, candidate.cmr):
+            if source is None:
+                continue
+            file = file_hash(source.name, key)
+            moved += before.get(file, candidate.subject) != candidate.subject
+            if file in plan.file_owner:
+                candidate.withdrawn = True
+            else:
+                plan.file_owner[file] = candidate.subject
+    if moved:
+        plan.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
+
+
+def _note_pairs_and_moves(
+    candidates: Sequence[_Candidate],
+    split_of: Mapping[str, str],
+    plan: Plan,
+    options: PrepareOptions,
+    earlier: EarlierRun,
+) -> None:
+    """Say what looks like a mistake of the whole run: no pairs at all, or subjects that change their split."""
+    if options.ecg is not None and options.cmr is not None:
+        with_ecg = {candidate.subject for candidate in candidates if candidate.ecg is not None}
+        with_cmr = {candidate.subject for candidate in candidates if candidate.cmr is not None}
+        if with_ecg and with_cmr and with_ecg.isdisjoint(with_cmr):
+            plan.remarks.append("no subject has both an ECG and images; check the names, or pass --subjects")
+    known = [subject for subject in split_of if subject in earlier.split_of]
+    moved = sum(split_of[subject] != earlier.split_of[subject] for subject in known)
+    if moved:
+        plan.remarks.append(
+            f"{moved} of {len(known)} subjects change their split (train, val or test) against the earlier run; "
+            "do not compare with models trained before"
+        )
+
+
 def _without_withdrawn(candidates: Sequence[_Candidate], plan: Plan) -> list[_Candidate]:
     withdrawn = set(plan.withdrawn)
     remaining = []
     for candidate in candidates:
-        if candidate.subject in withdrawn:
+        if candidate.withdrawn or candidate.subject in withdrawn:
             sources = (candidate.ecg, candidate.cmr)
             plan.skipped += [(source.name, "the subject has withdrawn") for source in sources if source is not None]
         else:

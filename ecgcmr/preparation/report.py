@@ -14,6 +14,7 @@ from typing import Any
 
 from ecgcmr.files import replace_atomically
 from ecgcmr.preparation.clipping import summary_of
+from ecgcmr.preparation.file_names import as_utf8
 from ecgcmr.preparation.plan import Plan, Row
 from ecgcmr.preparation.rows import Remark
 from ecgcmr.preparation.shard_task import ShardOutcome
@@ -35,6 +36,11 @@ class Report:
         out_of_range: Label -> implausible values, taken as missing.
         unreadable: Label or field -> values that were no number or date.
         counts: Rows by split and by content, from the index.
+        dates: Field and reason -> dates that cannot be, taken as unknown, or contradict each other.
+        disagreeing: Label or field -> values that differ from the one that stands.
+        tables: What became of each table, see ``TableUse``.
+        without_row: Subjects with an ECG or images that stand in no table.
+        remarks: What the user should know of the run as a whole.
     """
 
     files: list[str]
@@ -46,6 +52,11 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     duplicates: list[dict[str, str]] = field(default_factory=list)
     clipping: dict[str, float] = field(default_factory=dict)
+    dates: dict[str, int] = field(default_factory=dict)
+    disagreeing: dict[str, int] = field(default_factory=dict)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    without_row: int = 0
+    remarks: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` atomically."""
@@ -56,13 +67,18 @@ class Report:
             "counts": self.counts,
             "phenotypes_out_of_range": self.out_of_range,
             "values_unreadable": self.unreadable,
+            "values_disagreeing": self.disagreeing,
+            "dates_impossible": self.dates,
+            "tables": self.tables,
+            "subjects_without_table_row": self.without_row,
+            "remarks": self.remarks,
             "notes": self.notes,
             "duplicates": self.duplicates,
             "clipping": self.clipping,
             "files": self.files,
         }
         with replace_atomically(folder / REPORT_NAME) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(as_utf8(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence[ShardOutcome]) -> Report:
@@ -80,6 +96,11 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
         out_of_range=dict(sorted(plan.counts.out_of_range.items())),
         unreadable=dict(sorted(plan.counts.unreadable.items())),
         clipping=summary_of(pair for outcome in outcomes for pair in outcome.clipped),
+        dates=dict(sorted(plan.counts.dates.items())),
+        disagreeing=dict(sorted(plan.counts.disagreeing.items())),
+        tables=[table.to_dict() for table in plan.tables],
+        without_row=plan.without_row,
+        remarks=list(plan.remarks),
     )
 
 

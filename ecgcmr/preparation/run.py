@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 
-from data_modules.index import INDEX_NAME, ShardIndex, read_labels
+from data_modules.index import ShardIndex, read_labels
 from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
 from ecgcmr.parallel import run_all
+from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
 from ecgcmr.preparation.leaks import find_leaks
-from ecgcmr.preparation.membership import extend_membership, read_membership
+from ecgcmr.preparation.membership import MEMBERSHIP_NAME, Membership, extend_membership, read_membership
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import Plan, Row, make_plan
 from ecgcmr.preparation.report import REPORT_NAME, Report, build_report
 from ecgcmr.preparation.selections import build_selections
 from ecgcmr.preparation.shard_task import ShardOutcome, ShardTask, finished_shard, prepare_shard
-from ecgcmr.preparation.splits import load_key, subject_hash
-from ecgcmr.preparation.withdrawn import read_withdrawn
-
-SHARD_FOLDER = "shards"
+from ecgcmr.preparation.subject_key import key_fingerprint
+from ecgcmr.preparation.withdrawal import Withdrawal
 
 
 def prepare(options: PrepareOptions) -> Report:
@@ -38,10 +38,9 @@ def prepare(options: PrepareOptions) -> Report:
         UserError: A path or parameter is wrong, or no subject at all could be prepared.
     """
     folder = options.out / SHARD_FOLDER
-    earlier = read_membership(folder, options.shard_size)
-    plan = make_plan(options, _withdrawn(options), earlier.split_of)
-    split_of = {row.member.subject: row.member.split for row in plan.rows.values()}
-    membership = extend_membership(earlier, list(plan.rows), split_of)
+    earlier = read_earlier(options.out, options.shard_size, lists_withdrawn=options.withdrawn is not None)
+    plan = make_plan(options, earlier)
+    membership = _membership(plan, earlier)
     chunks = [[plan.rows[row] for row in shard] for shard in membership.shards]
     try:
         membership.write(folder)
@@ -59,7 +58,13 @@ def prepare(options: PrepareOptions) -> Report:
         )
     duplicates = _find_duplicates(outcomes, chunks, report)
     index = write_index(
-        options.out, plan.layout, entries, withdrawn=plan.withdrawn, duplicates=duplicates, select=select_training
+        options.out,
+        plan.layout,
+        entries,
+        extra={KEY_FINGERPRINT: plan.key},
+        withdrawn=plan.withdrawn,
+        duplicates=duplicates,
+        select=select_training,
     )
     report.counts = dict(index.counts)
     report.write(options.out)
@@ -67,17 +72,53 @@ def prepare(options: PrepareOptions) -> Report:
     return report
 
 
-def withdraw_subjects(options: PrepareOptions) -> ShardIndex:
+def _membership(plan: Plan, earlier: EarlierRun) -> Membership:
+    """What to remember of this run; who is not there at present keeps the split for when he comes back."""
+    withdrawn = set(plan.withdrawn)
+    split_of = {subject: split for subject, split in earlier.split_of.items() if subject not in withdrawn}
+    split_of |= {row.member.subject: row.member.split for row in plan.rows.values()}
+    membership = extend_membership(earlier.membership, list(plan.rows), split_of)
+    return replace(membership, key=plan.key, withdrawn=tuple(plan.withdrawn), file_owner=plan.file_owner)
+
+
+@dataclass(frozen=True)
+class WithdrawnNow:
+    """What taking subjects out of a prepared cohort came to.
+
+    Attributes:
+        index: The cohort as it is now.
+        listed: Ids in the list.
+        matched: Of these, how many are or were in the cohort.
+    """
+
+    index: ShardIndex
+    listed: int
+    matched: int
+
+
+def withdraw_subjects(options: PrepareOptions) -> WithdrawnNow:
     """Take withdrawn subjects out of the index of a cohort that is prepared already; no raw file is needed.
 
     The next full run on the raw files also removes their recordings from the shards.
 
     Raises:
-        UserError: The file of subjects, the key or the index cannot be read.
+        UserError: The file of subjects, the key or the index cannot be read, the key is another one than the cohort
+            was prepared with, or the list matches nobody.
     """
     if not options.out.is_dir():
         raise UserError(f"--out {options.out}: no such folder; name the prepared cohort")
-    return withdraw(options.out, _withdrawn(options), select_training)
+    withdrawal = Withdrawal.read(options.withdrawn)
+    ShardIndex.load(options.out)
+    earlier = read_earlier(options.out, options.shard_size)
+    key = key_for(earlier, options.key_file)
+    matched = withdrawal.check(key, earlier.known, f"{options.out}")
+    withdrawn = earlier.withdrawn | withdrawal.hashes(key)
+    if (options.out / SHARD_FOLDER / MEMBERSHIP_NAME).is_file():
+        # First here: whatever becomes of the index, nobody comes back.
+        remembered = read_membership(options.out / SHARD_FOLDER)
+        replace(remembered, key=key_fingerprint(key), withdrawn=tuple(withdrawn)).write(options.out / SHARD_FOLDER)
+    extra = {KEY_FINGERPRINT: key_fingerprint(key)}
+    return WithdrawnNow(withdraw(options.out, withdrawn, select_training, extra), len(withdrawal.ids), matched)
 
 
 def select_training(index: ShardIndex) -> Selections:
@@ -86,24 +127,6 @@ def select_training(index: ShardIndex) -> Selections:
     labels = read_labels(index, index.label_names, rows)
     chosen = build_selections(index.subjects(rows), index.splits(rows), labels, index.layout.labels)
     return {name: {**entry, "rows": rows[entry["rows"]].tolist()} for name, entry in chosen.items()}
-
-
-def _withdrawn(options: PrepareOptions) -> list[str]:
-    """Return the hashes of the subjects withdrawn now or by an earlier run."""
-    hashes: set[str] = set()
-    if options.withdrawn is not None:
-        key = load_key(options.key_file)
-        hashes |= {subject_hash(subject, key) for subject in read_withdrawn(options.withdrawn)}
-    if (options.out / INDEX_NAME).is_file():
-        try:
-            hashes |= set(ShardIndex.load(options.out).withdrawn)
-        except UserError as error:
-            # Silence here would bring a withdrawn subject back.
-            if options.withdrawn is None:
-                raise UserError(
-                    f"{error}; who has withdrawn is listed there: restore it, or delete it and pass --withdrawn again"
-                ) from error
-    return sorted(hashes)
 
 
 def _tasks(out: Path, plan: Plan, chunks: Sequence[Sequence[Row]]) -> list[ShardTask]:

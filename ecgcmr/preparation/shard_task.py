@@ -108,7 +108,11 @@ def content_fingerprint(task: ShardTask) -> str:
         digest.update(f"\n{member.row}".encode())
         for path in _input_files(member, task.view):
             state = path.stat() if path.exists() else None
-            digest.update(f" {path.name.rsplit('.')[-1]} {state and (state.st_size, state.st_mtime_ns)}".encode())
+            digest.update(
+                f" {path.name.rsplit('.')[-1]} {state and (state.st_size, state.st_mtime_ns)}".encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.formats.signal_file import DECLARATION_FILE
 from ecgcmr.preparation.label_table import IMAGING_VISIT
+from ecgcmr.preparation.subject_matching import SubjectMatcher
 
 _BIOBANK_ECG = re.compile(r"^(?P<id>.+)_20205_(?P<instance>\d+)_(?P<array>\d+)$")
 _BIOBANK_CMR = re.compile(r"^(?P<id>.+)_(?P<field>20208|20209)_(?P<instance>\d+)_(?P<array>\d+)$")
@@ -69,7 +70,7 @@ def require_folder(path: Path, option: str) -> Path:
     return path
 
 
-def find_ecgs(folder: Path, subjects: Mapping[str, str] | None = None) -> Found:
+def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None) -> Found:
     """Find ECG files in a folder and the folders below.
 
     A file counts by its content; one with an ECG's suffix counts even if its content tells nothing, so that it is
@@ -79,8 +80,13 @@ def find_ecgs(folder: Path, subjects: Mapping[str, str] | None = None) -> Found:
 
     Args:
         folder: Where to search.
-        subjects: File name -> subject's id.
+        subjects: Whose file is whose; None leaves it to the names.
+
+    Raises:
+        UserError: The table of subjects contradicts itself about a file.
     """
+    if subjects is not None:
+        subjects.enter(folder)
     found = Found()
     ranked: dict[str, list[tuple[tuple[int, int, str], Source]]] = {}
     for path in sorted(folder.rglob("*")):
@@ -91,18 +97,19 @@ def find_ecgs(folder: Path, subjects: Mapping[str, str] | None = None) -> Found:
         if suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
             continue
         if suffix not in ECG_SUFFIXES and ecg_kind(path) is None:
+            _named_in_vain(name, subjects)
             found.skipped.append((name, "is of no kind of ECG file that this program reads"))
             continue
         match = _BIOBANK_ECG.match(path.stem)
         visit, array = (int(match["instance"]), int(match["array"])) if match else (IMAGING_VISIT, 0)
-        subject = _subject_of(name, path, subjects) or (match["id"] if match else path.stem)
+        subject = _subject_of(name, subjects) or (match["id"] if match else path.stem)
         rank = (abs(visit - IMAGING_VISIT), array, name)
         ranked.setdefault(subject, []).append((rank, Source(subject, path, name, visit)))
     found.sources = _sorted(ranked)
     return found
 
 
-def find_cmr(folder: Path, view: str = "sax", subjects: Mapping[str, str] | None = None) -> Found:
+def find_cmr(folder: Path, view: str = "sax", subjects: SubjectMatcher | None = None) -> Found:
     """Find subjects' folders of NIfTI images and DICOM zips.
 
     The subject is what the table of subjects says, else what stands before ``_20209_`` (short axis) or ``_20208_``
@@ -111,8 +118,13 @@ def find_cmr(folder: Path, view: str = "sax", subjects: Mapping[str, str] | None
     Args:
         folder: Where to search, without the folders below.
         view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
-        subjects: File or folder name -> subject's id.
+        subjects: Whose folder or zip is whose; None leaves it to the names.
+
+    Raises:
+        UserError: The table of subjects contradicts itself about a file.
     """
+    if subjects is not None:
+        subjects.enter(folder)
     found = Found()
     ranked: dict[str, list[tuple[tuple[int, int, str], Source]]] = {}
     for path in sorted(folder.iterdir()):
@@ -122,15 +134,17 @@ def find_cmr(folder: Path, view: str = "sax", subjects: Mapping[str, str] | None
             stem = STEMS[view]
             lacking = f"holds neither {stem}.nii.gz nor {stem}_ED.nii.gz"
             reason = lacking if path.is_dir() else "is no folder or zip of images"
+            _named_in_vain(path.name, subjects, has_suffix=path.is_file())
             found.skipped.append((path.name, reason))
             continue
         match = _BIOBANK_CMR.match(path.stem)
         if match and match["field"] != _FIELD_OF_VIEW[view]:
+            _named_in_vain(path.name, subjects, has_suffix=path.is_file())
             found.skipped.append((path.name, f"holds other images than --view {view}"))
             continue
         visit, array = (int(match["instance"]), int(match["array"])) if match else (IMAGING_VISIT, 0)
         stem = path.name if path.is_dir() else path.stem
-        subject = _subject_of(path.name, path, subjects) or (match["id"] if match else stem)
+        subject = _subject_of(path.name, subjects, has_suffix=path.is_file()) or (match["id"] if match else stem)
         rank = (abs(visit - IMAGING_VISIT), array, path.name)
         ranked.setdefault(subject, []).append((rank, Source(subject, path, path.name, visit)))
     found.sources = _sorted(ranked)
@@ -138,11 +152,14 @@ def find_cmr(folder: Path, view: str = "sax", subjects: Mapping[str, str] | None
     return found
 
 
-def _subject_of(name: str, path: Path, subjects: Mapping[str, str] | None) -> str | None:
-    """Look a file up by its path below the folder, its name or its name without suffix."""
-    if subjects is None:
-        return None
-    return next((subjects[key] for key in (name, path.name, path.stem) if key in subjects), None)
+def _subject_of(name: str, subjects: SubjectMatcher | None, *, has_suffix: bool = True) -> str | None:
+    return None if subjects is None else subjects.subject(name, has_suffix=has_suffix)
+
+
+def _named_in_vain(name: str, subjects: SubjectMatcher | None, *, has_suffix: bool = True) -> None:
+    """Let a line count that names a file which cannot be used: that is reported as such."""
+    if subjects is not None:
+        subjects.subject(name, is_used=False, has_suffix=has_suffix)
 
 
 def _sorted(ranked: Mapping[str, list[tuple[tuple[int, int, str], Source]]]) -> dict[str, list[Source]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from data_modules.index import label_column
 from data_modules.layout import Label
+from ecgcmr.errors import UserError
 
 _DIGITS = 2
 
@@ -32,9 +33,12 @@ def strata_of(
         Subject -> stratum, such as ``af_ever=1 age=quarter 3``; empty text without columns.
 
     Raises:
-        UserError: There is no such label.
+        UserError: There is no such label, or nobody has a value of it.
     """
     names = [label.name for label in schema]
+    for name in columns:
+        if np.isnan(labels[:, label_column(names, name)]).all():
+            raise UserError(f"nobody has a value of {name}; name the table that holds it, or leave {name} out")
     words = [[f"{name}={word}" for word in _words(labels[:, label_column(names, name)])] for name in columns]
     return {subject: " ".join(column[i] for column in words) for i, subject in enumerate(subjects)}
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from data_modules.sampling import crop_starts
-from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.cardiac_phase import NO_PEAK, detect_r_peaks
 
@@ -60,7 +59,7 @@ class BatchRPeaks:
         stored = np.full((len(data.index), layout.ecg.max_beats), NO_PEAK, dtype=np.int64)
         places = data.index.locate(np.arange(len(data.index)))
         for shard in range(len(data.index.shards)):
-            with ShardReader(data.index.shard_path(shard), layout) as reader:
+            with data.index.reader(shard) as reader:
                 rows = np.flatnonzero(places[:, 0] == shard)
                 stored[rows] = reader.column("r_peaks")[places[rows, 1]]
         stored[stored < 0] = NO_PEAK

@@ -42,6 +42,7 @@ def _expectation(index: ShardIndex, number: int, rows: np.ndarray, quick: bool) 
         file=shard["file"],
         sha256=shard["sha256"],
         bytes=shard["bytes"],
+        digest=index.shard_digest(number),
         layout=index.layout,
         subject=index.subjects(rows),
         split=index.splits(rows),

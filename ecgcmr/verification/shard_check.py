@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from data_modules.index import MODALITIES
 from data_modules.layout import LEAD_FLAGS, SPLITS, Layout
+from data_modules.shard_digest import ANOTHER_RUN
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
@@ -25,6 +27,7 @@ class ShardExpectation:
         file: Its name within the cohort, for messages.
         sha256: Checksum of the whole file.
         bytes: Its size.
+        digest: Hash of its columns; empty where the index names none.
         layout: The cohort's layout.
         subject: (n,) hashes.
         split: (n,) splits.
@@ -36,6 +39,7 @@ class ShardExpectation:
     file: str
     sha256: str
     bytes: int
+    digest: str
     layout: Layout
     subject: np.ndarray = field(repr=False)
     split: np.ndarray = field(repr=False)
@@ -53,7 +57,13 @@ def verify_shard(expected: ShardExpectation) -> list[str]:
         faults.append(f"{expected.file}: has {size} bytes, the index says {expected.bytes}")
     elif not expected.quick and sha256_of(expected.path) != expected.sha256:
         faults.append(f"{expected.file}: its content is not what was written (the checksum differs)")
-    checks: list[Callable[[ShardReader, ShardExpectation], Iterator[str]]] = [_columns, _labels, _beats, _quality]
+    checks: list[Callable[[ShardReader, ShardExpectation], Iterator[str]]] = [
+        _digest,
+        _columns,
+        _labels,
+        _beats,
+        _quality,
+    ]
     if not expected.quick:
         checks += [_ecgs, _frames]
     with ShardReader(expected.path, expected.layout) as reader:
@@ -86,6 +96,25 @@ def _told(wrong: np.ndarray, what: str) -> Iterator[str]:
     if len(records):
         more = f" and {len(records) - 1} more" if len(records) > 1 else ""
         yield f"{what} in record {records[0]}{more}"
+
+
+def _digest(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
+    stored, computed = reader.digests()
+    if stored != expected.digest:
+        yield ANOTHER_RUN
+    elif stored and computed != stored:  # labels that were changed in place leave the stored digest as it was
+        yield "its columns (labels, splits, beats) are not what was written"
+    elif _recorded_checksum(expected.path) not in (None, expected.sha256):
+        yield "its record beside it is of another run; run the same 'ecgcmr prepare' again"
+
+
+def _recorded_checksum(path: Path) -> str | None:
+    """Return the checksum in the file beside the shard; None if there is none, as where only shards were passed on."""
+    try:
+        recorded = json.loads(path.with_suffix(".json").read_bytes())["entry"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return recorded if isinstance(recorded, str) else None
 
 
 def _columns(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:

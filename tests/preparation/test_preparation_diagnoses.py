@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgcmr.formats.ukb_table import SPECIAL_DATES
+from ecgcmr.formats.table_dates import SPECIAL_DATES
 from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR, History, disease_labels
 from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
 from ecgcmr.preparation.labels import DISEASES, Disease, label_schema

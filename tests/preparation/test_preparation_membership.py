@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecgcmr.errors import UserError
 from ecgcmr.preparation.membership import (
     FEWEST_SHARDS,
     MEMBERSHIP_NAME,
@@ -43,14 +45,38 @@ def test_rows_keep_their_shard_when_others_come_and_go(first: set[int], second: 
 
 
 def test_membership_is_remembered_and_another_size_starts_anew(tmp_path: Path) -> None:
-    written = Membership(3, [["a", "b"], []], {"s": "val"})
+    gone, here = "0" * 32, "1" * 32
+    written = Membership(3, [["a", "b"], []], {"s": "val"}, "f" * 32, (gone,), {"file": here})
     written.write(tmp_path)
     assert read_membership(tmp_path, 3) == written
-    assert read_membership(tmp_path, 4) == Membership(4, [], {"s": "val"})
+    assert read_membership(tmp_path) == written
+    assert read_membership(tmp_path, 4) == replace(written, shard_size=4, shards=[])
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"shard_size": 3}'])
-def test_unreadable_membership_counts_as_none(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / MEMBERSHIP_NAME).write_bytes(content)
+def test_no_membership_is_an_empty_one(tmp_path: Path) -> None:
     assert read_membership(tmp_path, 3) == Membership(3, [], {})
+
+
+HOSTILE = [
+    *("", "{", "[]", "null", '{"shard_size": 3}', "[" * 5000),
+    '{"shard_size": 0, "shards": [], "splits": {}}',
+    '{"shard_size": 3.0, "shards": [], "splits": {}}',
+    '{"shard_size": true, "shards": [], "splits": {}}',
+    '{"shard_size": 3, "shards": [["a"], ["a"]], "splits": {}}',
+    '{"shard_size": 3, "shards": [[1]], "splits": {}}',
+    '{"shard_size": 3, "shards": "abc", "splits": {}}',
+    '{"shard_size": 3, "shards": [], "splits": {"s": "validation"}}',
+    '{"shard_size": 3, "shards": [], "splits": {"s": 1}}',
+    '{"shard_size": 3, "shards": [], "splits": {}, "withdrawn": ["1000011"]}',
+    '{"shard_size": 3, "shards": [], "splits": {}, "withdrawn": "x"}',
+    '{"shard_size": 3, "shards": [], "splits": {}, "files": {"x": "y"}}',
+    '{"shard_size": 3, "shards": [], "splits": {}, "key": 7}',
+]
+
+
+@pytest.mark.parametrize("content", HOSTILE)
+def test_a_damaged_membership_is_refused_since_it_says_who_has_withdrawn(tmp_path: Path, content: str) -> None:
+    (tmp_path / MEMBERSHIP_NAME).write_text(content)
+    with pytest.raises(UserError, match="membership.json: is damaged .* who has withdrawn .* restore it") as error:
+        read_membership(tmp_path, 3)
+    assert "\n" not in str(error.value)

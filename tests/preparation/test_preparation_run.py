@@ -126,22 +126,19 @@ def test_bad_files_never_stop_the_rest(raw, tmp_path, key_file, capsys):
         (ecg / name).write_bytes(content)
     (cmr / "1000010" / "sa.nii.gz").write_bytes(b"\x1f\x8b broken")
     (cmr / "empty").mkdir()
-    (raw / "noid.csv").write_text("name,24100-2.0\n1,2\n")
-    tables = (raw / "phenotypes.csv", raw / "noid.csv")
-    words = ("--out", tmp_path / "out", "--ecg", ecg, "--cmr", cmr, "--table", *tables, "--size", 32)
+    words = ("--out", tmp_path / "out", "--ecg", ecg, "--cmr", cmr, "--table", raw / "phenotypes.csv", "--size", 32)
     assert call(*words, key_file=key_file) == 0
     skipped = {item["file"]: item["reason"] for item in report_of(tmp_path / "out")["skipped"]}
-    assert set(skipped) == {*bad, "1000010/sa.nii.gz", "empty", "noid.csv"}
+    assert set(skipped) == {*bad, "1000010/sa.nii.gz", "empty"}
     for name, (_, reason) in bad.items():
         assert reason in skipped[name]
         assert name not in skipped[name]
     assert "NIfTI" in skipped["1000010/sa.nii.gz"] or "cannot be read" in skipped["1000010/sa.nii.gz"]
-    assert "no id column" in skipped["noid.csv"]
     index = ShardIndex.load(tmp_path / "out")
     assert index.counts["with_ecg"] == 7
     assert index.counts["with_cmr"] == 4
     assert call(*words, "--strict", key_file=key_file) == 3
-    assert "10 files skipped" in capsys.readouterr().err
+    assert "9 files skipped" in capsys.readouterr().err
 
 
 def test_nothing_of_a_person_leaves_but_in_the_report(raw, tmp_path, key_file, capsys):

@@ -77,13 +77,13 @@ def test_default_key_is_made_once_and_private(tmp_path, monkeypatch):
 
 
 def test_another_process_that_was_first_wins(tmp_path, monkeypatch):
-    from ecgcmr.preparation import splits
+    from ecgcmr.preparation.subject_key import create_key
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     path = default_key_file()
     path.parent.mkdir()
     path.write_bytes(KEY)
-    splits._create_key(path)
+    create_key(path)
     assert load_key() == KEY
 
 

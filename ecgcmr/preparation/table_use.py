@@ -1,0 +1,112 @@
+"""Reading the tables a user names, and what became of each: rows that matched, columns that nothing was read of."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ecgcmr.errors import UserError
+from ecgcmr.formats.table_dates import newest_day
+from ecgcmr.formats.ukb_table import Table, parse_column
+from ecgcmr.preparation.diagnoses import HISTORY_FIELDS, VISIT_DATE
+from ecgcmr.preparation.label_table import ALIASES, SEX, read_label_table
+from ecgcmr.preparation.labels import Disease, label_schema
+
+_MOST_HINTS = 200
+"""Columns for which a similar name is looked up; a full export has thousands."""
+_CLOSE = 0.7
+
+
+@dataclass(frozen=True)
+class TableUse:
+    """What became of one table.
+
+    Attributes:
+        table: The file's own name.
+        rows: Rows with an id.
+        rows_matched: Of these, rows of a subject with an ECG or images.
+        subjects: Subjects among those rows.
+        subjects_repeated: Subjects that stand in several rows.
+        columns_unread: Columns that nothing was read of, in the file's order.
+        similar: Such a column -> the known name that it resembles.
+        other_visits: Columns of a known field whose instance is no visit of any recording.
+    """
+
+    table: str
+    rows: int
+    rows_matched: int
+    subjects: int
+    subjects_repeated: int
+    columns_unread: tuple[str, ...] = field(repr=False)
+    similar: dict[str, str] = field(repr=False)
+    other_visits: tuple[str, ...] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and dicts, as ``report.json`` takes them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+def read_tables(
+    paths: Sequence[Path], ids: Sequence[str], diseases: Sequence[Disease], censor_date: date | None
+) -> list[Table]:
+    """Read all tables.
+
+    A table was named on purpose, and a cohort without its labels would look like any other: one that cannot be used
+    stops the run before it has begun.
+
+    Args:
+        paths: The tables, in order of precedence.
+        ids: Subjects with an ECG or images.
+        diseases: What to label besides phenotypes and covariates.
+        censor_date: Day up to which diagnoses are known, if the user names it.
+
+    Raises:
+        UserError: A table cannot be read, or speaks of none of the subjects.
+    """
+    tables = []
+    for path in paths:
+        try:
+            tables.append(read_label_table(path, ids, diseases, newest_day(path, censor_date)))
+        except UserError as error:
+            raise UserError(f"--table {error}") from error
+        except OSError as error:
+            raise UserError(f"--table {path.name}: cannot be read ({error.strerror})") from error
+    return tables
+
+
+def use_of_table(table: Table, diseases: Sequence[Disease], visits: Collection[int]) -> TableUse:
+    """Count what was used of a table.
+
+    Args:
+        table: As read.
+        diseases: As it was read with.
+        visits: Instances of the visits that recordings are of.
+    """
+    times = Counter(table.ids.tolist())
+    known = [*(label.name for label in label_schema(diseases)), *ALIASES]
+    similar: dict[str, str] = {}
+    for name in [column for column in table.unread if parse_column(column) is None][:_MOST_HINTS]:
+        close = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=_CLOSE)
+        if close:
+            similar[name] = close[0]
+    other_visits = [
+        name
+        for column, name in table.column_names.items()
+        if (column.field not in HISTORY_FIELDS or column.field == VISIT_DATE)
+        and (column.array or (column.field != SEX and column.instance not in visits))
+    ]
+    return TableUse(
+        table=table.name,
+        rows=table.rows,
+        rows_matched=len(table.ids),
+        subjects=len(times),
+        subjects_repeated=sum(count > 1 for count in times.values()),
+        columns_unread=table.unread,
+        similar=similar,
+        other_visits=tuple(other_visits),
+    )
