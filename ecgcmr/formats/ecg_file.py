@@ -20,7 +20,7 @@ from ecgcmr.formats.signal_file import (
     load_table,
     signal_record,
 )
-from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, is_wfdb_header, signal_files
+from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, is_wfdb_header, signal_names
 from ecgcmr.formats.wfdb_record import wfdb_record
 from ecgcmr.formats.xml_file import MAX_XML_BYTES, parse_xml, root_name
 
@@ -93,7 +93,8 @@ def ecg_files(path: str | Path) -> list[Path]:
     kind = ecg_kind(path)
     if kind == "wfdb":
         with path.open("rb") as file:
-            return [path, *signal_files(file.read(MAX_HEADER_BYTES), path.parent)]
+            names = signal_names(file.read(MAX_HEADER_BYTES))
+        return [path, *(path.with_name(name) for name in names if path.with_name(name).is_file())]
     declaration = find_declaration(path) if kind in _LOADERS else None
     return [path] if declaration is None else [path, declaration]
 

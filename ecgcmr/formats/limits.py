@@ -1,6 +1,6 @@
 """Bounds on what a raw ECG file may claim, so that a damaged or hostile one costs neither memory nor time.
 
-A header is believed only after its numbers were held against these bounds and against the length of the file.
+A header is believed only after its numbers were checked against these bounds and against the length of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.regular_file import require_regular
 
 MAX_LEADS = 64
 MAX_SAMPLES = 2_000_000  # per lead: over an hour at 500 Hz
@@ -22,9 +23,10 @@ def read_content(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a whole file that is not longer than the limit.
 
     Raises:
-        UserError: It is longer.
+        UserError: It is longer, or no file.
         OSError: It cannot be read.
     """
+    require_regular(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
