@@ -1,4 +1,4 @@
-"""ECGs in DICOM: 12-lead, general and ambulatory ECG waveform storage (PS3.3, C.10.9 Waveform Module).
+"""ECGs in DICOM: 12-lead, general, ambulatory ECG and haemodynamic waveform storage (PS3.3, C.10.9 Waveform Module).
 
 A file holds multiplex groups, often the recording and an averaged beat; read is the group with most standard leads,
 an original one before a derived one. Of the data set only the waveform sequence is kept, nothing of the patient.
@@ -31,7 +31,8 @@ _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # (FFFE,E000) in either
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _STANDARD = b"1.2.840.10008."
-_ECG_STORAGE = b"1.2.840.10008.5.1.4.1.1.9.1."
+_STORAGE = b"1.2.840.10008.5.1.4.1.1."
+_WAVEFORM_STORAGE = b"1.2.840.10008.5.1.4.1.1.9."  # ECGs, and haemodynamics, which may hold all twelve leads
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
 # Lead numbers shared by SCP-ECG (5.6.3-9-n) and ISO 11073-10101 (2:n), as in DICOM context group 3001.
 _LEAD_NUMBERS = dict(zip((1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), LEADS, strict=True))
@@ -57,9 +58,9 @@ def is_dicom(head: bytes) -> bool:
     return head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00" and _STANDARD in head
 
 
-def is_dicom_ecg(head: bytes) -> bool:
-    """Tell from the first few KB whether a file is DICOM that names an ECG storage class."""
-    return is_dicom(head) and _ECG_STORAGE in head
+def may_hold_waveforms(head: bytes) -> bool:
+    """Tell from the first few KB of a DICOM file whether its class is one of waveforms, or a device's private one."""
+    return _WAVEFORM_STORAGE in head or _STORAGE not in head
 
 
 def read_dicom_ecg(path: Path) -> ECGRecord:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.gzip_file import unpacked
 from ecgcmr.formats.regular_file import require_regular
 
 MAX_LEADS = 64
@@ -20,15 +21,17 @@ _RATES = (1.0, 100_000.0)
 
 
 def read_content(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Read a whole file that is not longer than the limit.
+    """Read a whole file, unpacked if it is gzip, that is not longer than the limit.
 
     Raises:
-        UserError: It is longer, or no file.
+        UserError: It is longer, no file, or gzip and damaged.
         OSError: It cannot be read.
     """
     require_regular(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)
+    if len(content) <= limit:
+        content = unpacked(content, limit)
     if len(content) > limit:
         bound = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} KB"
         raise UserError(f"is larger than {bound}, which no file of this kind for a resting ECG is")

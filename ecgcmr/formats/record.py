@@ -46,16 +46,22 @@ class ECGRecord:
         leads: Lead names in the order of ``signal``, standard spelling where known (``aVR``, ``V1``).
         sampling_rate: In Hz.
         notes: Remarks on the recording's quality, such as ``lead V3 is flat``; nothing about the person.
+        others: Names of what else the file holds and was not read, such as signals that are no voltages.
     """
 
     signal: npt.NDArray[np.float64]
     leads: tuple[str, ...]
     sampling_rate: float
     notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def ecg_record(
-    signal: npt.NDArray[np.float64], leads: tuple[str, ...], sampling_rate: float, notes: tuple[str, ...] = ()
+    signal: npt.NDArray[np.float64],
+    leads: tuple[str, ...],
+    sampling_rate: float,
+    notes: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> ECGRecord:
     """Build a record that keeps what ``ECGRecord`` promises, and remark on its quality.
 
@@ -64,6 +70,7 @@ def ecg_record(
         leads: Names, standard spelling where known; empty where the file has none.
         sampling_rate: In Hz.
         notes: Remarks of the reader.
+        others: Names of what was not read.
 
     Raises:
         UserError: Empty or too large, no lead with a name, a lead twice, an infinite or impossible value, no value at
@@ -88,7 +95,7 @@ def ecg_record(
         remarks.append(f"lasts {seconds:.4g} s, not {_USUAL_SECONDS:g} s")
     if largest > _SUSPICIOUS_MV:
         remarks.append(f"reaches {largest:.3g} mV, so the unit may be wrong")
-    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)))
+    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)), others)
 
 
 def _named(leads: tuple[str, ...]) -> tuple[str, ...]:

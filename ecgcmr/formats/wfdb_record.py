@@ -73,7 +73,8 @@ def wfdb_record(path: Path) -> ECGRecord:
             notes.append(f"the checksum of lead {header.signals[i].title} is wrong")
     if any(header.signals[i].unit is None for i in wanted):
         notes.append("the header states no unit, mV assumed")
-    return ecg_record(signal, leads, rate, tuple(notes))
+    others = tuple(signal.title for i, signal in enumerate(header.signals) if i not in wanted)
+    return ecg_record(signal, leads, rate, tuple(notes), others)
 
 
 def _voltages(signals: tuple[HeaderSignal, ...], notes: list[str]) -> list[int]:

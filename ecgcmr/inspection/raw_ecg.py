@@ -12,7 +12,8 @@ from rich.console import Console
 
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
-from ecgcmr.formats.ecg_file import ecg_kind, read_ecg
+from ecgcmr.formats.ecg_file import read_ecg
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_file import load_declaration
 from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
@@ -53,7 +54,7 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
         UserError: The file cannot be read.
     """
     record = read_ecg(path, None if declare is None else load_declaration(declare))
-    kind = _KINDS.get(ecg_kind(path) or "", "signal file")
+    kind = _KINDS.get(identify_ecg(path, declared=declare is not None).kind or "", "signal file")
     seconds = record.signal.shape[1] / record.sampling_rate
     console.print(f"ECG, {kind}", style="bold")
     console.print(
