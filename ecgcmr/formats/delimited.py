@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,8 @@ _SPACE = " "
 _MISSING = ("", "nan", "na", "null")
 _TIME_CELLS = ("", "s", "sec", "ms", "us", "hh:mm:ss", "hh:mm:ss.mmm", "seconds", "-")
 _LONGEST_HEADER = 64 * 1024
+_FLAG = re.compile(rb"true|false", re.IGNORECASE)
+_FLAGS = ["true", "false", "True", "False", "TRUE", "FALSE"]
 _MOST_NAMES = 1000
 _EVEN = 1e-3
 _ENOUGH = 100
@@ -175,17 +179,18 @@ def _columns(content: bytes, separator: str, cells: int, wanted: list[int]) -> n
     """Parse rows of numbers, one per sample, into (leads, T)."""
     rows = content.count(b"\n") + 1
     check_size(cells, rows)
+    options: dict[str, Any] = {"sep": r"\s+" if separator == _SPACE else separator, "header": None, "usecols": wanted,
+               "names": list(range(cells)), "index_col": False, "encoding": "iso-8859-1"}  # fmt: skip
     decimal_comma = separator != "," and b"," in content and b"." not in content
     try:
         with warnings.catch_warnings():  # of rows that are too long; they are found below
             warnings.simplefilter("ignore")
-            frame = pd.read_csv(
-                BytesIO(content), sep=r"\s+" if separator == _SPACE else separator, header=None, usecols=wanted,
-                names=list(range(cells)), index_col=False, dtype=np.float64, decimal="," if decimal_comma else ".",
-                encoding="iso-8859-1",
-            )  # fmt: skip
+            frame = pd.read_csv(BytesIO(content), dtype=np.float64, decimal="," if decimal_comma else ".", **options)
+            flags = _FLAG.search(content) and pd.read_csv(BytesIO(content), dtype=str, **options).isin(_FLAGS)
     except (ValueError, OverflowError) as error:  # what pandas raises for a bad cell, row or an empty table
         raise UserError("holds a cell that is not a number or rows of different length") from error
+    if flags is not None and flags.to_numpy().any():  # which pandas would take for 1 and 0
+        raise UserError("holds a cell that is not a number but true or false")
     held = len(content.split()) if separator == _SPACE else content.count(separator.encode()) + len(frame)
     if held != len(frame) * cells:
         raise UserError("has rows of different length, probably cut off or damaged")

@@ -15,7 +15,7 @@ _BRACKETS = re.compile(r"[(\[].*$")
 _TIMES = {
     "", "#", "no", "nr", "time", "times", "t", "s", "sec", "secs", "second", "seconds", "ms", "us", "elapsed time",
     "time elapsed", "timestamp", "datetime", "date", "zeit", "zeitpunkt", "temps", "tiempo", "tempo", "sample",
-    "samples", "sample number", "sample nr", "sample no", "index", "idx", "unnamed: 0",
+    "samples", "sample number", "sample nr", "sample #", "sample no", "index", "idx", "unnamed: 0",
 }  # fmt: skip
 _TIME_UNITS = re.compile(r"[ _]+(?:s|sec|ms|us|seconds)$")
 _DECLARE = f"declare `leads` in {DECLARATION_FILE} beside it"
@@ -53,7 +53,8 @@ def lead_columns(names: Sequence[str], declared: tuple[str, ...]) -> list[LeadCo
         Those named as leads; if none is, all but the times, which must be as many as declared, in that order.
 
     Raises:
-        UserError: There are too many, two columns name one lead, or the names tell no leads and the declaration does not fit them.
+        UserError: There are too many, two columns name one lead, or the names tell no leads and the declaration does
+            not fit them.
     """
     if len(names) > _MOST_COLUMNS:
         raise UserError(f"has {len(names)} columns, more than any ECG")

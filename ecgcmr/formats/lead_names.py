@@ -19,7 +19,7 @@ _PREFIX = re.compile(rf"^(?:(?:{_WORDS})(?:[.:] ?|[_-]| )?)+")
 _UNIT = r"(?:milli|micro|nano)?volts?|[muµμn]?v"
 _SUFFIXES = (
     re.compile(rf"^(?P<name>.+?)[ _]?[(\[] ?(?P<unit>{_UNIT}) ?[)\]]$", re.IGNORECASE),
-    re.compile(r"^(?P<name>.+?)(?:[ _]| ?/ ?)(?P<unit>[muµμn]v|(?:milli|micro|nano)volts?)$", re.IGNORECASE),
+    re.compile(r"^(?P<name>.+?)(?:[ _]|, ?| ?/ ?)(?P<unit>[muµμn]v|(?:milli|micro|nano)volts?)$", re.IGNORECASE),
 )
 _SPELLINGS = (
     (re.compile(r"^(?:D[ _.-]?)?(I{1,3})$"), ""),

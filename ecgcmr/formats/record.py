@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.amplitude import UNIT_DOUBT, remark
 from ecgcmr.formats.lead_names import LEADS as LEADS
 from ecgcmr.formats.lead_names import standard_lead as standard_lead
 from ecgcmr.formats.limits import check_rate, check_size
@@ -94,7 +95,10 @@ def ecg_record(
     if abs(seconds - _USUAL_SECONDS) > 0.5 / sampling_rate:
         remarks.append(f"lasts {seconds:.4g} s, not {_USUAL_SECONDS:g} s")
     if largest > _SUSPICIOUS_MV:
-        remarks.append(f"reaches {largest:.3g} mV, so the unit may be wrong")
+        remarks.append(f"reaches {largest:.3g} mV, so the {UNIT_DOUBT}")
+    unusual = remark(signal)
+    if unusual is not None:
+        remarks.append(unusual)
     return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)), others)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 
+NO_SUCH_FILE = "no such file"
 _KINDS = {
     stat.S_IFDIR: "is a folder, not a file",
     stat.S_IFIFO: "is a named pipe, not a file; write its content to a file",
@@ -28,10 +29,10 @@ def why_not_regular(path: Path) -> str | None:
         if error.errno == errno.ELOOP:
             return "is a link that leads back to itself"
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return "is a link to a file that is not there" if path.is_symlink() else "no such file"
+            return "is a link to a file that is not there" if path.is_symlink() else NO_SUCH_FILE
         return None
     except ValueError:  # a path with a zero byte
-        return "no such file"
+        return NO_SUCH_FILE
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "is not a file")
 
 
@@ -44,3 +45,14 @@ def require_regular(path: Path) -> None:
     reason = why_not_regular(path)
     if reason is not None:
         raise UserError(reason)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse, by its name, a path that is there but no file; one that is absent is left to whoever opens it.
+
+    Raises:
+        UserError: It is a folder, a pipe, a socket, a device, or a link that leads nowhere.
+    """
+    reason = why_not_regular(path)
+    if reason not in (None, NO_SUCH_FILE):
+        raise UserError(f"{path.name}: {reason}")

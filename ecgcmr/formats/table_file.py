@@ -22,6 +22,8 @@ from typing import Any, BinaryIO, Protocol
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.limits import naming
+from ecgcmr.formats.regular_file import require_regular
 
 _HEADER_BYTES = 16 << 20
 _ROW_BYTES = 64 << 20
@@ -75,8 +77,8 @@ def open_table(path: str | Path) -> TableFile:
         UserError: There is no such file, or it is no table of a kind this program reads.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path.name}: no such file")
+    with naming(path):
+        require_regular(path)
     with _reading(path.name), path.open("rb") as stream:
         head = stream.read(8)
     for magic, what in _NO_TABLES.items():

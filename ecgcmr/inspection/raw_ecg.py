@@ -80,8 +80,10 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
 def _print_fitness(console: Console, record: ECGRecord) -> None:
     """Say what ``prepare`` would do with the recording."""
     try:
-        standard_windows(record, StandardOptions())
+        first = standard_windows(record, StandardOptions())[0]
         console.print("prepare takes this recording as it is")
+        for note in first.notes:
+            console.print(f"note: {note}", soft_wrap=True)
     except UserError as error:
         console.print(f"prepare skips this recording, unless an option allows it: {error}")
 

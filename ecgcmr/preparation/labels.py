@@ -13,6 +13,7 @@ import yaml
 
 from data_modules.layout import Label
 from ecgcmr.errors import UserError
+from ecgcmr.formats.regular_file import refuse_special
 from ecgcmr.phenotypes import PHENOTYPES
 
 
@@ -188,6 +189,7 @@ def load_code_lists(path: str | Path) -> tuple[Disease, ...]:
         UserError: The file is missing or no such list, or a name or prefix is impossible or taken.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         content = path.read_bytes()
         if len(content) > _MOST_BYTES:

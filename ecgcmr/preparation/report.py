@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.files import replace_atomically
+from ecgcmr.formats.amplitude import doubts_unit
 from ecgcmr.preparation.plan import Plan, Row
 from ecgcmr.preparation.rows import Remark
 from ecgcmr.preparation.shard_task import ShardOutcome
@@ -53,6 +54,10 @@ class Report:
             "counts": self.counts,
             "phenotypes_out_of_range": self.out_of_range,
             "values_unreadable": self.unreadable,
+            "units_doubtful": {
+                "skipped": len({item["file"] for item in self.skipped if doubts_unit(item["reason"])}),
+                "used": len({item["file"] for item in self.notes if doubts_unit(item["note"])}),
+            },
             "notes": self.notes,
             "duplicates": self.duplicates,
             "files": self.files,
