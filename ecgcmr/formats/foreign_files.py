@@ -22,12 +22,14 @@ def _zip_with(*names: bytes) -> Test:
     return lambda head: head.startswith(_ZIP) and any(name in head[30:200] for name in names)
 
 
+_is_torch_zip, _is_npz = _zip_with(b"data.pkl", b"/.format_version"), _zip_with(b".npy")
+
 _FOREIGN: tuple[tuple[Test, str], ...] = (
     (
-        lambda head: head.startswith(_TORCH_LEGACY) or _zip_with(b"data.pkl", b"/.format_version")(head),
+        lambda head: head.startswith(_TORCH_LEGACY) or _is_torch_zip(head),
         f"is a PyTorch file (.pt), which can run code when it is opened and so never is; {_SAVE}",
     ),
-    (_zip_with(b".npy"), f"is a NumPy archive of several arrays (.npz); {_SAVE}"),
+    (_is_npz, f"is a NumPy archive of several arrays (.npz); {_SAVE}"),
     (
         _begins(_ZIP, b"PK\x05\x06"),
         "is a zip archive; unpack it, or if it holds images name its folder with --cmr",
@@ -54,6 +56,11 @@ _FOREIGN: tuple[tuple[Test, str], ...] = (
         "holds weights of a network (safetensors)",
     ),
 )
+
+
+def is_archive_of_arrays(head: bytes) -> bool:
+    """Tell from the first bytes whether a zip archive is a file of PyTorch or NumPy."""
+    return _is_torch_zip(head) or _is_npz(head)
 
 
 def foreign_kind(head: bytes) -> str | None:
