@@ -25,6 +25,7 @@ _GAIN = re.compile(
 )
 _INTEGER = re.compile(r"^[-+]?\d{1,12}$")
 _AFTER_GAIN = 5  # bits, zero, initial value, checksum, block size
+_MOST_FIELDS = 12  # of a record line, which has six, however its date is written
 NOT_STORED = "0"
 """The format of a signal without samples."""
 
@@ -95,7 +96,7 @@ def is_wfdb_header(content: bytes) -> bool:
     if b"\0" in content:
         return False
     lines = header_lines(content)
-    if not lines or not _RECORD_LINE.match(lines[0]):
+    if not lines or not _RECORD_LINE.match(lines[0]) or len(lines[0].split()) > _MOST_FIELDS:
         return False
     return len(lines) < 2 or not all(_is_number(token) for token in lines[1].split())
 

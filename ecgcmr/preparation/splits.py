@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.regular_file import refuse_special
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.strata import strata_of
 
@@ -179,7 +178,6 @@ def load_key(path: Path | None = None) -> bytes:
 
 
 def _read_key(path: Path) -> bytes:
-    refuse_special(path)
     try:
         key = path.read_bytes()
     except OSError as error:

@@ -147,7 +147,7 @@ def test_numpy_text_is_read(tmp_path):
     np.testing.assert_allclose(
         read_ecg(tmp_path / "a.txt", SignalDeclaration(LEADS, "mV", 500)).signal, SIGNAL, atol=1e-9
     )
-    np.savetxt(tmp_path / "b.txt", SIGNAL)
+    np.savetxt(tmp_path / "b.txt", SIGNAL)  # a row of 7 KB for each lead
     np.testing.assert_allclose(
         read_ecg(tmp_path / "b.txt", SignalDeclaration(LEADS, "mV", 500)).signal, SIGNAL, atol=1e-9
     )

@@ -244,11 +244,11 @@ def test_what_is_no_file_is_never_waited_for(special):
 
 
 @pytest.mark.usefixtures("no_hang")
-@pytest.mark.parametrize("option", ["--table", "--subjects", "--declare", "--codes", "--withdrawn", "--key-file"])
+@pytest.mark.parametrize("option", ["--table", "--subjects", "--declare", "--codes", "--withdrawn"])
 def test_no_option_waits_for_a_pipe(special, option):
     (special / "a.xml").write_bytes(cardiosoft_xml(COUNTS))
     words = ["--ecg", str(special), "--out", str(special.parent / "out"), option, str(special / "pipe.xml")]
-    words += [] if option == "--key-file" else ["--key-file", str(special.parent / "key")]
+    words += ["--key-file", str(special.parent / "key")]
     (special.parent / "key").write_bytes(bytes(32))
     with pytest.raises(UserError, match="pipe.xml: (is a named pipe|no such file)"):
         call(prepare_command, *words)
