@@ -3,7 +3,8 @@
 from ecgcmr.formats.cardiosoft import read_cardiosoft
 from ecgcmr.formats.dicom_cine import read_cine_zip
 from ecgcmr.formats.dicom_ecg import read_dicom_ecg
-from ecgcmr.formats.ecg_file import ECG_SUFFIXES, ecg_files, ecg_kind, read_ecg
+from ecgcmr.formats.ecg_file import ecg_files, ecg_kind, read_ecg
+from ecgcmr.formats.ecg_kind import ECGKind, identify_ecg
 from ecgcmr.formats.muse import read_muse
 from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
@@ -14,8 +15,8 @@ from ecgcmr.formats.ukb_table import Column, Table, parse_column, read_table
 from ecgcmr.formats.wfdb_record import read_wfdb
 
 __all__ = [
-    "ECG_SUFFIXES",
     "Column",
+    "ECGKind",
     "ECGRecord",
     "PTBXLRecord",
     "ShortAxis",
@@ -25,6 +26,7 @@ __all__ = [
     "cmr_kind",
     "ecg_files",
     "ecg_kind",
+    "identify_ecg",
     "is_ptbxl",
     "load_declaration",
     "parse_column",

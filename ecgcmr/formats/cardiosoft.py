@@ -19,6 +19,7 @@ from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
 from ecgcmr.formats.xml_file import MAX_XML_BYTES, child_text, parse_count, parse_number, parse_xml
 
 ROOT_TAG = "CardiologyXML"
+_EXERCISE = ("FullDisclosure", "TrendData", "ExerciseMeasurements")  # parts that only an exercise test has
 _WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
@@ -47,6 +48,8 @@ def cardiosoft_record(root: ET.Element) -> ECGRecord:
     """Take the recording out of a parsed CardioSoft document; see ``read_cardiosoft``."""
     if root.tag != ROOT_TAG:
         raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
+    if root.find("RestingECGMeasurements") is None and any(root.find(tag) is not None for tag in _EXERCISE):
+        raise UserError("is an exercise test (UK Biobank field 6025), no resting ECG; take field 20205")
     strip = root.find("StripData")
     if strip is None:
         raise UserError("has no StripData (the ten-second recording)")

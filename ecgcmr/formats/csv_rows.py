@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.regular_file import refuse_special
 
 _MOST_BYTES = 256 << 20
 
@@ -24,6 +25,7 @@ def read_csv_rows(path: str | Path) -> list[tuple[int, list[str]]]:
         UserError: There is no such file, or it is no text or no table.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UserError(f"{path.name}: is larger than {_MOST_BYTES >> 20} MB, too large for such a list")

@@ -1,11 +1,13 @@
-"""Signals in text: CSV and TSV files with a column (or a row) per lead."""
+"""Signals in text: a column (or a row) per lead, with commas, semicolons, tabs or white space in between."""
 
 from __future__ import annotations
 
-import codecs
+import csv
+import re
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,23 @@ import pandas as pd
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.cardiosoft import parse_samples
-from ecgcmr.formats.limits import MAX_LEADS, check_size
-from ecgcmr.formats.record import LEADS, standard_lead
+from ecgcmr.formats.lead_columns import is_time, lead_columns, other_names
+from ecgcmr.formats.lead_names import LEADS, lead_and_unit
+from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES, check_size
+from ecgcmr.formats.loaded_signal import LoadedSignal
+from ecgcmr.formats.plain_text import first_row, plain_lines
+from ecgcmr.formats.units import millivolts_per
 
 _SEPARATORS = ("\t", ";", ",")
-_NOT_LEADS = ("", "time", "t", "seconds", "sec", "ms", "sample", "index")
+_SPACE = " "
 _MISSING = ("", "nan", "na", "null")
+_TIME_CELLS = ("", "s", "sec", "ms", "us", "hh:mm:ss", "hh:mm:ss.mmm", "seconds", "-")
+_LONGEST_HEADER = 64 * 1024
+_FLAG = re.compile(rb"true|false", re.IGNORECASE)
+_FLAGS = ["true", "false", "True", "False", "TRUE", "FALSE"]
+_MOST_NAMES = 1000
+_EVEN = 1e-3
+_ENOUGH = 100
 
 
 def is_signal_table(head: bytes, *, any_header: bool = False) -> bool:
@@ -28,102 +41,109 @@ def is_signal_table(head: bytes, *, any_header: bool = False) -> bool:
         head: The first bytes of a file.
         any_header: Whether other names may stand in the header row.
     """
-    content = _plain_lines(head)
-    begin, after = _first_row(content)
+    content = plain_lines(head)
+    begin, after = first_row(content)
+    if b"\0" in content:
+        return False
     separator, first = _cells(content[begin:after])
-    if b"\0" in content or len(first) < 2:
+    if len(first) < 2:
         return False
     if after == len(content):  # the row may go on beyond these bytes
         first = first[:-1]
-    if _numeric(first, separator) or any(standard_lead(cell) in LEADS for cell in first):
+    if _numeric(first, separator):
         return True
-    _, second = _cells(content[slice(*_first_row(content, after))], separator)
+    named = _names_lead(first)
+    if separator != _SPACE and named:
+        return True
+    _, second = _cells(content[slice(*first_row(content, after))], separator)
+    if separator == _SPACE and named:  # in a sentence "I" is a word
+        return len(first) == len(second) and (_numeric(second, separator) or _is_unit_row(second))
     return any_header and len(first) == len(second) and _numeric(second, separator)
 
 
-def lead_columns(names: Sequence[str], declared: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Choose the columns that are leads.
+def parse_table(content: bytes, declared: tuple[str, ...]) -> LoadedSignal:
+    """Parse a table of samples in text.
 
-    Args:
-        names: The names of all columns.
-        declared: The leads declared, standard spelling; empty if none are.
-
-    Returns:
-        Position and lead of each.
-
-    Raises:
-        UserError: The names tell no leads and the declaration does not fit them.
-    """
-    columns = [(i, standard_lead(name)) for i, name in enumerate(names) if name.strip().lower() not in _NOT_LEADS]
-    if any(lead in LEADS for _, lead in columns):
-        wanted = declared or LEADS
-        lacking = [lead for lead in declared if lead not in (name for _, name in columns)]
-        if lacking:
-            raise UserError(f"has no column for the declared lead {lacking[0]}")
-        return [(i, lead) for i, lead in columns if lead in wanted]
-    if not declared:
-        raise UserError("has no header row with lead names; declare `leads` in ecg.yaml beside it")
-    if len(columns) != len(declared):
-        raise UserError(f"has {len(columns)} columns of signal but {len(declared)} declared leads")
-    return [(i, lead) for (i, _), lead in zip(columns, declared, strict=True)]
-
-
-def parse_table(content: bytes, declared: tuple[str, ...]) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
-    """Parse a CSV or TSV file.
-
-    Tab, semicolon or comma separate the cells; beside tabs or semicolons the decimal sign may be a comma. A header row
-    with lead names chooses the columns; a column of times is left out. Without header row, leads are columns or rows,
-    in the order declared. An empty cell is a missing sample.
+    Tab, semicolon, comma or white space separate the cells; beside the others than commas the decimal sign may be a
+    comma. A header row with lead names chooses the columns, and a row of units may follow it; a column of times is
+    left out. Without header row, leads are columns or rows, in the order declared. An empty cell is a missing sample.
 
     Args:
         content: The file's bytes.
         declared: The leads declared; empty if none are.
 
     Returns:
-        Lead names and (leads, T) float64 in the file's unit.
+        The signal in the file's unit.
 
     Raises:
         UserError: No table, rows of different length, a cell that is no number, or leads that are not known.
     """
+    content = plain_lines(content)
     if b"\0" in content:
         raise UserError("is no text")
-    content = _plain_lines(content)
-    begin, after = _first_row(content)
+    begin, after = first_row(content)
     separator, first = _cells(content[begin:after])
     if len(first) < 2:
-        raise UserError("is no table of numbers with tab, semicolon or comma between them")
-    if not _numeric(first, separator):
-        columns = lead_columns(first, declared)
+        raise UserError("is no table of numbers with tab, semicolon, comma or white space between them")
+    if _numeric(first, separator):
+        return _without_header(content[begin:], separator, len(first), declared)
+    check_size(len(first), 1)
+    chosen = lead_columns(first, declared)
+    units = [column.unit for column in chosen if column.unit is not None]
+    content = content[after:]
+    begin, after = first_row(content)
+    _, second = _cells(content[begin:after], separator)
+    if len(second) == len(first) and _is_unit_row(second):
+        units += [second[column.position] for column in chosen if second[column.position]]
         content = content[after:]
-    elif len(first) > MAX_LEADS:
-        return declared, _rows(content[begin:], separator, declared)
-    else:
-        columns = lead_columns([f"column {i}" for i in range(len(first))], declared)
-        content = content[begin:]
-    return tuple(lead for _, lead in columns), _columns(content, separator, len(first), [i for i, _ in columns])
+    values = _columns(content, separator, len(first), [column.position for column in chosen])
+    times = next((i for i, name in enumerate(first) if is_time(name)), None)
+    step = None if times is None else _step(content, separator, times, values.shape[1])
+    leads = tuple(column.lead for column in chosen)
+    return LoadedSignal(leads, values, tuple(dict.fromkeys(units)), step, other_names(first, chosen))
 
 
-def _plain_lines(content: bytes) -> bytes:
-    return content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-
-def _first_row(content: bytes, start: int = 0) -> tuple[int, int]:
-    """Return where the first row begins, after comments and empty lines, and where the line after it does."""
-    begin = start
-    while True:
-        end = content.find(b"\n", begin)
-        line = content[begin : end if end >= 0 else None].strip()
-        after = end + 1 if end >= 0 else len(content)
-        if end < 0 or (line and not line.startswith(b"#")):
-            return begin, after
-        begin = after
+def _without_header(content: bytes, separator: str, cells: int, declared: tuple[str, ...]) -> LoadedSignal:
+    if cells > MAX_LEADS:
+        return LoadedSignal(declared, _rows(content, separator, declared))
+    if declared and cells == len(declared) + 1:
+        values = _columns(content, separator, cells, list(range(cells)))
+        steps = np.diff(values[0])
+        if len(steps) and steps[0] > 0 and np.ptp(steps) <= _EVEN * steps.mean() + 1e-9 * np.abs(values[0]).max():
+            return LoadedSignal(declared, values[1:], step=float(steps.mean()))
+    columns = lead_columns([f"column {i}" for i in range(cells)], declared)
+    return LoadedSignal(declared, _columns(content, separator, cells, [column.position for column in columns]))
 
 
 def _cells(line: bytes, separator: str = "") -> tuple[str, list[str]]:
-    """Split a row at the separator, by default at the one that occurs most often in it."""
-    text = line.decode("utf-8", errors="replace")
-    separator = separator or max(_SEPARATORS, key=text.count)
-    return separator, [cell.strip().strip('"').strip() for cell in text.split(separator)]
+    """Split a row at the separator, by default at the one that makes it numbers or lead names.
+
+    A row of more cells than any recording has samples is not split.
+    """
+    text = line.decode("utf-8", errors="replace").strip("\n\r ")
+    counted = sorted(_SEPARATORS, key=text.count, reverse=True)
+    candidates = [separator] if separator else [mark for mark in (*counted, _SPACE) if mark in text]
+    rows = {mark: _split(text, mark) for mark in candidates}
+    for mark, cells in rows.items():
+        if len(candidates) > 1 and (_numeric(cells, mark) or _names_lead(cells)):
+            return mark, cells
+    return next(iter(rows.items()), (",", [text]))
+
+
+def _split(text: str, separator: str) -> list[str]:
+    if separator == _SPACE:
+        return text.split() if len(text) < 8 * MAX_SAMPLES else [text]
+    if text.count(separator) > MAX_SAMPLES:
+        return [text]
+    if '"' in text and len(text) < _LONGEST_HEADER:  # a quoted name may hold the separator
+        cells = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
+    else:
+        cells = text.split(separator)
+    return [cell.strip().strip("\"'").strip() for cell in cells]
+
+
+def _names_lead(cells: Sequence[str]) -> bool:
+    return len(cells) <= _MOST_NAMES and any(lead_and_unit(cell)[0] in LEADS for cell in cells)
 
 
 def _numeric(cells: Sequence[str], separator: str) -> bool:
@@ -140,21 +160,39 @@ def _numeric(cells: Sequence[str], separator: str) -> bool:
     return numbers > 0
 
 
+def _is_unit_row(cells: Sequence[str]) -> bool:
+    """Tell whether all cells are units of voltage or of time, or empty, and at least one is a voltage."""
+    voltages = 0
+    for cell in cells:
+        text = cell.strip("()[] ")
+        if text.lower() in _TIME_CELLS:
+            continue
+        try:
+            millivolts_per(text)
+        except UserError:
+            return False
+        voltages += 1
+    return voltages > 0
+
+
 def _columns(content: bytes, separator: str, cells: int, wanted: list[int]) -> npt.NDArray[np.float64]:
     """Parse rows of numbers, one per sample, into (leads, T)."""
     rows = content.count(b"\n") + 1
     check_size(cells, rows)
+    options: dict[str, Any] = {"sep": r"\s+" if separator == _SPACE else separator, "header": None, "usecols": wanted,
+               "names": list(range(cells)), "index_col": False, "encoding": "iso-8859-1"}  # fmt: skip
     decimal_comma = separator != "," and b"," in content and b"." not in content
     try:
         with warnings.catch_warnings():  # of rows that are too long; they are found below
             warnings.simplefilter("ignore")
-            frame = pd.read_csv(
-                BytesIO(content), sep=separator, header=None, usecols=wanted, names=list(range(cells)),
-                index_col=False, dtype=np.float64, decimal="," if decimal_comma else ".", encoding="iso-8859-1",
-            )  # fmt: skip
+            frame = pd.read_csv(BytesIO(content), dtype=np.float64, decimal="," if decimal_comma else ".", **options)
+            flags = _FLAG.search(content) and pd.read_csv(BytesIO(content), dtype=str, **options).isin(_FLAGS)
     except (ValueError, OverflowError) as error:  # what pandas raises for a bad cell, row or an empty table
         raise UserError("holds a cell that is not a number or rows of different length") from error
-    if content.count(separator.encode()) != len(frame) * (cells - 1):
+    if flags is not None and flags.to_numpy().any():  # which pandas would take for 1 and 0
+        raise UserError("holds a cell that is not a number but true or false")
+    held = len(content.split()) if separator == _SPACE else content.count(separator.encode()) + len(frame)
+    if held != len(frame) * cells:
         raise UserError("has rows of different length, probably cut off or damaged")
     return np.ascontiguousarray(frame[wanted].to_numpy(np.float64).T)
 
@@ -166,6 +204,8 @@ def _rows(content: bytes, separator: str, declared: tuple[str, ...]) -> npt.NDAr
         raise UserError("has no header row with lead names; declare `leads` in ecg.yaml beside it")
     if len(lines) != len(declared):
         raise UserError(f"is a table of long rows, but not of one row for each of the {len(declared)} declared leads")
+    if separator == _SPACE:
+        lines = [b" ".join(line.split()) for line in lines]
     samples = lines[0].count(separator.encode()) + 1
     check_size(len(lines), samples)
     signal = []
@@ -176,3 +216,17 @@ def _rows(content: bytes, separator: str, declared: tuple[str, ...]) -> npt.NDAr
     if any(len(values) != samples for values in signal):
         raise UserError("has rows of different length, probably cut off or damaged")
     return np.stack(signal)
+
+
+def _step(content: bytes, separator: str, position: int, samples: int) -> float | None:
+    """Return by what the times grow from sample to sample, from the first and the last; None if they are no numbers."""
+    if samples < _ENOUGH:  # rounded times say little about few samples
+        return None
+    lines = content.strip()
+    ends = (lines.split(b"\n", 1)[0], lines.rsplit(b"\n", 1)[-1])
+    try:
+        cells = [_cells(line, separator)[1][position] for line in ends]
+        first, last = (float(cell if separator == "," else cell.replace(",", ".")) for cell in cells)
+    except (ValueError, IndexError):
+        return None
+    return (last - first) / (samples - 1)

@@ -40,7 +40,7 @@ from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.zip_members import ZipMembers
 
 VIEWS = {"sax": "short axis", "2ch": "2-chamber", "3ch": "3-chamber", "4ch": "4-chamber"}
-LARGEST_CINE = 96 * 2**20
+LARGEST_CINE = 64 * 2**20
 """Pixels of a whole cine that is still read into memory at once; UK Biobank's have about 20 million."""
 
 _OTHER_SERIES = ("INLINEVF", "TAGGING", "SHMOLLI", "FLOW", "T1MAP")

@@ -1,4 +1,4 @@
-"""ECGs in DICOM: 12-lead, general and ambulatory ECG waveform storage (PS3.3, C.10.9 Waveform Module).
+"""ECGs in DICOM: 12-lead, general, ambulatory ECG and haemodynamic waveform storage (PS3.3, C.10.9 Waveform Module).
 
 A file holds multiplex groups, often the recording and an averaged beat; read is the group with most standard leads,
 an original one before a derived one. Of the data set only the waveform sequence is kept, nothing of the patient.
@@ -31,11 +31,14 @@ _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # (FFFE,E000) in either
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _STANDARD = b"1.2.840.10008."
-_ECG_STORAGE = b"1.2.840.10008.5.1.4.1.1.9.1."
+_STORAGE = b"1.2.840.10008.5.1.4.1.1."
+_WAVEFORM_STORAGE = b"1.2.840.10008.5.1.4.1.1.9."  # ECGs, and haemodynamics, which may hold all twelve leads
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
 # Lead numbers shared by SCP-ECG (5.6.3-9-n) and ISO 11073-10101 (2:n), as in DICOM context group 3001.
 _LEAD_NUMBERS = dict(zip((1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), LEADS, strict=True))
+_NEGATIVE_AVR = 65
 _LEAD_CODE = re.compile(r"^(?:5\.6\.3-9-|2:)(\d{1,3})$")
+_NEGATED = re.compile(r"neg|inver|minus|revers", re.IGNORECASE)  # such a lead is another one
 _BAD_STATUS = ("DISCONNECTED", "QUESTIONABLE", "INVALID", "UNCALIBRATED", "UNZEROED", "TEST DATA")
 _MAX_GROUPS = 64
 
@@ -57,9 +60,9 @@ def is_dicom(head: bytes) -> bool:
     return head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00" and _STANDARD in head
 
 
-def is_dicom_ecg(head: bytes) -> bool:
-    """Tell from the first few KB whether a file is DICOM that names an ECG storage class."""
-    return is_dicom(head) and _ECG_STORAGE in head
+def may_hold_waveforms(head: bytes) -> bool:
+    """Tell from the first few KB of a DICOM file whether its class is one of waveforms, or a device's private one."""
+    return _WAVEFORM_STORAGE in head or _STORAGE not in head
 
 
 def read_dicom_ecg(path: Path) -> ECGRecord:
@@ -110,20 +113,25 @@ def _read(content: bytes) -> tuple[tuple[str, ...], npt.NDArray[np.float64], flo
         raise UserError("is a DICOM file without waveforms, or cut off before them")
     if len(groups) > _MAX_GROUPS:
         raise UserError(f"holds more than {_MAX_GROUPS} multiplex groups")
-    group, channels = _choose(groups)
-    steps = _steps(group, len(channels), "<" if dataset.original_encoding[1] else ">")
-    scale, baseline = (np.array([getattr(item, name) for item in channels])[:, None] for name in ("scale", "baseline"))
-    notes = [
+    group = _choose(groups)
+    definitions = group.ChannelDefinitionSequence
+    notes: list[str] = []
+    channels = {i: channel for i, item in enumerate(definitions) if (channel := _voltage(item, notes)) is not None}
+    steps = _steps(group, len(definitions), "<" if dataset.original_encoding[1] else ">")[list(channels)]
+    scale, baseline = (
+        np.array([getattr(item, name) for item in channels.values()])[:, None] for name in ("scale", "baseline")
+    )
+    notes += [
         f"the device marks lead {channel.lead} as {channel.status.lower()}"
-        for channel in channels
+        for channel in channels.values()
         if channel.status in _BAD_STATUS
     ]
     rate = float(_required(group, "SamplingFrequency"))
-    return tuple(channel.lead for channel in channels), steps * scale + baseline, rate, notes
+    return tuple(channel.lead for channel in channels.values()), steps * scale + baseline, rate, notes
 
 
-def _choose(groups: Any) -> tuple[Dataset, list[_Channel]]:
-    """Return the multiplex group with most standard leads, original before derived, and its channels."""
+def _choose(groups: Any) -> Dataset:
+    """Return the multiplex group with most standard leads, original before derived."""
     best: Dataset | None = None
     best_rank = (False, 0)
     for group in groups:
@@ -136,7 +144,19 @@ def _choose(groups: Any) -> tuple[Dataset, list[_Channel]]:
             best, best_rank = group, rank
     if best is None:
         raise UserError("holds no multiplex group with ECG leads")
-    return best, [_channel(definition) for definition in best.ChannelDefinitionSequence]
+    return best
+
+
+def _voltage(definition: Dataset, notes: list[str]) -> _Channel | None:
+    """Read a channel; one that is no lead, such as a pressure, is left out with a remark if it is no voltage."""
+    try:
+        return _channel(definition)
+    except UserError as error:
+        lead = _lead(definition)
+        if lead in LEADS:
+            raise
+        notes.append(f"channel {lead or 'without a name'} is left out: {error}")
+        return None
 
 
 def _lead(definition: Dataset) -> str:
@@ -146,11 +166,14 @@ def _lead(definition: Dataset) -> str:
     code = _LEAD_CODE.match(str(source.get("CodeValue", "") or "").strip())
     if code and int(code[1]) in _LEAD_NUMBERS:
         return _LEAD_NUMBERS[int(code[1])]
+    if code and int(code[1]) == _NEGATIVE_AVR:
+        return "-aVR"
     for text in (source.get("CodeMeaning"), definition.get("ChannelLabel")):
-        lead = standard_lead(re.split(r"[(,]", str(text or ""))[0])
+        name = str(text or "")
+        lead = standard_lead(name if _NEGATED.search(name) else re.split(r"[(,]", name)[0])
         if lead:
             return lead
-    return "unnamed"
+    return ""
 
 
 def _channel(definition: Dataset) -> _Channel:

@@ -1,6 +1,6 @@
 """Bounds on what a raw ECG file may claim, so that a damaged or hostile one costs neither memory nor time.
 
-A header is believed only after its numbers were held against these bounds and against the length of the file.
+A header is believed only after its numbers were checked against these bounds and against the length of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.gzip_file import unpacked
+from ecgcmr.formats.regular_file import require_regular
 
 MAX_LEADS = 64
 MAX_SAMPLES = 2_000_000  # per lead: over an hour at 500 Hz
@@ -19,14 +21,17 @@ _RATES = (1.0, 100_000.0)
 
 
 def read_content(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Read a whole file that is not longer than the limit.
+    """Read a whole file, unpacked if it is gzip, that is not longer than the limit.
 
     Raises:
-        UserError: It is longer.
+        UserError: It is longer, no file, or gzip and damaged.
         OSError: It cannot be read.
     """
+    require_regular(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)
+    if len(content) <= limit:
+        content = unpacked(content, limit)
     if len(content) > limit:
         bound = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} KB"
         raise UserError(f"is larger than {bound}, which no file of this kind for a resting ECG is")

@@ -30,7 +30,7 @@ CINE, END_DIASTOLE, END_SYSTOLE = "sa", "sa_ED", "sa_ES"
 STEMS = {"sax": "sa", "2ch": "la_2ch", "3ch": "la_3ch", "4ch": "la_4ch"}
 """How the files of each view begin."""
 
-LARGEST_CINE = 96 * 2**20
+LARGEST_CINE = 64 * 2**20
 LARGEST_VOLUME = 16 * 2**20
 """Voxels that are still read; UK Biobank's cines have about 20 million, a volume 0.4 million."""
 

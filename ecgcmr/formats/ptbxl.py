@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.regular_file import refuse_special
 from ecgcmr.formats.ukb_table import clean_id
 
 DATABASE = "ptbxl_database.csv"
@@ -89,6 +90,7 @@ def read_ptbxl(folder: str | Path) -> list[PTBXLRecord]:
 
 
 def _read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    refuse_special(folder / name)
     try:
         frame = pd.read_csv(folder / name, dtype=str, encoding="utf-8-sig")
     except FileNotFoundError as error:

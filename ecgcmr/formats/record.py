@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,24 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.amplitude import UNIT_DOUBT, remark
+from ecgcmr.formats.lead_names import LEADS as LEADS
+from ecgcmr.formats.lead_names import standard_lead as standard_lead
 from ecgcmr.formats.limits import check_rate, check_size
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-_STANDARD_LEADS = {name.upper(): name for name in LEADS}
-_LEAD_WORD = re.compile(r"^LEAD(?:\s|[-_:])?")
-_LONGEST_NAME = 24
 _USUAL_SECONDS = 10.0
 _SUSPICIOUS_MV = 1e3  # a converter of 16 bits and 5 uV a step reaches 164 mV
 _IMPOSSIBLE_MV = 1e6
-
-
-def standard_lead(name: str) -> str:
-    """Return the standard spelling of a lead: ``AVR`` and ``Lead avr`` are ``aVR``, ``-aVR`` is another lead.
-
-    An unknown name comes back on one line, shortened and without characters that a terminal would obey.
-    """
-    bare = "".join(mark if mark.isprintable() else "?" for mark in " ".join(name.split()))
-    return _STANDARD_LEADS.get(_LEAD_WORD.sub("", bare.upper()), bare[:_LONGEST_NAME])
+UNNAMED = "unnamed"
+"""What a lead without a name is called, with its number."""
 
 
 def quality_notes(signal: npt.NDArray[np.float64], leads: tuple[str, ...]) -> tuple[str, ...]:
@@ -56,31 +47,39 @@ class ECGRecord:
         leads: Lead names in the order of ``signal``, standard spelling where known (``aVR``, ``V1``).
         sampling_rate: In Hz.
         notes: Remarks on the recording's quality, such as ``lead V3 is flat``; nothing about the person.
+        others: Names of what else the file holds and was not read, such as signals that are no voltages.
     """
 
     signal: npt.NDArray[np.float64]
     leads: tuple[str, ...]
     sampling_rate: float
     notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def ecg_record(
-    signal: npt.NDArray[np.float64], leads: tuple[str, ...], sampling_rate: float, notes: tuple[str, ...] = ()
+    signal: npt.NDArray[np.float64],
+    leads: tuple[str, ...],
+    sampling_rate: float,
+    notes: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> ECGRecord:
     """Build a record that keeps what ``ECGRecord`` promises, and remark on its quality.
 
     Args:
         signal: (leads, T) in mV, NaN where nothing was recorded.
-        leads: Names, standard spelling where known.
+        leads: Names, standard spelling where known; empty where the file has none.
         sampling_rate: In Hz.
         notes: Remarks of the reader.
+        others: Names of what was not read.
 
     Raises:
-        UserError: Empty or too large, a lead twice, an infinite or impossible value, no value at all, or a rate out
-            of bounds.
+        UserError: Empty or too large, no lead with a name, a lead twice, an infinite or impossible value, no value at
+            all, or a rate out of bounds.
     """
     check_size(*signal.shape)
     check_rate(sampling_rate)
+    leads = _named(leads)
     for position, name in enumerate(leads):
         if name in leads[:position]:
             raise UserError(f"holds lead {name} twice")
@@ -96,8 +95,18 @@ def ecg_record(
     if abs(seconds - _USUAL_SECONDS) > 0.5 / sampling_rate:
         remarks.append(f"lasts {seconds:.4g} s, not {_USUAL_SECONDS:g} s")
     if largest > _SUSPICIOUS_MV:
-        remarks.append(f"reaches {largest:.3g} mV, so the unit may be wrong")
-    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)))
+        remarks.append(f"reaches {largest:.3g} mV, so the {UNIT_DOUBT}")
+    unusual = remark(signal)
+    if unusual is not None:
+        remarks.append(unusual)
+    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)), others)
+
+
+def _named(leads: tuple[str, ...]) -> tuple[str, ...]:
+    """Number the leads without a name; such a recording is of use only if others have one."""
+    if not any(leads):
+        raise UserError(f"does not name its {len(leads)} signals, so that nobody knows which leads they are")
+    return tuple(name or f"{UNNAMED} {number}" for number, name in enumerate(leads, 1))
 
 
 @dataclass(frozen=True)

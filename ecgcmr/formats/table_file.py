@@ -22,9 +22,13 @@ from typing import Any, BinaryIO, Protocol
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.limits import naming
+from ecgcmr.formats.regular_file import require_regular
 
 _HEADER_BYTES = 16 << 20
 _ROW_BYTES = 64 << 20
+MOST_ROWS = 2_000_000
+"""Rows of a table; UK Biobank has half a million participants."""
 _CELLS_AT_ONCE = 1_000_000
 _MOST_ROWS, _FEWEST_ROWS = 20_000, 200
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
@@ -75,8 +79,8 @@ def open_table(path: str | Path) -> TableFile:
         UserError: There is no such file, or it is no table of a kind this program reads.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path.name}: no such file")
+    with naming(path):
+        require_regular(path)
     with _reading(path.name), path.open("rb") as stream:
         head = stream.read(8)
     for magic, what in _NO_TABLES.items():
@@ -131,6 +135,7 @@ class TextTable:
     def chunks(self, positions: Sequence[int]) -> Iterator[pd.DataFrame]:
         """Yield the wanted columns; see ``TableFile``."""
         width = len(self.columns)
+        rows = 0
         # Positions as header, one more than there are: pandas then finds rows that are too long or too short.
         header = self.separator.join(map(str, range(width + 1))).encode() + b"\n"
         with _reading(self.name), self.open() as stream:
@@ -145,6 +150,8 @@ class TextTable:
                 chunksize=rows_at_once(len(positions)),
             ) as frames:
                 for frame in frames:
+                    rows += len(frame)
+                    check_rows(self.name, rows)
                     frame.columns = frame.columns.astype(int)
                     self._check_width(frame.pop(width))
                     yield frame
@@ -219,6 +226,16 @@ class _RowGuard(io.RawIOBase):
         return len(block)
 
 
+def check_rows(name: str, rows: int) -> None:
+    """Refuse a table of more rows than any cohort has, before they fill the memory.
+
+    Raises:
+        UserError: There are more.
+    """
+    if rows > MOST_ROWS:
+        raise UserError(f"{name}: has more than {MOST_ROWS:,} rows, one a participant; leave the others out")
+
+
 def rows_at_once(columns: int) -> int:
     """Return how many rows of so many columns make a chunk."""
     return max(_FEWEST_ROWS, min(_MOST_ROWS, _CELLS_AT_ONCE // max(columns, 1)))
@@ -245,6 +262,7 @@ class ParquetTable:
         positions = sorted(positions)
         names = [self.columns[position] for position in positions]
         with _reading_parquet(self.name), parquet.ParquetFile(self.path, memory_map=False, pre_buffer=False) as file:
+            check_rows(self.name, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=rows_at_once(len(names)), columns=names, use_threads=False):
                 yield pd.DataFrame(
                     {

@@ -12,11 +12,13 @@ import xml.etree.ElementTree as ET
 from xml.parsers import expat
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.plain_text import UTF16_MARKS
 
 MAX_XML_BYTES = 16 * 2**20
 _MAX_ELEMENTS = 100_000
 _MAX_DEPTH = 100
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BLANKS = 256
+"""Bytes within which a document begins."""
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
@@ -24,8 +26,8 @@ _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 def parse_xml(content: bytes) -> ET.Element:
     """Parse a document.
 
-    Whatever encoding it states, bytes are taken for ISO-8859-1 unless a mark of UTF-16 comes first: all that is read
-    from these files is ASCII, and a stray byte in a name must not cost the recording.
+    Whatever encoding it states, bytes are taken for ISO-8859-1 unless they are UTF-16, with its mark or without: all
+    that is read from these files is ASCII, and a stray byte in a name must not cost the recording.
 
     Args:
         content: The file's bytes.
@@ -40,8 +42,9 @@ def parse_xml(content: bytes) -> ET.Element:
         raise UserError("file is empty")
     if len(content) > MAX_XML_BYTES:
         raise UserError(f"is larger than {MAX_XML_BYTES // 2**20} MB, which no resting ECG in XML is")
-    encoding = "utf-16" if content.startswith(_UTF16) else "iso-8859-1"
-    parser = expat.ParserCreate(encoding)
+    if _utf16(content) is not None:
+        content = _text(content).encode("iso-8859-1", errors="replace")
+    parser = expat.ParserCreate("iso-8859-1")
     parser.buffer_text = True  # else every line of a waveform is a call of its own
     tree = _BoundedTree()
     parser.StartElementHandler = tree.start
@@ -59,14 +62,25 @@ def parse_xml(content: bytes) -> ET.Element:
 
 def root_name(head: bytes) -> str | None:
     """Return the name of the root element from the first few KB of a file; None if that is no XML."""
-    if head.startswith(_UTF16):
-        text = head.decode("utf-16", errors="ignore")
-    else:
-        text = head.removeprefix(codecs.BOM_UTF8).decode("iso-8859-1")
+    text = _text(head)
     if not text.lstrip().startswith("<"):
         return None
     match = _ELEMENT.search(_COMMENT.sub("", text))
     return match[1] if match else ""
+
+
+def _utf16(content: bytes) -> str | None:
+    """Return which UTF-16 a document is in, by its mark or by the zero byte beside its first bracket; None if none."""
+    if content.startswith(UTF16_MARKS):
+        return "utf-16"
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if content[:_BLANKS].decode(encoding, errors="ignore").lstrip().startswith(("<?", "<!", "<C", "<R")):
+            return encoding
+    return None
+
+
+def _text(content: bytes) -> str:
+    return content.removeprefix(codecs.BOM_UTF8).decode(_utf16(content) or "iso-8859-1", errors="ignore")
 
 
 def child_text(parent: ET.Element, tag: str) -> str:

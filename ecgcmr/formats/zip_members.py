@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.foreign_files import is_archive_of_arrays
 
 MOST_MEMBERS = 20_000
 LARGEST_DIRECTORY = 8 * 2**20
@@ -40,9 +41,10 @@ _DAMAGE = (
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip archive does."""
+    """Whether a file begins as a zip archive does, and not as one of arrays that PyTorch or NumPy wrote."""
     with path.open("rb") as stream:
-        return stream.read(4) in _MAGICS
+        head = stream.read(256)
+    return head.startswith(_MAGICS) and not is_archive_of_arrays(head)
 
 
 class ZipMembers:

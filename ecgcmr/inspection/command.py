@@ -73,12 +73,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: The path is of no kind this program reads, or damaged; or an option does not fit it.
     """
+    from ecgcmr.formats.regular_file import NO_SUCH_FILE, why_not_regular
     from ecgcmr.inspection.stage_run import is_run
     from ecgcmr.inspection.text import new_console
 
     path: Path = args.path
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+    reason = None if path.is_dir() else why_not_regular(path)
+    if reason is not None:
+        raise UserError(f"{path}: {'no such file or folder' if reason == NO_SUCH_FILE else reason}")
     console = new_console()
     if is_run(path):
         written = _inspect_run(console, args)

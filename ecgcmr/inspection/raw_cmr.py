@@ -36,10 +36,10 @@ def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) ->
     """
     kind = cmr_kind(path, view)
     images = read_cmr(path, view)
-    shape = _cine_shape(images)
+    shape, first = _cine_start(images)
     console.print(f"CMR, {_KINDS.get(kind or '', 'images')}, {VIEWS[view]}", style="bold")
     console.print(f"pixels of {images.spacing_mm[0]:.4g} x {images.spacing_mm[1]:.4g} mm")
-    volume = images.ed if images.ed is not None else _first_moment(images)
+    volume = images.ed if images.ed is not None else first
     _print_images(console, images, shape, volume)
     options = CineOptions() if shape is not None else CineOptions().for_two_phases()
     written: list[Path] = []
@@ -60,27 +60,24 @@ def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) ->
     return written
 
 
-def _cine_shape(images: ShortAxis) -> tuple[int, ...] | None:
-    """Return X, Y, Z, T of the cine; None if there is none."""
-    if images.load_cine is None:
-        return None
-    return images.load_cine.shape if isinstance(images.load_cine, SliceReader) else images.load_cine().shape
+def _cine_start(images: ShortAxis) -> tuple[tuple[int, ...] | None, NDArray | None]:
+    """Return X, Y, Z, T of the cine and its volume at the first moment, which is end-diastole; None if there is none.
 
-
-def _first_moment(images: ShortAxis) -> NDArray | None:
-    """Return the cine's volume at its first moment, which is end-diastole; a DICOM zip is not read beyond it."""
+    A DICOM zip is not read beyond that moment; of a NIfTI file nothing else is kept.
+    """
     if images.load_cine is None:
-        return None
+        return None, None
     if isinstance(images.load_cine, SliceReader):
-        return images.load_cine.read(frames=(0,))[..., 0]
-    return images.load_cine()[..., 0]
+        return images.load_cine.shape, images.load_cine.read(frames=(0,))[..., 0]
+    cine = images.load_cine()
+    return cine.shape, cine[..., 0].copy() if cine.ndim == 4 else None
 
 
 def _segmentation(images: ShortAxis) -> NDArray[np.uint8] | None:
     """Return the segmentation at end-diastole."""
     if images.ed_segmentation is not None or images.load_cine_segmentation is None:
         return images.ed_segmentation
-    return images.load_cine_segmentation()[..., 0]
+    return images.load_cine_segmentation()[..., 0].copy()
 
 
 def _print_images(

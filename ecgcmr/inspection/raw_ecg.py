@@ -13,7 +13,8 @@ from rich.console import Console
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.formats.device_measurements import device_measurements
-from ecgcmr.formats.ecg_file import ecg_kind, read_ecg
+from ecgcmr.formats.ecg_file import read_ecg
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_file import load_declaration
 from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
@@ -57,7 +58,7 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
         UserError: The file cannot be read.
     """
     record = read_ecg(path, None if declare is None else load_declaration(declare))
-    kind = _KINDS.get(ecg_kind(path) or "", "signal file")
+    kind = _KINDS.get(identify_ecg(path, declared=declare is not None).kind or "", "signal file")
     seconds = record.signal.shape[1] / record.sampling_rate
     console.print(f"ECG, {kind}", style="bold")
     console.print(
@@ -84,8 +85,10 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
 def _print_fitness(console: Console, record: ECGRecord) -> None:
     """Say what ``prepare`` would do with the recording."""
     try:
-        standard_windows(record, StandardOptions())
+        first = standard_windows(record, StandardOptions())[0]
         console.print("prepare takes this recording as it is")
+        for note in first.notes:
+            console.print(f"note: {note}", soft_wrap=True)
     except UserError as error:
         console.print(f"prepare skips this recording, unless an option allows it: {error}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.ecg_file import ecg_kind
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl
 from ecgcmr.formats.short_axis_file import VIEWS, cmr_kind
 
@@ -15,12 +15,13 @@ _SEPARATED = ("csv", "parquet")  # may be a signal or a table of participants
 _NIFTI = (".nii", ".nii.gz")
 
 
-def raw_kind(path: Path, view: str = "sax") -> str:
+def raw_kind(path: Path, view: str = "sax", *, declared: bool = False) -> str:
     """Tell whether a raw file or folder is an ``ecg``, a ``cmr``, a ``table`` or a ``ptbxl`` download.
 
     Args:
         path: The file or folder.
         view: Which images a folder is to hold.
+        declared: Whether unit, rate and leads of a bare signal are declared elsewhere than beside it.
 
     Raises:
         UserError: It is none of them.
@@ -36,7 +37,7 @@ def raw_kind(path: Path, view: str = "sax") -> str:
         )
     if path.name.lower().endswith(_NIFTI) or cmr_kind(path, view) is not None:
         return "cmr"
-    kind = ecg_kind(path)
+    kind = identify_ecg(path, declared=declared).kind
     if kind is not None and kind not in _SEPARATED:
         return "ecg"
     from ecgcmr.inspection.raw_table import is_table
@@ -65,7 +66,7 @@ def inspect_raw(
     """
     if view not in VIEWS:
         raise UserError(f"--view {view}: choose one of {', '.join(VIEWS)}")
-    kind = raw_kind(path, view)
+    kind = raw_kind(path, view, declared=declare is not None)
     folder = (out or Path(f"inspect-{kind}")) if figures else None
     if kind == "ecg":
         from ecgcmr.inspection.raw_ecg import inspect_ecg

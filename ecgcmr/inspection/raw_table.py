@@ -61,7 +61,7 @@ class _Tally:
 
     Attributes:
         rows: Rows so far.
-        ids: Participants so far.
+        ids: Hashes of the participants so far, a part a chunk.
         values: Position of a number's column -> its values, a part a chunk.
         known: Field and instance of other columns -> rows where any is filled.
         unreadable: Position -> texts that are no number.
@@ -69,7 +69,7 @@ class _Tally:
     """
 
     rows: int = 0
-    ids: set[str] = field(default_factory=set)
+    ids: list[NDArray[np.uint64]] = field(default_factory=list)
     values: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
     known: Counter[tuple[int, int]] = field(default_factory=Counter)
     unreadable: Counter[int] = field(default_factory=Counter)
@@ -95,8 +95,8 @@ def inspect_table(console: Console, path: Path) -> None:
     console.print("table", style="bold")
     unknown = len(table.columns) - 1 - len(numbers) - sum(len(positions) for positions in others.values())
     console.print(
-        f"{tally.rows:,} rows of {len(tally.ids):,} participants; {len(table.columns):,} columns, {unknown:,} of them "
-        "not known to prepare and left unread"
+        f"{tally.rows:,} rows of {_different(tally.ids):,} participants; {len(table.columns):,} columns, {unknown:,} "
+        "of them not known to prepare and left unread"
     )
     _print_numbers(console, table, numbers, tally)
     _print_others(console, others, tally)
@@ -129,13 +129,18 @@ def _read(
     for chunk in table.chunks(sorted({id_position, *numbers, *single})):
         chunk = chunk[chunk[id_position].notna()]
         tally.rows += len(chunk)
-        tally.ids.update(chunk[id_position].astype(str).str.strip())
+        names = chunk[id_position].astype(str).str.strip().to_numpy(dtype=object)
+        tally.ids.append(np.unique(pd.util.hash_array(names, categorize=False)))
         for position, name in numbers.items():
             tally.values[position].append(_numbers_of(chunk[position], name, position, tally))
         for (field_number, instance), positions in others.items():
             filled = chunk[positions].notna().any(axis=1)
             tally.known[field_number, instance] += int(filled.sum())
     return tally
+
+
+def _different(parts: list[NDArray[np.uint64]]) -> int:
+    return len(np.unique(np.concatenate(parts))) if parts else 0
 
 
 def _numbers_of(column: pd.Series, name: str, position: int, tally: _Tally) -> NDArray[np.float32]:

@@ -253,8 +253,8 @@ def run(args: argparse.Namespace) -> int:
         counts = done.index.counts
         print(
             f"{printable(options.out)}: {done.matched} of {done.listed} listed subjects "
-            f"are or were here and are withdrawn, {counts['left_out']} rows left out, {counts['total']} remain; run prepare on the raw files to erase "
-            "their recordings from the shards"
+            f"are or were here and are withdrawn, {counts['left_out']} rows left out, "
+            f"{counts['total']} remain; run prepare on the raw files to erase their recordings from the shards"
         )
         return 0
     report = prepare(options)

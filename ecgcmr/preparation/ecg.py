@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
+from ecgcmr.formats.amplitude import UNIT_DOUBT, refusal
+from ecgcmr.formats.lead_names import listed
 from ecgcmr.preparation.baseline import BaselineSolver
 from ecgcmr.preparation.gaps import lead_ranges
 from ecgcmr.preparation.resampling import resample, resampling_ratio, source_margin
@@ -33,6 +35,10 @@ SHORT_CHOICES = ("reject", "pad")
 WINDOW_CHOICES = ("first", "middle", "all")
 LEAST_SHARE = 0.25
 """Of a window must be recorded for it to be padded."""
+TOLERANCE = 0.005
+"""Of a window may lack at its end, 25 samples of ten seconds at 500 Hz: recorders round. The last sample is held."""
+AVERAGED_BEAT_SECONDS = 2.0
+"""An averaged (median) beat is shorter."""
 LARGEST_MV = 1000.0
 """A recorder bears electrode offsets of 300 mV (IEC 60601-2-25); what exceeds this has another unit."""
 
@@ -151,7 +157,7 @@ def complete_leads(leads: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np
     """
     known = {name.upper(): np.asarray(values, dtype=np.float64) for name, values in leads.items()}
     _derive(known)
-    return _stack(known)
+    return _stack(known, tuple(leads))
 
 
 def _derive(known: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
@@ -166,10 +172,12 @@ def _derive(known: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
     return tuple(added)
 
 
-def _stack(known: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def _stack(known: dict[str, npt.NDArray[np.float64]], found: tuple[str, ...]) -> npt.NDArray[np.float64]:
     missing = [name for name in LEADS if name.upper() not in known]
     if missing:
-        raise UserError(f"leads {', '.join(missing)} are missing and cannot be derived from those present")
+        raise UserError(
+            f"leads {', '.join(missing)} are missing and cannot be derived from those present; found {listed(found)}"
+        )
     return np.stack([known[name.upper()] for name in LEADS])
 
 
@@ -180,11 +188,11 @@ class StandardOptions:
     Attributes:
         samples: Samples per lead of a window.
         sampling_rate: Hz.
-        short: A recording shorter than a window is refused (``reject``), or continued to the window's length by
-            missing samples, which every cleaning turns into zeros (``pad``; a quarter must be there). The recording
-            starts at the window's first sample either way, where evaluation crops.
+        short: A recording shorter than a window by more than 0.5 % is refused (``reject``), or continued to the
+            window's length by missing samples, which every cleaning turns into zeros (``pad``; a quarter must be
+            there). The recording starts at the window's first sample either way, where evaluation crops.
         window: Of a longer recording the ``first`` window, the one in the ``middle``, or ``all``: one after the other
-            without overlap, less an incomplete last one and those without any signal.
+            without overlap, less an incomplete last one (one that lacks 0.5 % is whole) and those without any signal.
     """
 
     samples: int = 5000
@@ -208,11 +216,23 @@ class StandardECG:
         signal: (12, samples) float64 mV, NaN where nothing was recorded.
         derived: Leads computed from others, since they were not recorded.
         missing: Leads without a single sample; their signal is NaN throughout.
+        held: Samples at the end that were not recorded; the last one stands for them.
+        sampling_rate: In Hz.
     """
 
     signal: npt.NDArray[np.float64] = field(repr=False)
     derived: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    held: int = 0
+    sampling_rate: float = 500.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on what was done to the recording."""
+        if not self.held:
+            return ()
+        seconds = self.signal.shape[1] / self.sampling_rate
+        return (f"is {self.held} samples short of {seconds:g} s at {self.sampling_rate:g} Hz; its last one is held",)
 
 
 def standard_windows(record: ECGRecord, options: StandardOptions | None = None) -> list[StandardECG]:
@@ -228,8 +248,8 @@ def standard_windows(record: ECGRecord, options: StandardOptions | None = None) 
         One window, or several if all were asked for; at least one.
 
     Raises:
-        UserError: The recording is too short, without signal, in another unit or at an absurd rate, or lacks leads that
-            cannot be derived.
+        UserError: The recording is too short, without signal, of an amplitude that only another unit explains, at an
+            absurd rate, or lacks leads that cannot be derived.
     """
     options = options or StandardOptions()
     ratio = resampling_ratio(record.sampling_rate, options.sampling_rate)
@@ -241,15 +261,18 @@ def standard_windows(record: ECGRecord, options: StandardOptions | None = None) 
     elif options.window == "middle" and source.shape[1] > needed + 2 * margin:
         start = (source.shape[1] - needed) // 2 - margin
         source = source[:, start : start + needed + 2 * margin]
-    signal, derived = _standard_leads(source, record.leads)
-    signal = _fit_length(resample(signal, ratio), options)
+    signal, derived = _standard_leads(source, record)
+    signal, held = _fit_length(resample(signal, ratio), options)
+    last = signal.shape[1] // options.samples - 1
     windows = [
         StandardECG(
             signal=part,
             derived=tuple(name for name in derived if np.isfinite(part[LEADS.index(name)]).any()),
             missing=tuple(name for name, lead in zip(LEADS, part, strict=True) if not np.isfinite(lead).any()),
+            held=held if number == last else 0,
+            sampling_rate=options.sampling_rate,
         )
-        for part in np.split(signal, signal.shape[1] // options.samples, axis=1)
+        for number, part in enumerate(np.split(signal, last + 1, axis=1))
         if lead_ranges(part).any()
     ]
     if not windows:
@@ -266,34 +289,49 @@ def standardise_record(record: ECGRecord, samples: int = 5000, sampling_rate: fl
 
 
 def _standard_leads(
-    source: npt.NDArray[np.floating], names: tuple[str, ...]
+    source: npt.NDArray[np.floating], record: ECGRecord
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """Return the standard leads (12, T), NaN where nothing was recorded, and the names of those that were derived."""
     values = np.asarray(source, dtype=np.float64)
     finite = np.isfinite(values)
     largest = float(np.max(np.abs(values), where=finite, initial=0.0))
     if largest > LARGEST_MV:
-        raise UserError(f"signal reaches {largest:.3g} mV, more than {LARGEST_MV:g} mV; its unit may be another")
+        raise UserError(f"signal reaches {largest:.3g} mV, more than {LARGEST_MV:g} mV; its {UNIT_DOUBT}")
+    implausible = refusal(values)
+    if implausible is not None:
+        raise UserError(implausible)
     if not finite.all():
         values = np.where(finite, values, np.nan)
-    leads = {name.upper(): lead for name, lead in zip(names, values, strict=True)}
+    leads = {name.upper(): lead for name, lead in zip(record.leads, values, strict=True)}
     known = {name: lead for name, lead in leads.items() if np.isfinite(lead).any()}
     derived = _derive(known)
     known = {**leads, **known}
     _derive(known)  # from leads without a sample, so without one itself
-    return _stack(known), derived
+    return _stack(known, (*record.leads, *record.others)), derived
 
 
-def _fit_length(signal: npt.NDArray[np.float64], options: StandardOptions) -> npt.NDArray[np.float64]:
-    """Cut to whole windows, one window unless all are wanted, or continue a short recording by missing samples."""
+def _fit_length(signal: npt.NDArray[np.float64], options: StandardOptions) -> tuple[npt.NDArray[np.float64], int]:
+    """Cut to whole windows, one window unless all are wanted, or continue a short recording.
+
+    What lacks of a window within the tolerance is filled by holding each lead's last sample, which adds neither a step
+    nor a wave; what lacks beyond, if it may, is missing samples.
+
+    Returns:
+        (12, whole windows) and the number of samples held.
+    """
     length, samples = signal.shape[1], options.samples
+    lacking = -length % samples
+    last_is_wanted = length < samples or options.window == "all"
+    if length and last_is_wanted and 0 < lacking <= math.floor(TOLERANCE * samples):
+        return np.pad(signal, ((0, 0), (0, lacking)), mode="edge"), lacking
     if length < samples:
         needed = samples if options.short == "reject" else math.ceil(LEAST_SHARE * samples)
         if length < needed:
             seconds, wanted = length / options.sampling_rate, needed / options.sampling_rate
-            raise UserError(f"recording lasts {seconds:.2f} s, needed are {wanted:g} s")
-        return np.pad(signal, ((0, 0), (0, samples - length)), constant_values=np.nan)
+            beat = ", as an averaged (median) beat does" if seconds < AVERAGED_BEAT_SECONDS else ""
+            raise UserError(f"recording lasts {seconds:.2f} s{beat}, needed are {wanted:g} s")
+        return np.pad(signal, ((0, 0), (0, samples - length)), constant_values=np.nan), 0
     if options.window == "all":
-        return signal[:, : length - length % samples]
+        return signal[:, : length - length % samples], 0
     start = (length - samples) // 2 if options.window == "middle" else 0
-    return signal[:, start : start + samples]
+    return signal[:, start : start + samples], 0

@@ -135,7 +135,8 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     withdrawal = Withdrawal.read(options.withdrawn)
     ecg = None if options.ecg is None else require_folder(options.ecg, "--ecg")
     records = read_ptbxl(ecg) if ecg is not None and is_ptbxl(ecg) else []
-    found_ecg = find_ecgs(ecg, subjects) if ecg is not None and not records else Found()
+    declared = options.declaration is not None
+    found_ecg = find_ecgs(ecg, subjects, declared=declared) if ecg is not None and not records else Found()
     if options.recordings == "first":
         found_ecg.keep_first()
     cmr = None if options.cmr is None else require_folder(options.cmr, "--cmr")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.files import replace_atomically
+from ecgcmr.formats.amplitude import doubts_unit
 from ecgcmr.preparation.clipping import summary_of
 from ecgcmr.preparation.file_names import as_utf8
 from ecgcmr.preparation.plan import Plan, Row
@@ -72,6 +73,10 @@ class Report:
             "tables": self.tables,
             "subjects_without_table_row": self.without_row,
             "remarks": self.remarks,
+            "units_doubtful": {
+                "skipped": len({item["file"] for item in self.skipped if doubts_unit(item["reason"])}),
+                "used": len({item["file"] for item in self.notes if doubts_unit(item["note"])}),
+            },
             "notes": self.notes,
             "duplicates": self.duplicates,
             "clipping": self.clipping,

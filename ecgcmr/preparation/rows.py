@@ -137,8 +137,10 @@ class RowBuilder:
 
     def _ecg_rows(self, number: int, member: Member, path: Path) -> list[Row]:
         record = read_ecg(path, self.reading.declaration)
-        rows = [self._ecg_row(number, member, window) for window in standard_windows(record, self.reading.standard)]
-        self.notes += [Remark(number, "ecg", "", note) for note in record.notes]
+        windows = standard_windows(record, self.reading.standard)
+        rows = [self._ecg_row(number, member, window) for window in windows]
+        notes = (*record.notes, *(note for window in windows for note in window.notes))
+        self.notes += [Remark(number, "ecg", "", note) for note in notes]
         return rows
 
     def _ecg_row(self, number: int, member: Member, window: StandardECG) -> Row:

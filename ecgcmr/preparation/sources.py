@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.ecg_file import ECG_SUFFIXES, ecg_kind
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.formats.signal_file import DECLARATION_FILE
@@ -70,17 +70,18 @@ def require_folder(path: Path, option: str) -> Path:
     return path
 
 
-def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None) -> Found:
+def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None, *, declared: bool = False) -> Found:
     """Find ECG files in a folder and the folders below.
 
-    A file counts by its content; one with an ECG's suffix counts even if its content tells nothing, so that it is
-    reported. The subject is what the table of subjects says, else what stands before ``_20205_`` in a UK Biobank
+    What a file is, its content alone decides (``identify_ecg``); one that is no ECG is reported with the reason. The
+    subject is what the table of subjects says, else what stands before ``_20205_`` in a UK Biobank
     name, else the name without its suffix. Of several recordings of one subject the imaging visit (instance 2) comes
     first, then the repeat visit, then the lowest array index.
 
     Args:
         folder: Where to search.
         subjects: Whose file is whose; None leaves it to the names.
+        declared: Whether unit, rate and leads of bare signals are declared for all files.
 
     Raises:
         UserError: The table of subjects contradicts itself about a file.
@@ -96,13 +97,15 @@ def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None) -> Found:
         suffix = path.suffix.lower()
         if suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
             continue
-        if suffix not in ECG_SUFFIXES and ecg_kind(path) is None:
+        what = identify_ecg(path, declared=declared)
+        if what.kind is None:
             _named_in_vain(name, subjects)
-            found.skipped.append((name, "is of no kind of ECG file that this program reads"))
+            found.skipped.append((name, what.reason))
             continue
-        match = _BIOBANK_ECG.match(path.stem)
+        stem = path.stem if suffix != ".gz" else Path(path.stem).stem
+        match = _BIOBANK_ECG.match(stem)
         visit, array = (int(match["instance"]), int(match["array"])) if match else (IMAGING_VISIT, 0)
-        subject = _subject_of(name, subjects) or (match["id"] if match else path.stem)
+        subject = _subject_of(name, subjects) or (match["id"] if match else stem)
         rank = (abs(visit - IMAGING_VISIT), array, name)
         ranked.setdefault(subject, []).append((rank, Source(subject, path, name, visit)))
     found.sources = _sorted(ranked)

@@ -116,7 +116,7 @@ def test_cut_signal_files_are_told(tmp_path):
         read_ecg(header)
 
 
-@pytest.mark.parametrize("content", [b"no header at all", b"PK\x03\x04\x00\x00", b"\x00 12 500"])
+@pytest.mark.parametrize("content", [b"no header at all", b"\x89PNX\x00\x00", b"\x00 12 500"])
 def test_files_of_another_kind_are_refused(tmp_path, content):
     (tmp_path / "rec1.hea").write_bytes(content)
     with pytest.raises(UserError, match=r"rec1.hea: is no ECG file of a known kind"):

@@ -110,7 +110,7 @@ def test_other_rates_are_resampled():
 @pytest.mark.parametrize(
     ("signal", "rate", "reason"),
     [
-        (np.ones((12, 4999)) * np.arange(4999) / 5000, 500.0, r"lasts 10.00 s, needed are 10 s"),
+        (np.ones((12, 4974)) * np.arange(4974) / 5000, 500.0, r"lasts 9.95 s, needed are 10 s"),
         (np.ones((12, 5000)) * np.arange(5000), 500.0, r"reaches 5e\+03 mV"),
         (np.zeros((12, 5000)), 500.0, "empty or flat"),
         (np.full((12, 5000), np.nan), 500.0, "empty or flat"),

@@ -143,7 +143,7 @@ def test_bad_files_never_stop_the_rest(raw, tmp_path, key_file, capsys):
 
 def test_nothing_of_a_person_leaves_but_in_the_report(raw, tmp_path, key_file, capsys):
     out = tmp_path / "out"
-    (raw / "ecg" / "1000099_20205_2_0.xml").write_bytes(b"<broken")
+    (raw / "ecg" / "1000099_20205_2_0.xml").write_bytes(b"<CardiologyXML><broken")
     call("--out", out, *everything(raw), key_file=key_file)
     printed = capsys.readouterr()
     texts = [printed.out.encode(), printed.err.encode()]
@@ -209,7 +209,7 @@ def test_interrupted_run_goes_on_where_it_stopped(raw, tmp_path, key_file, monke
 
 
 def test_finished_run_does_nothing_again(raw, tmp_path, key_file, computed):
-    (raw / "ecg" / "1000099_20205_2_0.xml").write_bytes(b"<broken")
+    (raw / "ecg" / "1000099_20205_2_0.xml").write_bytes(b"<CardiologyXML><broken")
     words = ("--out", tmp_path / "out", *everything(raw), "--shard-size", 3, "--size", 32)
     call(*words, key_file=key_file)
     before, times = digests(tmp_path / "out"), [p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.h5")]
@@ -292,7 +292,7 @@ def test_output_that_cannot_be_written_is_told(raw, tmp_path, key_file):
 
 def test_cohort_without_one_usable_file_is_an_error_with_report(tmp_path, key_file):
     (tmp_path / "ecg").mkdir()
-    (tmp_path / "ecg" / "1_20205_2_0.xml").write_bytes(b"<broken")
+    (tmp_path / "ecg" / "1_20205_2_0.xml").write_bytes(b"<CardiologyXML><broken")
     with pytest.raises(UserError, match="none of 1 subjects could be prepared"):
         call("--out", tmp_path / "out", "--ecg", tmp_path / "ecg", key_file=key_file)
     assert len(report_of(tmp_path / "out")["skipped"]) == 1
