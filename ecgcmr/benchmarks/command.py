@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.locks import FolderLock
 
 HELP = """\
 Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
@@ -62,9 +63,14 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 2:
         raise UserError(f"--batch {args.batch}: at least 2 are needed, a loss compares pairs")
     path = args.out / "bench.json"
-    numbers: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    with FolderLock(args.out, "bench"):
+        return _measure(parts, args.only or USUAL, path)
+
+
+def _measure(parts: Mapping[str, Callable[[], dict[str, float]]], names: Sequence[str], path: Path) -> int:
+    numbers = _earlier(path)
     console = Console()
-    for name in args.only or USUAL:
+    for name in names:
         with console.status(f"measuring {name}"):
             measured = parts[name]()
         numbers |= measured
@@ -77,3 +83,16 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(path, (json.dumps(numbers, indent=2, sort_keys=True) + "\n").encode())
     console.print(f"written: {path}")
     return 0
+
+
+def _earlier(path: Path) -> dict[str, float]:
+    """Return the numbers of an earlier run, which are kept; refuse a file of another kind."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:  # no JSON, or no text
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(value, (int, float)) for value in content.values()):
+        raise UserError(f"{path}: holds no numbers of 'ecgcmr bench'; move it away or choose another --out")
+    return content

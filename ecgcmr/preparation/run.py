@@ -11,6 +11,7 @@ import joblib
 from data_modules.index import INDEX_NAME, ShardIndex, read_labels
 from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
+from ecgcmr.locks import locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.membership import extend_membership, read_membership
@@ -25,6 +26,7 @@ from ecgcmr.preparation.withdrawn import read_withdrawn
 SHARD_FOLDER = "shards"
 
 
+@locked("prepare", lambda options: options.out)
 def prepare(options: PrepareOptions) -> Report:
     """Prepare a cohort: ``out/shards/*.h5``, ``out/index.json`` and ``out/report.json``.
 
@@ -67,6 +69,7 @@ def prepare(options: PrepareOptions) -> Report:
     return report
 
 
+@locked("prepare", lambda options: options.out, create=False)
 def withdraw_subjects(options: PrepareOptions) -> ShardIndex:
     """Take withdrawn subjects out of the index of a cohort that is prepared already; no raw file is needed.
 

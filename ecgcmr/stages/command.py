@@ -300,6 +300,10 @@ def run(name: str, arguments: list[str]) -> int:
             raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
         except Terminated:
             raise session.ended() from None
+        except RuntimeError as error:
+            if session.termination.requests and "DataLoader worker" in str(error):
+                raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
+            raise
         except SystemExit as stop:
             if not stop.code and {"-h", "--help"} & set(arguments):
                 print(f"\n{HELP}")  # last, where it is seen

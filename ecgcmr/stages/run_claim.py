@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
-from ecgcmr.locks import LOCK_NAME
+from ecgcmr.locks import LOCK_NAME, FolderLock
 
 OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
@@ -84,18 +84,15 @@ def choose_folder(folder: Path, leave: Leave, checkpoint: Path | None) -> Path:
             raise UserError(f"{folder}: a SLURM job goes on from {requeued[-1].name}; remove that file to begin anew")
         return folder
     if not (goes_on or leave.overwrite):
-        refuse_run(folder)
+        _refuse_run(folder)
     return folder
 
 
-def refuse_run(folder: Path) -> None:
-    """Refuse a folder that holds a run.
-
-    Raises:
-        UserError: It names the three ways on.
-    """
+def _refuse_run(folder: Path) -> None:
     found = run_files(folder)
     if found:
+        with FolderLock(folder, "fit", create=False):  # a run that is being written is refused as such
+            pass
         raise UserError(
             f"{folder} holds a run ({found[0].name}); add --ckpt_path last to go on with it, {OVERWRITE} to begin anew "
             f"in its place, or {NEW_FOLDER} to write to {_free(folder)}"
