@@ -17,7 +17,7 @@ from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.index import ShardIndex, read_labels
 from data_modules.layout import SPLITS
 from data_modules.leads import LeadChoice
-from data_modules.loader import PlanLoader, weakly
+from data_modules.loader import PlanLoader, outlive_sigterm, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, window_starts
 from data_modules.training_rows import TrainingChoice
@@ -348,6 +348,7 @@ class ShardDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=pins,
             multiprocessing_context=self.start_method if workers > 0 else None,
+            worker_init_fn=outlive_sigterm,
         )
 
     def _place(self) -> tuple[int, int]:

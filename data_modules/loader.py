@@ -13,6 +13,7 @@ What it adds to torch's ``DataLoader``:
 
 from __future__ import annotations
 
+import signal
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from data_modules.batch import Batch
 from data_modules.samplers import EpochBatchSampler, PlanSampler
 from ecgcmr.errors import UserError
 
+SECONDS_AFTER_SIGTERM = 20
+"""How long a worker outlives SIGTERM; a trainer that is done ends it sooner."""
 READING_THREADS = 2
 """Batches read at the same time, and held ready, without workers."""
 
@@ -118,6 +121,11 @@ class PlanLoader(DataLoader[Batch]):
         if state["global_batch"] != sampler.global_batch and self.on_other_batches is not None:
             left = max(0, sampler.size - state["rows"]) // sampler.global_batch
             self.on_other_batches(len(sampler) - left)
+
+
+def outlive_sigterm(_worker: int) -> None:
+    """Let a worker go on for a while after SIGTERM: where all processes get it, the trainer still ends its batch."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
 
 
 def weakly(method: Callable[[int], None]) -> Callable[[int], None]:

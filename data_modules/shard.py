@@ -7,6 +7,8 @@ format.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 from data_modules.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, WAVES, CMRLayout, ECGLayout, Layout
 from data_modules.shard_digest import DIGEST, digest_columns
 from ecgcmr.errors import UserError
-from ecgcmr.files import replace_atomically, sha256_of
+from ecgcmr.files import write_atomically
 
 SUBJECT_DIGITS = 32
 COMPRESSIONS = ("gzip", "blosc2-zstd", "blosc2-lz4")
@@ -124,7 +126,9 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
     path = Path(path)
     _check_rows(layout, rows)
     filters = _filters(compression)
-    with replace_atomically(path) as temporary, h5py.File(temporary, "w", libver=LIBVER, locking=False) as file:
+    # Made in memory, where the rows are too: HDF5 that meets a full disk takes the process down with it.
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=LIBVER, locking=False) as file:
         _write_attributes(file, layout)
         file.create_dataset("subject", data=np.array(rows.subject, dtype=f"S{SUBJECT_DIGITS}"), track_times=False)
         codes = np.array([SPLITS.index(split) for split in rows.split], dtype=np.uint8)
@@ -139,9 +143,10 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
         if layout.cmr is not None:
             _write_records(file, "cmr", layout.cmr, rows.cmr, rows.has_cmr, filters)
         digest = file.attrs[DIGEST] = digest_columns(file)
+    write_atomically(path, image.getbuffer())
     return ShardEntry(
         file=f"{path.parent.name}/{path.name}",
-        sha256=sha256_of(path),
+        sha256=hashlib.sha256(image.getbuffer()).hexdigest(),
         rows=len(rows.subject),
         subject=list(rows.subject),
         split=list(rows.split),

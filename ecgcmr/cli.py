@@ -5,7 +5,7 @@ is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. M
 command is called, so that ``ecgcmr --help`` answers at once.
 
 Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
-130 interrupted.
+130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections.abc import Sequence
 
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
+from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.termination import GOES_ON, Terminated, Termination
 from ecgcmr.text import printable, show_any_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -60,10 +62,7 @@ def _overview() -> str:
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     module = import_heavy(COMMANDS[name][0])
     if name in _LIGHTNING:
-        code = int(module.run(name, list(arguments)))
-        if code == INTERRUPTED:
-            print("interrupted; add --ckpt_path last to the same command to go on", file=sys.stderr)
-        return code
+        return int(module.run(name, list(arguments)))
     return run_command(name, module, arguments)
 
 
@@ -92,26 +91,31 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         show_any_name(sys.stdout)
-        code = _dispatch(list(sys.argv[1:] if args is None else args))
-        sys.stdout.flush()  # so that a reader who has gone is noticed here
-        return code
+        with Termination():
+            code = _dispatch(list(sys.argv[1:] if args is None else args))
+            sys.stdout.flush()  # so that a reader who has gone is noticed here
+            return code
     except UserError as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2
+    except Terminated as stop:
+        print(f"terminated; {stop.advice}", file=sys.stderr)
+        return int(stop.code or 0)
     except SystemExit as stop:  # --help of a command
         return int(stop.code or 0)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted; {stop.args[0] if stop.args else GOES_ON}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (such as `head`) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None:
+        line = disk_error_line(error)
+        if line is None:
             raise
         # A full disk, a folder that may not be written to, a file where a folder is wanted.
-        print(f"error: {printable(error.filename)}: {error.strerror}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
         return 2
 
 

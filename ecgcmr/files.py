@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder (renaming is atomic only within one file system). It is removed on failure.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written to; ``filename`` is ``path``, whoever noticed it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -26,11 +30,16 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)  # the new name itself must survive a power cut
+    except OSError as error:
+        # A write that fails names no file at all, and the temporary name means nothing to the user.
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path | str, content: bytes) -> Path:
+def write_atomically(path: Path | str, content: bytes | memoryview) -> Path:
     """Write ``content`` whole or not at all; returns the path."""
     path = Path(path)
     with replace_atomically(path) as temporary:
@@ -50,3 +59,12 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remove_paths(paths: Iterable[Path]) -> None:
+    """Remove files, links and whole folders; those that have gone already do not matter."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

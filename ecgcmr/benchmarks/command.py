@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.table import Table
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import finite_number, read_json
+from ecgcmr.locks import FolderLock
 from ecgcmr.text import printable
 
 HELP = """\
@@ -67,9 +68,14 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 2:
         raise UserError(f"--batch {args.batch}: at least 2 are needed, a loss compares pairs")
     path = args.out / "bench.json"
+    with FolderLock(args.out, "bench"):
+        return _measure(parts, args.only or USUAL, path)
+
+
+def _measure(parts: Mapping[str, Callable[[], dict[str, float]]], names: Sequence[str], path: Path) -> int:
     numbers = _earlier(path)
     console = Console()
-    for name in args.only or USUAL:
+    for name in names:
         with console.status(f"measuring {name}"):
             measured = parts[name]()
         numbers |= measured

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
-from ecgcmr.evaluation.evaluate_command import add_settings, settings_of
+from ecgcmr.evaluation.evaluate_command import RESULTS, add_overwrite, add_settings, settings_of
 
 HELP = """\
 Put runs into one table: methods x metrics with intervals, and paired differences over the test subjects that both of a
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default="test", help="what to score (default: test)"
     )
+    add_overwrite(parser)
     add_settings(parser)
 
 
@@ -34,16 +36,28 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.errors import UserError
     from ecgcmr.evaluation.comparison import compare_runs, write_comparison
     from ecgcmr.evaluation.progress import told
+    from ecgcmr.output_folder import output_folder
     from ecgcmr.text import printable
 
     if len(args.runs) < 2:
         raise UserError("compare needs two runs or more; 'ecgcmr evaluate' scores a single one")
     if args.out.resolve() in [folder.resolve() for folder in args.runs]:
         raise UserError(f"--out {args.out} is one of the runs; its results would be overwritten")
-    with told("scoring") as tell:
-        comparison = compare_runs(args.runs, settings_of(args, split=args.split), tell)
-    write_comparison(comparison, args.out)
+    settings = settings_of(args, split=args.split)
+    source = {"runs": [_checksums(folder) for folder in args.runs], "settings": asdict(settings)}
+    with output_folder(args.out, "compare", source, names=RESULTS, overwrite=args.overwrite) as staged:
+        with told("scoring") as tell:
+            comparison = compare_runs(args.runs, settings, tell)
+        write_comparison(comparison, staged)
     for note in comparison.notes:
         print(f"note: {printable(note)}")
     print(f"{printable(args.out)}: {len(args.runs)} runs; results.json, results.md, results.tex")
     return 0
+
+
+def _checksums(folder: Path) -> list[str]:
+    """Return the checksums of what a run is compared by, and its name."""
+    from ecgcmr.files import sha256_of
+
+    files = [*folder.glob("predictions.*"), *folder.glob("predictions/*.npz"), folder / "results.json"]
+    return [folder.resolve().name, *(sha256_of(path) for path in sorted(files) if path.is_file())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ and time (kind time_to_event), sex age heart_rate signal_quality (subgroups). Le
 Writes results.json, results.md, results.tex and figures/."""
 
 
+RESULTS = ("results.json", "results.md", "results.tex")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     parser.add_argument("--predictions", type=Path, required=True, metavar="FILE", help="table of predictions")
@@ -31,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("train", "val", "test"), default="test", help="what to score (default: test)"
     )
     parser.add_argument("--no-figures", action="store_true", help="write tables alone")
+    add_overwrite(parser)
     add_settings(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets results of another origin be replaced."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results of other input or options in the folder"
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -53,13 +65,20 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
     from ecgcmr.evaluation.prediction_table import read_prediction_table
     from ecgcmr.evaluation.progress import told
+    from ecgcmr.files import sha256_of
+    from ecgcmr.output_folder import output_folder
 
     table = read_prediction_table(args.predictions)
-    data = arrange(table, args.predictions.name, split=args.split)
-    with told("scoring") as tell:
-        found = assess(data, settings_of(args, split=args.split), tell)
+    settings = settings_of(args, split=args.split)
     out = args.out or args.predictions.parent / "evaluation"
-    write_all(found, out, title=f"Evaluation of {args.predictions.name}", figures=not args.no_figures)
+    source = {"table": sha256_of(args.predictions), "name": args.predictions.name, "settings": asdict(settings)}
+    with output_folder(out, "evaluate", source, names=RESULTS, overwrite=args.overwrite) as staged:
+        data = arrange(table, args.predictions.name, split=args.split)
+        with told("scoring") as tell:
+            found = assess(data, settings, tell)
+        title = f"Evaluation of {args.predictions.name}"
+        figures = write_all(found, staged, title=title, figures=not args.no_figures)
+    print_summary(found, out, figures)
     return 0
 
 
@@ -80,24 +99,29 @@ def settings_of(args: argparse.Namespace, *, split: str) -> Settings:
     )
 
 
-def write_all(found: Assessment, out: Path, *, title: str, figures: bool) -> None:
-    """Write results.json, results.md, results.tex and the figures, and say so in a few lines."""
+def write_all(found: Assessment, out: Path, *, title: str, figures: bool) -> int:
+    """Write results.json, results.md, results.tex and the figures; returns how many figures."""
     from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
     from ecgcmr.evaluation.result_file import write_assessment
-    from ecgcmr.text import LONGEST_NAME, printable
 
     write_report_md(found, out / "results.md", title=title)
     write_report_tex(found, out / "results.tex")
     write_assessment(found, out / "results.json")
+    if not figures:
+        return 0
+    from ecgcmr.evaluation.report_figures import draw_report  # heavy: matplotlib
+
+    return len(draw_report(found, out / "figures"))
+
+
+def print_summary(found: Assessment, out: Path, count: int) -> None:
+    """Say in a few lines what was scored and written, ``count`` figures among it."""
+    from ecgcmr.text import LONGEST_NAME, printable
+
     for name, reason in found.undefined.items():
         print(f"not scored: {printable(name, LONGEST_NAME)}: {printable(reason)}")
     for note in found.notes:
         print(f"note: {printable(note)}")
-    count = 0
-    if figures:
-        from ecgcmr.evaluation.report_figures import draw_report  # heavy: matplotlib
-
-        count = len(draw_report(found, out / "figures"))
     methods = len({variant.line for variant in found.data.variants})
     print(
         f"{printable(out)}: {len(found.data.targets)} targets, {methods} methods, "

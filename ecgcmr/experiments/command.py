@@ -12,9 +12,11 @@ from rich.markdown import Markdown
 from data_modules import ShardIndex
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.locks import FolderLock
 from ecgcmr.text import printable, printable_lines
 from ecgcmr.yaml_file import read_yaml
 
@@ -42,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="raw ECG folder to prepare, in place of cohort.prepare.ecg in FILE"
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="prepared shards to use, in place of cohort in FILE")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the results of another experiment in the folder"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes for preparation and features (default: 2)")
 
 
@@ -57,12 +62,14 @@ def run(args: argparse.Namespace) -> int:
         import_heavy("ecgcmr.experiments.comparison")
         from ecgcmr.experiments.comparison import Experiment
 
-        write_marker(out, fingerprint, finished=False)
-        (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
-        experiment = Experiment(plan, out, console, workers=args.workers)
-        experiment.run()
-        _report(experiment)
-        write_marker(out, fingerprint, finished=True)
+        with FolderLock(out, "experiment"):
+            claim_folder(out, args.file, overwrite=args.overwrite)
+            write_marker(out, fingerprint, finished=False)
+            (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
+            experiment = Experiment(plan, out, console, workers=args.workers)
+            experiment.run()
+            _report(experiment)
+            write_marker(out, fingerprint, finished=True)
     _show_headline(out / "results.md", console)
     table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
-from ecgcmr.files import replace_atomically
+from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
 from ecgcmr.stages.readout import read_out
 
@@ -99,7 +100,8 @@ def _identity(index: ShardIndex, rows: NDArray[np.int64]) -> dict[str, object]:
 
 
 def _keep(features: NDArray, cache: Path, fingerprint: str) -> NDArray:
-    with replace_atomically(cache / "features.npy") as temporary, temporary.open("wb") as out:
-        np.save(out, features, allow_pickle=False)
+    image = io.BytesIO()  # NumPy's message about a full disk names neither file nor reason
+    np.save(image, features, allow_pickle=False)
+    write_atomically(cache / "features.npy", image.getvalue())
     write_marker(cache, fingerprint, finished=True)
     return features

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,8 @@ from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import read_json
+from ecgcmr.locks import FolderLock, remove_all
+from ecgcmr.termination import EXIT_CODE, Terminated
 from ecgcmr.yaml_file import read_yaml
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -134,11 +136,11 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
         return False
     if not finished:
         started = marker_state(stage.folder) == {"fingerprint": fingerprint, "finished": False}
-        if stage.folder.exists() and not started:
-            shutil.rmtree(stage.folder)  # a result of other inputs
-        write_marker(stage.folder, fingerprint, finished=False)
-        resume = [f"--ckpt_path={stage.folder / LAST}"] if (stage.folder / LAST).is_file() else []
-        _run("fit", stage, resume)
+        if not started:
+            with FolderLock(stage.folder, "experiment"):
+                remove_all(stage.folder)  # a result of other inputs
+                write_marker(stage.folder, fingerprint, finished=False)
+        _run("fit", stage, _resume(stage.folder))
     if not (stage.folder / BEST).is_file():
         raise UserError(
             f"stage {stage.name} ended before its first validation, so no epoch is the best; raise trainer.max_steps "
@@ -153,6 +155,15 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
     return True
 
 
+def _resume(folder: Path) -> list[str]:
+    """Return how a fit goes on in a folder that has been claimed for it: from a whole checkpoint, else anew."""
+    from ecgcmr.stages.whole_checkpoints import is_whole  # heavy: torch and lightning
+
+    if any(is_whole(folder / name) for name in (LAST, BEST)):
+        return [f"--ckpt_path={folder / LAST}"] if (folder / LAST).exists() else [f"--ckpt_path={folder / BEST}"]
+    return ["--overwrite"]
+
+
 def _prediction_file(split: str) -> str:
     return "predictions.npz" if split == "test" else f"predictions_{split}.npz"
 
@@ -165,19 +176,45 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
     arguments = [*stage.arguments(), *more]
     if _devices(stage) > 1:
         # ddp starts its ranks from this process's command line, which here is the experiment's: give it its own.
-        code = subprocess.run([sys.executable, "-m", "ecgcmr", command, *arguments], check=False).returncode
+        code = run_apart([sys.executable, "-m", "ecgcmr", command, *arguments])
     else:
         from ecgcmr.stages import command as stages_command  # heavy: torch and lightning
 
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        code = stages_command.run(command, arguments)
+        try:
+            code = stages_command.run(command, arguments)
+        except Terminated:
+            raise Terminated from None  # the experiment has its own way to go on
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
     if code == 130:
         raise KeyboardInterrupt
+    if code == EXIT_CODE:
+        raise Terminated
     if code != 0:
         raise UserError(
             f"stage {stage.name} did not finish ({command} ended with {code}); its folder is {stage.folder}"
         )
+
+
+def run_apart(words: Sequence[str]) -> int:
+    """Run a command in a process of its own, pass SIGTERM on to it and wait for its checkpoint.
+
+    Returns:
+        Its exit code.
+    """
+    with subprocess.Popen(words) as process:
+        try:
+            return process.wait()
+        except Terminated:
+            process.terminate()
+            process.wait()
+            raise
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # it may have had it from the terminal; a second one does no harm
+            process.wait()
+            raise
 
 
 def _devices(stage: StageRun) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="S", help="train, val or test alone (default: all)")
     parser.add_argument("--all", action="store_true", dest="every_label", help="list and draw every label")
     parser.add_argument("--no-figures", action="store_true", help="text alone")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files of the same names that 'inspect' did not write"
+    )
     parser.add_argument(
         "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a CSV, NPY or Parquet signal"
     )
@@ -120,16 +125,20 @@ def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
         return []
     from ecgcmr.inspection.stage_run_figures import write_run_figures
 
-    return write_run_figures(args.out or Path(f"inspect-{stage_run.name}"), stage_run)
+    with _figures(args, f"inspect-{stage_run.name}") as (folder, staged):
+        return _placed(folder, write_run_figures(staged, stage_run))
 
 
 def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
-    from ecgcmr.inspection.raw_file import inspect_raw
+    from ecgcmr.formats.short_axis_file import VIEWS
+    from ecgcmr.inspection.raw_file import inspect_raw, raw_kind
 
     _refuse_rows(args)
-    return inspect_raw(
-        console, args.path, out=args.out, figures=not args.no_figures, declare=args.declare, view=args.view
-    )
+    if args.no_figures or args.view not in VIEWS:
+        return inspect_raw(console, args.path, out=None, figures=False, declare=args.declare, view=args.view)
+    with _figures(args, f"inspect-{raw_kind(args.path, args.view)}") as (folder, staged):
+        written = inspect_raw(console, args.path, out=staged, figures=True, declare=args.declare, view=args.view)
+        return _placed(folder, written)
 
 
 def _inspect_prepared(console: Console, args: argparse.Namespace) -> list[Path]:
@@ -149,5 +158,19 @@ def _inspect_prepared(console: Console, args: argparse.Namespace) -> list[Path]:
         return []
     from ecgcmr.inspection.prepared_figures import write_figures
 
-    folder = args.out or Path(f"inspect-{Path(prepared.name).stem}")
-    return write_figures(folder, prepared, content, row, every_label=args.every_label)
+    with _figures(args, f"inspect-{Path(prepared.name).stem}") as (folder, staged):
+        return _placed(folder, write_figures(staged, prepared, content, row, every_label=args.every_label))
+
+
+@contextmanager
+def _figures(args: argparse.Namespace, name: str) -> Iterator[tuple[Path, Path]]:
+    """Give the folder of the figures and one to write them to; ``inspect`` may replace its pictures, no others."""
+    from ecgcmr.output_folder import output_folder
+
+    folder = args.out or Path(name)
+    with output_folder(folder, "inspect", {}, overwrite=args.overwrite, keep_others=True) as staged:
+        yield folder, staged
+
+
+def _placed(folder: Path, written: list[Path]) -> list[Path]:
+    return [folder / path.name for path in written]

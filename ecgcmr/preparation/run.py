@@ -12,6 +12,7 @@ import joblib
 from data_modules.index import ShardIndex, read_labels
 from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
+from ecgcmr.locks import locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
 from ecgcmr.preparation.leaks import find_leaks
@@ -25,6 +26,7 @@ from ecgcmr.preparation.subject_key import key_fingerprint
 from ecgcmr.preparation.withdrawal import Withdrawal
 
 
+@locked("prepare", lambda options: options.out)
 def prepare(options: PrepareOptions) -> Report:
     """Prepare a cohort: ``out/shards/*.h5``, ``out/index.json`` and ``out/report.json``.
 
@@ -96,6 +98,7 @@ class WithdrawnNow:
     matched: int
 
 
+@locked("prepare", lambda options: options.out, create=False)
 def withdraw_subjects(options: PrepareOptions) -> WithdrawnNow:
     """Take withdrawn subjects out of the index of a cohort that is prepared already; no raw file is needed.
 

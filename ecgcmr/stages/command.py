@@ -12,11 +12,12 @@ from typing import Any, get_args
 
 import jsonargparse
 import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
@@ -24,7 +25,14 @@ from ecgcmr.stages.config_files import check_config_files
 from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.machine_choices import RECORD, MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
+from ecgcmr.stages.run_claim import choose_folder, run_files, take_leave
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.stages.run_log import RunLog
+from ecgcmr.stages.run_session import RunSession
+from ecgcmr.stages.run_start import RunStart
+from ecgcmr.stages.stop_when_terminated import StopWhenTerminated
+from ecgcmr.stages.whole_checkpoints import LAST, WholeCheckpoints, newest_whole
+from ecgcmr.termination import Terminated
 
 HELP = """\
 Run one stage from a config file; every setting can be overridden on the command line.
@@ -35,7 +43,12 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr test -c configs/alignment/demo.yaml --data.root data/demo                      judges best.ckpt of that run
   ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder                            explains a class
 
-Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir.
+Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
+not replace a run that lies there unless it is asked to:
+
+  --ckpt_path last   goes on with it
+  --overwrite        begins anew; the earlier files are removed when training starts, not before
+  --new_folder       writes to runs/mae/demo-2, or the next number that is free
 """
 
 
@@ -54,8 +67,9 @@ class StageCLI(LightningCLI):
 
     recorded_choices: Any = None  # how the run of the checkpoint computes
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(self, args: list[str], session: RunSession | None = None) -> None:
         self.arguments = args
+        self.session = session or RunSession(args[0])
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -89,8 +103,13 @@ class StageCLI(LightningCLI):
         path = settings.get("ckpt_path") or (None if self.config.subcommand == "fit" else "best")
         if path is None:
             return
+        self.session.resumes = self.config.subcommand == "fit"
+        folder = self._run_folder(settings.trainer)
         if path in ("best", "last"):
-            path = settings["ckpt_path"] = str(self._run_folder(settings.trainer) / f"{path}.ckpt")
+            path = str(folder / f"{path}.ckpt")
+        if Path(path) == folder / LAST:
+            path = str(newest_whole(folder))
+        settings["ckpt_path"] = path
         if not Path(path).is_file():
             raise UserError(f"ckpt_path: there is no file {path}; fit first, or name the checkpoint of a run")
         try:
@@ -104,6 +123,16 @@ class StageCLI(LightningCLI):
                 f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
                 "give its run folder as encoder_weights"
             )
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder of a fit, and refuse one that holds another run, before data and networks are made."""
+        settings = self.config[self.subcommand]
+        if self.subcommand == "fit" and not settings.trainer.get("fast_dev_run"):
+            asked, path = self._run_folder(settings.trainer), settings.get("ckpt_path")
+            folder = choose_folder(asked, self.session.leave, Path(path) if path else None)
+            if folder != asked:
+                rank_zero_info(f"the run goes to {folder}")
+            settings.trainer["default_root_dir"] = str(folder)
 
     def instantiate_classes(self) -> None:
         """Make stage, data and trainer; a refused argument is told as its class told it."""
@@ -129,18 +158,36 @@ class StageCLI(LightningCLI):
         choices = choose_for_run(self.model, trainer, self.subcommand == "fit", self.recorded_choices)
         trainer["precision"] = choices.precision
         callbacks.append(MachineChoices(choices))
-        if not trainer.get("fast_dev_run"):
-            callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
+        writes = not trainer.get("fast_dev_run")
+        earlier = run_files(folder) if self.session.leave.overwrite else []
+        if writes:
+            best, last = checkpoints(folder, self.model.monitor, self.model.mode)
+            callbacks += [best, last]
             if self.subcommand == "fit":
+                callbacks += [RunStart(self.session, earlier), StopWhenTerminated(self.session, last)]
                 callbacks.append(EncoderExport(model_config))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile())
         if trainer.get("logger") is None:
-            trainer["logger"] = self.subcommand == "fit" and TensorBoardLogger(folder, name="tensorboard", version="")
+            trainer["logger"] = self.subcommand == "fit" and RunLog(folder, name="tensorboard", version="")
+        trainer["plugins"] = with_whole_checkpoints(trainer.get("plugins"))
         made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        # The session's handler, which Lightning calls after its, decides.
+        made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
+        self.session.hold(folder, made, writes=writes)
         if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
             keep_freed_memory()
         return made
+
+
+def ignore_signal(signum: int, frame: Any) -> None:
+    """Take the place of Lightning's SIGTERM handler, which broadcasts in the midst of whatever is being exchanged."""
+
+
+def with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """Add to a trainer's plugins the one that writes checkpoints, unless the config names another."""
+    named = plugins if isinstance(plugins, list) else [plugins] if plugins is not None else []
+    return named if any(isinstance(plugin, CheckpointIO) for plugin in named) else [*named, WholeCheckpoints()]
 
 
 def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
@@ -161,13 +208,18 @@ def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
 
 
 def default_run_folder(arguments: list[str]) -> Path:
-    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``."""
+    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``.
+
+    Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
+    """
+    configs = []
     for position, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         if flag in ("-c", "--config"):
-            config = Path(value or arguments[position + 1]).resolve()
-            return Path("runs") / config.parent.name / config.stem
-    return Path("runs") / "unnamed"
+            configs.append(Path(value or arguments[position + 1]).resolve())
+    if not configs:
+        return Path("runs") / "unnamed"
+    return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)
 
 
 def user_error_behind(error: BaseException) -> UserError | None:
@@ -197,8 +249,11 @@ def one_line(error: Exception) -> str:
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    """Tell whether a log record is about the run; Lightning recommends other products at the same level."""
-    return "Tip:" not in record.getMessage()
+    """Tell whether a log record is about the run; Lightning recommends other products at the same level.
+
+    What it says of signals is left out too: the command line says in one line how to go on.
+    """
+    return not any(words in record.getMessage() for words in ("Tip:", "Detected KeyboardInterrupt", "SIGTERM"))
 
 
 def _quiet() -> None:
@@ -216,7 +271,8 @@ def _quiet() -> None:
         ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
     ):
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    for name in ("utilities.rank_zero", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_advertisement)
     # Read by ddp's child processes, which start anew from the command line.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
 
@@ -229,21 +285,37 @@ def run(name: str, arguments: list[str]) -> int:
         arguments: What stands after it, such as ``["-c", "configs/mae/demo.yaml", "--data.root", "data/demo"]``.
 
     Returns:
-        0 when the trainer finished, 130 when it was interrupted.
+        0 when the trainer finished.
 
     Raises:
-        UserError: On a mistake in config, arguments or data.
+        UserError: On a mistake in config, arguments or data, or a folder that holds another run.
+        KeyboardInterrupt: It was interrupted; the argument says how to go on.
+        Terminated: SIGTERM ended it, after a checkpoint if it was training; it says how to go on.
     """
     _quiet()
     check_config_files(arguments)
-    try:
-        StageCLI([name, *arguments])
-    except (jsonargparse.ArgumentError, MisconfigurationException) as error:
-        raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
-    except SystemExit as stop:
-        if not stop.code and {"-h", "--help"} & set(arguments):
-            print(f"\n{HELP}")  # last, where it is seen
-        if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+    arguments, leave = take_leave(arguments)
+    if name != "fit" and (leave.overwrite or leave.new_folder):
+        raise UserError(f"{name} begins no run; --overwrite and --new_folder belong to fit")
+    with RunSession(name, leave) as session:
+        try:
+            StageCLI([name, *arguments], session)
+        except (jsonargparse.ArgumentError, MisconfigurationException) as error:
+            raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+        except Terminated:
+            raise session.ended() from None
+        except RuntimeError as error:
+            if session.termination.requests and "DataLoader worker" in str(error):
+                raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
             raise
-        return 130
+        except SystemExit as stop:
+            if not stop.code and {"-h", "--help"} & set(arguments):
+                print(f"\n{HELP}")  # last, where it is seen
+            if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+                raise
+            raise KeyboardInterrupt(session.advice()) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(session.advice()) from None
+        if session.termination.requests:  # too late for a checkpoint, but whoever called must not go on
+            raise session.ended()
     return 0

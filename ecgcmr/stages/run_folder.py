@@ -6,6 +6,7 @@ same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, ``predictions.npz
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -20,24 +21,29 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
-from ecgcmr.files import replace_atomically
+from ecgcmr.files import write_atomically
 from ecgcmr.stages.metrics_file import earlier_metrics
-
-BEST, LAST = "best.ckpt", "last.ckpt"
+from ecgcmr.stages.whole_checkpoints import BEST, LAST
 
 
 class RunConfig(SaveConfigCallback):
     """Writes all settings of a fit to ``config.yaml`` in the run folder."""
 
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Write nothing yet: the start may still fail, and the folder may hold another run's settings."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file; evaluation, which trains nothing, leaves the settings of the fit alone."""
+        if trainer.is_global_zero:
+            self.save_config(trainer, pl_module, "fit")
+
     def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Write the file; evaluation leaves the settings of the fit alone."""
-        if stage == "fit":
-            folder = Path(trainer.default_root_dir)
-            with replace_atomically(folder / "config.yaml") as temporary:
-                temporary.write_text(self.parser.dump(self.config, skip_none=False))
+        """Write the file."""
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
 
 
-def checkpoints(folder: Path, monitor: str, mode: str) -> list[Callback]:
+def checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
     """Return the callbacks that keep ``best.ckpt`` (by the monitored value) and ``last.ckpt`` (for resuming)."""
     shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **shared)
@@ -67,12 +73,7 @@ class StepCheckpoint(Checkpoint):
         accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
         if last or accumulating or trainer.fast_dev_run or trainer.global_step % self.every_n_train_steps:
             return
-        path = Path(trainer.default_root_dir) / LAST
-        if trainer.is_global_zero:
-            with replace_atomically(path) as temporary:
-                trainer.save_checkpoint(temporary)
-        else:
-            trainer.save_checkpoint(path)  # ranks other than the first write nothing, but meet it here
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
 
 
 class EncoderExport(Callback):
@@ -129,8 +130,7 @@ class MetricsFile(Callback):
         known[section] = {name: value if math.isfinite(value) else None for name, value in values.items()}
         if section == "fit":
             known[section]["epochs"] = trainer.current_epoch
-        with replace_atomically(path) as temporary:
-            temporary.write_text(json.dumps(known, indent=2) + "\n")
+        write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Write the section ``fit``."""
@@ -174,8 +174,6 @@ class PredictionFile(BasePredictionWriter):
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
             "label": np.asarray(getattr(data, "label_names", ()), dtype="S64"),
         }
-        with (
-            replace_atomically(Path(trainer.default_root_dir) / "predictions.npz") as temporary,
-            temporary.open("wb") as out,
-        ):
-            np.savez(out, **arrays)  # type: ignore[arg-type]
+        image = io.BytesIO()
+        np.savez(image, **arrays)  # type: ignore[arg-type]
+        write_atomically(Path(trainer.default_root_dir) / "predictions.npz", image.getvalue())

@@ -27,6 +27,7 @@ from data_modules.layout import ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically, sha256_of
+from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 from ecgcmr.preparation.cleaning import Cleaning
@@ -122,6 +123,7 @@ class Summary:
     counts: dict[str, int]
 
 
+@locked("synthesize", lambda options: options.out)
 def synthesize(options: SynthesisOptions) -> Summary:
     """Make a cohort; a run that was interrupted goes on where it stopped, a finished one is left as it is.
 
@@ -147,8 +149,11 @@ def _claim(options: SynthesisOptions) -> None:
     mine = {"what": "synthetic cohort", **options.identity, "generator": generator_fingerprint()}
     try:
         if path.exists():
-            _refuse_other(json.loads(path.read_bytes()), mine, options)
-        elif options.out.exists() and any(options.out.iterdir()):
+            there = json.loads(path.read_bytes())
+            _refuse_other(there, mine, options)
+            if there == mine:
+                return
+        elif any(entry.name != LOCK_NAME for entry in options.out.iterdir()):
             raise UserError(f"--out {options.out}: is not empty and holds no synthetic cohort; choose another folder")
         with replace_atomically(path) as temporary:
             temporary.write_text(json.dumps(mine, indent=1) + "\n", encoding="ascii")

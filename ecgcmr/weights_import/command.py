@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop", action="append", default=[], metavar="PREFIX", help="leave out keys that begin so (repeatable)"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an import of another file or with other options in DIR"
+    )
     signal = parser.add_argument_group("signal encoders")
     signal.add_argument(
         "--pooling", choices=("mean", "cls", "attention"), help="pooling of the new encoder (default: mean)"
@@ -65,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from ecgcmr.encoders import export_encoder, load_encoder
     from ecgcmr.inspection.text import new_console, print_table
+    from ecgcmr.output_folder import output_folder
     from ecgcmr.weights_import.checkpoint import read_checkpoint
 
     out: Path = args.out
@@ -73,16 +77,16 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(args.file)
     conversion = _convert(checkpoint, args)
     report = _report(checkpoint, conversion)
-    # The report first: it marks the folder as one that may be written again.
-    write_atomically(out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
-    export_encoder(
-        conversion.encoder,
-        out,
-        class_path=conversion.class_path,
-        init_args=conversion.init_args,
-        parent=checkpoint.name,
-    )
-    load_encoder(out)  # what was written can be read, strictly
+    with output_folder(out, "import-weights", report, names=(REPORT_FILE,), overwrite=args.overwrite) as staged:
+        write_atomically(staged / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
+        export_encoder(
+            conversion.encoder,
+            staged,
+            class_path=conversion.class_path,
+            init_args=conversion.init_args,
+            parent=checkpoint.name,
+        )
+        load_encoder(staged)  # what was written can be read, strictly
     console = new_console()
     title = f"{checkpoint.name}: {report['mapped']} keys mapped, {report['dropped']} dropped, {report['new']} new"
     print_table(console, title, ("key in the file", "parameter", "shape", "note"), _cells(conversion), left=4)

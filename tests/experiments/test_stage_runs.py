@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def ends(stage: StageRun, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
         def run(name: str, arguments: list[str]) -> int:
             calls.append([name, *arguments])
             for file in files if name == "fit" else ["predictions.npz"]:
-                (stage.folder / file).touch()
+                zipfile.ZipFile(stage.folder / file, "w").close()  # whole, or it would not be gone on from
             return code
 
         monkeypatch.setattr(stages_command, "run", run)

@@ -1,0 +1,62 @@
+"""Checkpoints that are whole: written beside their place and renamed, and checked before a run goes on from one."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from ecgcmr.errors import UserError
+from ecgcmr.files import replace_atomically
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes every checkpoint of a trainer so that the earlier one stands until the new one is on the disk.
+
+    Lightning writes through the system's temporary folder; where that is another file system the file is copied over
+    the earlier one, and a process that is killed meanwhile leaves neither.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint; under ddp rank zero alone is asked to.
+
+        Raises:
+            OSError: The disk is full or cannot be written to; what was there before still is.
+        """
+        if storage_options is not None:
+            raise TypeError("there are no options of storage for a checkpoint in a folder")
+        image = io.BytesIO()  # torch, too, must not meet a full disk half way
+        torch.save(checkpoint, image)
+        with replace_atomically(Path(path)) as temporary, temporary.open("wb") as out:
+            out.write(image.getbuffer())
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a checkpoint is there and every part of it has the checksum it was written with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return False
+
+
+def newest_whole(folder: Path) -> Path:
+    """Return what a fit goes on from: ``last.ckpt``, or ``best.ckpt`` with a note where that one is damaged.
+
+    Raises:
+        UserError: ``last.ckpt`` is damaged and there is nothing else to go on from.
+    """
+    last, best = folder / LAST, folder / BEST
+    if not last.exists() or is_whole(last):
+        return last
+    if is_whole(best):
+        rank_zero_info(f"note: {last} is damaged; going on from the older {BEST} instead")
+        return best
+    raise UserError(f"ckpt_path: {last} is damaged and no other checkpoint is whole; begin anew with --overwrite")
