@@ -18,8 +18,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
+from ecgcmr.stages.finite import FiniteCheck
+from ecgcmr.stages.finite_inputs import FiniteInputs
 from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
@@ -74,8 +77,14 @@ class StageCLI(LightningCLI):
         return {command: LightningCLI.subcommands()[command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Beside Lightning's own arguments (a stage, its data, a trainer) whether to compile."""
+        """Beside Lightning's own arguments (a stage, its data, a trainer): compiling, and overflow under 16-mixed."""
         parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
+        parser.add_argument(
+            "--overflow_steps",
+            type=int,
+            default=20,
+            help="steps in a row whose gradients may overflow under 16-mixed before a fit stops (default: 20)",
+        )
         keep_whole_numbers(parser)
 
     def _parse_ckpt_path(self) -> None:
@@ -99,6 +108,7 @@ class StageCLI(LightningCLI):
                 f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
                 "give its run folder as encoder_weights"
             )
+        require_finite_weights(checkpoint.get("state_dict", {}), f"ckpt_path: {path}")
 
     def instantiate_classes(self) -> None:
         """Make stage, data and trainer; a refused argument is told as its class told it."""
@@ -118,7 +128,7 @@ class StageCLI(LightningCLI):
         folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        callbacks: list[Any] = [MetricsFile(), StepSeed()]
+        callbacks: list[Any] = [FiniteCheck(settings.overflow_steps), FiniteInputs(), MetricsFile(), StepSeed()]
         if settings.compile:
             callbacks.append(Compiled())
         if trainer.get("precision") is None:
