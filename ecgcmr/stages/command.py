@@ -17,6 +17,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.errors import UserError
@@ -24,9 +25,11 @@ from ecgcmr.stages.compilation import Compiled
 from ecgcmr.stages.finite import FiniteCheck
 from ecgcmr.stages.finite_inputs import FiniteInputs
 from ecgcmr.stages.host_memory import keep_freed_memory
+from ecgcmr.stages.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
 from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.stages.settings_checks import check_seed, check_trainer, refused_by_lightning
 
 HELP = """\
 Run one stage from a config file; every setting can be overridden on the command line.
@@ -110,6 +113,14 @@ class StageCLI(LightningCLI):
             )
         require_finite_weights(checkpoint.get("state_dict", {}), f"ckpt_path: {path}")
 
+    def _set_seed(self) -> None:
+        """Check the settings that Lightning would stumble over, the seed first, which it takes here."""
+        settings = self.config[self.subcommand]
+        check_seed(settings.seed_everything)
+        check_trainer(str(self.subcommand), settings.trainer)
+        check_environment(os.environ)
+        super()._set_seed()
+
     def instantiate_classes(self) -> None:
         """Make stage, data and trainer; a refused argument is told as its class told it."""
         try:
@@ -141,7 +152,16 @@ class StageCLI(LightningCLI):
             callbacks.append(PredictionFile())
         if trainer.get("logger") is None:
             trainer["logger"] = self.subcommand == "fit" and TensorBoardLogger(folder, name="tensorboard", version="")
-        made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        unsynced = bool(trainer.get("sync_batchnorm")) and runs_on_cpu(trainer.get("accelerator"))
+        if unsynced:  # torch's runs on CUDA alone
+            trainer["sync_batchnorm"] = False
+        with missing_variables_named():
+            made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        check_launch(made.num_devices, made.num_nodes, os.environ)
+        if unsynced and made.world_size > 1:
+            rank_zero_info(
+                "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
+            )
         if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
             keep_freed_memory()
         return made
@@ -245,6 +265,10 @@ def run(name: str, arguments: list[str]) -> int:
     try:
         StageCLI([name, *arguments])
     except (jsonargparse.ArgumentError, MisconfigurationException) as error:
+        raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+    except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+        if not refused_by_lightning(error):
+            raise
         raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
     except SystemExit as stop:
         if not stop.code and {"-h", "--help"} & set(arguments):

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ecgcmr.errors import UserError
 from ecgcmr.stages.finite_inputs import over_ranks, sums_of_inputs
 from ecgcmr.stages.finite_message import RankReport, diverged, overflowed, without_finite_weights
+from ecgcmr.stages.mixed_precision import has_loss_scaler
 
 
 @dataclass
@@ -122,7 +122,7 @@ class FiniteCheck(Callback):
             self._overflows = 0 if step.stepped else self._overflows
             return
         reports = over_ranks(trainer, RankReport.of(trainer, loss, norm, step.rows, step.inputs))
-        if _scaled(trainer) and all(report.overflowed for report in reports):
+        if has_loss_scaler(trainer) and all(report.overflowed for report in reports):
             self._overflows += 1
             if self._overflows <= self.overflow_steps:
                 return
@@ -181,8 +181,3 @@ def not_finite(module: nn.Module) -> str | None:
     if not named or bool(torch.stack([total.cpu() for _, total in named]).isfinite().all()):
         return None
     return next(name for name, total in named if not total.isfinite())
-
-
-def _scaled(trainer: Any) -> bool:
-    plugin = trainer.precision_plugin
-    return isinstance(plugin, MixedPrecision) and plugin.scaler is not None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from data_modules.sampling import PURPOSE
 from ecgcmr.encoders import MAEDecoder, MAEOutput, MaskedAutoencoder, MaskingName, PatchMasking, require_maskable
+from ecgcmr.errors import UserError
 from ecgcmr.objectives.reconstruction import MaskedReconstruction, unpatchify
 from ecgcmr.objectives.view_agreement import CosineAgreement
 from ecgcmr.row_random import RowGenerator
@@ -77,6 +78,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
+        if seed < 0:
+            raise UserError(f"model.seed {seed}: must be at least 0")
         self.encoder = require_maskable(encoder)
         self.decoder = MAEDecoder.for_encoder(
             self.encoder, width=decoder_width, depth=decoder_depth, heads=decoder_heads

@@ -80,6 +80,8 @@ class UnimodalContrast(lightning.LightningModule):
         adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
+        if seed < 0:
+            raise UserError(f"model.seed {seed}: must be at least 0")
         if modality not in get_args(Modality):
             raise UserError(f"unknown modality {modality!r}: choose one of {', '.join(get_args(Modality))}")
         self.encoder = require_encoder(encoder)
