@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK
 from ecgcmr.files import write_atomically
 
@@ -76,7 +77,12 @@ class Predictions:
 
 
 def save_predictions(path: Path | str, predictions: Predictions) -> Path:
-    """Write a compressed .npz atomically; equal predictions give equal bytes."""
+    """Write a compressed .npz atomically; equal predictions give equal bytes.
+
+    Raises:
+        UserError: If one is infinite, or NaN in a part of a column.
+    """
+    require_predictions(predictions.prediction, predictions.targets, predictions.method)
     columns = {
         "format": np.array(FORMAT),
         "subject": np.array(predictions.subjects, dtype="S32"),
@@ -99,7 +105,8 @@ def load_predictions(path: Path | str) -> Predictions:
     """Read what ``save_predictions`` wrote.
 
     Raises:
-        UserError: If the file is missing or is no predictions file of this format.
+        UserError: If the file is missing or is no predictions file of this format, or one is infinite, or NaN in a part
+            of a column.
     """
     path = Path(path)
     if not path.is_file():
@@ -112,6 +119,7 @@ def load_predictions(path: Path | str) -> Predictions:
     if str(columns["format"]) != FORMAT:
         raise UserError(f"{path.name}: format {columns['format']} is not {FORMAT}; write it again with this version")
     labels, seed = int(columns["labels"]), int(columns["seed"])
+    require_predictions(columns["prediction"], columns["target"].tolist(), path.name)
     return Predictions(
         subjects=tuple(subject.decode() for subject in columns["subject"].tolist()),
         targets=tuple(columns["target"].tolist()),

@@ -13,11 +13,13 @@ from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
+from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import replace_atomically
 from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
+CLASSICAL = "the classical ECG features"
 
 
 def encoder_features(
@@ -36,12 +38,13 @@ def encoder_features(
         (n, D) float32.
 
     Raises:
-        UserError: If the encoder takes other leads, or the recordings have no place for so many windows.
+        UserError: If the encoder takes other leads, the recordings have no place for so many windows, or a feature is
+            not finite.
     """
-    card = read_encoder_card(encoder_folder)
+    card, method = read_encoder_card(encoder_folder), f"the encoder of {encoder_folder.name}"
     fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
-        return np.load(cache / "features.npy", allow_pickle=False)
+        return _kept(cache, method)
     encoder = load_encoder(encoder_folder).eval()
     specification: Any = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
@@ -55,7 +58,7 @@ def encoder_features(
         for start in range(0, len(rows), _BLOCK):
             ecg = torch.from_numpy(read_ecgs(index, rows[start : start + _BLOCK], length=length)).to(device)
             parts.append(read_out(encoder, None, cut_windows(ecg, samples, windows)).float().cpu().numpy())
-    return _keep(np.concatenate(parts), cache, fingerprint)
+    return _keep(np.concatenate(parts), cache, fingerprint, method)
 
 
 def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, workers: int) -> NDArray:
@@ -69,22 +72,32 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
 
     Returns:
         (n, F) float32.
+
+    Raises:
+        UserError: If one is infinite.
     """
     fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
-        return np.load(cache / "features.npy", allow_pickle=False)
+        return _kept(cache, CLASSICAL, gaps=True)
     parts = []
     for start in range(0, len(rows), 4 * _BLOCK):
         ecg = read_ecgs(index, rows[start : start + 4 * _BLOCK])
         parts.append(extract_features(ecg, sampling_rate=500.0, workers=workers).values)
-    return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint)
+    return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint, CLASSICAL, gaps=True)
 
 
 def _identity(index: ShardIndex, rows: NDArray[np.int64]) -> dict[str, object]:
     return {"shards": [shard["sha256"] for shard in index.shards], "rows": fingerprint_of(rows.tolist())}
 
 
-def _keep(features: NDArray, cache: Path, fingerprint: str) -> NDArray:
+def _kept(cache: Path, method: str, gaps: bool = False) -> NDArray:
+    features = np.load(cache / "features.npy", allow_pickle=False)
+    require_finite_features(features, f"{method} (kept in {cache.parent.name}/{cache.name})", gaps=gaps)
+    return features
+
+
+def _keep(features: NDArray, cache: Path, fingerprint: str, method: str, gaps: bool = False) -> NDArray:
+    require_finite_features(features, method, gaps=gaps)
     with replace_atomically(cache / "features.npy") as temporary, temporary.open("wb") as out:
         np.save(out, features, allow_pickle=False)
     write_marker(cache, fingerprint, finished=True)

@@ -173,11 +173,10 @@ class FiniteCheck(Callback):
 
 def not_finite(module: nn.Module) -> str | None:
     """Return the name of the first weight (or buffer) that holds NaN or infinity, None if there is none."""
-    named = [
-        (name, tensor.detach().sum(dtype=torch.float32))
-        for name, tensor in module.state_dict().items()
-        if tensor.is_floating_point() and tensor.numel()
-    ]
-    if not named or bool(torch.stack([total.cpu() for _, total in named]).isfinite().all()):
+    held = {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    if not held:
         return None
-    return next(name for name, total in named if not total.isfinite())
+    # A sum is cheap, but that of huge numbers overflows: what it is suspicious of is looked at.
+    finite = torch.stack([tensor.detach().sum(dtype=torch.float32).isfinite() for tensor in held.values()]).tolist()
+    suspicious = [name for name, fine in zip(held, finite, strict=True) if not fine]
+    return next((name for name in suspicious if not held[name].isfinite().all()), None)

@@ -12,8 +12,6 @@ from torch import Tensor
 from ecgcmr.errors import UserError
 from ecgcmr.stages.finite_message import RankReport, broken_batches
 
-MODALITIES = ("ecg", "cmr")
-
 
 class FiniteInputs(Callback):
     """Looks at the recordings of a split that is evaluated; those of training are looked at by ``FiniteCheck``.
@@ -69,9 +67,18 @@ class FiniteInputs(Callback):
 def sums_of_inputs(batch: Any) -> Tensor:
     """Return the sum of each recording of a batch (B,) float32: not finite where a value is not, or beyond 1e30.
 
+    Leads that the encoder is to leave out do not count, whatever stands in them.
     A sum takes a hundredth of the time that looking at each value takes.
     """
-    sums = [batch[name].flatten(1).sum(dim=1, dtype=torch.float32) for name in MODALITIES if name in batch]
+    sums = []
+    if "ecg" in batch:
+        leads = batch["ecg"].sum(dim=-1, dtype=torch.float32)  # (B, leads), or (B, windows, leads)
+        if "lead_mask" in batch:
+            seen = batch["lead_mask"].view(len(leads), *[1] * (leads.ndim - 2), -1)
+            leads = leads.where(seen, 0.0)
+        sums.append(leads.flatten(1).sum(dim=1))
+    if "cmr" in batch:
+        sums.append(batch["cmr"].flatten(1).sum(dim=1, dtype=torch.float32))
     return torch.stack(sums).sum(dim=0)
 
 
