@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import ecgcmr
+from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.encoders.protocol import require_adaptable, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
@@ -72,12 +73,13 @@ def export_encoder(
         The folder.
 
     Raises:
-        UserError: The encoder does not meet the contract, or `init_args` are not plain values.
+        UserError: The encoder does not meet the contract, `init_args` are not plain values, or a weight is not finite.
     """
     require_encoder(encoder)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    require_finite_weights(tensors, folder)
+    folder.mkdir(parents=True, exist_ok=True)
     weights = safetensors.torch.save(tensors)
     card = EncoderCard(
         class_path=class_path,
@@ -174,6 +176,7 @@ def load_encoder_weights(
             f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}; {remedy}"
         )
     source, target = _read_tensors(path, card.sha256), encoder.state_dict()
+    require_finite_weights(source, path)
     if adapt_input and not kinds_differ:
         source = _adapt(encoder, source, card, card_path)
     problems = [f"{key} missing in file" for key in target if key not in source and not _named(key, expected_missing)]

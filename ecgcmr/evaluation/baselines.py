@@ -30,9 +30,13 @@ class Imputer:
 
     @classmethod
     def of(cls, features: ArrayLike) -> Imputer:
-        """Measure training features (n, d), NaN missing."""
+        """Measure training features (n, d), NaN missing.
+
+        Raises:
+            ValueError: One is infinite.
+        """
         values = np.asarray(features, dtype=np.float64)
-        gaps = ~np.isfinite(values)
+        gaps = _gaps(values)
         median = np.zeros(values.shape[1])
         seen = ~gaps.all(axis=0)
         median[seen] = np.nanmedian(np.where(gaps, np.nan, values)[:, seen], axis=0)
@@ -41,8 +45,14 @@ class Imputer:
     def transform(self, features: ArrayLike) -> Floats:
         """Return (n, d + len(indicated)), finite: features without gaps, then 1 where an indicated one was missing."""
         values = np.asarray(features, dtype=np.float64)
-        gaps = ~np.isfinite(values)
+        gaps = _gaps(values)
         return np.concatenate([np.where(gaps, self.median, values), gaps[:, self.indicated]], axis=1)
+
+
+def _gaps(values: Floats) -> NDArray[np.bool_]:
+    if np.isinf(values).any():
+        raise ValueError("features to be imputed hold infinity; only NaN stands for what is missing")
+    return np.isnan(values)
 
 
 @dataclass(frozen=True)

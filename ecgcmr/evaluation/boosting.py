@@ -55,13 +55,15 @@ def boosting_predictions(
         events, or of one value or class.
 
     Raises:
-        ValueError: If the task is none of these.
+        ValueError: If the task is none of these, or a feature is infinite.
     """
     if task not in METRICS_OF_TASK:
         raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
     x, y = (np.asarray(values, dtype=np.float64) for values in train)
     x_val, y_val = (np.asarray(values, dtype=np.float64) for values in validation)
     x_test = np.asarray(test_features, dtype=np.float64)
+    if any(np.isinf(features).any() for features in (x, x_val, x_test)):
+        raise ValueError("features for gradient boosting hold infinity; only NaN stands for what is missing")
     known = np.isfinite(x).any(axis=0)  # a feature never seen in training cannot be binned
     x, x_val, x_test = x[:, known], x_val[:, known], x_test[:, known]
     unavailable, notes = too_few_events(y) if task == "time_to_event" else too_few_values(y), dict[int, str]()

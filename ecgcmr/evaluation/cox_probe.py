@@ -130,7 +130,7 @@ def _checked(features: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats]:
     if x.ndim != 2 or y.ndim != 3 or y.shape[2] != 2 or len(x) != len(y):
         raise ValueError(f"features {x.shape} and targets {y.shape} must be (n, d) and (n, K, 2)")
     if not np.isfinite(x).all():
-        raise ValueError("features hold NaN or infinity; impute them first")
+        raise ValueError("CoxProbe: features hold NaN or infinity; impute what is missing, refuse what is not finite")
     events = y[:, :, 0]
     if not np.isin(events[np.isfinite(events)], (0.0, 1.0)).all():
         raise ValueError("events must be 0, 1 or NaN")

@@ -69,7 +69,7 @@ class RidgeProbe(Probe):
             ValueError: If shapes disagree, features are not finite, or no target has a validation label.
         """
         x, y, x_val, y_val = _checked(
-            features, targets, validation_features, validation_targets, self.max_validation_rows
+            features, targets, validation_features, validation_targets, self.max_validation_rows, type(self).__name__
         )
         usable = self._begin(too_few_values(y), y.shape[1])
         self._shape = (x.shape[1], y.shape[1])
@@ -130,7 +130,7 @@ class LogisticProbe(Probe):
         validation labels takes the penalty that is best on average over the others, which ``notes`` tells.
         """
         x, y, x_val, y_val = _checked(
-            features, targets, validation_features, validation_targets, self.max_validation_rows
+            features, targets, validation_features, validation_targets, self.max_validation_rows, type(self).__name__
         )
         if not np.isin(y[np.isfinite(y)], (0.0, 1.0)).all():
             raise ValueError("targets of a logistic probe must be 0, 1 or NaN")
@@ -215,6 +215,7 @@ def _checked(
     validation_features: ArrayLike,
     validation_targets: ArrayLike,
     max_validation_rows: int | None,
+    probe: str,
 ) -> tuple[Floats, Floats, Floats, Floats]:
     x, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     x_val = np.asarray(validation_features, dtype=np.float64)[:max_validation_rows]
@@ -224,7 +225,7 @@ def _checked(
     if x_val.shape[1:] != x.shape[1:] or y_val.shape[1:] != y.shape[1:] or len(x_val) != len(y_val):
         raise ValueError(f"validation rows {x_val.shape} and {y_val.shape} do not fit {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(x_val).all()):
-        raise ValueError("features hold NaN or infinity; impute them first")
+        raise ValueError(f"{probe}: features hold NaN or infinity; impute what is missing, refuse what is not finite")
     return x, y, x_val, y_val
 
 

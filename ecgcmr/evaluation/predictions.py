@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.evaluation.metrics import METRICS_OF_TASK
 from ecgcmr.files import write_atomically
 from ecgcmr.npz_file import read_npz
@@ -78,7 +79,12 @@ class Predictions:
 
 
 def save_predictions(path: Path | str, predictions: Predictions) -> Path:
-    """Write a compressed .npz atomically; equal predictions give equal bytes."""
+    """Write a compressed .npz atomically; equal predictions give equal bytes.
+
+    Raises:
+        UserError: If one is infinite, or NaN in a part of a column.
+    """
+    require_predictions(predictions.prediction, predictions.targets, predictions.method)
     columns = {
         "format": np.array(FORMAT),
         "subject": np.array(predictions.subjects, dtype="S32"),
@@ -101,7 +107,8 @@ def load_predictions(path: Path | str) -> Predictions:
     """Read what ``save_predictions`` wrote.
 
     Raises:
-        UserError: If the file is missing or is no predictions file of this format.
+        UserError: If the file is missing or is no predictions file of this format, or one is infinite, or NaN in a part
+            of a column.
     """
     path = Path(path)
     if not path.is_file():
@@ -111,9 +118,11 @@ def load_predictions(path: Path | str) -> Predictions:
         found = printable(columns["format"], 40)
         raise UserError(f"{path.name}: format {found} is not {FORMAT}; write it again with this version")
     try:
-        return _predictions(columns)
+        predictions = _predictions(columns)
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{path.name}: its arrays do not fit together: {printable(error, 200)}") from error
+    require_predictions(predictions.prediction, predictions.targets, path.name)
+    return predictions
 
 
 def _predictions(columns: Mapping[str, NDArray]) -> Predictions:

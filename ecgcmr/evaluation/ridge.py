@@ -41,9 +41,11 @@ def ridge_path(features: Floats, targets: Floats, penalties: Floats) -> RidgePat
         The path, equal to Ridge(alpha).fit(rows with a label) for every target and penalty.
 
     Raises:
-        ValueError: If a penalty is not positive or a target has no label.
+        ValueError: If a penalty is not positive, a feature not finite, or a target has no label.
     """
     observed = np.isfinite(targets)
+    if not np.isfinite(features).all():
+        raise ValueError("ridge regression: features hold NaN or infinity")
     if penalties.min() <= 0:
         raise ValueError(f"penalties must be above 0, got {penalties.min():g}")
     if not observed.any(axis=0).all():

@@ -13,6 +13,7 @@ import numpy as np
 from data_modules import ShardIndex, read_labels
 from ecgcmr.evaluation.baselines import age_sex_columns, body_size_columns, constant_predictions
 from ecgcmr.evaluation.boosting import LEARNING_RATE, LEAVES, MOST_TREES, boosting_predictions
+from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.features import classical_features
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
@@ -65,6 +66,7 @@ class Baselines:
         else:
             cache = self.folder / "features" / "classical"
             features = classical_features(self.index, problem.rows, cache, self.workers).astype(np.float64)
+        require_finite_features(features, method, gaps=True)
         if method != "features-boosting":
             yield from problem.probe(features, counts, seed).items()
             return

@@ -15,12 +15,14 @@ from data_modules.layout import LEADS
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
+from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
 from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
+CLASSICAL = "the classical ECG features"
 
 
 def encoder_features(
@@ -39,13 +41,13 @@ def encoder_features(
         (n, D) float32.
 
     Raises:
-        UserError: If the encoder takes other leads or another sampling rate, or the recordings have no place for so
-            many windows.
+        UserError: If the encoder takes other leads or another sampling rate, the recordings have no place for so many
+            windows, or a feature is not finite.
     """
-    card = read_encoder_card(encoder_folder)
+    card, method = read_encoder_card(encoder_folder), f"the encoder of {encoder_folder.name}"
     fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
-        return np.load(cache / "features.npy", allow_pickle=False)
+        return _kept(cache, method)
     encoder = load_encoder(encoder_folder).eval()
     specification: Any = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
@@ -62,7 +64,7 @@ def encoder_features(
         for start in range(0, len(rows), _BLOCK):
             ecg = torch.from_numpy(read_ecgs(index, rows[start : start + _BLOCK], length=length)).to(device)
             parts.append(read_out(encoder, None, cut_windows(ecg, samples, windows)).float().cpu().numpy())
-    return _keep(np.concatenate(parts), cache, fingerprint)
+    return _keep(np.concatenate(parts), cache, fingerprint, method)
 
 
 def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, workers: int) -> NDArray:
@@ -78,7 +80,7 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
         (n, F) float32.
 
     Raises:
-        UserError: The cohort's ECGs have other leads than the twelve.
+        UserError: The cohort's ECGs have other leads than the twelve, or a feature is infinite.
     """
     ecg = index.layout.ecg
     if ecg is None or ecg.leads != LEADS:
@@ -87,19 +89,26 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
     identity = {"sampling_rate": ecg.sampling_rate, "t_end": t_end, **_identity(index, rows)}
     fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **identity})
     if is_finished(cache, fingerprint):
-        return np.load(cache / "features.npy", allow_pickle=False)
+        return _kept(cache, CLASSICAL, gaps=True)
     parts = []
     for start in range(0, len(rows), 4 * _BLOCK):
         signals = read_ecgs(index, rows[start : start + 4 * _BLOCK])
         parts.append(extract_features(signals, ecg.sampling_rate, workers, t_end=t_end).values)
-    return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint)
+    return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint, CLASSICAL, gaps=True)
 
 
 def _identity(index: ShardIndex, rows: NDArray[np.int64]) -> dict[str, object]:
     return {"shards": [shard["sha256"] for shard in index.shards], "rows": fingerprint_of(rows.tolist())}
 
 
-def _keep(features: NDArray, cache: Path, fingerprint: str) -> NDArray:
+def _kept(cache: Path, method: str, gaps: bool = False) -> NDArray:
+    features = np.load(cache / "features.npy", allow_pickle=False)
+    require_finite_features(features, f"{method} (kept in {cache.parent.name}/{cache.name})", gaps=gaps)
+    return features
+
+
+def _keep(features: NDArray, cache: Path, fingerprint: str, method: str, gaps: bool = False) -> NDArray:
+    require_finite_features(features, method, gaps=gaps)
     image = io.BytesIO()  # NumPy's message about a full disk names neither file nor reason
     np.save(image, features, allow_pickle=False)
     write_atomically(cache / "features.npy", image.getvalue())

@@ -16,6 +16,7 @@ from rich.console import Console
 from data_modules import ShardIndex
 from data_modules.label_choice import EVENT
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
@@ -137,4 +138,6 @@ class FineTuning:
         """Return the predictions (n, K) of a split in the order of the problem's rows."""
         stored = read_npz(path, ("row", "prediction"), "the predictions of a stage")
         order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
-        return stored["prediction"][order].astype(np.float64)
+        values = stored["prediction"][order].astype(np.float64)
+        require_predictions(values, [label.name for label in problem.labels], f"{path.parent.name}/{path.name}")
+        return values

@@ -43,6 +43,8 @@ def check_plan(plan: Plan, where: str) -> None:
     _check_tasks(plan, where)
     _check_methods(plan, f"{where}: evaluation")
     _check_numbers(plan.evaluation, f"{where}: evaluation")
+    if not 0 <= plan.seed < 2**32:
+        raise UserError(f"{where}: seed is {plan.seed}; write a whole number from 0 to {2**32 - 1}")
     if plan.evaluation.gain is not None:
         _check_gain(plan.evaluation.gain, plan.evaluation, f"{where}: evaluation.gain")
 
@@ -144,8 +146,8 @@ def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
                 )
     for entry in ("seeds", "finetune_seeds"):
         seeds = getattr(evaluation, entry)
-        if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
-            raise UserError(f"{where}.{entry} is {seeds}; write different whole numbers from 0")
+        if len(set(seeds)) < len(seeds) or any(not 0 <= seed < 2**32 for seed in seeds):
+            raise UserError(f"{where}.{entry} is {seeds}; write different whole numbers from 0 to {2**32 - 1}")
 
 
 def _is_amount(label: int | str) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import sum_over_ranks
 from ecgcmr.objectives.global_statistics import EPS, global_moments
+from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
 from ecgcmr.objectives.rows import at_least_float32, check_pair
 
 
@@ -44,14 +45,16 @@ class BarlowTwinsLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(a, b)
         width = a.shape[1]
         with torch.autocast(a.device.type, enabled=False):
             both = torch.cat([at_least_float32(a), at_least_float32(b)], dim=1)
             mean, variance, total = global_moments(both)
+            refuse_single_row_over_ranks(self, len(a), total)
             z = (both - mean) * (variance + EPS).rsqrt()
-            correlation = sum_over_ranks(z[:, :width].T @ z[:, width:]) / total
+            correlation = sum_over_ranks(z[:, :width].T @ z[:, width:]) / total.clamp(min=1.0)
             diagonal = correlation.diagonal()
             redundancy = correlation.square().sum() - diagonal.square().sum()
             return (1.0 - diagonal).square().sum() + self.redundancy_weight * redundancy

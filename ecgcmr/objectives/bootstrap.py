@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.objectives.gather import mean_scale
+from ecgcmr.objectives.gather import sum_over_ranks, world_size
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
+from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
 from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows
 
 
@@ -97,11 +98,14 @@ class BYOLLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         for x in (b, target_a, target_b):
             check_pair(a, x)
         distance = _distance(self.predictors[0](a), target_b) + _distance(self.predictors[-1](b), target_a)
-        return mean_scale(distance.new_tensor(float(len(a)))) * distance / 2.0
+        total = sum_over_ranks(distance.new_tensor(float(len(a))))
+        refuse_single_row_over_ranks(self, len(a), total)
+        return world_size() / total.clamp(min=1) * distance / 2.0
 
 
 def _distance(prediction: Tensor, target: Tensor) -> Tensor:

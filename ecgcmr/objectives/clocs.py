@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
 from ecgcmr.objectives.temperature import LogitScale
 
@@ -52,11 +53,13 @@ class CLOCSLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(a, b)
         with torch.autocast(a.device.type, enabled=False):
             local_a, local_b = unit_rows(a), unit_rows(b)
             gathered = gather_rows(torch.cat([local_a, local_b], dim=1))
+            refuse_single_row(self, len(gathered.rows))
             all_a, all_b = gathered.rows.chunk(2, dim=1)
             patients = gather_rows(subjects).rows
             own = torch.arange(a.shape[0], device=a.device) + gathered.start

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
 from ecgcmr.objectives.temperature import LogitScale
 
@@ -55,11 +56,13 @@ class CLIPLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(ecg, cmr)
         with torch.autocast(ecg.device.type, enabled=False):
             local_ecg, local_cmr = unit_rows(ecg), unit_rows(cmr)
             gathered = gather_rows(torch.cat([local_ecg, local_cmr], dim=1))  # one collective for both
+            refuse_single_row(self, len(gathered.rows))
             all_ecg, all_cmr = gathered.rows.chunk(2, dim=1)
             scale = self.logit_scale()
             target = torch.arange(ecg.shape[0], device=ecg.device) + gathered.start
@@ -103,11 +106,13 @@ class NTXentLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(a, b)
         with torch.autocast(a.device.type, enabled=False):
             local_a, local_b = unit_rows(a), unit_rows(b)
             gathered = gather_rows(torch.cat([local_a, local_b], dim=1))
+            refuse_single_row(self, len(gathered.rows))
             all_a, all_b = gathered.rows.chunk(2, dim=1)
             everyone = torch.cat([all_a, all_b])
             own = torch.arange(a.shape[0], device=a.device) + gathered.start

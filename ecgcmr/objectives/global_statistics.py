@@ -22,10 +22,11 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     count = x.new_tensor([float(x.shape[0])])
     sums = sum_over_ranks(torch.cat([x.sum(dim=0), count]))
-    total = sums[-1].detach().clamp(min=1.0)
-    mean = sums[:-1] / total
+    total = sums[-1].detach()
+    divisor = total.clamp(min=1.0)
+    mean = sums[:-1] / divisor
     # In two passes: the mean of squares less the square of the mean would lose digits.
-    variance = sum_over_ranks((x - mean).square().sum(dim=0)) / total
+    variance = sum_over_ranks((x - mean).square().sum(dim=0)) / divisor
     return mean, variance, total
 
 

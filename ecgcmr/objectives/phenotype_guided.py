@@ -101,6 +101,7 @@ class PhenotypeGuidedCLIPLoss(nn.Module):
 
         Raises:
             ValueError: The shapes do not belong together.
+            UserError: The global batch holds one recording alone.
         """
         phenotypes = phenotypes.detach()
         everyone = gather_rows(phenotypes)

@@ -100,6 +100,7 @@ class PTACLLoss(nn.Module):
 
         Raises:
             ValueError: The shapes of `a` and `b` differ.
+            UserError: The global batch holds one recording alone.
         """
         local = self._local(segments_a, segments_b, segments_present.bool())
         return self.clip(a, b) + self.local_weight * local

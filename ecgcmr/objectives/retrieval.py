@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from ecgcmr.objectives.rows import check_pair, unit_rows
@@ -10,7 +12,9 @@ from ecgcmr.objectives.rows import check_pair, unit_rows
 def retrieval_ranks(queries: Tensor, candidates: Tensor) -> Tensor:
     """Rank of each query's own partner among all candidates by cosine similarity.
 
-    A tie counts against the query, so embeddings that have collapsed to a point rank last and not first.
+    A tie counts against the query, so embeddings that have collapsed to a point rank last and not first. A similarity
+    that is NaN, as of an embedding that is not finite, is the lowest there is: a query that has no similarity to its
+    partner ranks last, and a candidate without one is before nobody.
 
     Args:
         queries: (N, D).
@@ -23,7 +27,7 @@ def retrieval_ranks(queries: Tensor, candidates: Tensor) -> Tensor:
         ValueError: The shapes differ.
     """
     check_pair(queries, candidates)
-    similarity = unit_rows(queries) @ unit_rows(candidates).T
+    similarity = (unit_rows(queries) @ unit_rows(candidates).T).nan_to_num(nan=-math.inf)
     return (similarity >= similarity.diagonal()[:, None]).sum(dim=1) - 1
 
 

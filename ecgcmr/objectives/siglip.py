@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
 from ecgcmr.objectives.temperature import LogitScale
 
@@ -55,10 +56,12 @@ class SigLIPLoss(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(a, b)
         with torch.autocast(a.device.type, enabled=False):
             gathered = gather_rows(unit_rows(b))
+            refuse_single_row(self, len(gathered.rows))
             logits = self.logit_scale() * unit_rows(a) @ gathered.rows.T + self.bias
             own = torch.arange(a.shape[0], device=a.device) + gathered.start
             sign = 2.0 * where_among(own, gathered.rows.shape[0]).to(logits.dtype) - 1.0

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
 from ecgcmr.objectives.temperature import LogitScale, check_temperature
 
@@ -77,11 +78,13 @@ class SimilarityGuidedCLIPLoss(nn.Module):
 
         Raises:
             ValueError: The shapes do not belong together.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(ecg, cmr)
         with torch.autocast(ecg.device.type, enabled=False):
             local_ecg, local_cmr = unit_rows(ecg), unit_rows(cmr)
             gathered = gather_rows(torch.cat([local_ecg, local_cmr], dim=1))
+            refuse_single_row(self, len(gathered.rows))
             all_ecg, all_cmr = gathered.rows.chunk(2, dim=1)
             if similarity.shape != (ecg.shape[0], all_ecg.shape[0]):
                 raise ValueError(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.gather import mean_scale
+from ecgcmr.objectives.gather import sum_over_ranks, world_size
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
+from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
 from ecgcmr.objectives.rows import check_pair, unit_rows
 
 
@@ -64,11 +65,14 @@ class CosineAgreement(nn.Module):
 
         Raises:
             ValueError: The shapes differ.
+            UserError: The global batch holds one recording alone.
         """
         check_pair(a, b)
         projected_a, projected_b = self.projector(a), self.projector(b)
         told = _cosines(self.predictor(projected_a), projected_b) + _cosines(self.predictor(projected_b), projected_a)
-        return mean_scale(told.new_tensor(float(len(a)))) * (1.0 - told / 2.0).sum()
+        total = sum_over_ranks(told.new_tensor(float(len(a))))
+        refuse_single_row_over_ranks(self, len(a), total)
+        return world_size() / total.clamp(min=1) * (1.0 - told / 2.0).sum()
 
 
 def _cosines(prediction: Tensor, target: Tensor) -> Tensor:

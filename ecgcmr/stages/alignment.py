@@ -16,8 +16,10 @@ from ecgcmr.objectives import CLIPLoss
 from ecgcmr.objectives.protocol import FURTHER_INPUTS, require_objective
 from ecgcmr.stages.beats import RPeakSource
 from ecgcmr.stages.collection import EpochCollector
+from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.cycle_segments import CycleSegments
 from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
+from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.missing_leads import check_missing_leads, features_of
 from ecgcmr.stages.momentum import Tower, follow, momentum_target
@@ -99,6 +101,7 @@ class ECGCMRAlignment(lightning.LightningModule):
         check_input(self, self.ecg_encoder, "ecg", "model.ecg_encoder")
         check_input(self, self.cmr_encoder, "cmr", "model.cmr_encoder")
         check_missing_leads(self, self.ecg_encoder, "model.ecg_encoder")
+        check_contrast_size(self, stage)
         adapt = self.adapt_encoder_weights
         start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights", adapt_input=adapt)
         start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights", adapt_input=adapt)
@@ -160,7 +163,12 @@ class ECGCMRAlignment(lightning.LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ECG projections of a batch, for retrieval."""
         embedding = self.ecg_projection(features_of(self.ecg_encoder, batch))
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": embedding}
+        return {
+            "row": batch["row"],
+            "valid": batch["valid"],
+            "prediction": embedding,
+            "finite": finite_rows(embedding),
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Log loss, retrieval and probe of the split."""
@@ -172,8 +180,11 @@ class ECGCMRAlignment(lightning.LightningModule):
 
     def _finish(self, split: str) -> None:
         collected = self._collector.collect(self)
+        require_finite_outputs(self, split, collected)
         a, b = collected["a"], collected["b"]
-        self.log(f"{split}/loss", split_loss(self, collected), sync_dist=True)
+        loss = split_loss(self, collected)
+        require_finite_values(self, split, {"loss": loss})
+        self.log(f"{split}/loss", loss, sync_dist=True)
         scores = retrieval_scores(a, b, f"{split}/ecg_to_cmr") | retrieval_scores(b, a, f"{split}/cmr_to_ecg")
         self.log_dict(scores)
         if "labels" in collected:

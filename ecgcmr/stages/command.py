@@ -19,10 +19,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.errors import UserError
 from ecgcmr.stages.compilation import Compiled
 from ecgcmr.stages.config_files import check_config_files
+from ecgcmr.stages.finite import FiniteCheck
+from ecgcmr.stages.finite_inputs import FiniteInputs
 from ecgcmr.stages.host_memory import keep_freed_memory
+from ecgcmr.stages.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
 from ecgcmr.stages.machine_choices import RECORD, MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_claim import choose_folder, run_files, take_leave
@@ -30,6 +34,7 @@ from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile,
 from ecgcmr.stages.run_log import RunLog
 from ecgcmr.stages.run_session import RunSession
 from ecgcmr.stages.run_start import RunStart
+from ecgcmr.stages.settings_checks import check_seed, check_trainer, refused_by_lightning
 from ecgcmr.stages.stop_when_terminated import StopWhenTerminated
 from ecgcmr.stages.whole_checkpoints import LAST, WholeCheckpoints, newest_whole
 from ecgcmr.termination import Terminated
@@ -92,8 +97,14 @@ class StageCLI(LightningCLI):
         return {command: LightningCLI.subcommands()[command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Beside Lightning's own arguments (a stage, its data, a trainer) whether to compile."""
+        """Beside Lightning's own arguments (a stage, its data, a trainer): compiling, and overflow under 16-mixed."""
         parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
+        parser.add_argument(
+            "--overflow_steps",
+            type=int,
+            default=20,
+            help="steps in a row whose gradients may overflow under 16-mixed before a fit stops (default: 20)",
+        )
         keep_whole_numbers(parser)
 
     def _parse_ckpt_path(self) -> None:
@@ -123,6 +134,15 @@ class StageCLI(LightningCLI):
                 f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
                 "give its run folder as encoder_weights"
             )
+        require_finite_weights(checkpoint.get("state_dict", {}), f"ckpt_path: {path}")
+
+    def _set_seed(self) -> None:
+        """Check the settings that Lightning would stumble over, the seed first, which it takes here."""
+        settings = self.config[self.subcommand]
+        check_seed(settings.seed_everything)
+        check_trainer(str(self.subcommand), settings.trainer)
+        check_environment(os.environ)
+        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Choose the run folder of a fit, and refuse one that holds another run, before data and networks are made."""
@@ -152,7 +172,7 @@ class StageCLI(LightningCLI):
         folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        callbacks: list[Any] = [MetricsFile(), StepSeed()]
+        callbacks: list[Any] = [FiniteCheck(settings.overflow_steps), FiniteInputs(), MetricsFile(), StepSeed()]
         if settings.compile:
             callbacks.append(Compiled())
         choices = choose_for_run(self.model, trainer, self.subcommand == "fit", self.recorded_choices)
@@ -171,7 +191,16 @@ class StageCLI(LightningCLI):
         if trainer.get("logger") is None:
             trainer["logger"] = self.subcommand == "fit" and RunLog(folder, name="tensorboard", version="")
         trainer["plugins"] = with_whole_checkpoints(trainer.get("plugins"))
-        made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        unsynced = bool(trainer.get("sync_batchnorm")) and runs_on_cpu(trainer.get("accelerator"))
+        if unsynced:  # torch's runs on CUDA alone
+            trainer["sync_batchnorm"] = False
+        with missing_variables_named():
+            made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        check_launch(made.num_devices, made.num_nodes, os.environ)
+        if unsynced and made.world_size > 1:
+            rank_zero_info(
+                "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
+            )
         # The session's handler, which Lightning calls after its, decides.
         made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
         self.session.hold(folder, made, writes=writes)
@@ -304,9 +333,11 @@ def run(name: str, arguments: list[str]) -> int:
             raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
         except Terminated:
             raise session.ended() from None
-        except RuntimeError as error:
+        except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
             if session.termination.requests and "DataLoader worker" in str(error):
                 raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
+            if refused_by_lightning(error):
+                raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
             raise
         except SystemExit as stop:
             if not stop.code and {"-h", "--help"} & set(arguments):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,27 @@ from ecgcmr.objectives import mean_over_known
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ClassificationScores
 from ecgcmr.stages.optimisation import OptimiserSettings
+
+
+def check_yes_or_no(names: Sequence[str], values: np.ndarray, option: str = "data.labels") -> None:
+    """Check that labels are 0, 1 or missing.
+
+    Args:
+        names: L names.
+        values: (n, L), NaN = missing.
+        option: Where they were asked for, for the message.
+
+    Raises:
+        UserError: One holds another value; it is named with some of its values.
+    """
+    for name, column in zip(names, values.T, strict=True):
+        others = column[~(np.isnan(column) | (column == 0) | (column == 1))]
+        if len(others):
+            some = ", ".join(f"{value:g}" for value in np.unique(others)[:3])
+            raise UserError(
+                f"{option}: {name} is no question of yes or no: {len(others)} of its values are neither 0 nor 1, such "
+                f"as {some}; leave it out, or take ecgcmr.stages.PhenotypeRegression"
+            )
 
 
 class DiagnosisClassification(Downstream):
@@ -57,6 +80,7 @@ class DiagnosisClassification(Downstream):
         balanced = getattr(data, "balanced_label", None)
         if self.balance and self.label_names == [balanced]:
             raise UserError(f"model.balance, data.balance: both balance {balanced}; set one of them")
+        check_yes_or_no(self.label_names, data.label_values())
 
     def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
         output, known = output.float(), torch.isfinite(targets - self.label_mean)

@@ -18,6 +18,7 @@ from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.covariates import CovariateInputs, covariate_inputs
+from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.missing_leads import check_missing_leads
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.readout import AttentionReadout, modality_of, read_out
@@ -187,8 +188,14 @@ class Downstream(lightning.LightningModule):
         self._evaluate(batch, "test")
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return predictions: phenotypes in their units, classes as probabilities, risks of events."""
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": self._to_prediction(self._output(batch))}
+        """Return predictions: phenotypes in their units, classes as probabilities, risks of events.
+
+        ``finite`` says of which rows the outputs were finite; a target that was not trained is NaN all the same.
+        """
+        output = self._output(batch)
+        prediction = self._to_prediction(output)
+        finite = finite_rows(output, torch.where(prediction.isinf(), prediction, 0.0))
+        return {"row": batch["row"], "valid": batch["valid"], "prediction": prediction, "finite": finite}
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and scores over the whole split."""
@@ -200,11 +207,14 @@ class Downstream(lightning.LightningModule):
 
     def _finish(self, split: str) -> None:
         collected = self._losses[split].collect(self)
+        require_finite_outputs(self, split, collected)
         output, targets = collected["output"], collected["targets"]
         # Each rank takes its share: a loss adds up over ranks.
         own = slice(self.trainer.global_rank, None, self.trainer.world_size)
         loss = self._loss(output[own].to(self.device), targets[own].to(self.device)).detach()
-        self.log(f"{split}/loss", loss if self._is_defined(targets) else loss * float("nan"), sync_dist=True)
+        defined = self._is_defined(targets)
+        require_finite_values(self, split, {"loss": loss} if defined else {})
+        self.log(f"{split}/loss", loss if defined else loss * float("nan"), sync_dist=True)
         metric = self.scores[split]
         self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
         self._note(split, metric.unscored)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ecgcmr.objectives import recall_at, retrieval_ranks
+from ecgcmr.objectives.least_rows import refuse_single_row
 
 
 def split_loss(stage: Any, collected: dict[str, Tensor]) -> Tensor:
@@ -19,12 +20,16 @@ def split_loss(stage: Any, collected: dict[str, Tensor]) -> Tensor:
     Args:
         stage: A LightningModule with an ``objective``, attached to its trainer.
         collected: ``a`` and ``b`` (N, D), and what the objective needs further, (N, ...) each, the same on every rank.
+
+    Raises:
+        UserError: A chunk would be one recording.
     """
     trainer: Any = stage.trainer
     rank, world = trainer.global_rank, trainer.world_size
     names = ("a", "b", *stage.objective.needs)
     total = len(collected["a"])
     chunk = min(total, trainer.datamodule.batch_size * world)
+    refuse_single_row(stage.objective, chunk)
     losses = []
     with torch.no_grad():
         for start in range(0, total - chunk + 1, chunk):

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from data_modules.sampling import PURPOSE
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import MAEDecoder, MAEOutput, MaskedAutoencoder, MaskingName, PatchMasking, require_maskable
+from ecgcmr.errors import UserError
 from ecgcmr.objectives.reconstruction import MaskedReconstruction, unpatchify
 from ecgcmr.objectives.view_agreement import CosineAgreement
 from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.collection import EpochCollector
+from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.figures import lead_names, reconstruction_figure
+from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.metrics import WeightedMeans
 from ecgcmr.stages.missing_leads import check_missing_leads, features_of
 from ecgcmr.stages.online_probe import ProbeKind, cross_fitted_scores, probe_penalty
@@ -76,6 +79,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
+        if seed < 0:
+            raise UserError(f"model.seed {seed}: must be at least 0")
         self.encoder = require_maskable(encoder)
         self.decoder = MAEDecoder.for_encoder(
             self.encoder, width=decoder_width, depth=decoder_depth, heads=decoder_heads
@@ -106,6 +111,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         check_missing_leads(self, self.encoder, "model.encoder")
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         check_rates(self.second_view.augmentation, data.input_spec["ecg"]["sampling_rate"])
+        if self.agreement is not None:
+            check_contrast_size(self, stage, evaluation=False)
         adapt = self.adapt_encoder_weights
         start_from(self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=adapt)
 
@@ -170,7 +177,13 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return pooled features of a batch."""
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": features_of(self.encoder, batch)}
+        features = features_of(self.encoder, batch)
+        return {
+            "row": batch["row"],
+            "valid": batch["valid"],
+            "prediction": features,
+            "finite": finite_rows(features),
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's means and the probe."""
@@ -181,9 +194,12 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         self._finish("test")
 
     def _finish(self, split: str) -> None:
-        self.log_dict({f"{split}/{name}": value for name, value in self.means[split].compute().items()})
+        means = self.means[split].compute()
         self.means[split].reset()
         collected = self._collector.collect(self)
+        require_finite_outputs(self, split, collected)
+        require_finite_values(self, split, means)
+        self.log_dict({f"{split}/{name}": value for name, value in means.items()})
         if collected and self.probe is not None:
             probed = cross_fitted_scores(collected["features"], collected["labels"], penalty=self.probe)
             for name, scores in probed.items():

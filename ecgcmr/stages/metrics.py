@@ -19,7 +19,7 @@ from ecgcmr.evaluation.survival import concordance
 
 
 class WeightedMeans(nn.Module):
-    """Means of named numbers, weighted with the number of samples behind each.
+    """Means of named numbers, weighted with the number of samples behind each; NaN if one of them was.
 
     Args:
         names: What is averaged.
@@ -30,7 +30,7 @@ class WeightedMeans(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.metrics = nn.ModuleList([MeanMetric(nan_strategy="error") for _ in names])
+        self.metrics = nn.ModuleList([MeanMetric(nan_strategy="disable") for _ in names])
 
     def update(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Add one batch's means, each over ``weight`` samples."""

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.mixed_precision import is_mixed
 
 REFERENCE_BATCH = 256
 """Batch size the base learning rate refers to: lr = base_lr x global batch / 256 (Turgut et al., linear scaling)."""
@@ -48,10 +49,25 @@ class OptimiserSettings:
             raise UserError(f"optimiser.schedule is '{self.schedule}'; choose cosine or constant")
         if not 0.0 < self.layer_decay <= 1.0:
             raise UserError(f"optimiser.layer_decay is {self.layer_decay}; it must lie in (0, 1]")
+        _check_ranges(self)
 
     def peak_lr(self, global_batch: int) -> float:
         """Return the learning rate after warm-up for ``global_batch`` samples per optimiser step."""
         return self.lr if self.lr is not None else self.base_lr * global_batch / REFERENCE_BATCH
+
+
+def _check_ranges(settings: OptimiserSettings) -> None:
+    """Refuse numbers that no optimiser takes, or that would be taken for nothing.
+
+    Raises:
+        UserError: One is out of its range.
+    """
+    for name in ("base_lr", "lr", "min_lr", "weight_decay", "warmup_epochs"):
+        value = getattr(settings, name)
+        if value is not None and not 0.0 <= value < math.inf:
+            raise UserError(f"optimiser.{name} is {value}; it must be at least 0")
+    if not all(0.0 <= beta < 1.0 for beta in settings.betas):
+        raise UserError(f"optimiser.betas is {list(settings.betas)}; both must lie in [0, 1)")
 
 
 def learning_rate_at(
@@ -125,6 +141,7 @@ def build_optimiser(
     global_batch: int,
     steps_per_epoch: float,
     epochs: float,
+    fused: bool = True,
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """Make AdamW over ``groups`` and its schedule by step.
 
@@ -134,6 +151,7 @@ def build_optimiser(
         global_batch: Samples per optimiser step over all ranks.
         steps_per_epoch: Optimiser steps in an epoch.
         epochs: Length of the schedule in epochs.
+        fused: Take torch's fused step where the parameters allow it.
 
     Returns:
         The optimiser and a scheduler to be stepped after every optimiser step.
@@ -141,7 +159,9 @@ def build_optimiser(
     peak = settings.peak_lr(global_batch)
     for group in groups:
         group["lr"] = peak * group["lr_scale"]
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
+    fused = fused and all(
+        p.is_floating_point() and p.device.type in ("cpu", "cuda") for g in groups for p in g["params"]
+    )
     optimiser = torch.optim.AdamW(groups, lr=peak, betas=(settings.betas[0], settings.betas[1]), fused=fused)
 
     def scaled(step: int) -> float:
@@ -172,7 +192,14 @@ def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: Optimiser
     total_steps = max(1, int(trainer.estimated_stepping_batches))
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
     steps_per_epoch = total_steps / epochs
+    # Lightning clips no gradients of a fused step under mixed precision, since the step may unscale them itself.
+    fused = not (trainer.gradient_clip_val and is_mixed(trainer))
     optimiser, schedule = build_optimiser(
-        groups, settings, global_batch=global_batch, steps_per_epoch=steps_per_epoch, epochs=epochs
+        groups,
+        settings,
+        global_batch=global_batch,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        fused=fused,
     )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -22,6 +22,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.stages.finite_message import outputs_not_finite
 from ecgcmr.stages.metrics_file import earlier_metrics
 from ecgcmr.stages.whole_checkpoints import BEST, LAST
 
@@ -153,18 +154,27 @@ class PredictionFile(BasePredictionWriter):
         super().__init__(write_interval="epoch")
 
     def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
-        """Join the ranks' predictions and write them in index order."""
+        """Join the ranks' predictions and write them in index order.
+
+        Raises:
+            UserError: The network gave some that are not finite; on every rank.
+        """
         valid = [batch["valid"].cpu() for batch in predictions]
         rows = [batch["row"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
         values = [batch["prediction"].float().cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
-        part = (torch.cat(rows), torch.cat(values))
+        finite = [batch["finite"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        part = (torch.cat(rows), torch.cat(values), torch.cat(finite))
         parts = [part]
         if trainer.world_size > 1:
             parts = [part] * trainer.world_size
             torch.distributed.all_gather_object(parts, part)
+        row = torch.cat([p[0] for p in parts])
+        broken = row[~torch.cat([p[2] for p in parts])].tolist()
+        if broken:
+            split = trainer.datamodule.predict_split
+            raise UserError(outputs_not_finite(trainer, split, "prediction", broken, len(broken)))
         if not trainer.is_global_zero:
             return
-        row = torch.cat([p[0] for p in parts])
         order = torch.argsort(row)
         row_sorted = row[order].numpy()
         data = trainer.datamodule

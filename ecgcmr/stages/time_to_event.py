@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import CoxPartialLikelihood, require_survival_objective
+from ecgcmr.stages.diagnosis_classification import check_yes_or_no
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ConcordanceScores
 from ecgcmr.stages.optimisation import OptimiserSettings
@@ -66,6 +67,7 @@ class TimeToEvent(Downstream):
         if not getattr(data, "diseases", None):
             raise UserError("TimeToEvent needs data.diseases, such as [cad, af, dm], in place of data.labels")
         years, event = data.training_follow_up()
+        check_yes_or_no(data.diseases, data.label_values(), "data.diseases")
         without = [name for name, column in zip(data.diseases, event.T, strict=True) if not (column == 1).any()]
         if len(without) == len(data.diseases):
             raise UserError(f"data.diseases: no training row has an event of {', '.join(without)}; take others")

@@ -21,7 +21,9 @@ from ecgcmr.objectives.protocol import FURTHER_INPUTS, require_objective
 from ecgcmr.objectives.rows import unit_rows
 from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.collection import EpochCollector
+from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
+from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.missing_leads import check_missing_leads
 from ecgcmr.stages.momentum import Tower, follow, momentum_target
@@ -79,6 +81,8 @@ class UnimodalContrast(lightning.LightningModule):
         adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
+        if seed < 0:
+            raise UserError(f"model.seed {seed}: must be at least 0")
         if modality not in get_args(Modality):
             raise UserError(f"unknown modality {modality!r}: choose one of {', '.join(get_args(Modality))}")
         self.encoder = require_encoder(encoder)
@@ -108,6 +112,7 @@ class UnimodalContrast(lightning.LightningModule):
         if self.modality not in data.input_spec:
             raise UserError(f"model.modality is {self.modality}, which {type(data).__name__} does not give")
         check_views(self.views, self.encoder, data.input_spec[self.modality], self.modality)
+        check_contrast_size(self, stage)
         if self.modality == "ecg":
             check_rates(self.views.augmentation, data.input_spec["ecg"]["sampling_rate"])
             check_missing_leads(self, self.encoder, "model.encoder")
@@ -175,7 +180,13 @@ class UnimodalContrast(lightning.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return pooled features of a batch."""
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": self._features(batch)}
+        features = self._features(batch)
+        return {
+            "row": batch["row"],
+            "valid": batch["valid"],
+            "prediction": features,
+            "finite": finite_rows(features),
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Log loss, retrieval of one view by the other, spread and probe of the split."""
@@ -187,8 +198,11 @@ class UnimodalContrast(lightning.LightningModule):
 
     def _finish(self, split: str) -> None:
         collected = self._collector.collect(self)
+        require_finite_outputs(self, split, collected)
         a, b = collected["a"], collected["b"]
-        self.log(f"{split}/loss", split_loss(self, collected), sync_dist=True)
+        loss = split_loss(self, collected)
+        require_finite_values(self, split, {"loss": loss})
+        self.log(f"{split}/loss", loss, sync_dist=True)
         # 1 where embeddings fill all directions alike, 0 where they collapsed to a point, which no loss of BYOL shows.
         spread = unit_rows(a).std(dim=0, correction=0).square().sum().sqrt()
         self.log_dict({f"{split}/spread": spread} | retrieval_scores(a, b, f"{split}/view"))

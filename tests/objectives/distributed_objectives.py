@@ -113,7 +113,7 @@ def global_batch(name: str, rows: int) -> dict[str, Tensor]:
 
     batch = {"ecg": draw(rows, 6), "cmr": draw(rows, 7)}
     if name.startswith("guided"):
-        batch["similarity"] = torch.corrcoef(draw(rows, 2))
+        batch["similarity"] = torch.corrcoef(draw(rows, 2)).reshape(rows, rows)
     elif name.startswith("phenotypes"):
         phenotypes = draw(rows, 3)
         phenotypes[draw(rows, 3) > 1.0] = float("nan")

@@ -19,7 +19,7 @@ def _random(rows: int, width: int, seed: int) -> torch.Tensor:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 7), st.integers(2, 5), st.floats(0.05, 2.0), st.floats(0.0, 1.0), st.integers(0, 1000))
+@given(st.integers(2, 7), st.integers(2, 5), st.floats(0.05, 2.0), st.floats(0.0, 1.0), st.integers(0, 1000))
 def test_clip_equals_a_slow_twin(rows, width, temperature, weight, seed):
     ecg, cmr = _random(rows, width, seed), _random(rows, width, seed + 1)
     a, b = (x.numpy() / np.linalg.norm(x.numpy(), axis=1, keepdims=True) for x in (ecg, cmr))

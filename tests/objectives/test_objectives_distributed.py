@@ -14,6 +14,7 @@ import torch.distributed as dist
 from distributed_objectives import OBJECTIVES, Pair, global_batch, loss_and_gradients
 from torch.nn.parallel import DistributedDataParallel
 
+from ecgcmr.errors import UserError
 from ecgcmr.objectives import GlobalBatchNorm, gather_with_gradient, sum_over_ranks
 
 pytestmark = pytest.mark.multiprocess
@@ -171,3 +172,19 @@ def test_one_process_gathers_itself():
     x = torch.ones(2, 3, requires_grad=True)
     assert gather_with_gradient(x) is x
     assert sum_over_ranks(x) is x
+
+
+def refusal(name: str, sizes: list[int]) -> str:
+    """What a rank says of a global batch."""
+    try:
+        ddp_step(name, sizes)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if not name.startswith("labels")])
+def test_a_global_batch_of_one_recording_is_refused_on_every_rank(pool, name):
+    for answer in pool.run(2, refusal, name, [0, 1]):
+        assert "one recording" in answer
+    assert pool.run(2, refusal, name, [1, 1]) == ["", ""]

@@ -1,0 +1,73 @@
+"""Settings of a run that cannot come to anything, refused in one line before anything is made."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from ecgcmr.errors import UserError
+
+LARGEST_SEED = 2**32 - 1
+"""NumPy's and Lightning's bound."""
+_PRECISIONS = (None, "32-true", "32", 32, "bf16-mixed", "bf16", "16-mixed", "16", 16)
+
+
+def check_seed(seed: Any) -> None:
+    """Check ``seed_everything``; true and false are Lightning's own words.
+
+    Raises:
+        UserError: It is out of range.
+    """
+    if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed_everything {seed}: must lie between 0 and {LARGEST_SEED}")
+
+
+def check_trainer(command: str, trainer: Any) -> None:
+    """Check the trainer's settings that Lightning takes and then cannot use, or takes for nothing.
+
+    Args:
+        command: fit, validate, test or predict.
+        trainer: Its settings, by name.
+
+    Raises:
+        UserError: One of them; it is named.
+    """
+    if trainer.get("precision") not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision {trainer['precision']}: batches and weights are float32 here; choose 32-true, "
+            "bf16-mixed or 16-mixed"
+        )
+    for name, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
+        value = trainer.get(name)
+        if value is not None and value < least:
+            raise UserError(f"trainer.{name} {value}: must be at least {least}")
+    if command == "fit":
+        _check_length(trainer)
+
+
+def _check_length(trainer: Any) -> None:
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer.get(name) == 0:
+            raise UserError(f"trainer.{name} 0: nothing would be trained; set it to at least 1, or leave it out")
+    if epochs == -1 and steps in (None, -1):
+        raise UserError("trainer.max_epochs -1: without an end there is no schedule; set max_epochs or max_steps")
+    every = trainer.get("check_val_every_n_epoch")
+    too_rare = every is not None and epochs is not None and 0 < epochs < every
+    if trainer.get("fast_dev_run"):
+        return
+    if trainer.get("limit_val_batches") == 0 or too_rare:
+        name = "check_val_every_n_epoch" if too_rare else "limit_val_batches"
+        raise UserError(
+            f"trainer.{name} {trainer[name]}: without a validation no epoch is the best, so that no best.ckpt and no "
+            f"encoder would come of it; {'set it to at most max_epochs' if too_rare else 'leave it out'}"
+        )
+
+
+def refused_by_lightning(error: Exception) -> bool:
+    """Return whether Lightning itself raised an exception, which then is about a setting and no fault of the code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(lightning.__file__).parent)
