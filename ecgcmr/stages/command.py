@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonargparse
-import torch
+import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -19,11 +19,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.stages.compilation import Compiled
 from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.precision import default_precision
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.stages.run_record import RESUME_OPTION, RunRecord
 
 HELP = """\
 Run one stage from a config file; every setting can be overridden on the command line.
@@ -48,10 +50,14 @@ class StageCLI(LightningCLI):
     - ``--compile true`` runs the networks through torch.compile.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
       ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
+    - A checkpoint is refused for other targets, covariates or leads than its own, and for recordings of another
+      preparation without ``--accept_other_preparation true``; a fit goes on with other settings than it had only under
+      ``--resume-with-changes``.
     """
 
     def __init__(self, args: list[str]) -> None:
         self.arguments = args
+        self.checkpoint: CheckpointRecord | None = None
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -76,6 +82,19 @@ class StageCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Beside Lightning's own arguments (a stage, its data, a trainer) whether to compile."""
         parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
+        parser.add_argument(
+            "--accept_other_preparation",
+            type=bool,
+            default=False,
+            help="go on with weights that were trained on recordings of another preparation (default: false)",
+        )
+        if self.arguments[0] == "fit":
+            parser.add_argument(
+                "--resume_with_changes",
+                RESUME_OPTION,
+                action="store_true",
+                help="go on from ckpt_path with other settings than it was trained with",
+            )
         keep_whole_numbers(parser)
 
     def _parse_ckpt_path(self) -> None:
@@ -84,16 +103,13 @@ class StageCLI(LightningCLI):
         # Without a checkpoint Lightning would evaluate random weights.
         path = settings.get("ckpt_path") or (None if self.config.subcommand == "fit" else "best")
         if path is None:
+            if settings.get("resume_with_changes"):
+                raise UserError(f"{RESUME_OPTION} belongs to a run that goes on: add --ckpt_path last")
             return
         if path in ("best", "last"):
             path = settings["ckpt_path"] = str(self._run_folder(settings.trainer) / f"{path}.ckpt")
-        if not Path(path).is_file():
-            raise UserError(f"ckpt_path: there is no file {path}; fit first, or name the checkpoint of a run")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file fails in many ways: zip, pickle, end of file
-            raise UserError(f"ckpt_path: {path} is not a readable checkpoint ({type(error).__name__})") from error
-        stage, wanted = checkpoint.get("ecgcmr_stage"), settings.model.class_path
+        self.checkpoint = read_checkpoint_record(Path(path))
+        stage, wanted = self.checkpoint.stage, settings.model.class_path
         if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
             raise UserError(
                 f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
@@ -107,6 +123,17 @@ class StageCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             raise user_error_behind(error) or UserError(one_line(error)) from error
 
+    def _run_record(self) -> RunRecord:
+        """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""
+        settings = self.config[self.subcommand]
+        written = self._parser(self.subcommand).dump(settings, skip_none=False)
+        return RunRecord(
+            yaml.safe_load(written),
+            self.checkpoint,
+            resume_with_changes=bool(settings.get("resume_with_changes")),
+            accept_other_preparation=settings.accept_other_preparation,
+        )
+
     def _run_folder(self, trainer: Any) -> Path:
         """Return where everything of this run goes, from the trainer's settings."""
         return Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
@@ -118,7 +145,8 @@ class StageCLI(LightningCLI):
         folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        callbacks: list[Any] = [MetricsFile(), StepSeed()]
+        record = self._run_record()
+        callbacks: list[Any] = [record, MetricsFile(), StepSeed()]
         if settings.compile:
             callbacks.append(Compiled())
         if trainer.get("precision") is None:
@@ -126,9 +154,9 @@ class StageCLI(LightningCLI):
         if not trainer.get("fast_dev_run"):
             callbacks += checkpoints(folder, self.model.monitor, self.model.mode)
             if self.subcommand == "fit":
-                callbacks.append(EncoderExport(model_config))
+                callbacks.append(EncoderExport(model_config, record))
         if self.subcommand == "predict":
-            callbacks.append(PredictionFile())
+            callbacks.append(PredictionFile(record))
         if trainer.get("logger") is None:
             trainer["logger"] = self.subcommand == "fit" and TensorBoardLogger(folder, name="tensorboard", version="")
         made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)

@@ -24,7 +24,7 @@ def split_loss(stage: Any, collected: dict[str, Tensor]) -> Tensor:
     rank, world = trainer.global_rank, trainer.world_size
     names = ("a", "b", *stage.objective.needs)
     total = len(collected["a"])
-    chunk = min(total, trainer.datamodule.batch_size * world)
+    chunk = min(total, trainer.datamodule.global_batch)
     losses = []
     with torch.no_grad():
         for start in range(0, total - chunk + 1, chunk):

@@ -21,6 +21,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.stages.checkpoint_record import STAGE_KEY
+from ecgcmr.stages.run_record import RunRecord
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -32,8 +34,10 @@ class RunConfig(SaveConfigCallback):
         """Write the file; evaluation leaves the settings of the fit alone."""
         if stage == "fit":
             folder = Path(trainer.default_root_dir)
+            config = self.config.clone()
+            config["resume_with_changes"] = False  # consent to one resumption, not to the next one of this file
             with replace_atomically(folder / "config.yaml") as temporary:
-                temporary.write_text(self.parser.dump(self.config, skip_none=False))
+                temporary.write_text(self.parser.dump(config, skip_none=False))
 
 
 def checkpoints(folder: Path, monitor: str, mode: str) -> list[Callback]:
@@ -79,14 +83,16 @@ class EncoderExport(Callback):
 
     Args:
         model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
+        record: Knows what the run is for.
     """
 
-    def __init__(self, model_config: Mapping[str, Any]) -> None:
+    def __init__(self, model_config: Mapping[str, Any], record: RunRecord) -> None:
         self.model_config = model_config
+        self.record = record
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Record which stage the checkpoint is of, so that another is not resumed from it."""
-        checkpoint["ecgcmr_stage"] = self.model_config["class_path"]
+        checkpoint[STAGE_KEY] = self.model_config["class_path"]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Write ``encoder.safetensors`` and ``encoder.yaml``."""
@@ -107,6 +113,7 @@ class EncoderExport(Callback):
                 init_args=dict(config.get("init_args", {})),
                 fingerprint=trainer.datamodule.index.layout.fingerprint,
                 parent=self._parent(attribute),
+                **self.record.card_entries(encoder),
             )
 
     def _parent(self, attribute: str) -> str | None:
@@ -146,10 +153,15 @@ class MetricsFile(Callback):
 
 
 class PredictionFile(BasePredictionWriter):
-    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks."""
+    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks.
 
-    def __init__(self) -> None:
+    Args:
+        record: Knows what the columns are.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
         super().__init__(write_interval="epoch")
+        self.record = record
 
     def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
         """Join the ranks' predictions and write them in index order."""
@@ -171,7 +183,7 @@ class PredictionFile(BasePredictionWriter):
             "row": row_sorted,
             "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
-            "label": np.asarray(getattr(data, "label_names", ()), dtype="S64"),
+            **self.record.prediction_arrays(),
         }
         with (
             replace_atomically(Path(trainer.default_root_dir) / "predictions.npz") as temporary,
