@@ -54,8 +54,9 @@ class OptimiserSettings:
             raise UserError(f"optimiser.layer_decay is {self.layer_decay}; it must lie in (0, 1]")
         if self.base_lr is not None and self.lr is not None:
             raise UserError(
-                f"optimiser.base_lr {self.base_lr:g} and optimiser.lr {self.lr:g} are both given: keep one and set the "
-                "other to null"
+                f"optimiser.base_lr {self.base_lr:g} and optimiser.lr {self.lr:g} are both given, and one would count: "
+                "take one out of the config; on the command line --model.optimiser "
+                f"'{{base_lr: {self.base_lr:g}, lr: null}}'"
             )
         if self.base_lr is None and self.lr is None:
             raise UserError(

@@ -74,7 +74,8 @@ class RunRecord(Callback):
         pl_module.loads_checkpoint = self.checkpoint is not None
         if stage == "fit":
             optimiser = pl_module.settings if isinstance(pl_module, HasOptimiser) else None
-            self.settings = settings_that_count(self.config, optimiser) | settings_of_data(trainer.datamodule)
+            settings = settings_that_count(self.config, optimiser) | settings_of_data(trainer.datamodule)
+            self.settings = json.loads(json.dumps(settings))  # as a checkpoint gives them back
         if self.checkpoint is None:
             return
         self._check_contract(self.checkpoint, self.contract)

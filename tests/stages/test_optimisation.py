@@ -45,7 +45,7 @@ def test_schedule_moves_every_group_by_step() -> None:
 
 
 def test_a_rate_is_given_once() -> None:
-    with pytest.raises(UserError, match=r"base_lr 1 and optimiser.lr 0.0003 are both given: keep one"):
+    with pytest.raises(UserError, match=r"base_lr 1 and optimiser.lr 0.0003 are both given, and one"):
         OptimiserSettings(base_lr=1.0, lr=3e-4)
     with pytest.raises(UserError, match="no learning rate: give lr, or base_lr"):
         OptimiserSettings(weight_decay=0.1)

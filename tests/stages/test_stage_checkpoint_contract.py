@@ -19,7 +19,6 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import read_encoder_card
 from ecgcmr.stages.run_contract import Column, RunContract
 
-
 HAZARDS = ["--model.objective=ecgcmr.objectives.DiscreteTimeHazards", "--model.objective.intervals=3"]
 
 
@@ -61,24 +60,29 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict", "fit"])
+def test_every_command_refuses_another_order_of_targets(
+    regression: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume = ["--ckpt_path=last"] if command == "fit" else []
+    line = refused(capsys, command, "-c", str(regression), *resume, "--data.labels=[lv_ef, lv_edv]")
+    assert "(the same in another order); give data.labels [lv_edv, lv_ef]" in line
+    assert str(regression.with_suffix("")) in line
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["--data.labels=[lv_ef, lv_edv]"], "(the same in another order); give data.labels [lv_edv, lv_ef]"),
         (["--data.labels=[lv_edv]"], "trained for targets [lv_edv (mL), lv_ef (%)], the config asks for [lv_edv (mL)]"),
         (["--data.covariates=null"], "covariates [age (years)], the config asks for []; give data.covariates [age]"),
         (["--data.leads=[II, I, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6]"], "leads [I, II, III"),
     ],
 )
 def test_what_the_config_asks_for_is_what_the_checkpoint_was_trained_for(
-    regression: Path, command: str, changes: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    regression: Path, changes: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "leads" in changes[0]:
         changes = [*changes, "--model.encoder.lead_rows=[1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"]
-    resume = ["--ckpt_path=last"] if command == "fit" else []
-    line = refused(capsys, command, "-c", str(regression), *resume, *changes)
-    assert words in line
-    assert str(regression.with_suffix("")) in line
+    assert words in refused(capsys, "predict", "-c", str(regression), *changes)
 
 
 def test_no_task_is_judged_on_the_target_of_another(
