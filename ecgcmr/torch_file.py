@@ -7,9 +7,10 @@ members unpack to a thousand times their size, or a tensor of terabytes that rep
 from __future__ import annotations
 
 import argparse
-import io
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,28 +24,29 @@ _SAFETENSORS_HEADER = re.compile(rb".{8}\{\"", re.DOTALL)
 _MOST_NESTED = 40
 
 
-def is_safetensors(start: bytes) -> bool:
+def is_safetensors(path: Path) -> bool:
     """Tell by its first ten bytes whether a file is of safetensors."""
-    return _SAFETENSORS_HEADER.match(start) is not None
+    with path.open("rb") as file:
+        return _SAFETENSORS_HEADER.match(file.read(10)) is not None
 
 
-def load_torch_file(path: Path, content: bytes, *, kind: str) -> Any:
+def load_torch_file(path: Path, *, kind: str, lazy: bool = False) -> Any:
     """Return what a file of `torch.save` holds, tensors on the CPU.
 
     `argparse.Namespace` is let through beside what torch allows: the published training code saves its arguments so.
 
     Args:
-        path: For messages.
-        content: Of the file.
+        path: The file.
         kind: What it should be, for messages, such as "checkpoint".
+        lazy: Leave tensors in the file until they are looked at, for a reader of a few plain values.
 
     Raises:
         UserError: The file is damaged, packed to unfold, or holds objects other than tensors and plain values.
     """
-    _require_unpacked(path, content, kind)
+    is_archive = _require_unpacked(path, kind, whole=lazy)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and is_archive)
     except Exception as error:  # a damaged file makes torch raise nearly anything
         unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
         if unsafe is None:
@@ -59,24 +61,34 @@ def load_torch_file(path: Path, content: bytes, *, kind: str) -> Any:
     return loaded
 
 
-def _require_unpacked(path: Path, content: bytes, kind: str) -> None:
-    """UserError for an archive whose members are larger than the file: torch stores them as they are."""
+def _require_unpacked(path: Path, kind: str, *, whole: bool) -> bool:
+    """Tell whether a file is an archive; UserError for one whose members are larger than it: torch packs nothing.
+
+    Args:
+        path: The file.
+        kind: For messages.
+        whole: Compare all members with their checksums too, without keeping them.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return  # of torch's older format, or damaged: torch says so
-    if unpacked > len(content):
+            damaged = archive.testzip() if whole and unpacked <= path.stat().st_size else None
+    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, OSError, EOFError, RuntimeError):
+        return False  # of torch's older format, or damaged: torch says so
+    if unpacked > path.stat().st_size:
         raise UserError(f"{path}: not a {kind} of torch.save: its members unpack to more than the file holds")
+    if damaged is not None:
+        raise UserError(
+            f"{path}: is damaged ({damaged[:80]} has another checksum than was written); take another {kind}"
+        )
+    return True
 
 
 def _require_whole_tensors(path: Path, loaded: Any, depth: int = 0) -> None:
     """UserError for a tensor that repeats its values instead of storing them."""
     if isinstance(loaded, Tensor):
-        if (
-            loaded.layout is torch.strided
-            and loaded.numel() * loaded.element_size() > loaded.untyped_storage().nbytes()
-        ):
+        claimed = loaded.numel() * loaded.element_size()
+        if loaded.layout is torch.strided and claimed > loaded.untyped_storage().nbytes():
             raise UserError(f"{path}: a tensor claims {tuple(loaded.shape)} and stores less; fetch the file again")
     elif depth < _MOST_NESTED and isinstance(loaded, Mapping):
         for value in loaded.values():

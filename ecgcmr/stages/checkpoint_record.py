@@ -50,14 +50,13 @@ def read_checkpoint_record(path: Path) -> CheckpointRecord:
         raise UserError(f"ckpt_path: {path} is a folder; name the checkpoint in it, such as {path / 'best.ckpt'}")
     if not path.is_file():
         raise UserError(f"ckpt_path: there is no file {path}; fit first, or name the checkpoint of a run")
-    content = path.read_bytes()
-    if is_safetensors(content[:10]):
+    if is_safetensors(path):
         raise UserError(
             f"ckpt_path: {path} holds the weights of an encoder alone; to start from it give its folder as "
             "model.encoder_weights, to resume or judge a run its best.ckpt or last.ckpt"
         )
     try:
-        loaded = load_torch_file(path, content, kind="checkpoint")
+        loaded = load_torch_file(path, kind="checkpoint", lazy=True)
     except UserError as error:
         raise UserError(f"ckpt_path: {error}") from error
     if not isinstance(loaded, Mapping) or not isinstance(loaded.get("state_dict"), Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.files import sha256_of
 from ecgcmr.torch_file import is_safetensors, load_torch_file
 
 SIGNAL_KEY = "model"
@@ -49,10 +49,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a published checkpoint, such as signal_encoder_mdm.pth")
-    content = path.read_bytes()
-    if is_safetensors(content[:10]):
+    if is_safetensors(path):
         raise UserError(f"{path}: is of safetensors and needs no import; give its folder to a stage as encoder_weights")
-    loaded = load_torch_file(path, content, kind="checkpoint")
+    loaded = load_torch_file(path, kind="checkpoint")
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, not a dictionary with the key model or state_dict")
     if OWN_KEY in loaded:
@@ -68,7 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     tensors = _checked_tensors(path, found[0], loaded[found[0]])
     kind = "signal" if found[0] == SIGNAL_KEY else "image"
-    return Checkpoint(path.name, hashlib.sha256(content).hexdigest(), kind, tensors)
+    return Checkpoint(path.name, sha256_of(path), kind, tensors)
 
 
 def _checked_tensors(path: Path, key: str, state: Any) -> dict[str, Tensor]:
