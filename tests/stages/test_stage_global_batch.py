@@ -10,6 +10,7 @@ from labelled_cohort import write_cohort, write_stage
 
 from data_modules import ECGDataModule, LabelledDataModule
 from ecgcmr.cli import main
+from ecgcmr.stages import optimisation
 from ecgcmr.stages.global_batch import global_batch_of_fit
 
 
@@ -42,13 +43,18 @@ def test_a_step_sees_the_batches_that_are_accumulated(
     assert global_batch_of_fit(trainer).rows_per_step == rows_per_step
 
 
-def test_the_rate_follows_the_true_global_batch(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rate_follows_the_true_global_batch(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(optimisation, "rank_zero_info", said.append)
     config = write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv"])
     rate = ["--model.optimiser={base_lr: 1e-3, lr: null}"]
     quick = ["--data.batch_size=256", "--trainer.fast_dev_run=true"]
     assert main(["fit", "-c", str(config), *rate, *quick]) == 0
-    told = "global batch 20 (20 rows a batch over all devices, the cohort has too few for 256), learning rate 7.812e-05"
-    assert capsys.readouterr().err.count(told) == 1
+    told = "global batch 20 (20 rows a batch over all devices, the cohort has too few for 256), learning rate 7.813e-05"
+    assert said == [f"{told} after warm-up"]
+    capsys.readouterr()
     assert main(["fit", "-c", str(config), *rate, "--print_config"]) == 0
     printed = capsys.readouterr().out
     assert "base_lr: 0.001\n" in printed
