@@ -43,6 +43,8 @@ class ShardDataModule(LightningDataModule):
         leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped`` and ``noisy``: the encoder leaves out
             leads with such a mark, and records with no other lead do not take part.
         label_names: Labels in a batch, in the order of its columns; empty for none.
+        covariate_names: Labels that a model is given beside its input; empty for none.
+        diseases: Whose time to event is the target; empty for other targets.
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
         evaluation_windows: Windows of each ECG in validation, test and prediction; of more than one its batches hold
             (B, windows, leads, samples).
@@ -53,6 +55,8 @@ class ShardDataModule(LightningDataModule):
     modalities: ClassVar[tuple[str, ...]] = ("ecg",)
     image_size: int | None = None
     evaluation_windows: int = 1
+    covariate_names: Sequence[str] = ()
+    diseases: Sequence[str] = ()
 
     def __init__(
         self,
@@ -181,6 +185,17 @@ class ShardDataModule(LightningDataModule):
     def train_size(self) -> int:
         """Number of training rows of an epoch over all devices, before a last incomplete global batch is left out."""
         return self._train_sampler(0, 1).size
+
+    @property
+    def global_batch(self) -> int:
+        """Rows of a training batch over all devices, as they are dealt: fewer than asked for in a small cohort.
+
+        A cohort without training rows, which is only evaluated, has the number asked for.
+        """
+        _, world = self._place()
+        if len(self.index.positions("train", self.modalities)) == 0:
+            return self.batch_size * world
+        return self._train_sampler(0, world).global_batch
 
     def rows(self, split: str) -> np.ndarray:
         """Return the positions (k,) int64 in the index that a split's loader goes through.

@@ -130,7 +130,7 @@ class Block(nn.Module):
 
 def make_blocks(width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> nn.Sequential:
     """Initialised blocks `0 .. depth - 1`; stochastic depth grows linearly from 0 at the first to `drop_path`."""
-    rates = torch.linspace(0.0, drop_path, depth).tolist()
+    rates = torch.linspace(0.0, drop_path, depth, device="cpu").tolist()
     blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate) for rate in rates])
     initialise_linear_layers(blocks)
     return blocks

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import ecgcmr
+from ecgcmr.encoders.card_checks import HOME, check_card_entries, check_layer_counts, check_trusted
 from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.encoders.protocol import require_adaptable, require_encoder
 from ecgcmr.errors import UserError
@@ -22,7 +24,9 @@ from ecgcmr.files import write_atomically
 from ecgcmr.yaml_file import read_yaml
 
 FORMAT = "ecgcmr-encoder"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_ADDED = {1: (), 2: ("preparation", "training")}
+"""Entries that came with a version; a card of an earlier one lacks them, and they are None."""
 WEIGHTS_FILE = "encoder.safetensors"
 CARD_FILE = "encoder.yaml"
 
@@ -39,6 +43,8 @@ class EncoderCard:
         parent: Name of the run it came from, None where there was none.
         code_version: Version of this package that wrote it.
         sha256: Checksum of the weights file.
+        preparation: Recipe of the recordings it was trained on (``data_modules.recipe``); None where it is not known.
+        training: What its run was trained for: task, targets, leads, windows and more; None where it is not known.
     """
 
     class_path: str
@@ -48,6 +54,8 @@ class EncoderCard:
     parent: str | None
     code_version: str
     sha256: str
+    preparation: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
 
 def export_encoder(
@@ -58,6 +66,8 @@ def export_encoder(
     init_args: Mapping[str, Any],
     fingerprint: str | None = None,
     parent: str | None = None,
+    preparation: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write an encoder so that another stage can load it.
 
@@ -68,6 +78,8 @@ def export_encoder(
         init_args: Plain constructor arguments that build it again.
         fingerprint: Fingerprint of the prepared data.
         parent: Name of the run that trained it; no path.
+        preparation: Recipe of the recordings that it was trained on.
+        training: What its run was trained for.
 
     Returns:
         The folder.
@@ -89,6 +101,8 @@ def export_encoder(
         parent=parent,
         code_version=ecgcmr.__version__,
         sha256=hashlib.sha256(weights).hexdigest(),
+        preparation=None if preparation is None else _plain(dict(preparation), "preparation"),
+        training=None if training is None else _plain(dict(training), "training"),
     )
     text = yaml.safe_dump({"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(card)}, sort_keys=False)
     write_atomically(folder / WEIGHTS_FILE, weights)
@@ -109,31 +123,34 @@ def read_encoder_card(folder: str | Path) -> EncoderCard:
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise UserError(f"{path}: not an encoder card (format {FORMAT}); give the run folder of a finished stage")
     version = content.pop("version", None)
-    if version != FORMAT_VERSION:
-        raise UserError(f"{path}: version {version} of the encoder card; this code reads version {FORMAT_VERSION}")
-    wanted = {field.name for field in dataclasses.fields(EncoderCard)}
+    if type(version) is not int or version not in _ADDED:
+        raise UserError(f"{path}: version {version} of the encoder card; this code reads up to {FORMAT_VERSION}")
+    wanted = {field.name for field in dataclasses.fields(EncoderCard)} - set(_ADDED[FORMAT_VERSION])
+    wanted |= set(_ADDED[version])
     if set(content) != wanted:
-        odd = ", ".join(sorted(wanted ^ set(content)))
+        odd = ", ".join(sorted(map(str, wanted ^ set(content))))[:300]
         raise UserError(f"{path}: missing or unknown entries: {odd}; export the encoder again")
+    check_card_entries(content, path)
     return EncoderCard(**content)
 
 
-def load_encoder(folder: str | Path) -> nn.Module:
+def load_encoder(folder: str | Path, trusted: Collection[str] = ()) -> nn.Module:
     """Build the encoder that a run folder describes and load its weights.
 
     Args:
         folder: Holds `encoder.safetensors` and `encoder.yaml`.
+        trusted: Modules, packages or class paths beside this package whose code may be imported and run.
 
     Raises:
-        UserError: A file is missing or damaged, the class cannot be imported or built, or it is no encoder.
+        UserError: A file is missing or damaged, the class is not trusted, cannot be imported or built, or is no
+            encoder.
     """
     card = read_encoder_card(folder)
     path = Path(folder) / CARD_FILE
-    encoder_class = _import_class(card.class_path, path)
-    try:
-        encoder = encoder_class(**card.init_args)
-    except TypeError as error:
-        raise UserError(f"{path}: init_args do not fit {card.class_path} ({error})") from error
+    check_trusted(card.class_path, trusted, path)
+    tensors = _read_tensors(Path(folder) / WEIGHTS_FILE, card.sha256)
+    check_layer_counts(card.init_args, len(tensors), path)
+    encoder = _built(_import_class(card.class_path, path), card, tensors, path)
     load_encoder_weights(encoder, folder)
     return encoder
 
@@ -179,15 +196,42 @@ def load_encoder_weights(
     require_finite_weights(source, path)
     if adapt_input and not kinds_differ:
         source = _adapt(encoder, source, card, card_path)
+    _require_fit(
+        source, target, f"{path}: weights do not fit {type(encoder).__name__}", expected_missing, expected_unused
+    )
+    encoder.load_state_dict({key: source.get(key, value) for key, value in target.items()}, strict=True)
+    return card
+
+
+def _require_fit(
+    source: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    start: str,
+    expected_missing: Collection[str] = (),
+    expected_unused: Collection[str] = (),
+) -> None:
+    """UserError that names every key and shape in which weights and an encoder differ."""
     problems = [f"{key} missing in file" for key in target if key not in source and not _named(key, expected_missing)]
     problems += [f"{key} not in encoder" for key in source if key not in target and not _named(key, expected_unused)]
     for key in target.keys() & source.keys():
         if target[key].shape != source[key].shape:
             problems.append(f"{key} is {tuple(source[key].shape)} in file, {tuple(target[key].shape)} in encoder")
     if problems:
-        raise UserError(f"{path}: weights do not fit {type(encoder).__name__}: {'; '.join(sorted(problems))}")
-    encoder.load_state_dict({key: source.get(key, value) for key, value in target.items()}, strict=True)
-    return card
+        raise UserError(f"{start}: {'; '.join(sorted(problems))}")
+
+
+def _built(encoder_class: type[nn.Module], card: EncoderCard, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The card's encoder with initial weights; one of this package is laid out without memory first."""
+    try:
+        if encoder_class.__module__.partition(".")[0] == HOME:
+            with torch.device("meta"):
+                _require_fit(tensors, encoder_class(**card.init_args).state_dict(), f"{path}: init_args do not fit")
+        return encoder_class(**card.init_args)
+    except UserError as error:
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{path}: init_args do not fit {card.class_path} ({reason})") from error
 
 
 def _adapt(encoder: nn.Module, weights: dict[str, Tensor], card: EncoderCard, path: Path) -> dict[str, Tensor]:

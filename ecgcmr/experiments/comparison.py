@@ -19,7 +19,7 @@ from ecgcmr.evaluation.results import ResultRow, Target
 from ecgcmr.evaluation.survival import FEW_EVENTS, few_events_note
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import resolve_cohort
-from ecgcmr.experiments.config_checks import read_settings
+from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.given_away import check_given_away
@@ -67,6 +67,7 @@ class Experiment:
     validation: list[Predictions] = field(default_factory=list, init=False)
     _encoders: dict[str, Path] = field(default_factory=dict, init=False)
     _stage_fingerprints: dict[str, str] = field(default_factory=dict, init=False)
+    _trusted: tuple[str, ...] = field(default=(), init=False)
     _told: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
 
     @contextmanager
@@ -90,14 +91,17 @@ class Experiment:
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(problems)
-        check_windows(self.plan, read_settings(self.plan), self.index)
+        settings = read_settings(self.plan)
+        # Classes that the plan's configs name are trusted: the stages import them too.
+        self._trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
+        check_windows(self.plan, settings, self.index)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
                 self._train(name)
         like = self._encoders[self.plan.evaluation.random_encoder_of]
         for seed in dict.fromkeys([self.plan.seed, *self.plan.seeds]):
             name = self._random(seed)
-            self._encoders[name] = random_encoder(like, self.out / "stages" / name, seed)
+            self._encoders[name] = random_encoder(like, self.out / "stages" / name, seed, self._trusted)
         for problem in problems:
             with self.step(f"task {problem.name}"):
                 self._compare(problem)
@@ -225,7 +229,7 @@ class Experiment:
             name = self._random(seed) if method == "random" else method
             cache = self.out / "features" / name
             features = encoder_features(
-                self._encoders[name], self.index, problem.rows, cache, self.plan.evaluation.windows
+                self._encoders[name], self.index, problem.rows, cache, self.plan.evaluation.windows, self._trusted
             ).astype(np.float64)
             again = method != "random" and seed != self.plan.seeds[0]
             own = [count for count in counts if not (again and count == most)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
 from data_modules.layout import LEADS
+from data_modules.recipe import recipe_of
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
@@ -19,6 +21,7 @@ from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
+from ecgcmr.stages.preparation_check import check_encoder_preparation
 from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
@@ -26,7 +29,12 @@ CLASSICAL = "the classical ECG features"
 
 
 def encoder_features(
-    encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], cache: Path, windows: int = 1
+    encoder_folder: Path,
+    index: ShardIndex,
+    rows: NDArray[np.int64],
+    cache: Path,
+    windows: int = 1,
+    trusted: Collection[str] = (),
 ) -> NDArray:
     """Return pooled features of an exported encoder, averaged over windows of each recording.
 
@@ -36,25 +44,28 @@ def encoder_features(
         rows: (n,) positions of recordings in the index.
         cache: Folder that keeps the result; recognised by weights, cohort, rows and windows.
         windows: How many, spread evenly; 1 is the first samples alone.
+        trusted: Modules or classes beside this package's that the encoder may be of.
 
     Returns:
         (n, D) float32.
 
     Raises:
-        UserError: If the encoder takes other leads or another sampling rate, the recordings have no place for so many
-            windows, or a feature is not finite.
+        UserError: If the encoder takes other leads or another sampling rate, or was trained on recordings of another
+            preparation, the recordings have no place for so many windows, or a feature is not finite.
     """
     card, method = read_encoder_card(encoder_folder), f"the encoder of {encoder_folder.name}"
     fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
         return _kept(cache, method)
-    encoder = load_encoder(encoder_folder).eval()
+    encoder = load_encoder(encoder_folder, trusted).eval()
     specification: Any = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
         raise UserError(f"{encoder_folder}: the encoder takes {specification.leads} leads, the cohort has others")
     if index.layout.ecg.sampling_rate != specification.sampling_rate:
         rates = f"{specification.sampling_rate:g} Hz, the cohort has {index.layout.ecg.sampling_rate:g} Hz"
         raise UserError(f"{encoder_folder}: the encoder takes {rates}; prepare the cohort at the encoder's rate")
+    recipe = recipe_of(index.layout, "ecg")
+    check_encoder_preparation(card, encoder_folder, recipe, index.layout, "evaluation.linear_probe")
     stored, samples = index.layout.ecg.samples, specification.samples
     length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

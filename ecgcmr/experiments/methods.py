@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -155,21 +156,25 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def random_encoder(like: Path, folder: Path, seed: int) -> Path:
+def random_encoder(like: Path, folder: Path, seed: int, trusted: Collection[str] = ()) -> Path:
     """Export an encoder of the same architecture as the one in ``like``, with random weights.
 
     Args:
         like: Run folder of a finished stage.
         folder: Where the random encoder goes.
         seed: Of its weights.
+        trusted: Modules or classes beside this package's that the encoder may be of.
     """
     card = read_encoder_card(like)
     fingerprint = fingerprint_of({"class_path": card.class_path, "init_args": card.init_args, "seed": seed})
     if not is_finished(folder, fingerprint):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = type(load_encoder(like))(**card.init_args)
-        export_encoder(encoder, folder, class_path=card.class_path, init_args=card.init_args, fingerprint=None)
+            encoder = type(load_encoder(like, trusted))(**card.init_args)
+        # Random weights know no preparation; they are compared on the recordings that the trained ones saw.
+        export_encoder(
+            encoder, folder, class_path=card.class_path, init_args=card.init_args, preparation=card.preparation
+        )
         write_marker(folder, fingerprint, finished=True)
     return folder
 

@@ -53,7 +53,10 @@ class ECGCMRAlignment(lightning.LightningModule):
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "ecg_encoder", "cmr_encoder": "cmr_encoder"}
+    task = "alignment"
     takes_lead_mask = True
+    accept_other_preparation = False
+    loads_checkpoint = False
     ecg_encoder: Any  # both meet the encoder contract, checked at construction
     cmr_encoder: Any
 

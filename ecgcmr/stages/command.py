@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonargparse
-import torch
+import yaml
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -19,19 +19,20 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.errors import UserError
+from ecgcmr.stages.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.stages.compilation import Compiled
 from ecgcmr.stages.config_files import check_config_files
 from ecgcmr.stages.finite import FiniteCheck
 from ecgcmr.stages.finite_inputs import FiniteInputs
 from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
-from ecgcmr.stages.machine_choices import RECORD, MachineChoices, choose_for_run
+from ecgcmr.stages.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
 from ecgcmr.stages.run_claim import choose_folder, run_files, take_leave
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.stages.run_log import RunLog
+from ecgcmr.stages.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.stages.run_session import RunSession
 from ecgcmr.stages.run_start import RunStart
 from ecgcmr.stages.settings_checks import check_seed, check_trainer, refused_by_lightning
@@ -68,13 +69,15 @@ class StageCLI(LightningCLI):
     - ``--compile true`` runs the networks through torch.compile.
     - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
       ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
+    - A checkpoint is refused for other targets, covariates or leads than its own, and for recordings of another
+      preparation without ``--accept_other_preparation true``; a fit goes on with other settings than it had only under
+      ``--resume-with-changes``.
     """
-
-    recorded_choices: Any = None  # how the run of the checkpoint computes
 
     def __init__(self, args: list[str], session: RunSession | None = None) -> None:
         self.arguments = args
         self.session = session or RunSession(args[0])
+        self.checkpoint: CheckpointRecord | None = None
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -105,6 +108,19 @@ class StageCLI(LightningCLI):
             default=20,
             help="steps in a row whose gradients may overflow under 16-mixed before a fit stops (default: 20)",
         )
+        parser.add_argument(
+            "--accept_other_preparation",
+            type=bool,
+            default=False,
+            help="go on with weights that were trained on recordings of another preparation (default: false)",
+        )
+        if self.arguments[0] == "fit":
+            parser.add_argument(
+                "--resume_with_changes",
+                RESUME_OPTION,
+                action="store_true",
+                help="go on from ckpt_path with other settings than it was trained with",
+            )
         keep_whole_numbers(parser)
 
     def _parse_ckpt_path(self) -> None:
@@ -113,6 +129,8 @@ class StageCLI(LightningCLI):
         # Without a checkpoint Lightning would evaluate random weights.
         path = settings.get("ckpt_path") or (None if self.config.subcommand == "fit" else "best")
         if path is None:
+            if settings.get("resume_with_changes"):
+                raise UserError(f"{RESUME_OPTION} belongs to a run that goes on: add --ckpt_path last")
             return
         self.session.resumes = self.config.subcommand == "fit"
         folder = self._run_folder(settings.trainer)
@@ -121,20 +139,13 @@ class StageCLI(LightningCLI):
         if Path(path) == folder / LAST:
             path = str(newest_whole(folder))
         settings["ckpt_path"] = path
-        if not Path(path).is_file():
-            raise UserError(f"ckpt_path: there is no file {path}; fit first, or name the checkpoint of a run")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file fails in many ways: zip, pickle, end of file
-            raise UserError(f"ckpt_path: {path} is not a readable checkpoint ({type(error).__name__})") from error
-        self.recorded_choices = checkpoint.get(RECORD) if self.config.subcommand == "fit" else None
-        stage, wanted = checkpoint.get("ecgcmr_stage"), settings.model.class_path
+        self.checkpoint = read_checkpoint_record(Path(path))
+        stage, wanted = self.checkpoint.stage, settings.model.class_path
         if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
             raise UserError(
                 f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
                 "give its run folder as encoder_weights"
             )
-        require_finite_weights(checkpoint.get("state_dict", {}), f"ckpt_path: {path}")
 
     def _set_seed(self) -> None:
         """Check the settings that Lightning would stumble over, the seed first, which it takes here."""
@@ -161,6 +172,17 @@ class StageCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             raise user_error_behind(error) or UserError(one_line(error)) from error
 
+    def _run_record(self) -> RunRecord:
+        """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""
+        settings = self.config[self.subcommand]
+        written = self._parser(self.subcommand).dump(settings, skip_none=False)
+        return RunRecord(
+            yaml.safe_load(written),
+            self.checkpoint,
+            resume_with_changes=bool(settings.get("resume_with_changes")),
+            accept_other_preparation=settings.accept_other_preparation,
+        )
+
     def _run_folder(self, trainer: Any) -> Path:
         """Return where everything of this run goes, from the trainer's settings."""
         return Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
@@ -172,10 +194,12 @@ class StageCLI(LightningCLI):
         folder = self._run_folder(trainer)
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        callbacks: list[Any] = [FiniteCheck(settings.overflow_steps), FiniteInputs(), MetricsFile(), StepSeed()]
+        record = self._run_record()
+        callbacks: list[Any] = [record, FiniteCheck(settings.overflow_steps), FiniteInputs(), MetricsFile(), StepSeed()]
         if settings.compile:
             callbacks.append(Compiled())
-        choices = choose_for_run(self.model, trainer, self.subcommand == "fit", self.recorded_choices)
+        recorded = None if self.checkpoint is None or self.subcommand != "fit" else self.checkpoint.machine_choices
+        choices = choose_for_run(self.model, trainer, self.subcommand == "fit", recorded)
         trainer["precision"] = choices.precision
         callbacks.append(MachineChoices(choices))
         writes = not trainer.get("fast_dev_run")
@@ -185,9 +209,9 @@ class StageCLI(LightningCLI):
             callbacks += [best, last]
             if self.subcommand == "fit":
                 callbacks += [RunStart(self.session, earlier), StopWhenTerminated(self.session, last)]
-                callbacks.append(EncoderExport(model_config))
+                callbacks.append(EncoderExport(model_config, record))
         if self.subcommand == "predict":
-            callbacks.append(PredictionFile())
+            callbacks.append(PredictionFile(record))
         if trainer.get("logger") is None:
             trainer["logger"] = self.subcommand == "fit" and RunLog(folder, name="tensorboard", version="")
         trainer["plugins"] = with_whole_checkpoints(trainer.get("plugins"))

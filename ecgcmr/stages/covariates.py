@@ -41,4 +41,10 @@ class CovariateInputs(nn.Module):
 
 def covariate_inputs(data: Any) -> CovariateInputs | None:
     """Return the covariates that a DataModule gives, None if it gives none."""
-    return CovariateInputs(*data.covariate_statistics()) if getattr(data, "covariate_names", None) else None
+    return CovariateInputs(*data.covariate_statistics()) if data.covariate_names else None
+
+
+def covariates_of_a_checkpoint(data: Any) -> CovariateInputs | None:
+    """Return the inputs of the covariates that a DataModule gives, whose mean and deviation a checkpoint will bring."""
+    count = len(data.covariate_names)
+    return CovariateInputs(torch.full((count,), torch.nan), torch.ones(count)) if count else None

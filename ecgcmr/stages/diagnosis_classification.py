@@ -53,6 +53,7 @@ class DiagnosisClassification(Downstream):
         attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
     """
 
+    task = "classification"
     monitor = "val/auroc"
     mode = "max"
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.stages.collection import EpochCollector
-from ecgcmr.stages.covariates import CovariateInputs, covariate_inputs
+from ecgcmr.stages.covariates import CovariateInputs, covariate_inputs, covariates_of_a_checkpoint
 from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.missing_leads import check_missing_leads
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
@@ -38,6 +38,8 @@ class Downstream(lightning.LightningModule):
     exports = {"encoder": "encoder"}
     takes_lead_mask = True
     takes_windows = True
+    accept_other_preparation = False
+    loads_checkpoint = False
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -88,10 +90,15 @@ class Downstream(lightning.LightningModule):
         if self.head is None:
             self.label_names = list(data.label_names)
             self._check_targets(data)
-            mean, std = data.label_statistics(self.label_names)
+            if self.takes_statistics_from_checkpoint:
+                count = len(self.label_names)
+                mean, std = torch.full((count,), torch.nan), torch.ones(count)
+                self.covariates = covariates_of_a_checkpoint(data)
+            else:
+                mean, std = data.label_statistics(self.label_names)
+                self.covariates = covariate_inputs(data)
             self.register_buffer("label_mean", mean.float())
             self.register_buffer("label_std", std.float())
-            self.covariates = covariate_inputs(data)
             width = self.encoder.feature_dim + (0 if self.covariates is None else self.covariates.width)
             self.head = nn.Linear(width, len(self.label_names) * self._outputs)
             # From the run's seed, not from the generator's state here, which depends on the number of ranks.
@@ -101,6 +108,14 @@ class Downstream(lightning.LightningModule):
         start_from(
             self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=self.adapt_encoder_weights
         )
+
+    @property
+    def takes_statistics_from_checkpoint(self) -> bool:
+        """Whether the scale of labels and covariates comes with a checkpoint that is evaluated.
+
+        It is that of the rows that were trained on, whatever cohort is evaluated, also one without training rows.
+        """
+        return self.trainer.state.fn != "fit" and self.loads_checkpoint
 
     @property
     def _outputs(self) -> int:

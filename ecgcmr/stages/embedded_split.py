@@ -28,7 +28,7 @@ def split_loss(stage: Any, collected: dict[str, Tensor]) -> Tensor:
     rank, world = trainer.global_rank, trainer.world_size
     names = ("a", "b", *stage.objective.needs)
     total = len(collected["a"])
-    chunk = min(total, trainer.datamodule.batch_size * world)
+    chunk = min(total, trainer.datamodule.global_batch)
     refuse_single_row(stage.objective, chunk)
     losses = []
     with torch.no_grad():

@@ -58,7 +58,10 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "encoder"}
+    task = "pre-training"
     takes_lead_mask = True
+    accept_other_preparation = False
+    loads_checkpoint = False
     means: Any  # split -> WeightedMeans
     encoder: Any  # meets MaskableEncoder, checked at construction
 

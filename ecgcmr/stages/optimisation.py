@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.global_batch import global_batch_of_fit
 from ecgcmr.stages.mixed_precision import is_mixed
+from ecgcmr.stages.resumed_optimiser import StepSchedule, keep_settings
 
 REFERENCE_BATCH = 256
 """Batch size the base learning rate refers to: lr = base_lr x global batch / 256 (Turgut et al., linear scaling)."""
@@ -25,8 +28,9 @@ class OptimiserSettings:
     """How a stage is optimised.
 
     Attributes:
-        base_lr: Learning rate for a global batch of 256; scaled linearly with the global batch.
-        lr: Absolute learning rate; when given, ``base_lr`` is not used.
+        base_lr: Learning rate for a global batch of 256; scaled linearly with the true global batch, accumulated
+            batches included (``ecgcmr.stages.global_batch``).
+        lr: Absolute learning rate. Exactly one of the two is given, the other is None.
         min_lr: Learning rate at the end of the cosine.
         weight_decay: Decoupled decay of weight matrices; biases, norms and tokens have none.
         betas: AdamW's moment coefficients.
@@ -35,7 +39,7 @@ class OptimiserSettings:
         schedule: ``cosine`` (warm-up then half-cosine to ``min_lr``) or ``constant`` (warm-up, then flat).
     """
 
-    base_lr: float = 1e-3
+    base_lr: float | None = None
     lr: float | None = None
     min_lr: float = 0.0
     weight_decay: float = 0.05
@@ -50,10 +54,22 @@ class OptimiserSettings:
         if not 0.0 < self.layer_decay <= 1.0:
             raise UserError(f"optimiser.layer_decay is {self.layer_decay}; it must lie in (0, 1]")
         _check_ranges(self)
+        if self.base_lr is not None and self.lr is not None:
+            raise UserError(
+                f"optimiser.base_lr {self.base_lr:g} and optimiser.lr {self.lr:g} are both given, and one would count: "
+                "take one out of the config; on the command line --model.optimiser "
+                f"'{{base_lr: {self.base_lr:g}, lr: null}}'"
+            )
+        if self.base_lr is None and self.lr is None:
+            raise UserError(
+                "optimiser has no learning rate: give lr, or base_lr for a rate that is scaled by global batch / 256"
+            )
 
     def peak_lr(self, global_batch: int) -> float:
         """Return the learning rate after warm-up for ``global_batch`` samples per optimiser step."""
-        return self.lr if self.lr is not None else self.base_lr * global_batch / REFERENCE_BATCH
+        if self.base_lr is None:
+            return float(self.lr or 0.0)
+        return self.base_lr * global_batch / REFERENCE_BATCH
 
 
 def _check_ranges(settings: OptimiserSettings) -> None:
@@ -145,6 +161,8 @@ def build_optimiser(
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """Make AdamW over ``groups`` and its schedule by step.
 
+    Both keep these settings when a checkpoint is loaded into them, and take moments and steps alone from it.
+
     Args:
         groups: From ``layer_decayed_groups`` and ``plain_groups``.
         settings: The optimiser's numbers.
@@ -176,20 +194,22 @@ def build_optimiser(
         )
         return rate / peak if peak > 0 else 0.0
 
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, scaled)
+    scheduler = StepSchedule(optimiser, scaled)
+    keep_settings(optimiser)
+    return optimiser, scheduler
 
 
 def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: OptimiserSettings) -> dict[str, Any]:
     """Build what ``LightningModule.configure_optimizers`` returns, from the attached trainer's own numbers.
 
     Args:
-        stage: A LightningModule attached to a trainer whose DataModule has ``batch_size`` (samples per device).
+        stage: A LightningModule attached to a trainer whose DataModule has ``global_batch`` and ``batch_size``.
         groups: Parameter groups.
         settings: The optimiser's numbers.
     """
     trainer = stage.trainer
-    global_batch = trainer.datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     total_steps = max(1, int(trainer.estimated_stepping_batches))
+    global_batch = global_batch_of_fit(trainer)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
     steps_per_epoch = total_steps / epochs
     # Lightning clips no gradients of a fused step under mixed precision, since the step may unscale them itself.
@@ -197,9 +217,10 @@ def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: Optimiser
     optimiser, schedule = build_optimiser(
         groups,
         settings,
-        global_batch=global_batch,
+        global_batch=global_batch.rows_per_step,
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
         fused=fused,
     )
+    rank_zero_info(f"{global_batch}, learning rate {settings.peak_lr(global_batch.rows_per_step):.4g} after warm-up")
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -32,6 +32,7 @@ class PhenotypeRegression(Downstream):
             over targets) or ``val/r2``.
     """
 
+    task = "regression"
     monitor = "val/loss"
     mode = "min"
 

@@ -22,8 +22,10 @@ from lightning.pytorch.cli import SaveConfigCallback
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.stages.checkpoint_record import STAGE_KEY
 from ecgcmr.stages.finite_message import outputs_not_finite
 from ecgcmr.stages.metrics_file import earlier_metrics
+from ecgcmr.stages.run_record import RunRecord
 from ecgcmr.stages.whole_checkpoints import BEST, LAST
 
 
@@ -40,7 +42,9 @@ class RunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Write the file."""
-        text = self.parser.dump(self.config, skip_none=False)
+        config = self.config.clone()
+        config["resume_with_changes"] = False  # consent to one resumption, not to the next one of this file
+        text = self.parser.dump(config, skip_none=False)
         write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
 
 
@@ -82,14 +86,16 @@ class EncoderExport(Callback):
 
     Args:
         model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
+        record: Knows what the run is for.
     """
 
-    def __init__(self, model_config: Mapping[str, Any]) -> None:
+    def __init__(self, model_config: Mapping[str, Any], record: RunRecord) -> None:
         self.model_config = model_config
+        self.record = record
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Record which stage the checkpoint is of, so that another is not resumed from it."""
-        checkpoint["ecgcmr_stage"] = self.model_config["class_path"]
+        checkpoint[STAGE_KEY] = self.model_config["class_path"]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Write ``encoder.safetensors`` and ``encoder.yaml``."""
@@ -110,6 +116,7 @@ class EncoderExport(Callback):
                 init_args=dict(config.get("init_args", {})),
                 fingerprint=trainer.datamodule.index.layout.fingerprint,
                 parent=self._parent(attribute),
+                **self.record.card_entries(encoder),
             )
 
     def _parent(self, attribute: str) -> str | None:
@@ -148,10 +155,15 @@ class MetricsFile(Callback):
 
 
 class PredictionFile(BasePredictionWriter):
-    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks."""
+    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks.
 
-    def __init__(self) -> None:
+    Args:
+        record: Knows what the columns are.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
         super().__init__(write_interval="epoch")
+        self.record = record
 
     def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
         """Join the ranks' predictions and write them in index order.
@@ -182,7 +194,7 @@ class PredictionFile(BasePredictionWriter):
             "row": row_sorted,
             "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
-            "label": np.asarray(getattr(data, "label_names", ()), dtype="S64"),
+            **self.record.prediction_arrays(),
         }
         image = io.BytesIO()
         np.savez(image, **arrays)  # type: ignore[arg-type]

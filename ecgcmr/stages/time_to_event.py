@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class TimeToEvent(Downstream):
         attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
     """
 
+    task = "time to event"
     monitor = "val/concordance"
     mode = "max"
     objective: Any
@@ -52,6 +54,7 @@ class TimeToEvent(Downstream):
             encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ConcordanceScores
         )
         self.objective = require_survival_objective(objective or CoxPartialLikelihood())
+        self.register_load_state_dict_pre_hook(_take_sizes_of_the_objective)
 
     def setup(self, stage: str) -> None:
         """As in every downstream stage; without the head's bias where the objective cannot see it."""
@@ -66,6 +69,8 @@ class TimeToEvent(Downstream):
     def _check_targets(self, data: Any) -> None:
         if not getattr(data, "diseases", None):
             raise UserError("TimeToEvent needs data.diseases, such as [cad, af, dm], in place of data.labels")
+        if self.takes_statistics_from_checkpoint:
+            return  # so does what the objective took from the training rows
         years, event = data.training_follow_up()
         check_yes_or_no(data.diseases, data.label_values(), "data.diseases")
         without = [name for name, column in zip(data.diseases, event.T, strict=True) if not (column == 1).any()]
@@ -88,3 +93,12 @@ class TimeToEvent(Downstream):
     def _to_prediction(self, output: Tensor) -> Tensor:
         # Without an event in training nothing was learned of a disease.
         return torch.where(self.label_mean > 0, self.objective.risk(output).float(), torch.nan)
+
+
+def _take_sizes_of_the_objective(stage: TimeToEvent, state_dict: Mapping[str, Tensor], *_: Any) -> None:
+    """Give the objective's buffers the sizes that a checkpoint has for them, such as intervals of each disease."""
+    for name, buffer in stage.objective.named_buffers():
+        stored = state_dict.get(f"objective.{name}")
+        if stored is not None and stored.shape != buffer.shape:
+            room, _, attribute = name.rpartition(".")
+            setattr(stage.objective.get_submodule(room), attribute, buffer.new_empty(stored.shape))

@@ -13,6 +13,8 @@ from torch import nn
 
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
+from ecgcmr.stages.preparation_check import check_encoder_preparation
+from ecgcmr.stages.run_contract import contract_of
 
 NEW_PARTS = ("attention_pool",)
 """Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
@@ -25,7 +27,9 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
     A resumed fit, and every evaluation, takes its weights from the checkpoint instead.
 
     Args:
-        stage: The LightningModule, attached to its trainer.
+        stage: The LightningModule, attached to its trainer. Its ``accept_other_preparation`` lets weights in that were
+            trained on recordings of another preparation; its ``loads_checkpoint`` says that a checkpoint will bring
+            the weights (the trainer itself knows that only after ``setup``).
         encoder: The encoder built from the config.
         folder: Folder with ``encoder.safetensors`` and ``encoder.yaml``, or ``None`` to start from random weights.
         argument: Name of the config entry, for the error message.
@@ -33,13 +37,19 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
             interpolated (``ecgcmr.encoders.AdaptableEncoder``). Otherwise another input is an error.
 
     Raises:
-        UserError: If the folder is missing or its weights do not fit.
+        UserError: If the folder is missing, its weights do not fit, or they were trained on recordings of another
+            preparation.
     """
-    if folder is None or stage.trainer.state.fn != "fit" or stage.trainer.ckpt_path is not None:
+    if folder is None or stage.trainer.state.fn != "fit" or stage.loads_checkpoint:
         return
     if not Path(folder).is_dir():
         raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
-    load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
+    card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
+    data = stage.trainer.datamodule
+    modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
+    recipe = contract_of(stage, data).recipe(modality)
+    accept = stage.accept_other_preparation
+    check_encoder_preparation(card, Path(folder), recipe, data.index.layout, argument, accept=accept)
 
 
 def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:

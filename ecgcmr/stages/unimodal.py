@@ -61,7 +61,10 @@ class UnimodalContrast(lightning.LightningModule):
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "encoder"}
+    task = "pre-training"
     takes_lead_mask = True
+    accept_other_preparation = False
+    loads_checkpoint = False
     encoder: Any  # meets the encoder contract, checked at construction
 
     def __init__(

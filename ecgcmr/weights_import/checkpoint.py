@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +12,13 @@ import torch
 from torch import Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.files import sha256_of
+from ecgcmr.torch_file import is_safetensors, load_torch_file
 
 SIGNAL_KEY = "model"
 IMAGE_KEY = "state_dict"
+OWN_KEY = "ecgcmr_stage"
+"""In every checkpoint of this program's runs."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,6 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint without running anything that is in it.
 
-    `argparse.Namespace` is let through beside what torch allows: the published training code saves its arguments so.
-
     Args:
         path: A file written by `torch.save`.
 
@@ -50,10 +49,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a published checkpoint, such as signal_encoder_mdm.pth")
-    content = path.read_bytes()
-    loaded = _load(path, content)
+    if is_safetensors(path):
+        raise UserError(f"{path}: is of safetensors and needs no import; give its folder to a stage as encoder_weights")
+    loaded = load_torch_file(path, kind="checkpoint")
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, not a dictionary with the key model or state_dict")
+    if OWN_KEY in loaded:
+        raise UserError(
+            f"{path}: is a checkpoint of this program, which needs no import: its encoder lies beside it; give the run "
+            f"folder {path.parent} to a stage as encoder_weights, or the file as ckpt_path"
+        )
     found = [key for key in (SIGNAL_KEY, IMAGE_KEY) if key in loaded]
     if len(found) != 1:
         held = ", ".join(sorted(map(str, loaded)))[:200] or "nothing"
@@ -62,21 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     tensors = _checked_tensors(path, found[0], loaded[found[0]])
     kind = "signal" if found[0] == SIGNAL_KEY else "image"
-    return Checkpoint(path.name, hashlib.sha256(content).hexdigest(), kind, tensors)
-
-
-def _load(path: Path, content: bytes) -> Any:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes torch raise nearly anything
-        unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if unsafe is None:
-            raise UserError(f"{path}: not a checkpoint of torch.save, or damaged; fetch the file again") from error
-        raise UserError(
-            f"{path}: holds an object of {unsafe[1]} and is not read, for it could run code; save its tensors alone "
-            'where you trust it: torch.save({"state_dict": checkpoint["state_dict"]}, FILE)'
-        ) from error
+    return Checkpoint(path.name, sha256_of(path), kind, tensors)
 
 
 def _checked_tensors(path: Path, key: str, state: Any) -> dict[str, Tensor]:
@@ -89,3 +80,25 @@ def _checked_tensors(path: Path, key: str, state: Any) -> dict[str, Tensor]:
         if not torch.isfinite(value).all():
             raise UserError(f"{path}: {name} holds values that are not finite; fetch the file again")
     return dict(state)
+
+
+def count_numbered(checkpoint: Checkpoint, names: Mapping[str, Any], pattern: str) -> int:
+    """Return how many parts are numbered in the names of tensors, such as blocks; 0 if there are none.
+
+    Args:
+        checkpoint: For the message.
+        names: Of the tensors.
+        pattern: Matches a name up to and with its number, the first group.
+
+    Raises:
+        UserError: The numbers have gaps; a network with that many parts is never built.
+    """
+    numbers = {match[1].lstrip("0") or "0" for name in names if (match := re.match(pattern, name))}
+    gaps = numbers ^ {str(number) for number in range(len(numbers))}
+    if gaps:
+        largest = max(numbers, key=lambda number: (len(number), number))
+        raise UserError(
+            f"{checkpoint.name}: {len(numbers)} parts are numbered {pattern.split('(')[0]}0 to {largest[:20]}, so some "
+            "are missing; fetch the file again"
+        )
+    return len(numbers)

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.inspection.text import new_console, print_table
     from ecgcmr.output_folder import output_folder
     from ecgcmr.weights_import.checkpoint import read_checkpoint
+    from ecgcmr.weights_import.published import published_preparation
 
     out: Path = args.out
     if (out / _CARD_FILE).exists() and not (out / REPORT_FILE).exists():
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             class_path=conversion.class_path,
             init_args=conversion.init_args,
             parent=checkpoint.name,
+            preparation=published_preparation(checkpoint.kind, conversion.init_args),
         )
         load_encoder(staged)  # what was written can be read, strictly
     console = new_console()

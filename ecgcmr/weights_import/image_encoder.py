@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from ecgcmr.encoders.cmr_resnet import CMRResNet
 from ecgcmr.encoders.resnet_variants import VARIANTS
 from ecgcmr.errors import UserError
-from ecgcmr.weights_import.checkpoint import Checkpoint
+from ecgcmr.weights_import.checkpoint import Checkpoint, count_numbered
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
 
 CLASS_PATH = "ecgcmr.encoders.CMRResNet"
@@ -53,7 +52,7 @@ def convert_image_encoder(
         reason = drop_reason(name, _DROPPED, dropped)
         keys.append(KeyLine(name, "" if reason else _our_name(name), tuple(tensor.shape), reason))
     mapped = {line.target: checkpoint.tensors[line.source] for line in keys if line.target}
-    arguments = {**_architecture(checkpoint.name, mapped), "height": height, "width": width}
+    arguments = {**_architecture(checkpoint, mapped), "height": height, "width": width}
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten; the caller's draws stay his own
         encoder = CMRResNet(**arguments)
     fill(encoder, checkpoint.name, checkpoint.tensors, keys)
@@ -68,17 +67,14 @@ def _our_name(name: str) -> str:
     return f"{_CHILDREN[child]}.{rest}"
 
 
-def _architecture(file: str, state: dict[str, Tensor]) -> dict:
+def _architecture(checkpoint: Checkpoint, state: dict[str, Tensor]) -> dict:
     """Variant or explicit numbers of the network that the tensors' names and shapes describe."""
     needed = ["conv1.weight", *(f"layer{stage}.0.conv1.weight" for stage in range(1, 5))]
     missing = [name for name in needed if name not in state or state[name].ndim != 4]
     if missing:
-        raise UserError(f"{file}: no ResNet under {_PREFIX}0 to {_PREFIX}7: {', '.join(missing)} missing")
+        raise UserError(f"{checkpoint.name}: no ResNet under {_PREFIX}0 to {_PREFIX}7: {', '.join(missing)} missing")
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    layers = [
-        1 + max(int(match[1]) for key in state if (match := re.match(rf"layer{stage}\.(\d+)\.", key)))
-        for stage in range(1, 5)
-    ]
+    layers = [count_numbered(checkpoint, state, rf"layer{stage}.(\d+)\.") for stage in range(1, 5)]
     widths = [int(state[f"layer{stage}.0.conv1.weight"].shape[0]) for stage in range(1, 5)]
     frames = int(state["conv1.weight"].shape[1])
     for variant, numbers in VARIANTS.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer, Pooling
 from ecgcmr.encoders.position import sincos_position
 from ecgcmr.errors import UserError
-from ecgcmr.weights_import.checkpoint import Checkpoint
+from ecgcmr.weights_import.checkpoint import Checkpoint, count_numbered
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
 
 CLASS_PATH = "ecgcmr.encoders.ECGVisionTransformer"
@@ -97,7 +96,7 @@ def _arguments(checkpoint: Checkpoint, pooling: Pooling, leads: int, sampling_ra
             f"{name}: {table.shape[1] - 1} patches of {height} x {length} do not lie on {leads} leads; give --leads"
         )
     columns = (table.shape[1] - 1) // rows
-    depth = 1 + max(int(match[1]) for key in tensors if (match := re.match(r"blocks\.(\d+)\.", key)))
+    depth = count_numbered(checkpoint, tensors, r"blocks.(\d+)\.")
     if heads is None:
         known = [number for (size, blocks, number) in SIZES.values() if (size, blocks) == (width, depth)]
         if not known:

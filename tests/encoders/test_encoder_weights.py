@@ -113,12 +113,23 @@ def test_damaged_or_missing_files(run_folder, tmp_path):
         ({"version": 99}, "version 99"),
         ({"surplus": 1}, "surplus"),
         ({"class_path": "ecgcmr.encoders.NoSuchEncoder"}, "cannot be imported"),
-        ({"class_path": "no_such_package.Encoder"}, "cannot be imported"),
-        ({"class_path": "Encoder"}, "cannot be imported"),
-        ({"class_path": "os.system"}, r"not a torch\.nn\.Module class"),
-        ({"class_path": "subprocess.Popen", "init_args": {"args": "false"}}, r"not a torch\.nn\.Module class"),
-        ({"class_path": "torch.nn.Linear"}, "is not an encoder: it lacks forward_tokens"),
+        ({"class_path": "Encoder"}, "class_path is 'Encoder'"),
+        ({"class_path": "os.system"}, "os.system is not of this package"),
+        ({"class_path": "subprocess.Popen", "init_args": {"args": "false"}}, "Popen is not of this package"),
+        ({"class_path": "torch.nn.Linear"}, r"load_encoder\(folder, trusted=\(\"torch.nn\",\)\)"),
+        ({"class_path": "ecgcmr.errors.UserError"}, r"not a torch\.nn\.Module class"),
+        ({"class_path": "ecgcmr.objectives.CLIPLoss"}, "is not an encoder: it lacks forward_tokens"),
+        ({"class_path": ["os"]}, "class_path is"),
         ({"init_args": {"no_such_argument": 1}}, "init_args do not fit"),
+        ({"init_args": [1, 2]}, "init_args is"),
+        ({"init_args": {**ARGUMENTS, "patch_size": [1, 50], "depth": 10**8}}, "depth is 100000000, the weights file"),
+        ({"init_args": {**ARGUMENTS, "patch_size": [1, 50], "width": 2**20}}, "init_args do not fit.*cls_token is"),
+        ({"init_args": {**ARGUMENTS, "patch_size": [1, 0]}}, "encoder.yaml: "),
+        ({"input_spec": "ECG"}, "input_spec is"),
+        ({"sha256": 3}, "sha256 is '3'"),
+        ({"parent": {"a": 1}}, "parent is"),
+        ({"training": [0] * 20_000}, "training is"),
+        ({"preparation": {"ecg": [0] * 20_000}}, "more than 10000 values"),
     ],
 )
 def test_cards_that_are_refused(run_folder, changes, message):
@@ -147,3 +158,36 @@ def test_a_failed_write_leaves_the_old_file(run_folder, monkeypatch):
         export_encoder(ECGVisionTransformer(**ARGUMENTS), run_folder, class_path=CLASS_PATH, init_args=ARGUMENTS)
     assert (run_folder / "encoder.safetensors").read_bytes() == before
     assert len(list(run_folder.iterdir())) == 2
+
+
+def test_a_strangers_module_is_not_imported_before_it_is_trusted(run_folder, tmp_path, monkeypatch):
+    (tmp_path / "strangers_code.py").write_text(
+        "from pathlib import Path\n"
+        "from ecgcmr.encoders import ECGVisionTransformer\n"
+        "Path(__file__).with_suffix('.ran').touch()\n"
+        "class Encoder(ECGVisionTransformer): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    _edit(run_folder, class_path="strangers_code.Encoder")
+    for trusted in ((), ("strangers",), ("strangers_code.Other",), ("",)):
+        with pytest.raises(UserError, match="nothing of it was imported"):
+            load_encoder(run_folder, trusted=trusted)
+    assert not (tmp_path / "strangers_code.ran").exists()
+    assert type(load_encoder(run_folder, trusted=("strangers_code",))).__name__ == "Encoder"
+    assert (tmp_path / "strangers_code.ran").exists()
+    _edit(run_folder, class_path="no_such_package.Encoder")
+    with pytest.raises(UserError, match="cannot be imported"):
+        load_encoder(run_folder, trusted=("no_such_package.Encoder",))
+
+
+def test_a_card_of_the_first_version_knows_no_preparation(run_folder):
+    card = yaml.safe_load((run_folder / "encoder.yaml").read_text())
+    assert card["version"] == 2
+    del card["preparation"], card["training"]
+    (run_folder / "encoder.yaml").write_text(yaml.safe_dump({**card, "version": 1}))
+    read = read_encoder_card(run_folder)
+    assert (read.preparation, read.training) == (None, None)
+    assert load_encoder(run_folder).feature_dim == 16
+    (run_folder / "encoder.yaml").write_text(yaml.safe_dump({**card, "version": 2}))
+    with pytest.raises(UserError, match="missing or unknown entries: preparation, training"):
+        read_encoder_card(run_folder)

@@ -44,14 +44,19 @@ def test_schedule_moves_every_group_by_step() -> None:
     assert all(group["lr"] == pytest.approx(0, abs=1e-12) for group in optimiser.param_groups)
 
 
-def test_absolute_rate_wins_over_the_rule() -> None:
-    assert OptimiserSettings(base_lr=1.0, lr=3e-4).peak_lr(4096) == 3e-4
+def test_a_rate_is_given_once() -> None:
+    with pytest.raises(UserError, match=r"base_lr 1 and optimiser.lr 0.0003 are both given, and one"):
+        OptimiserSettings(base_lr=1.0, lr=3e-4)
+    with pytest.raises(UserError, match="no learning rate: give lr, or base_lr"):
+        OptimiserSettings(weight_decay=0.1)
+    assert OptimiserSettings(lr=3e-4).peak_lr(4096) == 3e-4
+    assert OptimiserSettings(base_lr=1e-3).peak_lr(512) == 2e-3
 
 
 @pytest.mark.parametrize("wrong", [{"schedule": "linear"}, {"layer_decay": 0.0}, {"layer_decay": 1.5}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
-        OptimiserSettings(**wrong)  # type: ignore[arg-type]
+        OptimiserSettings(lr=1e-3, **wrong)  # type: ignore[arg-type]
 
 
 def test_frozen_encoder_leaves_only_the_head() -> None:

@@ -101,11 +101,12 @@ def test_resuming_goes_on_where_the_run_stopped(mae: Path, mae_config: Path) -> 
     # The schedule must not shrink with the cut, so the first part is cut by steps and not by epochs.
     steps = torch.load(mae / "last.ckpt", weights_only=True)["global_step"]
     part = mae_config.with_name("part")
+    flat = ["--model.optimiser.schedule=constant", "--model.optimiser.lr=1e-3"]
     cut = [f"--trainer.default_root_dir={part}", f"--trainer.max_steps={steps // 2}"]
-    assert main(["fit", "-c", str(mae_config), *cut, "--model.optimiser.schedule=constant"]) == 0
+    assert main(["fit", "-c", str(mae_config), *cut, *flat]) == 0
     assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps // 2
     rest = [f"--trainer.default_root_dir={part}", "--ckpt_path=last"]
-    assert main(["fit", "-c", str(mae_config), *rest, "--model.optimiser.schedule=constant"]) == 0
+    assert main(["fit", "-c", str(mae_config), *rest, *flat]) == 0
     assert torch.load(part / "last.ckpt", weights_only=True)["global_step"] == steps
 
 

@@ -1,0 +1,78 @@
+"""Whether weights meet recordings that were prepared like those they were trained on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from data_modules.layout import Layout
+from data_modules.recipe import Comparison, Recipe, compare_recipes
+from ecgcmr.encoders.weights import CARD_FILE, EncoderCard
+from ecgcmr.errors import UserError
+
+OPTION = "--accept_other_preparation true"
+
+
+@rank_zero_only
+def warn(text: str) -> None:
+    """Write one line to standard error, also where an experiment keeps Lightning's notes quiet."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def check_encoder_preparation(
+    card: EncoderCard, folder: Path, recipe: Recipe, layout: Layout, argument: str, *, accept: bool = False
+) -> None:
+    """Compare the recordings that an encoder was trained on with those it is to see.
+
+    Args:
+        card: Of the encoder.
+        folder: Where it lies.
+        recipe: Of the recordings it is to see (``data_modules.recipe``).
+        layout: Of their cohort.
+        argument: Name of the config entry, for the message.
+        accept: Go on where they differ, with a warning.
+
+    Raises:
+        UserError: They differ; the message says in what.
+    """
+    name = f"{argument}: {folder / CARD_FILE}"
+    if card.preparation is None:
+        if card.fingerprint != layout.fingerprint:
+            warn(
+                f"{name} does not say how the recordings it was trained on were prepared (written by an earlier "
+                "version): that this cohort's are prepared alike cannot be checked"
+            )
+        return
+    modality = "cmr" if card.input_spec.get("kind") == "CMRInput" else "ecg"
+    compared = compare_recipes(card.preparation, recipe, modality)
+    judge(
+        compared,
+        f"{name} was trained on recordings of another preparation",
+        f"{name} and this cohort",
+        f"prepare the cohort alike, take other weights, or add {OPTION}",
+        accept=accept,
+    )
+
+
+def judge(compared: Comparison, refusal: str, both: str, remedy: str, *, accept: bool) -> None:
+    """Refuse or accept what differs, and say what cannot be compared.
+
+    Args:
+        compared: Of two recipes.
+        refusal: Start of the message where they differ.
+        both: Names the two, where something is not known of one.
+        remedy: What to do where they differ.
+        accept: Go on where they differ, with a warning.
+
+    Raises:
+        UserError: They differ and that is not accepted.
+    """
+    if compared.differences:
+        text = f"{refusal}: {'; '.join(compared.differences)}"
+        if not accept:
+            raise UserError(f"{text}; {remedy}")
+        warn(f"{text}; accepted by {OPTION}")
+    if compared.unknown:
+        warn(f"{both}: one of the two does not say its {', '.join(compared.unknown)}; this cannot be checked")

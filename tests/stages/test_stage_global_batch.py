@@ -1,0 +1,61 @@
+"""One place says how many rows a step sees, and rates follow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from labelled_cohort import write_cohort, write_stage
+
+from data_modules import ECGDataModule, LabelledDataModule
+from ecgcmr.cli import main
+from ecgcmr.stages import optimisation
+from ecgcmr.stages.global_batch import global_batch_of_fit
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 training rows."""
+    return write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+def test_the_global_batch_is_the_one_that_is_dealt(root: Path, tmp_path: Path) -> None:
+    assert ECGDataModule(root, batch_size=8, samples=100).global_batch == 8
+    assert ECGDataModule(root, batch_size=256, samples=100).global_batch == 20
+    assert ECGDataModule(root, batch_size=256, samples=100, epoch_rows=12).global_batch == 12
+    assert LabelledDataModule(root, ["lv_edv"], 256, samples=100, train_labels=7).global_batch == 7
+    outside = write_cohort(tmp_path / "outside", splits=["test"] * 6)
+    assert ECGDataModule(outside, batch_size=256, samples=100).global_batch == 256
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "batches", "rows_per_step"),
+    [(8, 1, 2, 8), (8, 2, 2, 16), (4, 8, 5, 20), (256, 4, 1, 20), (4, 8, float("inf"), 32)],
+)
+def test_a_step_sees_the_batches_that_are_accumulated(
+    root: Path, batch_size: int, accumulate: int, batches: float, rows_per_step: int
+) -> None:
+    data = ECGDataModule(root, batch_size=batch_size, samples=100)
+    trainer = SimpleNamespace(
+        datamodule=data, accumulate_grad_batches=accumulate, num_training_batches=batches, world_size=1
+    )
+    assert global_batch_of_fit(trainer).rows_per_step == rows_per_step
+
+
+def test_the_rate_follows_the_true_global_batch(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(optimisation, "rank_zero_info", said.append)
+    config = write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv"])
+    rate = ["--model.optimiser={base_lr: 1e-3, lr: null}"]
+    quick = ["--data.batch_size=256", "--trainer.fast_dev_run=true"]
+    assert main(["fit", "-c", str(config), *rate, *quick]) == 0
+    told = "global batch 20 (20 rows a batch over all devices, the cohort has too few for 256), learning rate 7.813e-05"
+    assert said == [f"{told} after warm-up"]
+    capsys.readouterr()
+    assert main(["fit", "-c", str(config), *rate, "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert "base_lr: 0.001\n" in printed
+    assert " lr: null\n" in printed
