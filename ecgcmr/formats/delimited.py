@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -16,20 +14,13 @@ import pandas as pd
 from ecgcmr.errors import UserError
 from ecgcmr.formats.cardiosoft import parse_samples
 from ecgcmr.formats.lead_columns import is_time, lead_columns, other_names
-from ecgcmr.formats.lead_names import LEADS, lead_and_unit
-from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES, check_size
+from ecgcmr.formats.limits import MAX_LEADS, check_size
 from ecgcmr.formats.loaded_signal import LoadedSignal
 from ecgcmr.formats.plain_text import first_row, plain_lines
-from ecgcmr.formats.units import millivolts_per
+from ecgcmr.formats.text_cells import SPACE, are_numbers, are_units, cells_of_row, name_a_lead
 
-_SEPARATORS = ("\t", ";", ",")
-_SPACE = " "
-_MISSING = ("", "nan", "na", "null")
-_TIME_CELLS = ("", "s", "sec", "ms", "us", "hh:mm:ss", "hh:mm:ss.mmm", "seconds", "-")
-_LONGEST_HEADER = 64 * 1024
 _FLAG = re.compile(rb"true|false", re.IGNORECASE)
 _FLAGS = ["true", "false", "True", "False", "TRUE", "FALSE"]
-_MOST_NAMES = 1000
 _EVEN = 1e-3
 _ENOUGH = 100
 
@@ -45,20 +36,20 @@ def is_signal_table(head: bytes, *, any_header: bool = False) -> bool:
     begin, after = first_row(content)
     if b"\0" in content:
         return False
-    separator, first = _cells(content[begin:after])
+    separator, first = cells_of_row(content[begin:after])
     if len(first) < 2:
         return False
     if after == len(content):  # the row may go on beyond these bytes
         first = first[:-1]
-    if _numeric(first, separator):
+    if are_numbers(first, separator):
         return True
-    named = _names_lead(first)
-    if separator != _SPACE and named:
+    named = name_a_lead(first)
+    if separator != SPACE and named:
         return True
-    _, second = _cells(content[slice(*first_row(content, after))], separator)
-    if separator == _SPACE and named:  # in a sentence "I" is a word
-        return len(first) == len(second) and (_numeric(second, separator) or _is_unit_row(second))
-    return any_header and len(first) == len(second) and _numeric(second, separator)
+    _, second = cells_of_row(content[slice(*first_row(content, after))], separator)
+    if separator == SPACE and named:  # in a sentence "I" is a word
+        return len(first) == len(second) and (are_numbers(second, separator) or are_units(second))
+    return any_header and len(first) == len(second) and are_numbers(second, separator)
 
 
 def parse_table(content: bytes, declared: tuple[str, ...]) -> LoadedSignal:
@@ -82,18 +73,18 @@ def parse_table(content: bytes, declared: tuple[str, ...]) -> LoadedSignal:
     if b"\0" in content:
         raise UserError("is no text")
     begin, after = first_row(content)
-    separator, first = _cells(content[begin:after])
+    separator, first = cells_of_row(content[begin:after])
     if len(first) < 2:
         raise UserError("is no table of numbers with tab, semicolon, comma or white space between them")
-    if _numeric(first, separator):
+    if are_numbers(first, separator):
         return _without_header(content[begin:], separator, len(first), declared)
     check_size(len(first), 1)
     chosen = lead_columns(first, declared)
     units = [column.unit for column in chosen if column.unit is not None]
     content = content[after:]
     begin, after = first_row(content)
-    _, second = _cells(content[begin:after], separator)
-    if len(second) == len(first) and _is_unit_row(second):
+    _, second = cells_of_row(content[begin:after], separator)
+    if len(second) == len(first) and are_units(second):
         units += [second[column.position] for column in chosen if second[column.position]]
         content = content[after:]
     values = _columns(content, separator, len(first), [column.position for column in chosen])
@@ -115,71 +106,11 @@ def _without_header(content: bytes, separator: str, cells: int, declared: tuple[
     return LoadedSignal(declared, _columns(content, separator, cells, [column.position for column in columns]))
 
 
-def _cells(line: bytes, separator: str = "") -> tuple[str, list[str]]:
-    """Split a row at the separator, by default at the one that makes it numbers or lead names.
-
-    A row of more cells than any recording has samples is not split.
-    """
-    text = line.decode("utf-8", errors="replace").strip("\n\r ")
-    counted = sorted(_SEPARATORS, key=text.count, reverse=True)
-    candidates = [separator] if separator else [mark for mark in (*counted, _SPACE) if mark in text]
-    rows = {mark: _split(text, mark) for mark in candidates}
-    for mark, cells in rows.items():
-        if len(candidates) > 1 and (_numeric(cells, mark) or _names_lead(cells)):
-            return mark, cells
-    return next(iter(rows.items()), (",", [text]))
-
-
-def _split(text: str, separator: str) -> list[str]:
-    if separator == _SPACE:
-        return text.split() if len(text) < 8 * MAX_SAMPLES else [text]
-    if text.count(separator) > MAX_SAMPLES:
-        return [text]
-    if '"' in text and len(text) < _LONGEST_HEADER:  # a quoted name may hold the separator
-        cells = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
-    else:
-        cells = text.split(separator)
-    return [cell.strip().strip("\"'").strip() for cell in cells]
-
-
-def _names_lead(cells: Sequence[str]) -> bool:
-    return len(cells) <= _MOST_NAMES and any(lead_and_unit(cell)[0] in LEADS for cell in cells)
-
-
-def _numeric(cells: Sequence[str], separator: str) -> bool:
-    """Tell whether all cells are numbers or missing, and at least one is a number."""
-    numbers = 0
-    for cell in cells:
-        if cell.lower() in _MISSING:
-            continue
-        try:
-            float(cell if separator == "," else cell.replace(",", "."))
-        except ValueError:
-            return False
-        numbers += 1
-    return numbers > 0
-
-
-def _is_unit_row(cells: Sequence[str]) -> bool:
-    """Tell whether all cells are units of voltage or of time, or empty, and at least one is a voltage."""
-    voltages = 0
-    for cell in cells:
-        text = cell.strip("()[] ")
-        if text.lower() in _TIME_CELLS:
-            continue
-        try:
-            millivolts_per(text)
-        except UserError:
-            return False
-        voltages += 1
-    return voltages > 0
-
-
 def _columns(content: bytes, separator: str, cells: int, wanted: list[int]) -> npt.NDArray[np.float64]:
     """Parse rows of numbers, one per sample, into (leads, T)."""
     rows = content.count(b"\n") + 1
     check_size(cells, rows)
-    options: dict[str, Any] = {"sep": r"\s+" if separator == _SPACE else separator, "header": None, "usecols": wanted,
+    options: dict[str, Any] = {"sep": r"\s+" if separator == SPACE else separator, "header": None, "usecols": wanted,
                "names": list(range(cells)), "index_col": False, "encoding": "iso-8859-1"}  # fmt: skip
     decimal_comma = separator != "," and b"," in content and b"." not in content
     try:
@@ -191,7 +122,7 @@ def _columns(content: bytes, separator: str, cells: int, wanted: list[int]) -> n
         raise UserError("holds a cell that is not a number or rows of different length") from error
     if flags is not None and flags.to_numpy().any():  # which pandas would take for 1 and 0
         raise UserError("holds a cell that is not a number but true or false")
-    held = len(content.split()) if separator == _SPACE else content.count(separator.encode()) + len(frame)
+    held = len(content.split()) if separator == SPACE else content.count(separator.encode()) + len(frame)
     if held != len(frame) * cells:
         raise UserError("has rows of different length, probably cut off or damaged")
     return np.ascontiguousarray(frame[wanted].to_numpy(np.float64).T)
@@ -204,7 +135,7 @@ def _rows(content: bytes, separator: str, declared: tuple[str, ...]) -> npt.NDAr
         raise UserError("has no header row with lead names; declare `leads` in ecg.yaml beside it")
     if len(lines) != len(declared):
         raise UserError(f"is a table of long rows, but not of one row for each of the {len(declared)} declared leads")
-    if separator == _SPACE:
+    if separator == SPACE:
         lines = [b" ".join(line.split()) for line in lines]
     samples = lines[0].count(separator.encode()) + 1
     check_size(len(lines), samples)
@@ -225,7 +156,7 @@ def _step(content: bytes, separator: str, position: int, samples: int) -> float 
     lines = content.strip()
     ends = (lines.split(b"\n", 1)[0], lines.rsplit(b"\n", 1)[-1])
     try:
-        cells = [_cells(line, separator)[1][position] for line in ends]
+        cells = [cells_of_row(line, separator)[1][position] for line in ends]
         first, last = (float(cell if separator == "," else cell.replace(",", ".")) for cell in cells)
     except (ValueError, IndexError):
         return None

@@ -26,7 +26,7 @@ from ecgcmr.formats.limits import naming
 from ecgcmr.formats.regular_file import require_regular
 
 _HEADER_BYTES = 16 << 20
-_ROW_BYTES = 64 << 20
+_ROW_BYTES = 32 << 20
 MOST_ROWS = 2_000_000
 """Rows of a table; UK Biobank has half a million participants."""
 _CELLS_AT_ONCE = 1_000_000

@@ -232,7 +232,8 @@ class StandardECG:
         if not self.held:
             return ()
         seconds = self.signal.shape[1] / self.sampling_rate
-        return (f"is {self.held} samples short of {seconds:g} s at {self.sampling_rate:g} Hz; its last one is held",)
+        samples = f"{self.held} sample{'s' if self.held > 1 else ''}"
+        return (f"is {samples} short of {seconds:g} s at {self.sampling_rate:g} Hz; its last one is held",)
 
 
 def standard_windows(record: ECGRecord, options: StandardOptions | None = None) -> list[StandardECG]:

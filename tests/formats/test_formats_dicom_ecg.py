@@ -189,3 +189,23 @@ def test_only_ecg_storage_counts_as_an_ecg():
     content = dicom_bytes(dicom_ecg_dataset(COUNTS))
     assert may_hold_waveforms(content[:8192])
     assert not may_hold_waveforms(content[:8192].replace(b"5.1.4.1.1.9.1", b"5.1.4.1.1.4.1"))
+
+
+def test_a_channel_that_is_no_lead_does_not_cost_the_recording():
+    dataset = dicom_ecg_dataset(np.vstack([COUNTS, COUNTS[:1]]), leads=(*LEADS, "ABP"), naming="label")
+    channel = dataset.WaveformSequence[0].ChannelDefinitionSequence[12]
+    channel.ChannelSensitivityUnitsSequence[0].CodeValue = "mm[Hg]"
+    record = parse_dicom_ecg(dicom_bytes(dataset))
+    assert record.leads == LEADS
+    np.testing.assert_allclose(record.signal, COUNTS * 0.005, atol=1e-12)
+    assert any(note.startswith("channel ABP is left out: unit 'mm[Hg]' is not a voltage") for note in record.notes)
+
+
+@pytest.mark.parametrize("meaning", ["Lead aVR (inverted)", "-aVR", "aVR, negative", "Lead -aVR"])
+def test_a_negated_lead_is_another_lead(meaning):
+    dataset = dicom_ecg_dataset(COUNTS, naming="label")
+    dataset.WaveformSequence[0].ChannelDefinitionSequence[3].ChannelLabel = meaning
+    assert "aVR" not in parse_dicom_ecg(dicom_bytes(dataset)).leads
+    coded = dicom_ecg_dataset(COUNTS)
+    coded.WaveformSequence[0].ChannelDefinitionSequence[3].ChannelSourceSequence[0].CodeValue = "5.6.3-9-65"
+    assert parse_dicom_ecg(dicom_bytes(coded)).leads[3] == "-aVR"

@@ -262,3 +262,11 @@ def test_images_of_one_subject_that_are_pipes_do_not_count(special):
     os.mkfifo(special / "3.zip")
     found = find_cmr(special)
     assert set(found.sources) == {"2"}
+
+
+def test_a_packed_file_belongs_to_the_subject_of_its_name(tmp_path):
+    (tmp_path / "1000011_20205_3_0.xml.gz").write_bytes(gzip.compress(cardiosoft_xml(COUNTS)))
+    (tmp_path / "other.xml.gz").write_bytes(gzip.compress(cardiosoft_xml(COUNTS)))
+    sources = find_ecgs(tmp_path).sources
+    assert set(sources) == {"1000011", "other"}
+    assert sources["1000011"][0].visit == 3

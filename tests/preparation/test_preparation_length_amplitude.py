@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+
 import numpy as np
 import pytest
-from raw_file_writers import LEADS, cardiosoft_xml, sample_counts
+from raw_file_writers import LEADS, cardiosoft_xml, sample_counts, write_declaration
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.amplitude import doubts_unit, typical_range_mv
 from ecgcmr.formats.cardiosoft import parse_cardiosoft
 from ecgcmr.formats.record import ecg_record
+from ecgcmr.preparation import command
 from ecgcmr.preparation.ecg import StandardOptions, standard_windows
 
 
@@ -25,7 +29,7 @@ def test_half_a_percent_short_is_the_whole_length(lacking, short):
     np.testing.assert_array_equal(window.signal[:, : 5000 - lacking], recorded)
     np.testing.assert_array_equal(window.signal[:, 5000 - lacking :], np.repeat(recorded[:, -1:], lacking, axis=1))
     assert window.held == lacking
-    assert window.notes == (f"is {lacking} samples short of 10 s at 500 Hz; its last one is held",)
+    assert window.notes == (f"is {lacking} sample{'s' * (lacking > 1)} short of 10 s at 500 Hz; its last one is held",)
 
 
 def test_more_is_a_short_recording_and_a_whole_one_is_not_touched():
@@ -87,3 +91,31 @@ def test_an_exercise_test_is_called_one():
         UserError, match=r"is an exercise test \(UK Biobank field 6025\), no resting ECG; take field 20205"
     ):
         parse_cardiosoft(content)
+
+
+def test_the_report_counts_doubtful_units_and_held_samples(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    steps = sample_counts(2) * 0.01
+    for name, array in (
+        ("1", steps),
+        ("2", steps * 300),
+        ("3", steps / 1000),
+        ("4", steps * 60),
+        ("5", steps[:, :4999]),
+    ):
+        np.save(
+            raw / f"{name}.npy", array + np.random.default_rng(int(name)).normal(size=array.shape) * array.std() / 50
+        )
+    write_declaration(raw)
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ("--ecg", raw, "--out", tmp_path / "out", "--key-file", tmp_path / "key", "--workers", "1", "--no-beats")
+    assert command.run(parser.parse_args([str(word) for word in words])) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert report["written"] == 3
+    assert report["units_doubtful"] == {"skipped": 2, "used": 1}
+    assert {item["file"] for item in report["skipped"]} == {"2.npy", "3.npy"}
+    notes = {(item["file"], item["note"]) for item in report["notes"]}
+    assert ("5.npy", "is 1 sample short of 10 s at 500 Hz; its last one is held") in notes
