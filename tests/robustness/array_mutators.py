@@ -11,6 +11,16 @@ Generator = np.random.Generator
 
 def odd_array(array: np.ndarray, rng: Generator) -> np.ndarray:
     """Another shape, type or content."""
+    if not array.ndim:  # a single value: another type, or several
+        others = (
+            np.array(["text", "a\x1b[31m"]),
+            np.zeros(3),
+            np.array(np.nan),
+            np.array(2**62),
+            np.array(""),
+            np.array(-5),
+        )
+        return others[rng.integers(len(others))]
     flat = array.ravel()
     way = int(rng.integers(9))
     if way == 0:

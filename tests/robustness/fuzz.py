@@ -109,7 +109,7 @@ def main() -> int:
         f"{codes[2]} refused, "
         f"{len(failed)} failed; {total:.0f} s, {made:.0f} s of them to begin"
     )
-    for outcome in failed[:20]:
+    for outcome in failed:
         print(replay_line(outcome, args.seed))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,13 +10,23 @@ from byte_mutators import BYTES, Mutator, one_or_more
 from document_mutators import alias_bomb, json_node, json_text, merged_bomb, yaml_node, yaml_text
 from parquet_mutators import parquet_column
 from text_mutators import TEXT
-from weights_mutators import safetensors_header, safetensors_values, torch_entry, torch_tensor
+from weights_mutators import (
+    many_blocks,
+    not_finite,
+    safetensors_header,
+    safetensors_values,
+    torch_entry,
+    torch_tensor,
+    vast_view,
+)
 from zip_mutators import ZIP
 
 YAML = (yaml_node, yaml_node, yaml_node, yaml_text, alias_bomb, merged_bomb, *TEXT, *BYTES)
 JSON = (json_node, json_node, json_node, json_text, *TEXT, *BYTES)
 TORCH = (torch_entry, torch_tensor, torch_tensor, *ZIP)
 SAFETENSORS = (safetensors_header, safetensors_values, *BYTES)
+BOMBS = (alias_bomb, merged_bomb)
+HOSTILE = (many_blocks, not_finite, vast_view)
 PARQUET = (parquet_column, parquet_column, *BYTES)
 PREPARE = "prepare --out out --key-file key --workers 1 --short pad --no-beats --size 16"
 SHORT_FIT = (

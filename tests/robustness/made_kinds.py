@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array_mutators import npz_array
 from byte_mutators import BYTES
-from fuzz_kind import FIT, JSON, PARQUET, SAFETENSORS, SHORT_FIT, TORCH, YAML, Kind
+from fuzz_kind import BOMBS, FIT, HOSTILE, JSON, PARQUET, SAFETENSORS, SHORT_FIT, TORCH, YAML, Kind
 from hdf5_mutators import hdf5_entry
+from parquet_mutators import many_rows
 from text_mutators import TEXT
 from zip_mutators import ZIP
 
@@ -52,14 +53,16 @@ def config_kinds() -> list[Kind]:
     predict = "predict -c regression.yaml --trainer.default_root_dir regression"
     weights = ("encoder_weights", "mae")
     return [
-        Kind("fit-config", "run", "mae.yaml", YAML, (FIT,), weight=8, words=FIELDS, names=True),
+        Kind("fit-config", "run", "mae.yaml", YAML, (FIT,), BOMBS, weight=8, words=FIELDS, names=True),
         Kind(
             "fit-config-downstream", "run", "regression.yaml", YAML, (regression,), weight=6, words=FIELDS, names=True
         ),
-        Kind("encoder.yaml", "run", "mae/encoder.yaml", YAML, (taken,), weight=8, words=weights, names=True),
+        Kind("encoder.yaml", "run", "mae/encoder.yaml", YAML, (taken,), BOMBS, weight=8, words=weights, names=True),
         Kind("encoder.safetensors", "run", "mae/encoder.safetensors", SAFETENSORS, (taken,), weight=8, words=weights),
-        Kind("last.ckpt", "run", "mae/last.ckpt", TORCH, (resume,), weight=8, words=("ckpt_path",)),
-        Kind("best.ckpt", "run", "regression/best.ckpt", TORCH, (test, predict), weight=8, words=("ckpt_path",)),
+        Kind("last.ckpt", "run", "mae/last.ckpt", TORCH, (resume,), HOSTILE, weight=8, words=("ckpt_path",)),
+        Kind(
+            "best.ckpt", "run", "regression/best.ckpt", TORCH, (test, predict), HOSTILE, weight=8, words=("ckpt_path",)
+        ),
         Kind(
             "run-config",
             "run",
@@ -85,6 +88,7 @@ def config_kinds() -> list[Kind]:
             "trial.yaml",
             YAML,
             ("experiment trial.yaml --out out --workers 1",),
+            BOMBS,
             weight=6,
             names=True,
         ),
@@ -120,7 +124,15 @@ def result_kinds() -> list[Kind]:
             weight=8,
             names=True,
         ),
-        Kind("predictions.parquet", "predictions", "p.parquet", PARQUET, (evaluate.format("p.parquet"),), weight=12),
+        Kind(
+            "predictions.parquet",
+            "predictions",
+            "p.parquet",
+            PARQUET,
+            (evaluate.format("p.parquet"),),
+            (many_rows,),
+            weight=12,
+        ),
         Kind(
             "predictions.npz",
             "predictions",
@@ -160,7 +172,21 @@ def result_kinds() -> list[Kind]:
             names=True,
         ),
         Kind(
-            "signal.pth", "weights", "signal.pth", TORCH, ("import-weights signal.pth --out out --heads 2",), weight=12
+            "signal.pth",
+            "weights",
+            "signal.pth",
+            TORCH,
+            ("import-weights signal.pth --out out --heads 2",),
+            HOSTILE,
+            weight=12,
         ),
-        Kind("image.pth", "weights", "image.pth", TORCH, ("import-weights image.pth --out out --size 32",), weight=8),
+        Kind(
+            "image.pth",
+            "weights",
+            "image.pth",
+            TORCH,
+            ("import-weights image.pth --out out --size 32",),
+            HOSTILE,
+            weight=8,
+        ),
     ]

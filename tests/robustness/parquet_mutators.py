@@ -44,6 +44,13 @@ def parquet_column(content: bytes, rng: Generator) -> bytes:
     return buffer.getvalue()
 
 
+def many_rows(content: bytes, rng: Generator) -> bytes:
+    """Twelve million rows in a small file."""
+    from pyarrow import parquet
+
+    return _many_rows(parquet.read_table(io.BytesIO(content)), 12_000_000)
+
+
 def _many_rows(table: Any, rows: int) -> bytes:
     """The first row again and again: a small file that is large in memory."""
     import pyarrow as pa

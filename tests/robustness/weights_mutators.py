@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,34 @@ def torch_tensor(content: bytes, rng: Generator) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+def _with_tensor(content: bytes, name: str, change: Callable[[Any], Any]) -> bytes:
+    """A checkpoint whose first tensor goes, changed, under another name too."""
+    import torch
+
+    state = _loaded(content)
+    tensors = state.get("state_dict", state.get("model"))
+    first = next(iter(tensors))
+    tensors[name or first] = change(tensors[first])
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def many_blocks(content: bytes, rng: Generator) -> bytes:
+    """A name that stands for a hundred million blocks."""
+    return _with_tensor(content, "blocks.99999999.norm1.weight", lambda tensor: tensor)
+
+
+def not_finite(content: bytes, rng: Generator) -> bytes:
+    """Weights of a run that went astray."""
+    return _with_tensor(content, "", lambda tensor: tensor * float("nan"))
+
+
+def vast_view(content: bytes, rng: Generator) -> bytes:
+    """A tensor of a few bytes that is four terabytes large when it is copied."""
+    return _with_tensor(content, "", lambda tensor: tensor.ravel()[:1].expand(10**6, 10**6))
 
 
 def safetensors_header(content: bytes, rng: Generator) -> bytes:
