@@ -132,7 +132,14 @@ class FineTuning:
         return {}
 
     def _read(self, path: Path, problem: Problem, split: str) -> Floats:
-        """Return the predictions (n, K) of a split in the order of the problem's rows."""
+        """Return the predictions (n, K) of a split in the order of the problem's rows and labels."""
+        names = [label.name for label in problem.labels]
         with np.load(path, allow_pickle=False) as stored:
+            found = [name.decode() for name in stored["label"]]
+            if found != names:
+                raise UserError(
+                    f"{path}: holds predictions of {', '.join(found)}, not of {', '.join(names)}; remove its folder "
+                    f"{path.parent.name} and run the experiment again"
+                )
             order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
             return stored["prediction"][order].astype(np.float64)

@@ -35,7 +35,7 @@ class RunConfig(SaveConfigCallback):
         if stage == "fit":
             folder = Path(trainer.default_root_dir)
             config = self.config.clone()
-            config["resume_with_changes"] = False  # consent to one resumption, not to the next one of this file
+            config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
             with replace_atomically(folder / "config.yaml") as temporary:
                 temporary.write_text(self.parser.dump(config, skip_none=False))
 

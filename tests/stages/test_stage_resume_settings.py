@@ -178,7 +178,8 @@ def test_asked_for_they_are_applied_and_written_down(
     assert stopping["patience"] == 7
     written = json.loads((run / "resumed.json").read_text())
     assert written == checkpoint["ecgcmr_run"]["changes"] == [{"step": 5, "epoch": 0, "changes": told}]
-    assert yaml.safe_load((run / "config.yaml").read_text())["resume_with_changes"] is False
+    assert "resume_with_changes" not in yaml.safe_load((run / "config.yaml").read_text())
+    assert main(["test", "-c", str(run / "config.yaml")]) == 0  # settings of a fit are those of every command
 
 
 def test_a_run_goes_on_elsewhere_without_a_word(
