@@ -55,6 +55,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("model/init_args/encoder_weights", "runs/other", ["model.encoder_weights mae -> other"]),
         ("model/init_args/encoder", {"class_path": "E", "init_args": {"width": 32}}, ["model.encoder.width 16 -> 32"]),
         ("model/init_args/objective", {"class_path": "O"}, ["model.objective.class_path not there -> O"]),
+        ("model/init_args/table", "/home/someone/rare.csv", ["model.table not there -> rare.csv"]),
         ("data/init_args/seed", 1, ["data.seed 0 -> 1"]),
         ("seed_everything", 1, ["seed_everything 0 -> 1"]),
         ("trainer/max_epochs", 20, ["trainer.max_epochs 10 -> 20"]),
