@@ -135,9 +135,16 @@ class FineTuning:
         return {}
 
     def _read(self, path: Path, problem: Problem, split: str) -> Floats:
-        """Return the predictions (n, K) of a split in the order of the problem's rows."""
-        stored = read_npz(path, ("row", "prediction"), "the predictions of a stage")
+        """Return the predictions (n, K) of a split in the order of the problem's rows and labels."""
+        names = [label.name for label in problem.labels]
+        stored = read_npz(path, ("row", "prediction", "label"), "the predictions of a stage")
+        found = [name.decode() for name in stored["label"]]
+        if found != names:
+            raise UserError(
+                f"{path}: holds predictions of {', '.join(found)}, not of {', '.join(names)}; remove its folder "
+                f"{path.parent.name} and run the experiment again"
+            )
         order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
         values = stored["prediction"][order].astype(np.float64)
-        require_predictions(values, [label.name for label in problem.labels], f"{path.parent.name}/{path.name}")
+        require_predictions(values, names, f"{path.parent.name}/{path.name}")
         return values

@@ -43,7 +43,7 @@ class RunConfig(SaveConfigCallback):
     def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Write the file."""
         config = self.config.clone()
-        config["resume_with_changes"] = False  # consent to one resumption, not to the next one of this file
+        config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
         text = self.parser.dump(config, skip_none=False)
         write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
 

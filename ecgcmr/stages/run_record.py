@@ -140,14 +140,14 @@ class RunRecord(Callback):
         Raises:
             UserError: They do not fit the stage that the config describes.
         """
-        wanted = {f"{prefix}{name}": value for name, value in module.state_dict().items()}
-        given = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
+        wanted = {f"{prefix}{name}": _shape(value) for name, value in module.state_dict().items()}
+        given = {name: _shape(value) for name, value in state_dict.items() if name.startswith(prefix)}
         odd = [f"{name} is not in the checkpoint" for name in wanted if name not in given]
         odd += [f"{name} is not in the model" for name in given if name not in wanted]
         odd += [
-            f"{name} is {tuple(given[name].shape)} in the checkpoint, {tuple(value.shape)} in the model"
-            for name, value in wanted.items()
-            if name in given and given[name].shape != value.shape
+            f"{name} is {given[name]} in the checkpoint, {shape} in the model"
+            for name, shape in wanted.items()
+            if name in given and given[name] != shape
         ]
         if odd and self.checkpoint is not None:
             more = f"; and {len(odd) - 3} more" if len(odd) > 3 else ""
@@ -194,3 +194,8 @@ class RunRecord(Callback):
         if self.contract is None:
             raise RuntimeError("what the run is for is known from setup() on")
         return self.contract
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of a tensor, None for what a module keeps beside tensors."""
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None

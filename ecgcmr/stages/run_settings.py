@@ -117,6 +117,8 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
         for number, entry in enumerate(value):
             yield from _leaves(f"{name}.{number}", entry)
+    elif isinstance(value, str) and PurePath(value).is_absolute():
+        yield name, PurePath(value).name  # a checkpoint says nothing of the machine it was made on
     else:
         yield name, value
 

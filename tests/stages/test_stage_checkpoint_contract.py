@@ -17,6 +17,8 @@ from labelled_cohort import LABELS, write_cohort, write_stage
 from data_modules import Label
 from ecgcmr.cli import main
 from ecgcmr.encoders import read_encoder_card
+from ecgcmr.errors import UserError
+from ecgcmr.stages.checkpoint_record import read_checkpoint_record
 from ecgcmr.stages.run_contract import Column, RunContract
 
 HAZARDS = ["--model.objective=ecgcmr.objectives.DiscreteTimeHazards", "--model.objective.intervals=3"]
@@ -196,9 +198,7 @@ def test_a_checkpoint_that_does_not_say_it_is_named(
         ("text", "not a checkpoint of torch.save, or damaged"),
     ],
 )
-def test_what_is_no_checkpoint_is_told_apart(
-    regression: Path, tmp_path: Path, content: Any, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_checkpoint_is_told_apart(regression: Path, tmp_path: Path, content: Any, words: str) -> None:
     file = {"safetensors": regression.with_suffix("") / "encoder.safetensors", "text": regression}.get(
         content if isinstance(content, str) else "", tmp_path / "file.pt"
     )
@@ -206,7 +206,10 @@ def test_what_is_no_checkpoint_is_told_apart(
         file = tmp_path
     elif not isinstance(content, str):
         torch.save(content, file)
-    assert words in refused(capsys, "test", "-c", str(regression), f"--ckpt_path={file}")
+    with pytest.raises(UserError) as caught:
+        read_checkpoint_record(file)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_contract_survives_as_plain_values() -> None:
@@ -221,6 +224,19 @@ def test_a_contract_survives_as_plain_values() -> None:
     again = RunContract.from_dict(yaml.safe_load(yaml.safe_dump(contract.to_dict())))
     assert again == contract
     assert again.differences(contract) == []
+    assert contract.compare_preparation(again).differences == ()
+    for change, told in (
+        ({"task": "classification"}, "task regression, the config asks for classification"),
+        ({"inputs": ("ecg",)}, "input [ecg, cmr], the data give [ecg]"),
+        ({"leads": ("II", "I")}, "leads [I, II], the data give [II, I]"),
+        ({"image": (3, 64, 64)}, "frames, rows and columns [3, 48, 48], the data give [3, 64, 64]"),
+        ({"samples": 2500}, "samples 0, the data give 2500"),
+    ):
+        assert contract.differences(replace(contract, **change)) == [told]  # type: ignore[arg-type]
+    assert contract.differences(replace(contract, evaluation_windows=4)) == []  # a choice of each run
+    marked = replace(contract, leave_out_leads=("noisy",))
+    assert contract.compare_preparation(marked).differences == ("leave_out_leads [] -> [noisy]",)
+    assert contract.compare_preparation(replace(contract, preparation={})).unknown == ("ECG cleaning",)
     for damaged in (None, [], {}, {**contract.to_dict(), "targets": [1]}, {**contract.to_dict(), "more": 1}):
         with pytest.raises(ValueError, match="not what a run was trained for"):
             RunContract.from_dict(damaged)

@@ -55,6 +55,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("model/init_args/encoder_weights", "runs/other", ["model.encoder_weights mae -> other"]),
         ("model/init_args/encoder", {"class_path": "E", "init_args": {"width": 32}}, ["model.encoder.width 16 -> 32"]),
         ("model/init_args/objective", {"class_path": "O"}, ["model.objective.class_path not there -> O"]),
+        ("model/init_args/table", "/home/someone/rare.csv", ["model.table not there -> rare.csv"]),
         ("data/init_args/seed", 1, ["data.seed 0 -> 1"]),
         ("seed_everything", 1, ["seed_everything 0 -> 1"]),
         ("trainer/max_epochs", 20, ["trainer.max_epochs 10 -> 20"]),
@@ -178,7 +179,8 @@ def test_asked_for_they_are_applied_and_written_down(
     assert stopping["patience"] == 7
     written = json.loads((run / "resumed.json").read_text())
     assert written == checkpoint["ecgcmr_run"]["changes"] == [{"step": 5, "epoch": 0, "changes": told}]
-    assert yaml.safe_load((run / "config.yaml").read_text())["resume_with_changes"] is False
+    assert "resume_with_changes" not in yaml.safe_load((run / "config.yaml").read_text())
+    assert main(["test", "-c", str(run / "config.yaml")]) == 0  # settings of a fit are those of every command
 
 
 def test_a_run_goes_on_elsewhere_without_a_word(
