@@ -116,22 +116,12 @@ def _check_methods(plan: Plan, where: str) -> None:
 
 
 def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
-    """Refuse entries on fine-tuning that would do nothing."""
-    configs = [name for name, task in evaluation.tasks.items() if task.finetune]
-    if evaluation.finetune and not configs:
+    """Refuse methods to be fine-tuned where no task says how: nothing would be trained."""
+    if evaluation.finetune and not any(task.finetune for task in evaluation.tasks.values()):
         raise UserError(
             f"{where}.finetune names {', '.join(evaluation.finetune)}, but no task has a config; name one in "
-            f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune"
+            f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune, or leave the methods out"
         )
-    if configs and not evaluation.finetune:
-        raise UserError(
-            f"{where}.tasks.{configs[0]}.finetune names a config, but no method is fine-tuned; name methods in "
-            "evaluation.finetune, or leave the config out"
-        )
-    boosted = "features-boosting" in evaluation.baselines
-    for entry, used in (("finetune_labels", False), ("finetune_seeds", boosted)):
-        if getattr(evaluation, entry) and not evaluation.finetune and not used:
-            raise UserError(f"{where}.{entry} is given, but no method is fine-tuned; leave it out")
 
 
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
