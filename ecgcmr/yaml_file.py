@@ -64,6 +64,13 @@ def read_yaml(
 _TITLES: dict[type, str] = {dict: "'key: value' entries", list: "a list", str: "a text", type(None): "nothing"}
 
 
+def mapping_at(content: Any, *keys: str) -> dict[str, Any]:
+    """Return the mapping that lies under some keys of a document; empty where there is none, or something else."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
 def read_text(path: Path, where: str, most: int = MOST_BYTES) -> str:
     """Return a text file of at most ``most`` bytes; ``where`` begins messages.
 

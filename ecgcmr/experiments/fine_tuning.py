@@ -22,7 +22,7 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.npz_file import read_npz
 from ecgcmr.text import printable
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 
 def _targets(problem: Problem) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class FineTuning:
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
         """Return whose classes are balanced: where the config balances, those of a model's only target."""
-        settings = read_yaml(base, what="config", root=dict).get("data", {}).get("init_args", {})
+        settings = mapping_at(read_yaml(base, what="config", root=dict), "data", "init_args")
         if settings.get("balance") is None:
             return {}
         names = [label.name for label in problem.labels]

@@ -12,7 +12,7 @@ from ecgcmr.evaluation.ecg_features import MEASURED
 from ecgcmr.experiments.baseline_methods import COVARIATES
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 _CLASSICAL = ("features", "features-boosting")
 
@@ -53,9 +53,8 @@ def _covariates(name: str, plan: Plan) -> Iterable[tuple[str, list[str]]]:
     task = plan.evaluation.tasks[name]
     if task.finetune is None:
         return
-    data: Any = read_yaml(plan.file(task.finetune), what="config", root=dict).get("data")
-    arguments: Any = (data.get("init_args") or {}) if isinstance(data, dict) else {}
-    of_config = arguments.get("covariates") if isinstance(arguments, dict) else None
+    config = read_yaml(plan.file(task.finetune), what="config", root=dict)
+    of_config = mapping_at(config, "data", "init_args").get("covariates")
     of_task = task.set.get("data.covariates", of_config)
     yield f"tasks.{name}", _names(of_task)
     for method, network in plan.evaluation.supervised.items():

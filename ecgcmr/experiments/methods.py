@@ -25,7 +25,7 @@ from ecgcmr.evaluation.metrics import known_cells
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 Floats = NDArray[np.float64]
 
@@ -194,10 +194,16 @@ def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
         base: The downstream config.
         encoder: ``class_path`` and ``init_args``.
         out: The file to write.
+
+    Raises:
+        UserError: The config names no stage.
     """
     content = read_yaml(base, what="config", root=dict)
-    arguments = content["model"].setdefault("init_args", {})
-    before, given = arguments.get("encoder", {}), dict(encoder.get("init_args") or {})
+    model = mapping_at(content, "model")
+    if not model:
+        raise UserError(f"{base.name}: has no model with class_path and init_args; write the downstream stage there")
+    arguments = model["init_args"] = mapping_at(model, "init_args")
+    before, given = mapping_at(arguments, "encoder"), dict(encoder.get("init_args") or {})
     if before.get("class_path") == encoder["class_path"]:
         own = before.get("init_args", {})
         given |= {name: own[name] for name in _OF_THE_TASK if name in own}

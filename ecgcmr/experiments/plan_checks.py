@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.text import LONGEST_NAME, printable
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
@@ -81,9 +82,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
 
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
-    content = read_yaml(plan.file(config), what="config")
-    data = content.get("data") if isinstance(content, dict) else None
-    given = (data.get("init_args") or {}) if isinstance(data, dict) else {}
+    given = mapping_at(read_yaml(plan.file(config), what="config"), "data", "init_args")
     right, other = ("diseases", "labels") if task == "time_to_event" else ("labels", "diseases")
     if given.get(other):
         raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")
@@ -118,22 +117,12 @@ def _check_methods(plan: Plan, where: str) -> None:
 
 
 def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
-    """Refuse entries on fine-tuning that would do nothing."""
-    configs = [name for name, task in evaluation.tasks.items() if task.finetune]
-    if evaluation.finetune and not configs:
+    """Refuse methods to be fine-tuned where no task says how: nothing would be trained."""
+    if evaluation.finetune and not any(task.finetune for task in evaluation.tasks.values()):
         raise UserError(
             f"{where}.finetune names {', '.join(evaluation.finetune)}, but no task has a config; name one in "
-            f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune"
+            f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune, or leave the methods out"
         )
-    if configs and not evaluation.finetune:
-        raise UserError(
-            f"{where}.tasks.{configs[0]}.finetune names a config, but no method is fine-tuned; name methods in "
-            "evaluation.finetune, or leave the config out"
-        )
-    boosted = "features-boosting" in evaluation.baselines
-    for entry, used in (("finetune_labels", False), ("finetune_seeds", boosted)):
-        if getattr(evaluation, entry) and not evaluation.finetune and not used:
-            raise UserError(f"{where}.{entry} is given, but no method is fine-tuned; leave it out")
 
 
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
@@ -170,8 +159,10 @@ def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
 
 
 def _check_name(name: Any, where: str, what: str) -> None:
-    if name in RESERVED or Path(str(name)).name != name:
-        raise UserError(f"{where}: the name of {what} becomes a folder and a method; '{name}' cannot be one")
+    if name in RESERVED or Path(str(name)).name != name or printable(name, LONGEST_NAME) != name:
+        raise UserError(
+            f"{where}: the name of {what} becomes a folder and a method; '{printable(name, 60)}' cannot be one"
+        )
 
 
 def _check_choice(value: Any, choices: Iterable[Any], where: str) -> None:

@@ -25,7 +25,7 @@ from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import read_json
 from ecgcmr.locks import FolderLock, remove_all
 from ecgcmr.termination import EXIT_CODE, Terminated
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _MARKER = "stage.json"
@@ -219,7 +219,7 @@ def run_apart(words: Sequence[str]) -> int:
 
 def _devices(stage: StageRun) -> int:
     """Return the number of devices a stage asks for, 1 where it is left to Lightning on a CPU."""
-    trainer = read_yaml(stage.config, what="config", root=dict).get("trainer") or {}
+    trainer = mapping_at(read_yaml(stage.config, what="config", root=dict), "trainer")
     devices = stage.overrides.get("trainer.devices", trainer.get("devices", 1))
     nodes = stage.overrides.get("trainer.num_nodes", trainer.get("num_nodes", 1))
     if devices in ("auto", -1, "-1"):

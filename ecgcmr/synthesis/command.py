@@ -46,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
         UserError: An option is wrong, or the folder holds something else.
     """
     from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
+    from ecgcmr.text import printable
 
     summary = synthesize(SynthesisOptions(**{name: getattr(args, name) for name in _OPTIONS}))
-    out, kept = args.out, f", {summary.kept} there already" if summary.kept else ""
+    out, kept = printable(args.out), f", {summary.kept} there already" if summary.kept else ""
     if args.format == "raw":
         print(f"{out}: {summary.subjects} subjects as raw files ({summary.written} written{kept})")
         print(

@@ -108,18 +108,9 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
             [("evaluation/tasks/phenotypes/finetune", None)],
             ["evaluation.finetune names scratch", "no task has a config"],
         ),
-        ([("evaluation/finetune", [])], ["tasks.phenotypes.finetune names a config", "no method is fine-tuned"]),
         (
             [("evaluation/tasks/phenotypes", {"task": "regression", "targets": ["LV"], "set": {"data.seed": 1}})],
             ["tasks.phenotypes.set belongs to fine-tuning"],
-        ),
-        (
-            [
-                ("evaluation/tasks/phenotypes/finetune", None),
-                ("evaluation/finetune", []),
-                ("evaluation/finetune_labels", [9]),
-            ],
-            ["evaluation.finetune_labels", "no method is fine-tuned"],
         ),
         ([("evaluation/labels", [1])], ["evaluation.labels", "from 2"]),
         ([("evaluation/labels", ["0 %"])], ["evaluation.labels", "'0 %'", "10 %"]),

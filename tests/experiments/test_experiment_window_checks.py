@@ -23,11 +23,12 @@ STORED = 5000
 
 def write_experiment(folder: Path, root: Path, windows: int, **evaluation: Any) -> Path:
     """Write an experiment of one stage, whose encoder takes 1,000 samples, with ``evaluation`` changed."""
+    downstream = tiny_configs.write_downstream(folder, root, "PhenotypeRegression", ["lv_edv"])
     content = {
         "cohort": {"root": str(root)},
         "stages": {"mae": {"config": tiny_configs.write_mae(folder, root).name}},
         "evaluation": {
-            "tasks": {"phenotypes": {"task": "regression", "targets": ["LV"]}},
+            "tasks": {"phenotypes": {"task": "regression", "targets": ["LV"], "finetune": downstream.name}},
             "labels": [20],
             "linear_probe": ["mae"],
             "windows": windows,
