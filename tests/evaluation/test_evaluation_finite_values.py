@@ -60,14 +60,16 @@ def test_a_missing_wave_is_imputed_and_an_infinite_one_is_not() -> None:
     assert np.isfinite(Imputer.of(features(np.nan)).transform(features(np.nan))).all()
     y = targets("regression")
     both = (features(np.nan), y)
-    assert np.isfinite(boosting_predictions("regression", both, both, features(), most_trees=3).prediction).all()
+    assert np.isfinite(
+        boosting_predictions("regression", both, both, features(), seed=0, most_trees=3).prediction
+    ).all()
     for value in (np.inf, -np.inf):
         with pytest.raises(ValueError, match="hold infinity"):
             Imputer.of(features(value))
         with pytest.raises(ValueError, match="hold infinity"):
             Imputer.of(features()).transform(features(value))
         with pytest.raises(ValueError, match="gradient boosting hold infinity"):
-            boosting_predictions("regression", (features(), y), (features(), y), features(value), most_trees=3)
+            boosting_predictions("regression", (features(), y), (features(), y), features(value), seed=0, most_trees=3)
 
 
 def test_features_are_refused_with_method_and_counts() -> None:
@@ -123,8 +125,11 @@ def test_evaluate_and_compare_read_no_prediction_that_is_not_finite(
     table["truth"] = np.linspace(40, 70, 30)
     table["prediction"] = [value, *map(str, np.linspace(41, 69, 29))]
     table.to_csv(run / "predictions.csv", index=False)
-    for arguments in (["evaluate", str(run / "predictions.csv"), "--out", str(tmp_path / "out")],
-                      ["compare", str(run), "--out", str(tmp_path / "out")]):  # fmt: skip
+    other = tmp_path / "other"
+    other.mkdir()
+    table.assign(prediction=table["truth"] + 1.0).to_csv(other / "predictions.csv", index=False)
+    for arguments in (["evaluate", "--predictions", str(run / "predictions.csv"), "--out", str(tmp_path / "out")],
+                      ["compare", str(other), str(run), "--out", str(tmp_path / "out")]):  # fmt: skip
         assert main(arguments) == 2
         assert "prediction is missing or infinite" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
