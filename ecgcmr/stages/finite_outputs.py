@@ -20,7 +20,7 @@ MAY_BE_MISSING = ("labels", "phenotypes", "targets", "row")
 
 def finite_rows(*outputs: Tensor) -> Tensor:
     """Return whether all of a row's outputs are finite, (B,) bool; each output is (B, ...)."""
-    first, *others = (output.isfinite().flatten(1).all(dim=1) for output in outputs)
+    first, *others = (output[:, None].isfinite().flatten(1).all(dim=1) for output in outputs)
     for other in others:
         first = first & other
     return first

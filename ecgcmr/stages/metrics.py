@@ -30,7 +30,8 @@ class WeightedMeans(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.metrics = nn.ModuleList([MeanMetric(nan_strategy="disable") for _ in names])
+        # What a NaN is replaced with is NaN: the mean says so on every rank, where an error would be one rank's alone.
+        self.metrics = nn.ModuleList([MeanMetric(nan_strategy=float("nan")) for _ in names])
 
     def update(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Add one batch's means, each over ``weight`` samples."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,14 @@ def test_means_weigh_samples_not_batches() -> None:
     means.reset()
     means.update({"loss": torch.tensor(7.0)}, weight=2)
     assert float(means.compute()["loss"]) == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_mean_over_a_number_that_is_not_finite_says_so(value: float) -> None:
+    means = WeightedMeans(["loss"])
+    for number in (1.0, value, 2.0):
+        means.update({"loss": torch.tensor(number)}, weight=3)
+    assert str(means.compute()["loss"].item()) == str(value)
 
 
 def test_online_probe_finds_what_is_linear_and_nothing_else() -> None:
