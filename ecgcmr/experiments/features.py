@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
 from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.encoders.kernels import use_kernels
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import replace_atomically
+from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
 from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
@@ -49,6 +51,8 @@ def encoder_features(
     stored, samples = index.layout.ecg.samples, specification.samples
     length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        use_kernels(encoder, choose_on_cpu(torch.nn.ModuleList([encoder]), FULL_PRECISION, training=False).kernels)
     encoder.to(device)
     parts = []
     with torch.inference_mode():
