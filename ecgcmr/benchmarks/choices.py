@@ -158,7 +158,8 @@ def measure(device: str | None = None, budget_s: float = 30.0, cases: Sequence[C
         cases: The published sizes if not given.
 
     Returns:
-        ``default_vs_best_<task>``: throughput of the default over that of the fastest setting;
+        ``default_vs_best_<task>``: throughput of the default over that of the fastest setting, to be believed where
+        ``..._is_steady`` is 1 (the least times repeated themselves; on a busy machine they do not);
         ``step_ms_<task>_<setting>``, ``step_ms_<task>_default``; ``part_ms_<part>_<way>`` as `fit` judges by it; and
         on a CPU ``step_ms_mae_default_memory_returned``, the default without keeping freed memory.
     """
@@ -176,8 +177,9 @@ def measure(device: str | None = None, budget_s: float = 30.0, cases: Sequence[C
             if case.task == "mae" and place.type == "cpu":
                 [plainly] = _in_its_process(stack, case, [default], False).values()
                 works["memory_returned"] = plainly
-            took = race(works, least=4, most=10, budget_s=budget_s).seconds
-        result |= ratios(case.task, took, default.name)
+            took = race(works, least=4, most=10, budget_s=budget_s)
+        result |= ratios(case.task, took.seconds, default.name)
+        result[f"default_vs_best_{case.task}_is_steady"] = float(took.steady)
     return result
 
 

@@ -15,12 +15,14 @@ from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
 from data_modules.layout import LEADS
 from data_modules.recipe import recipe_of
 from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.encoders.kernels import use_kernels
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
+from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
 from ecgcmr.stages.preparation_check import check_encoder_preparation
 from ecgcmr.stages.readout import read_out
 
@@ -69,6 +71,8 @@ def encoder_features(
     stored, samples = index.layout.ecg.samples, specification.samples
     length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        use_kernels(encoder, choose_on_cpu(torch.nn.ModuleList([encoder]), FULL_PRECISION, training=False).kernels)
     encoder.to(device)
     parts = []
     with torch.inference_mode():

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.errors import UserError
-from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32, candidates
+from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32, Candidate, candidates
 from ecgcmr.speed_choices.decision import Outcome, TimedPart, choose_type, outcome
 from ecgcmr.speed_choices.memory import Kept, path_for, recall, remember
 from ecgcmr.speed_choices.parts import Part, parts_of
-from ecgcmr.speed_choices.race import robust_race
+from ecgcmr.speed_choices.products import SIGNATURE, bfloat16_is_hopeless, product_works
+from ecgcmr.speed_choices.race import Work, robust_race
 
 SWITCH = "ECGCMR_MACHINE_CHOICES"
 MODES = ("kept", "anew", "ordinary")
@@ -83,13 +84,20 @@ def choose_on_cpu(stage: nn.Module, precision: str | None, training: bool, first
     if mode == "ordinary" or (precision is not None and given is None):
         line = f"Computing by PyTorch's ordinary ways, precision {precision or FULL_PRECISION}; nothing was measured"
         return Choices(precision or FULL_PRECISION, Kernels(), line)
+    parts = parts_of(stage, training)
     kinds = [FLOAT32, BFLOAT16] if given is None else [given]
-    timings = time_parts(parts_of(stage, training), kinds, mode, first_rank)
+    slow = ""
+    if parts and given is None:
+        products, _ = _times(SIGNATURE, kinds, product_works, mode, first_rank)
+        if bfloat16_is_hopeless(products.seconds):
+            ratio = products.seconds[BFLOAT16] / products.seconds[FLOAT32]
+            kinds, slow = [FLOAT32], f"; a bfloat16 product takes {ratio:.3g} times as long as a float32 one"
+    timings = time_parts(parts, kinds, mode, first_rank)
     if not timings.parts:
         return Choices(precision or FULL_PRECISION, Kernels(), "No network of this stage can be timed: float32")
     outcomes = {kind: outcome(timings.parts, kind) for kind in kinds}
     chosen = given or choose_type(outcomes)
-    line = describe(outcomes, chosen, given is not None, timings.note)
+    line = describe(outcomes, chosen, given is not None, timings.note) + slow
     return Choices(precision or _PRECISIONS[chosen], outcomes[chosen].kernels, line)
 
 
@@ -103,24 +111,42 @@ def time_parts(parts: Sequence[Part], kinds: Sequence[str], mode: str = "kept", 
         first_rank: See `choose_on_cpu`.
     """
     timed, notes = [], set()
-    deadline = time.monotonic() + (0.0 if first_rank else _PATIENCE_S)
     for part in parts:
         ways = {name: way for kind in kinds for name, way in candidates(part.kind, kind).items()}
-        path = path_for(f"{part.signature}-{'-'.join(kinds)}")
-        # A race of both types holds the times of each.
-        paths = [path_for(f"{part.signature}-{FLOAT32}-{BFLOAT16}"), path]
-        kept = None if mode == "anew" and first_rank else _wait(paths, set(ways), deadline)
-        note = "remembered from an earlier run"
-        if kept is None:
-            measured = robust_race({name: part.work(*way) for name, way in ways.items()})
-            kept, note = Kept(measured.seconds, measured.steady), "measured now"
-            try:
-                kept = remember(path, kept, replace=mode == "anew")
-            except OSError as error:
-                note = f"measured now and not remembered ({type(error).__name__}: the cache folder cannot be written)"
+
+        def works(part: Part = part, ways: Mapping[str, Candidate] = ways) -> dict[str, Work]:
+            return {name: part.work(*way) for name, way in ways.items()}
+
+        kept, note = _times(part.signature, kinds, works, mode, first_rank, set(ways))
         timed.append(TimedPart(part.name, part.kind, part.count, kept.seconds))
         notes |= {note} if kept.steady else {f"{note}, on one core, as the machine is busy"}
     return Timings(timed, "; ".join(sorted(notes)))
+
+
+def _times(
+    signature: str,
+    kinds: Sequence[str],
+    works: Callable[[], Mapping[str, Work]],
+    mode: str,
+    first_rank: bool,
+    names: set[str] | None = None,
+) -> tuple[Kept, str]:
+    """Return times by name (those of the types if not given), kept or measured now, and how they came about."""
+    wanted = names or set(kinds)
+    path = path_for(f"{signature}-{'-'.join(kinds)}")
+    # A race of both types holds the times of each.
+    paths = [path_for(f"{signature}-{FLOAT32}-{BFLOAT16}"), path]
+    deadline = time.monotonic() + (0.0 if first_rank else _PATIENCE_S)
+    kept = None if mode == "anew" and first_rank else _wait(paths, wanted, deadline)
+    if kept is not None:
+        return kept, "remembered from an earlier run"
+    measured = robust_race(works())
+    kept = Kept(measured.seconds, measured.steady)
+    try:
+        return remember(path, kept, replace=mode == "anew"), "measured now"
+    except OSError as error:
+        reason = f"({type(error).__name__}: the cache folder cannot be written)"
+        return kept, f"measured now and not remembered {reason}"
 
 
 def describe(outcomes: Mapping[str, Outcome], chosen: str, given: bool, note: str) -> str:

@@ -11,6 +11,7 @@ from ecgcmr.benchmarks import choices
 from ecgcmr.benchmarks.choices import Case, Setting, measure, ratios, works_as_fit
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.encoders.kernels import Kernels
+from ecgcmr.speed_choices.choose import Choices
 
 
 def case(task: str) -> Case:
@@ -43,7 +44,7 @@ def test_default_is_what_was_chosen_and_is_raced_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         choices,
         "choose_on_cpu",
-        lambda *_, **__: choices.Choices("bf16-mixed", chosen, ""),  # type: ignore[attr-defined]
+        lambda *_, **__: Choices("bf16-mixed", chosen, ""),
     )
     assert case("alignment").default() == Setting(True, chosen)
     assert case("alignment").default() not in case("alignment").settings()

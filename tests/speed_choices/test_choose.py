@@ -16,6 +16,7 @@ from ecgcmr.speed_choices import choose as module
 from ecgcmr.speed_choices.candidates import TYPES, candidates
 from ecgcmr.speed_choices.choose import choose_on_cpu
 from ecgcmr.speed_choices.parts import parts_of
+from ecgcmr.speed_choices.products import product_works
 from ecgcmr.speed_choices.race import Race, Work
 
 
@@ -51,6 +52,31 @@ def races(monkeypatch: pytest.MonkeyPatch, seconds: Mapping[str, float], steady:
     made = Races(seconds, steady)
     monkeypatch.setattr(module, "robust_race", made)
     return made
+
+
+@pytest.mark.parametrize(("seconds", "hopeless"), [(2.1, True), (1.9, False), (0.5, False)])
+def test_hopeless_products_end_the_matter_before_a_block_is_timed(
+    seconds: float, hopeless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raced: list[set[str]] = []
+    times = dict.fromkeys(candidates("tokens", "bfloat16"), 0.1) | {"float32": 1.0, "bfloat16": seconds}
+
+    def fake(works: Mapping[str, Work]) -> Race:
+        raced.append(set(works))
+        return Race({name: times.get(name, 1.0) for name in works}, steady=True)
+
+    monkeypatch.setattr(module, "robust_race", fake)
+    choices = choose_on_cpu(stage(), None, training=True)
+    assert choices.precision == ("32-true" if hopeless else "bf16-mixed")
+    assert raced[0] == {"float32", "bfloat16"}
+    assert any("bfloat16 linear" in names for names in raced[1:]) is not hopeless
+    assert ("2.1 times as long" in choices.line) is hopeless
+
+
+def test_products_of_both_types_run() -> None:
+    assert list(product_works()) == ["float32", "bfloat16"]
+    for work in product_works().values():
+        work()
 
 
 SLOW = {"float32 convolution": 0.9, **dict.fromkeys(candidates("tokens", "bfloat16"), 2.0)}

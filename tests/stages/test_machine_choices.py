@@ -42,7 +42,7 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
     cohort_root: Path,
     tmp_path: Path,
     measured: list,
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = tiny_configs.write_mae(tmp_path, cohort_root)
@@ -50,8 +50,7 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
     cli = StageCLI(command)
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.model.encoder.blocks[0].attn.kernels == cli.model.decoder.pred.kernels == WAYS
-    output = capfd.readouterr()
-    assert (output.out + output.err).count(FASTEST.line) == 1
+    assert caplog.text.count(FASTEST.line) == 1
     record = torch.load(tmp_path / "mae" / "last.ckpt", weights_only=True)[RECORD]
     assert (record["precision"], record["kernels"]["attention"], record["device"]) == ("bf16-mixed", "written", "cpu")
 
