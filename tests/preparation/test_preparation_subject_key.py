@@ -166,6 +166,15 @@ def test_nothing_brings_the_withdrawn_back(
         assert given_out(out) == REMAINING
 
 
+def test_an_index_of_another_folder_is_found_by_its_key(raw: Path, tmp_path: Path) -> None:
+    prepare("--out", tmp_path / "out", "--ecg", raw)
+    default_key_file().write_bytes(OTHER)
+    prepare("--out", tmp_path / "other", "--ecg", raw)
+    shutil.copy(tmp_path / "other" / "index.json", tmp_path / "out")
+    with pytest.raises(UserError, match="index.json and shards/membership.json were made with different secret keys"):
+        prepare("--out", tmp_path / "out", "--ecg", raw)
+
+
 def test_shards_alone_do_not_say_who_has_withdrawn(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare("--out", out, "--ecg", raw)
