@@ -16,6 +16,7 @@ from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
 from ecgcmr.formats.short_axis_file import cmr_files
 from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
 from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.preparation.candidates import Candidate, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.earlier_run import EarlierRun, check_key_by_subjects, key_for
@@ -34,7 +35,7 @@ from ecgcmr.preparation.subject_matching import SubjectMatcher
 from ecgcmr.preparation.subject_table import read_subjects
 from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
 from ecgcmr.preparation.table_use import TableUse, read_tables, use_of_table
-from ecgcmr.preparation.withdrawal import Withdrawal, file_hash
+from ecgcmr.preparation.withdrawal import Withdrawal
 
 RECIPE_VERSION = 2
 """Raised whenever the same parameters would give other arrays."""
@@ -98,19 +99,6 @@ class Plan:
     remarks: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Candidate:
-    """A row before its split is known."""
-
-    row: str
-    subject: str
-    labels: npt.NDArray[np.float32]
-    ecg: Source | None
-    cmr: Source | None
-    fold: int | None = None
-    withdrawn: bool = False
-
-
 def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     """Search the folders, read the tables and decide what becomes of every subject.
 
@@ -167,11 +155,13 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     everybody = {candidate.subject for candidate in candidates}
     check_key_by_subjects(earlier, options.key_file, everybody)
     withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
-    _note_owners(candidates, plan, earlier, key)
+    plan.file_owner, moved = note_owners(candidates, set(plan.withdrawn), earlier, key)
+    if moved:
+        plan.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
     candidates = _without_withdrawn(candidates, plan)
     folds, rule = _fold_splits(records)
     split_of = _splits(candidates, folds, options.stratify, schema, earlier.split_of)
-    _note_pairs_and_moves(candidates, split_of, plan, options, earlier)
+    plan.remarks += remarks_on(candidates, split_of, earlier)
     if options.stratify:
         rule = {**rule, "stratified_by": list(options.stratify)}
     for candidate in sorted(candidates, key=lambda candidate: (candidate.subject, candidate.row)):
@@ -285,7 +275,7 @@ def _candidates(
     found_ecg: Found,
     found_cmr: Found,
     key: bytes,
-) -> list[_Candidate]:
+) -> list[Candidate]:
     """One row a recording; images go with the subject's first one, which also is the row of a subject without ECG."""
     candidates = []
     for subject in ids:
@@ -296,20 +286,20 @@ def _candidates(
             row = hashed if number == 0 else subject_hash(f"{subject}\n{ecg.name if ecg else ''}", key)
             visit = ecg.visit if ecg is not None else IMAGING_VISIT
             candidates.append(
-                _Candidate(row, hashed, labels[subject, visit], ecg, images if number == 0 else None),
+                Candidate(row, hashed, labels[subject, visit], ecg, images if number == 0 else None),
             )
     return candidates
 
 
 def _ptbxl_candidates(
     records: Sequence[PTBXLRecord], folder: Path, key: bytes, schema: Sequence[Label]
-) -> list[_Candidate]:
+) -> list[Candidate]:
     candidates = []
     for record in records:
         inside = record.path.is_relative_to(folder)
         name = record.path.relative_to(folder).as_posix() if inside else record.path.name
         candidates.append(
-            _Candidate(
+            Candidate(
                 row=subject_hash(f"{record.patient_id}\n{record.ecg_id}", key),
                 subject=subject_hash(record.patient_id, key),
                 labels=_widen(label_ptbxl(record), PTBXL_LABELS, schema),
@@ -331,58 +321,12 @@ def _check_options_used(options: PrepareOptions, ids: Sequence[str], subjects: S
     return None
 
 
-def _note_owners(candidates: Sequence[_Candidate], plan: Plan, earlier: EarlierRun, key: bytes) -> None:
-    """Remember whose file is whose, and bring nobody back under another name.
-
-    A file of somebody who has withdrawn stays left out if a changed --subjects table gives it another subject.
-    """
-    before = earlier.membership.file_owner
-    withdrawn = set(plan.withdrawn)
-    plan.file_owner = {file: owner for file, owner in before.items() if owner in withdrawn}
-    moved = 0
-    for candidate in candidates:
-        for source in (candidate.ecg, candidate.cmr):
-            if source is None:
-                continue
-            file = file_hash(source.name, key)
-            moved += before.get(file, candidate.subject) != candidate.subject
-            if file in plan.file_owner:
-                candidate.withdrawn = True
-            else:
-                plan.file_owner[file] = candidate.subject
-    if moved:
-        plan.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
-
-
-def _note_pairs_and_moves(
-    candidates: Sequence[_Candidate],
-    split_of: Mapping[str, str],
-    plan: Plan,
-    options: PrepareOptions,
-    earlier: EarlierRun,
-) -> None:
-    """Say what looks like a mistake of the whole run: no pairs at all, or subjects that change their split."""
-    if options.ecg is not None and options.cmr is not None:
-        with_ecg = {candidate.subject for candidate in candidates if candidate.ecg is not None}
-        with_cmr = {candidate.subject for candidate in candidates if candidate.cmr is not None}
-        if with_ecg and with_cmr and with_ecg.isdisjoint(with_cmr):
-            plan.remarks.append("no subject has both an ECG and images; check the names, or pass --subjects")
-    known = [subject for subject in split_of if subject in earlier.split_of]
-    moved = sum(split_of[subject] != earlier.split_of[subject] for subject in known)
-    if moved:
-        plan.remarks.append(
-            f"{moved} of {len(known)} subjects change their split (train, val or test) against the earlier run; "
-            "do not compare with models trained before"
-        )
-
-
-def _without_withdrawn(candidates: Sequence[_Candidate], plan: Plan) -> list[_Candidate]:
+def _without_withdrawn(candidates: Sequence[Candidate], plan: Plan) -> list[Candidate]:
     withdrawn = set(plan.withdrawn)
     remaining = []
     for candidate in candidates:
         if candidate.withdrawn or candidate.subject in withdrawn:
-            sources = (candidate.ecg, candidate.cmr)
-            plan.skipped += [(source.name, "the subject has withdrawn") for source in sources if source is not None]
+            plan.skipped += [(source.name, "the subject has withdrawn") for source in candidate.sources]
         else:
             remaining.append(candidate)
     if not remaining:
@@ -400,7 +344,7 @@ def _fold_splits(records: Sequence[PTBXLRecord]) -> tuple[dict[int, str], dict[s
 
 
 def _splits(
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     folds: Mapping[int, str],
     stratify: Sequence[str],
     schema: Sequence[Label],
@@ -419,7 +363,7 @@ def _splits(
     return by_fold | assign_splits(list(others), SPLIT_FRACTIONS, strata=strata, earlier=earlier)
 
 
-def _row(candidate: _Candidate, split: str) -> Row:
+def _row(candidate: Candidate, split: str) -> Row:
     ecg, cmr = candidate.ecg, candidate.cmr
     member = Member(
         row=candidate.row,

@@ -59,6 +59,12 @@ class Withdrawal:
         return matched
 
 
-def file_hash(name: str, key: bytes) -> str:
-    """Return a keyed hash of a raw file's name, from which neither name nor subject can be known."""
-    return subject_hash(f"file\0{name}", key)
+def file_hash(option: str, name: str, key: bytes) -> str:
+    """Return a keyed hash of a raw file's name, from which neither name nor subject can be known.
+
+    Args:
+        option: ``ecg`` or ``cmr``: both folders may hold the same name.
+        name: The name below that folder.
+        key: The secret key.
+    """
+    return subject_hash(f"{option} file\0{name}", key)

@@ -99,6 +99,12 @@ def test_a_cohort_from_before_digests_is_read_and_never_mixed_with_newer_shards(
             del file.attrs["digest"]
     (out / "index.json").write_text(json.dumps(content))
     assert sorted(read_labels(ShardIndex.load(out), ["lv_edv"], np.arange(SUBJECTS))[:, 0])[0] == 100
+    record = out / "shards" / "shard-00002.json"
+    assert verify_cohort(out, quick=True) == []
+    record.write_text(record.read_text().replace(content["shards"][2]["sha256"], "0" * 64))
+    assert verify_cohort(out, quick=True) == [
+        "shards/shard-00002.h5: its record beside it is of another run; run the same 'ecgcmr prepare' again"
+    ]
     (out / "shards" / "shard-00001.h5").write_bytes(newer)
     with pytest.raises(UserError, match="shard-00001.h5: (is not the shard|shard has)"):
         ShardIndex.load(out)

@@ -269,8 +269,11 @@ def test_shards_of_a_larger_run_are_removed(raw, tmp_path, key_file):
         ((), "name a folder with --ecg or --cmr"),
         (("--ecg", "{raw}/missing"), "--ecg .* does not exist"),
         (("--cmr", "{raw}/phenotypes.csv"), "--cmr .* is not a folder"),
-        (("--ecg", "{raw}/cmr"), "no ECG file in"),
-        (("--cmr", "{raw}/ecg"), "no folder with sa.nii.gz or sa_ED.nii.gz and no zip in"),
+        (("--table", "{raw}/phenotypes.csv"), "a table alone makes no rows; name the recordings it labels"),
+        (("--ecg", "{raw}/cmr"), "no ECG file in .*; it holds images: name it with --cmr"),
+        (("--cmr", "{raw}/ecg"), "no folder with sa.nii.gz or sa_ED.nii.gz and no zip in .*: name it with --ecg"),
+        (("--cmr", "{raw}"), "the subjects' folders lie deeper: name --cmr .*raw/cmr$"),
+        (("--cmr", "{raw}/cmr/1000010"), "one subject's folder itself: name the folder above it, --cmr .*raw/cmr$"),
         (("--ecg", "{raw}/ecg", "--table", "{raw}/none.csv"), "--table .*none.csv: no such file"),
         (("--ecg", "{raw}/ecg", "--shard-size", "0"), "--shard-size 0"),
         (("--cmr", "{raw}/cmr", "--size", "2"), "size 2"),
@@ -282,6 +285,25 @@ def test_wrong_arguments_are_told_in_one_line(raw, tmp_path, key_file, words, re
         call("--out", tmp_path / "out", *words, key_file=key_file)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_with_other_names_of_images_is_told_which_it_needs(tmp_path, key_file):
+    folder = tmp_path / "database" / "training" / "patient001"
+    write_cine_folder(folder, 1)
+    for path in folder.iterdir():
+        path.rename(folder / f"patient001_{path.name.replace('sa', '4d')}")
+    for parent in (folder, folder.parent, folder.parent.parent):
+        with pytest.raises(UserError, match="as in ACDC's layout.*call the cine sa.nii.gz"):
+            call("--out", tmp_path / "out", "--cmr", parent, key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    ("out", "what"), [("ecg", "is"), ("ecg/out", "lies within"), ("cmr/../ecg/x/y", "lies within")]
+)
+def test_shards_are_not_written_among_raw_files(raw, key_file, out, what):
+    with pytest.raises(UserError, match=f"--out .*: {what} --ecg .*; write to a folder outside"):
+        call("--out", raw / out, "--ecg", raw / "ecg", key_file=key_file)
+    assert not list(raw.rglob("shards"))
 
 
 def test_output_that_cannot_be_written_is_told(raw, tmp_path, key_file):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from raw_file_writers import write_cine_folder
 from small_raw import IDS, prepare, write_ecgs
 
 from data_modules.index import ShardIndex
@@ -164,6 +165,28 @@ def test_nothing_brings_the_withdrawn_back(
         assert "4 files are of another subject than in the earlier run" in capsys.readouterr().err
     else:
         assert given_out(out) == REMAINING
+
+
+def test_an_index_of_another_folder_is_found_by_its_key(raw: Path, tmp_path: Path) -> None:
+    prepare("--out", tmp_path / "out", "--ecg", raw)
+    default_key_file().write_bytes(OTHER)
+    prepare("--out", tmp_path / "other", "--ecg", raw)
+    shutil.copy(tmp_path / "other" / "index.json", tmp_path / "out")
+    with pytest.raises(UserError, match="index.json and shards/membership.json were made with different secret keys"):
+        prepare("--out", tmp_path / "out", "--ecg", raw)
+
+
+def test_equal_names_below_both_folders_are_two_files(tmp_path: Path, gone: Path) -> None:
+    write_ecgs(tmp_path / "ecg", ["a.dir/x.xml", "b.xml"])
+    (tmp_path / "ecg" / "a.dir" / "x.xml").rename(tmp_path / "ecg" / "scan")
+    write_cine_folder(tmp_path / "cmr" / "scan", 1)
+    words = ("--ecg", tmp_path / "ecg", "--cmr", tmp_path / "cmr", "--size", 32)
+    prepare("--out", tmp_path / "out", *words)
+    prepare("--out", tmp_path / "out", *words)
+    assert given_out(tmp_path / "out") == {subject_hash(name, KEY) for name in ("scan", "b")}
+    gone.write_text("scan\n")
+    prepare("--out", tmp_path / "out", *words, "--withdrawn", gone)
+    assert given_out(tmp_path / "out") == {subject_hash("b", KEY)}
 
 
 def test_shards_alone_do_not_say_who_has_withdrawn(raw: Path, tmp_path: Path) -> None:
