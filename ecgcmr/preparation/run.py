@@ -16,6 +16,7 @@ from ecgcmr.parallel import run_all
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.membership import extend_membership, read_membership
 from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.out_folder import refuse_foreign
 from ecgcmr.preparation.plan import Plan, Row, make_plan
 from ecgcmr.preparation.report import REPORT_NAME, Report, build_report
 from ecgcmr.preparation.selections import build_selections
@@ -40,6 +41,7 @@ def prepare(options: PrepareOptions) -> Report:
         UserError: A path or parameter is wrong, or no subject at all could be prepared.
     """
     folder = options.out / SHARD_FOLDER
+    refuse_foreign(options.out, SHARD_FOLDER)
     earlier = read_membership(folder, options.shard_size)
     plan = make_plan(options, _withdrawn(options), earlier.split_of)
     split_of = {row.member.subject: row.member.split for row in plan.rows.values()}
