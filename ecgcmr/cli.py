@@ -99,7 +99,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     except Terminated as stop:
-        print(f"terminated; {stop.advice}", file=sys.stderr)
+        if stop.advice:  # else another rank says it
+            print(f"terminated; {stop.advice}", file=sys.stderr)
         return int(stop.code or 0)
     except SystemExit as stop:  # --help of a command
         return int(stop.code or 0)

@@ -18,6 +18,7 @@ import ecgcmr
 from ecgcmr import cli
 from ecgcmr.cli import COMMANDS, main
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.termination import Terminated
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
@@ -154,6 +155,8 @@ def test_a_mistake_is_one_line_and_exit_code_two(
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "runs/best.ckpt"), 2, "error: runs/best.ckpt: No space left on device"),
+        (KeyboardInterrupt("add --ckpt_path last"), 130, "interrupted; add --ckpt_path last\n"),
+        (Terminated(), 143, "terminated; the same command goes on from what is finished\n"),
         (SystemExit(3), 3, ""),
     ],
 )

@@ -68,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
             (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
             experiment = Experiment(plan, out, console, workers=args.workers)
             experiment.run()
-            _report(experiment)
+            try:
+                _report(experiment)
+            except BaseException:  # a full disk, a signal: half of the tables are no result
+                (out / "results.json").unlink(missing_ok=True)
+                raise
             write_marker(out, fingerprint, finished=True)
     _show_headline(out / "results.md", console)
     table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))

@@ -18,6 +18,7 @@ from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, Earlie
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME, Membership, extend_membership, read_membership
 from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.out_folder import refuse_foreign
 from ecgcmr.preparation.plan import Plan, Row, make_plan
 from ecgcmr.preparation.report import REPORT_NAME, Report, build_report
 from ecgcmr.preparation.selections import build_selections
@@ -40,6 +41,7 @@ def prepare(options: PrepareOptions) -> Report:
         UserError: A path or parameter is wrong, or no subject at all could be prepared.
     """
     folder = options.out / SHARD_FOLDER
+    refuse_foreign(options.out, SHARD_FOLDER)
     earlier = read_earlier(options.out, options.shard_size, lists_withdrawn=options.withdrawn is not None)
     plan = make_plan(options, earlier)
     membership = _membership(plan, earlier)

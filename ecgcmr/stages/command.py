@@ -6,6 +6,7 @@ import functools
 import logging
 import operator
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,6 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
 from ecgcmr.stages.checkpoint_record import CheckpointRecord, read_checkpoint_record
@@ -29,14 +29,14 @@ from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
 from ecgcmr.stages.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
-from ecgcmr.stages.run_claim import choose_folder, run_files, take_leave
+from ecgcmr.stages.run_claim import LAUNCHED_FOR, choose_folder, run_files, take_leave
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.stages.run_log import RunLog
 from ecgcmr.stages.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.stages.run_session import RunSession
 from ecgcmr.stages.run_start import RunStart
 from ecgcmr.stages.settings_checks import check_seed, check_trainer, refused_by_lightning
-from ecgcmr.stages.stop_when_terminated import StopWhenTerminated
+from ecgcmr.stages.stop_when_terminated import EndRanks, StopWhenTerminated
 from ecgcmr.stages.whole_checkpoints import LAST, WholeCheckpoints, newest_whole
 from ecgcmr.termination import Terminated
 
@@ -161,8 +161,8 @@ class StageCLI(LightningCLI):
         if self.subcommand == "fit" and not settings.trainer.get("fast_dev_run"):
             asked, path = self._run_folder(settings.trainer), settings.get("ckpt_path")
             folder = choose_folder(asked, self.session.leave, Path(path) if path else None)
-            if folder != asked:
-                rank_zero_info(f"the run goes to {folder}")
+            if folder != asked and LAUNCHED_FOR not in os.environ:
+                print(f"the run goes to {folder}", file=sys.stderr)
             settings.trainer["default_root_dir"] = str(folder)
 
     def instantiate_classes(self) -> None:
@@ -195,7 +195,14 @@ class StageCLI(LightningCLI):
         trainer["default_root_dir"] = str(folder)
         model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
         record = self._run_record()
-        callbacks: list[Any] = [record, FiniteCheck(settings.overflow_steps), FiniteInputs(), MetricsFile(), StepSeed()]
+        callbacks: list[Any] = [
+            EndRanks(self.session),
+            record,
+            FiniteCheck(settings.overflow_steps),
+            FiniteInputs(),
+            MetricsFile(),
+            StepSeed(),
+        ]
         if settings.compile:
             callbacks.append(Compiled())
         recorded = None if self.checkpoint is None or self.subcommand != "fit" else self.checkpoint.machine_choices

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
+import subprocess
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 
 from ecgcmr.locks import FolderLock
@@ -18,6 +20,7 @@ from ecgcmr.stages.run_claim import LAUNCHED_FOR, OVERWRITE, Leave, run_files
 from ecgcmr.stages.whole_checkpoints import LAST
 from ecgcmr.termination import Terminated, Termination
 
+_SECONDS_TO_END = 30
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -34,6 +37,7 @@ class RunSession:
         started: Whether training has begun, so that there is something to go on from.
         resumes: Whether the command line names a checkpoint to go on from.
         finished: Whether training has come to its end.
+        stops_together: Whether all ranks have agreed to stop.
     """
 
     def __init__(self, command: str, leave: Leave | None = None) -> None:
@@ -44,6 +48,7 @@ class RunSession:
         self.started = False
         self.resumes = False
         self.finished = False
+        self.stops_together = False
         self._launched = LAUNCHED_FOR in os.environ
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
@@ -51,6 +56,9 @@ class RunSession:
     def __enter__(self) -> Self:
         """Receive SIGTERM, and keep the thread that writes TensorBoard's log quiet: its error is raised here too."""
         self._stack.enter_context(self.termination)
+        if self._launched:
+            # Ctrl-C in a terminal reaches every rank; rank zero ends the others and says how to go on.
+            self._stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
         hook = threading.excepthook
 
         def report(args: threading.ExceptHookArgs) -> None:
@@ -66,7 +74,7 @@ class RunSession:
     ) -> None:
         """End the other ranks of a call that was cut off, give the folder back, say which folder a full disk is of."""
         if error is not None:
-            self._end_ranks()
+            self.end_ranks()
         self._stack.close()
         if isinstance(error, OSError) and error.errno in _DISK and error.filename is None and self.folder is not None:
             error.filename = str(self.folder)
@@ -110,22 +118,24 @@ class RunSession:
 
         Of a rank that Lightning started nobody but rank zero sees the exit code, and takes any but 0 for a crash.
         """
-        terminated = Terminated(self.advice())
+        terminated = Terminated("" if self._launched else self.advice())
         if self._launched:
             terminated.code = 0
         return terminated
 
-    def _end_ranks(self) -> None:
+    def end_ranks(self) -> None:
+        """End the ranks that Lightning started for this call, so that none is left behind or complains of the others.
+
+        Those that were asked to stop together end by themselves; others would wait for rank zero for ever.
+        """
         launcher = None if self._trainer is None else self._trainer.strategy.launcher
-        _end(getattr(launcher, "procs", ()))
-
-
-def _end(processes: Sequence[Any]) -> None:
-    """Wait a moment for processes that are ending by themselves, then kill them."""
-    for process in processes:
-        with contextlib.suppress(Exception):
-            process.wait(timeout=3)
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        if not isinstance(launcher, _SubprocessScriptLauncher):
+            return
+        ranks = list(launcher.procs)
+        launcher.procs.clear()  # Lightning's observer of the same list kills this process once one of them has ended
+        for rank in ranks:
+            if self.stops_together:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    rank.wait(timeout=_SECONDS_TO_END)
+            rank.kill()
+            rank.wait()

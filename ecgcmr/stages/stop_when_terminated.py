@@ -12,6 +12,21 @@ from ecgcmr.stages.run_session import RunSession
 from ecgcmr.stages.whole_checkpoints import LAST
 
 
+class EndRanks(Callback):
+    """Ends the other ranks of a call that is cut off, before rank zero takes their connection down.
+
+    Args:
+        session: The call.
+    """
+
+    def __init__(self, session: RunSession) -> None:
+        self.session = session
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """End them."""
+        self.session.end_ranks()
+
+
 class StopWhenTerminated(Callback):
     """Saves ``last.ckpt`` at the end of the running batch and ends the fit on all ranks.
 
@@ -36,12 +51,14 @@ class StopWhenTerminated(Callback):
         """End here if the epoch before has left its checkpoint."""
         saved = self.epochs._last_global_step_saved == trainer.global_step > 0
         if self._requested(trainer) and saved:
+            self.session.stops_together = True
             raise self.session.ended()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End here if it was asked for and this is a place to go on from; all ranks take part."""
-        if not self._requested(trainer) or trainer.fast_dev_run or not may_save(trainer):
+        if not self._requested(trainer) or not may_save(trainer):
             return
+        self.session.stops_together = True
         trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
         raise self.session.ended()
 

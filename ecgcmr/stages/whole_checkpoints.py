@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.stages.run_claim import LAUNCHED_FOR
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -57,6 +59,7 @@ def newest_whole(folder: Path) -> Path:
     if not last.exists() or is_whole(last):
         return last
     if is_whole(best):
-        rank_zero_info(f"note: {last} is damaged; going on from the older {BEST} instead")
+        if LAUNCHED_FOR not in os.environ:  # else rank zero says it
+            print(f"note: {last} is damaged; going on from the older {BEST} instead", file=sys.stderr)
         return best
     raise UserError(f"ckpt_path: {last} is damaged and no other checkpoint is whole; begin anew with --overwrite")

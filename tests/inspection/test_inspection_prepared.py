@@ -180,7 +180,7 @@ def test_a_cohort_is_described(root, tmp_path, capsys):
     assert "recordings with beats: 9 of 9 (100.0 %)" in text
     assert "name: none" in text  # the recipe
     assert "wt_aha_1" not in text
-    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "look").glob("[!.]*")) == [
         "ecg.png",
         "frames.png",
         "labels.png",

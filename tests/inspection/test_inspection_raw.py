@@ -90,7 +90,7 @@ def test_an_ecg_of_every_kind_is_described_and_drawn(kind, tmp_path, capsys):
     assert "10 beats" in text
     assert float(cells(text, "heart rate")[1]) == pytest.approx(60 * 500 / 450, abs=0.1)
     assert ("derived" in cells(text, "III")[1]) == (kind == "muse")
-    assert [file.name for file in (tmp_path / "look").iterdir()] == ["ecg.png"]
+    assert [file.name for file in (tmp_path / "look").glob("[!.]*")] == ["ecg.png"]
     with Image.open(tmp_path / "look" / "ecg.png") as image:
         assert image.size == (2970, 2100)
     for secret in (ID, SECRET_NAME, "1950", str(tmp_path / "raw")):
@@ -151,7 +151,7 @@ def test_a_folder_of_images_is_described_and_drawn(tmp_path, capsys):
     assert cells(text, "end-systole")[1] == "48 x 48 x 4"
     assert "segmented: the cine, end-diastole, end-systole" in text
     assert "prepare makes frames ES, mid, ED" in text
-    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == ["frames.png", "slices.png"]
+    assert sorted(path.name for path in (tmp_path / "look").glob("[!.]*")) == ["frames.png", "slices.png"]
     assert ID not in text
 
 
@@ -164,7 +164,7 @@ def test_a_zip_of_dicom_files_is_described_and_drawn(tmp_path, capsys):
     assert "CMR, zip of DICOM files, short axis" in text
     assert cells(text, "cine")[1] == "48 x 48 x 4 x 12"
     assert "prepare makes frames ES, mid, ED" in text
-    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == ["frames.png", "slices.png"]
+    assert sorted(path.name for path in (tmp_path / "look").glob("[!.]*")) == ["frames.png", "slices.png"]
     assert ID not in text
 
 
@@ -177,7 +177,7 @@ def test_two_phases_without_segmentation(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "prepare makes frames ES, ED" in text
     assert "segmented: nothing" in text
-    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == ["frames.png", "slices.png"]
+    assert sorted(path.name for path in (tmp_path / "look").glob("[!.]*")) == ["frames.png", "slices.png"]
 
 
 def test_images_that_prepare_would_skip_are_still_shown(tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_images_that_prepare_would_skip_are_still_shown(tmp_path, capsys):
     write_nifti(tmp_path / ID / "sa_ED.nii.gz", cine[..., 0])
     assert call(tmp_path / ID, "--out", tmp_path / "look") == 0
     assert "prepare skips these images" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "look").iterdir()] == ["slices.png"]
+    assert [path.name for path in (tmp_path / "look").glob("[!.]*")] == ["slices.png"]
 
 
 # ------------------------------------------------------------------------------------------------------------- table
@@ -290,4 +290,4 @@ def test_a_patient_of_acdc(real_data_dir, tmp_path, capsys):
         pytest.skip("no ACDC patient there")
     assert call(folder, "--out", tmp_path / "look") == 0
     assert "segmented: end-diastole, end-systole" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == ["frames.png", "slices.png"]
+    assert sorted(path.name for path in (tmp_path / "look").glob("[!.]*")) == ["frames.png", "slices.png"]

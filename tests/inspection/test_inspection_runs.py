@@ -88,7 +88,7 @@ def test_the_last_picture_of_each_name_is_handed_out(run, tmp_path):
         for step, grey in enumerate((10, 200)):
             writer.add_image("val/reconstruction", np.full((3, 4, 5), grey, dtype=np.uint8), step)
     assert call(run, "--out", tmp_path / "look") == 0
-    assert {path.name for path in (tmp_path / "look").iterdir()} == {"curves.png", "reconstruction.png"}
+    assert {path.name for path in (tmp_path / "look").glob("[!.]*")} == {"curves.png", "reconstruction.png"}
     picture = np.asarray(Image.open(tmp_path / "look" / "reconstruction.png"))
     assert picture.shape == (4, 5, 3)
     assert (picture == 200).all()

@@ -4,7 +4,8 @@ It is started by ``warm_runs`` and reads requests, a line of JSON each, until it
 several that form a ddp group, so that it takes a second where a new interpreter takes six. Nothing is ever trained in
 this process itself: forks of a process that has trained wait forever for its threads.
 
-A run that is to be killed gets SIGKILL from within, at the end of a training step, as a machine would be taken away.
+A run that is to be killed gets SIGKILL from within, at the end of a training step, as a machine would be taken away;
+or another signal, after which it must end by itself.
 One that is to end with an exit ``code`` must do so by itself on every rank; a run that hangs is killed and told.
 """
 
@@ -29,7 +30,7 @@ from lightning.pytorch.callbacks import Callback
 import ecgcmr.stages.command  # noqa: F401 - imported before the forks
 from ecgcmr.cli import main
 
-KILL_AT, RECORD = "KILLED_RUNS_KILL_AT", "KILLED_RUNS_RECORD"
+KILL_AT, RECORD, SIGNAL = "KILLED_RUNS_KILL_AT", "KILLED_RUNS_RECORD", "KILLED_RUNS_SIGNAL"
 TIMEOUT_S = 120
 
 
@@ -49,12 +50,13 @@ class Recorder(Callback):
             out.flush()
             os.fsync(out.fileno())
         if trainer.global_step == int(os.environ[KILL_AT]):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ[SIGNAL]))
 
 
 def _child(plan: dict[str, Any], rank: int, port: str) -> int:
     """Be one rank of a run: its commands one after the other, until one fails."""
     os.environ |= {KILL_AT: str(plan.get("kill_at", -1)), RECORD: plan.get("record", "")}
+    os.environ[SIGNAL] = str(int(plan.get("signal", signal.SIGKILL)))
     if plan["ranks"] > 1:
         os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(plan["ranks"])}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -104,7 +106,8 @@ def answer(request: dict[str, Any]) -> str:
     with Path(request["log"]).open("ab") as log:
         for number, plan in enumerate(request["plans"]):
             codes = run(plan, log.fileno())
-            expected = {-signal.SIGKILL} if plan.get("kill_at", -1) >= 0 else {plan.get("code", 0)}
+            killed = plan.get("kill_at", -1) >= 0 and "code" not in plan
+            expected = {-signal.SIGKILL} if killed else {plan.get("code", 0)}
             if set(codes) != expected:
                 return f"run {number} ended with {codes}, not {expected}"
     return ""

@@ -44,7 +44,8 @@ def plan(*commands: list[str], ranks: int = 1, **expected: Any) -> dict[str, Any
     Args:
         commands: Words after ``ecgcmr``.
         ranks: Processes of its ddp group.
-        expected: ``kill_at`` (step at which it is killed), ``record`` (start of the files' names that tell its steps),
+        expected: ``kill_at`` (step at which it is killed), ``signal`` (by which, if not SIGKILL), ``record``
+            (start of the files' names that tell its steps),
             ``code`` (exit code of every rank), ``timeout_s``.
     """
     return {"commands": list(commands), "config": commands[0][2], "ranks": ranks, **expected}
