@@ -37,7 +37,7 @@ from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
 from ecgcmr.preparation.table_use import TableUse, read_tables, use_of_table
 from ecgcmr.preparation.withdrawal import Withdrawal
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised whenever the same parameters would give other arrays."""
 
 SPLIT_FRACTIONS = (0.7, 0.15, 0.15)
