@@ -81,7 +81,9 @@ class DiagnosisClassification(Downstream):
         balanced = getattr(data, "balanced_label", None)
         if self.balance and self.label_names == [balanced]:
             raise UserError(f"model.balance, data.balance: both balance {balanced}; set one of them")
-        check_yes_or_no(self.label_names, data.label_values())
+        values = data.label_values()
+        if values is not None:
+            check_yes_or_no(self.label_names, values)
 
     def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
         output, known = output.float(), torch.isfinite(targets - self.label_mean)

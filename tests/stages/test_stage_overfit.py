@@ -71,7 +71,7 @@ PHENOTYPES = torch.eye(8)[GROUPS]
 class Data:
     """What the stages ask of a DataModule."""
 
-    batch_size = N
+    batch_size = train_size = N
     root = "memory"
 
     def __init__(self, labels: Tensor | None = None, samples: int = SAMPLES) -> None:
@@ -84,6 +84,12 @@ class Data:
             "ecg": {"leads": 12, "sampling_rate": 500.0, "samples": samples},
             "cmr": {"frames": 4, "height": SIZE, "width": SIZE},
         }
+
+    def rows(self, split: str) -> np.ndarray:
+        return np.arange(N)
+
+    def label_values(self) -> np.ndarray | None:
+        return None if self.labels is None else self.labels.numpy()
 
     def label_statistics(self, names: list[str]) -> tuple[Tensor, Tensor]:
         assert self.labels is not None
@@ -98,7 +104,7 @@ def ecg_encoder(patch: tuple[int, int] = (12, 25), samples: int = SAMPLES) -> EC
 def attached(stage: Any, data: Data) -> Any:
     """The stage as a Trainer would have it: set up, and logging nowhere."""
     stage._trainer = SimpleNamespace(
-        datamodule=data, current_epoch=0, global_step=0, state=SimpleNamespace(fn="fit"), ckpt_path=None
+        datamodule=data, current_epoch=0, global_step=0, world_size=1, state=SimpleNamespace(fn="fit"), ckpt_path=None
     )
     stage.log = stage.log_dict = lambda *arguments, **options: None
     stage.setup("fit")
