@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -36,7 +36,8 @@ def replace_atomically(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk, where there is nothing to remove; the first error counts
+            temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path | str, content: bytes | memoryview) -> Path:

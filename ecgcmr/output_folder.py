@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ def output_folder(
                 error.filename = str(folder) + name.removeprefix(str(staged))
             raise
         finally:
-            remove_paths([staged])
+            with suppress(OSError):  # of a read-only disk, where there is nothing to remove; the first error counts
+                remove_paths([staged])
 
 
 def _digest(source: Mapping[str, Any]) -> str:

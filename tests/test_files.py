@@ -43,6 +43,17 @@ def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path, error: B
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_read_only_disk_is_told_with_the_path_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *args: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    for name in ("write_bytes", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_atomically(tmp_path / "file", b"new")
+    assert caught.value.filename == str(tmp_path / "file")
+
+
 def test_others_may_read_what_is_written(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"")

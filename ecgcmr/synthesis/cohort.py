@@ -153,7 +153,7 @@ def _claim(options: SynthesisOptions) -> None:
             _refuse_other(there, mine, options)
             if there == mine:
                 return
-        elif any(entry.name != LOCK_NAME for entry in options.out.iterdir()):
+        elif options.out.exists() and any(entry.name != LOCK_NAME for entry in options.out.iterdir()):
             raise UserError(f"--out {options.out}: is not empty and holds no synthetic cohort; choose another folder")
         with replace_atomically(path) as temporary:
             temporary.write_text(json.dumps(mine, indent=1) + "\n", encoding="ascii")
