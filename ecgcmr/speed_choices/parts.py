@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from ecgcmr.encoders import CMRVisionTransformer, ECGVisionTransformer, Encoder, MaskedAutoencoder
 from ecgcmr.encoders.kernels import Kernels, OrdersImages, use_kernels
 from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.encoders.token_linear import MANY_TOKENS
 from ecgcmr.encoders.transformer import Block
-
-MEASURED_TOKENS = 1204  # of a block; four recordings of the published networks
-_OPERATIONS = 40e9  # of a block's step: a larger block is measured with fewer recordings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +115,7 @@ def _blocks(name: str, blocks: nn.Sequential, tokens: int, training: bool) -> It
         if not isinstance(block, Block):
             continue
         width = block.attn.qkv.in_features
-        operations = 6.0 * tokens * sum(weight.numel() for weight in block.parameters())
-        recordings = max(1, min(MEASURED_TOKENS // tokens, int(_OPERATIONS / operations)))
+        recordings = -(-MANY_TOKENS // tokens)  # with fewer, nothing would run as a convolution
         trains = training and _trains(block)
         yield Part(f"{name} {width} x {tokens}", block, (recordings, tokens, width), 1.0 / recordings, trains)
 

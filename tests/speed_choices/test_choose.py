@@ -193,3 +193,19 @@ def test_a_later_rank_takes_what_the_first_one_wrote(monkeypatch: pytest.MonkeyP
 
 def test_a_stage_without_networks_stays_in_float32() -> None:
     assert choose_on_cpu(nn.ModuleList([nn.Linear(2, 2)]), None, training=True).precision == "32-true"
+
+
+@pytest.mark.parametrize("kind", list(TYPES))
+def test_every_way_of_a_part_runs_by_its_own_kernels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way that falls back to another would be timed as that one, and the choice between them would be chance."""
+    calls: list[str] = []
+    for name in ("conv2d", "linear"):
+        run = getattr(torch.nn.functional, name)
+        monkeypatch.setattr(
+            torch.nn.functional, name, lambda *a, name=name, run=run, **k: calls.append(name) or run(*a, **k)
+        )
+    [part] = parts_of(nn.ModuleList([tiny()]), training=True)
+    for name, way in candidates(part.kind, kind).items():
+        calls.clear()
+        part.work(*way)()
+        assert ("conv2d" in calls) == way[1].convolution, name
