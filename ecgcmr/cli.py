@@ -19,7 +19,7 @@ from ecgcmr.arguments import run_command
 from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
-from ecgcmr.termination import GOES_ON, Terminated, Termination
+from ecgcmr.termination import GOES_ON, Terminated, until_asked_to_end
 from ecgcmr.text import printable, show_any_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -91,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         show_any_name(sys.stdout)
-        with Termination():
+        with until_asked_to_end():
             code = _dispatch(list(sys.argv[1:] if args is None else args))
             sys.stdout.flush()  # so that a reader who has gone is noticed here
             return code

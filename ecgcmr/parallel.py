@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import joblib
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ecgcmr.errors import UserError
+from ecgcmr.worker_processes import local_processes
 
 BACKENDS = ("local", "dask")
 
@@ -61,11 +62,12 @@ def run_all(
         parallel = joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
         calls = (joblib.delayed(_numbered)(function, number, task) for number, task in enumerate(tasks))
         try:
-            for number, result in parallel(calls):
-                results[number] = result
-                progress.advance(bar, sizes[number])
-                state = progress.tasks[0]
-                progress.update(bar, rate=f"{state.completed / state.elapsed:.0f}/s" if state.elapsed else "")
+            with closing(parallel(calls)) as finished:
+                for number, result in finished:
+                    results[number] = result
+                    progress.advance(bar, sizes[number])
+                    state = progress.tasks[0]
+                    progress.update(bar, rate=f"{state.completed / state.elapsed:.0f}/s" if state.elapsed else "")
         except TerminatedWorkerError as error:
             raise UserError(
                 "a worker process was killed, most likely for want of memory; run the same command again with fewer "
@@ -82,7 +84,7 @@ def _numbered(function: Callable[[Task], Result], number: int, task: Task) -> tu
 def _engine(backend: str, scheduler: str | None) -> Iterator[None]:
     """Choose where joblib runs its calls."""
     if backend == "local":
-        with joblib.parallel_config(backend="loky"):
+        with local_processes():
             yield
         return
     if backend != "dask":

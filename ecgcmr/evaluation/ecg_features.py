@@ -19,6 +19,7 @@ from ecgcmr.evaluation.median_beat import Beats, find_beats
 from ecgcmr.preparation.beats import measure_beats
 from ecgcmr.preparation.median_waves import MedianWaves
 from ecgcmr.preparation.t_end import DEFAULT_T_END, check_t_end
+from ecgcmr.worker_processes import local_processes
 
 Floats = NDArray[np.float64]
 
@@ -123,9 +124,10 @@ def extract_features(
     if ecgs.ndim != 3 or ecgs.shape[1] != len(LEADS):
         raise ValueError(f"ECGs of shape {ecgs.shape} are not (n, 12, samples)")
     starts = range(0, len(ecgs), block)
-    parts = Parallel(n_jobs=workers)(
-        delayed(_block)(ecgs[start : start + block], sampling_rate, t_end) for start in starts
-    )
+    with local_processes():
+        parts = Parallel(n_jobs=workers)(
+            delayed(_block)(ecgs[start : start + block], sampling_rate, t_end) for start in starts
+        )
     values = np.concatenate([part[0] for part in parts]) if parts else np.empty((0, len(FEATURE_NAMES)), np.float32)
     return ECGFeatures(values, tuple(lead for part in parts for lead in part[1]))
 

@@ -77,8 +77,9 @@ def strike_all(
     base: Path,
     seed: int,
     workers: int,
+    log: Path,
 ) -> list[Result]:
-    """Run all cases, ``workers`` at a time."""
+    """Run all cases, ``workers`` at a time; each answer is added to ``log``, a JSON line each."""
     waiting, running, results = list(todo), dict[int, tuple[Drilled, str, int, Path]](), list[Result]()
     while waiting or running:
         while waiting and len(running) < workers:
@@ -101,6 +102,8 @@ def strike_all(
                 flush=True,
             )
         results.append(result)
+        with log.open("a") as stream:  # a drill that is cut off has its answers so far
+            stream.write(json.dumps(asdict(result)) + "\n")
     return results
 
 
@@ -170,7 +173,9 @@ def main() -> int:
                     skipped.append(Result(drilled.name, fault, point, skipped=hindrance))
                 else:
                     todo.append((drilled, fault, point))
-    results = strike_all(todo, references, material, base, args.seed, args.workers)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "drill.jsonl").unlink(missing_ok=True)
+    results = strike_all(todo, references, material, base, args.seed, args.workers, out / "drill.jsonl")
     results = sorted(
         results + skipped + hopeless,
         key=lambda one: ([d.name for d in DRILLED].index(one.command), FAULTS.index(one.fault), one.point),
@@ -184,7 +189,6 @@ def main() -> int:
         f"seed {args.seed}, {time.monotonic() - began:.0f} s"
     )
     print("\n".join(["", *rows, "", summary]))
-    out.mkdir(parents=True, exist_ok=True)
     (out / "drill.md").write_text("\n".join([*rows, "", summary, ""]))
     (out / "drill.json").write_text(
         json.dumps({"summary": summary, "cases": [asdict(result) for result in results]}, indent=1) + "\n"

@@ -258,14 +258,14 @@ DRILLED: tuple[Drilled, ...] = (
     Drilled(
         "evaluate",
         "predictions",
-        "evaluate --predictions p.parquet --out disk/out --resamples 40",
+        "evaluate --predictions p.parquet --out disk/out --resamples 40 --overwrite",
         readable,
         before=("evaluate --predictions p.parquet --out disk/out --resamples 20 --no-figures",),
     ),
     Drilled(
         "compare",
         "predictions",
-        "compare one two --out disk/out --resamples 2000",
+        "compare one two --out disk/out --resamples 2000 --overwrite",
         readable,
         before=("compare one two --out disk/out --resamples 20",),
     ),
