@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+"""What ``replace_atomically`` calls its files, with the process that writes."""
 
 
 @contextmanager
@@ -46,6 +50,19 @@ def write_atomically(path: Path | str, content: bytes | memoryview) -> Path:
     with replace_atomically(path) as temporary:
         temporary.write_bytes(content)
     return path
+
+
+def remove_unfinished(folder: Path, *, below: bool = False) -> None:
+    """Remove files that killed processes left half-written, from a folder in which nobody else writes meanwhile.
+
+    Args:
+        folder: Need not be there.
+        below: Whether also from all folders within.
+    """
+    for path in list((folder.rglob if below else folder.glob)(".*.tmp")):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            with suppress(OSError):  # of another user, or on a read-only disk: it is in nobody's way
+                path.unlink()
 
 
 def _flush(path: Path) -> None:

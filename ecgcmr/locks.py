@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from ecgcmr.errors import UserError
-from ecgcmr.files import remove_paths
+from ecgcmr.files import remove_paths, remove_unfinished
 
 LOCK_NAME = ".ecgcmr.lock"
 
@@ -35,7 +35,7 @@ _NOT_SUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, er
 
 
 class FolderLock:
-    """Keeps other writers out of a folder while it is entered.
+    """Keeps other writers out of a folder while it is entered, and clears away what a killed one left half-written.
 
     Where the folder cannot be written to there is nothing to keep anybody out of: no lock is taken, and a write fails
     with its own reason. Where the file system knows no locks, a note says so.
@@ -139,6 +139,7 @@ class FolderLock:
         with contextlib.suppress(OSError):  # of another user, or the disk is full: the lock stands all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        remove_unfinished(self.folder)
 
 
 def remove_all(folder: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ecgcmr.files import replace_atomically, sha256_of, write_atomically
+from ecgcmr.files import remove_unfinished, replace_atomically, sha256_of, write_atomically
+from ecgcmr.locks import LOCK_NAME, FolderLock
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:
@@ -63,3 +64,23 @@ def test_others_may_read_what_is_written(tmp_path: Path) -> None:
 def test_the_checksum_is_sha256(tmp_path: Path) -> None:
     path = write_atomically(tmp_path / "file", bytes(range(256)) * 5000)
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    kept = [".notes.tmp", "shard.12.tmp", ".shard.12.tmp.old", "below/.shard.h5.12.tmp"]
+    for name in [*kept, ".shard.h5.12.tmp"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".evaluate.12.tmp").mkdir()  # whoever stages a whole folder knows what to make of it
+    remove_unfinished(tmp_path)
+    assert not (tmp_path / ".shard.h5.12.tmp").exists()
+    assert all((tmp_path / name).exists() for name in [*kept, ".evaluate.12.tmp"])
+    remove_unfinished(tmp_path, below=True)
+    assert not (tmp_path / "below" / ".shard.h5.12.tmp").exists()
+    remove_unfinished(tmp_path / "nowhere")
+
+
+def test_a_lock_clears_away_what_the_last_holder_left_half_written(tmp_path: Path) -> None:
+    (tmp_path / ".best.ckpt.12.tmp").write_text("half")
+    with FolderLock(tmp_path, "fit"):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]

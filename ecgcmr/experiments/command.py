@@ -15,6 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.files import remove_unfinished
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
 from ecgcmr.text import printable, printable_lines
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
         with FolderLock(out, "experiment"):
             claim_folder(out, args.file, overwrite=args.overwrite)
+            remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
             write_marker(out, fingerprint, finished=False)
             (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
             experiment = Experiment(plan, out, console, workers=args.workers)

@@ -26,7 +26,7 @@ from data_modules.index_writer import write_index
 from data_modules.layout import ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
-from ecgcmr.files import replace_atomically, sha256_of
+from ecgcmr.files import remove_unfinished, replace_atomically, sha256_of
 from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
@@ -131,6 +131,8 @@ def synthesize(options: SynthesisOptions) -> Summary:
         UserError: The folder holds something else or cannot be written.
     """
     _claim(options)
+    for name in (SHARD_FOLDER, "ecg", "cmr"):
+        remove_unfinished(options.out / name, below=True)
     return _write_shards(options) if options.format == "shards" else _write_raw(options)
 
 
