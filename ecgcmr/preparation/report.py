@@ -59,6 +59,14 @@ class Report:
     without_row: int = 0
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def units_doubtful(self) -> dict[str, int]:
+        """How many files there are, ``skipped`` and ``used``, whose amplitude speaks against their unit."""
+        return {
+            "skipped": len({item["file"] for item in self.skipped if doubts_unit(item["reason"])}),
+            "used": len({item["file"] for item in self.notes if doubts_unit(item["note"])}),
+        }
+
     def write(self, folder: Path) -> None:
         """Write ``report.json`` atomically."""
         content: dict[str, Any] = {
@@ -73,10 +81,7 @@ class Report:
             "tables": self.tables,
             "subjects_without_table_row": self.without_row,
             "remarks": self.remarks,
-            "units_doubtful": {
-                "skipped": len({item["file"] for item in self.skipped if doubts_unit(item["reason"])}),
-                "used": len({item["file"] for item in self.notes if doubts_unit(item["note"])}),
-            },
+            "units_doubtful": self.units_doubtful,
             "notes": self.notes,
             "duplicates": self.duplicates,
             "clipping": self.clipping,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import joblib
 
-from data_modules.index import ShardIndex, read_labels
+from data_modules.index import INDEX_NAME, ShardIndex, read_labels
 from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
 from ecgcmr.locks import locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
 from ecgcmr.preparation.leaks import find_leaks
+from ecgcmr.preparation.leave_out_first import leave_out_first
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME, Membership, extend_membership, read_membership
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.out_folder import refuse_foreign
@@ -47,7 +48,10 @@ def prepare(options: PrepareOptions) -> Report:
     membership = _membership(plan, earlier)
     chunks = [[plan.rows[row] for row in shard] for shard in membership.shards]
     try:
+        is_left_out = leave_out_first(options.out, plan.withdrawn, select_training)
         membership.write(folder)
+        if not is_left_out:  # only now, since the membership lists them, too
+            (options.out / INDEX_NAME).unlink()
     except OSError as error:
         raise UserError(f"--out {options.out}: cannot be written ({error.strerror})") from error
     outcomes = _run(_tasks(options.out, plan, chunks), options)

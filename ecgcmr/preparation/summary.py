@@ -46,6 +46,12 @@ def summary_lines(report: Report) -> Iterator[str]:
     ):
         if counted:
             yield f"{sum(counted.values())} {what}: {_counted(counted)}"
+    doubtful = report.units_doubtful
+    if any(doubtful.values()):
+        yield (
+            f"{sum(doubtful.values())} files have an amplitude that speaks against their unit "
+            f"({doubtful['skipped']} skipped, {doubtful['used']} used); check V, mV or uV"
+        )
     clipping = summary_line(report.clipping)
     if clipping:
         yield clipping

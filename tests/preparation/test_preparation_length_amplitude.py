@@ -93,7 +93,7 @@ def test_an_exercise_test_is_called_one():
         parse_cardiosoft(content)
 
 
-def test_the_report_counts_doubtful_units_and_held_samples(tmp_path):
+def test_report_and_terminal_count_doubtful_units_and_held_samples(tmp_path, capsys):
     raw = tmp_path / "raw"
     raw.mkdir()
     steps = sample_counts(2) * 0.01
@@ -116,6 +116,8 @@ def test_the_report_counts_doubtful_units_and_held_samples(tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert report["written"] == 3
     assert report["units_doubtful"] == {"skipped": 2, "used": 1}
+    said = "3 files have an amplitude that speaks against their unit (2 skipped, 1 used); check V, mV or uV"
+    assert said in capsys.readouterr().err.splitlines()
     assert {item["file"] for item in report["skipped"]} == {"2.npy", "3.npy"}
     notes = {(item["file"], item["note"]) for item in report["notes"]}
     assert ("5.npy", "is 1 sample short of 10 s at 500 Hz; its last one is held") in notes
