@@ -8,7 +8,6 @@ counted through in index order.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard_digest import DIGEST, check_digests
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
+from ecgcmr.json_file import read_json
+from ecgcmr.text import printable
 
 INDEX_NAME = "index.json"
 MODALITIES = ("ecg", "cmr")
@@ -89,21 +90,23 @@ class ShardIndex:
         if not path.is_file():
             raise UserError(f"{root}: holds no {INDEX_NAME}; give the folder that 'ecgcmr prepare' wrote")
         try:
-            content = json.loads(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not valid JSON ({error}); run 'ecgcmr prepare' again") from error
+            content = read_json(path, what="index")
+        except UserError as error:
+            raise UserError(f"{error}; run 'ecgcmr prepare' again") from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise UserError(f"{path}: not an index of {SCHEMA}; give the folder that 'ecgcmr prepare' wrote")
         if content.get("version") != SCHEMA_VERSION:
             found = content.get("version")
-            raise UserError(f"{path}: schema version {found}, this program reads {SCHEMA_VERSION}; prepare it again")
+            raise UserError(
+                f"{path}: schema version {printable(found, 40)}, this program reads {SCHEMA_VERSION}; prepare it again"
+            )
         try:
             index = cls(root, content)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise UserError(f"{path}: incomplete or damaged ({error}); run 'ecgcmr prepare' again") from error
-        if content.get("fingerprint") != index.layout.fingerprint:
+            fingerprint = index.layout.fingerprint
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, RecursionError) as error:
+            reason = printable(error, 300)
+            raise UserError(f"{path}: incomplete or damaged ({reason}); run 'ecgcmr prepare' again") from error
+        if content.get("fingerprint") != fingerprint:
             raise UserError(f"{path}: layout and fingerprint disagree; the file was edited, prepare it again")
         if check_files:
             index._check_files()

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from data_modules.layout_checks import check_layout
+
 SCHEMA = "ecgcmr-shards"
 SCHEMA_VERSION = 2
 
@@ -176,6 +178,7 @@ class Layout:
         Raises:
             ValueError: If a key is missing, unknown or holds something impossible.
         """
+        check_layout(content)
         try:
             ecg, cmr = content["ecg"], content["cmr"]
             return cls(

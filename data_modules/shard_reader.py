@@ -18,6 +18,7 @@ from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard import Beats, LeadQuality, ShardRows
 from data_modules.shard_digest import check_digest, digest_columns, stored_digest
 from ecgcmr.errors import UserError
+from ecgcmr.text import printable
 
 
 class ShardReader:
@@ -221,7 +222,7 @@ class ShardReader:
             with self._told():
                 if self._file is None or name not in self._file:
                     raise ValueError(f"{self.path.name} holds no {name}")
-                self._datasets[name] = self._file[name]
+                self._datasets[name] = dataset_at(self._file, name)
                 check_filters(self._datasets[name], self.path.name)
         return self._datasets[name]
 
@@ -236,7 +237,7 @@ class ShardReader:
                 layout = _checked_layout(file, self.path.name, self._expected)
                 if self._digest is not None:
                     check_digest(file, self.path.name, self._digest)
-                self._datasets = {name: file[name][:] for name in ("has_ecg", "has_cmr")}
+                self._datasets = {name: dataset_at(file, name)[:] for name in ("has_ecg", "has_cmr")}
         except BaseException:
             self._datasets = {}
             file.close()
@@ -260,6 +261,18 @@ class ShardReader:
                 raise UserError(f"{self.path.name}: may not be read; give yourself permission to read it") from error
             message = f"{self.path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again"
             raise UserError(message) from error
+
+
+def dataset_at(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset of an open shard.
+
+    Raises:
+        KeyError: Another kind of object, or a link that leads nowhere, stands in its place.
+    """
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"{name} is no dataset")
+    return found
 
 
 def check_filters(dataset: Any, shard: str) -> None:
@@ -287,17 +300,22 @@ def check_filters(dataset: Any, shard: str) -> None:
 
 def _checked_layout(file: h5py.File, name: str, expected: Layout | None) -> Layout:
     schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
-    if schema != SCHEMA:
-        raise UserError(f"{name}: not an {SCHEMA} file (attribute schema is {schema!r})")
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{name}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare it again")
+    if not isinstance(schema, str) or schema != SCHEMA:
+        raise UserError(f"{name}: not an {SCHEMA} file (attribute schema is {printable(repr(schema), 40)})")
+    if not isinstance(version, int | np.integer) or version != SCHEMA_VERSION:
+        found = printable(version, 40)
+        raise UserError(f"{name}: schema version {found}, this program reads {SCHEMA_VERSION}; prepare it again")
     text = file.attrs["layout"]
+    if not isinstance(text, str):
+        raise UserError(f"{name}: attribute layout is no text; prepare the shard again")
     if expected is not None and text == expected.canonical_json:
         return expected
     try:
         layout = Layout.from_dict(json.loads(text))
-    except ValueError as error:
-        raise UserError(f"{name}: attribute layout is unreadable ({error}); prepare the shard again") from error
-    if expected is not None and layout.fingerprint != expected.fingerprint:
+        differs = expected is not None and layout.fingerprint != expected.fingerprint
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = printable(error, 200)
+        raise UserError(f"{name}: attribute layout is unreadable ({reason}); prepare the shard again") from error
+    if differs:
         raise UserError(f"{name}: prepared with other settings than index.json says; prepare the cohort again")
     return layout

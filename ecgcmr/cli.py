@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command name -> (module, one line of help)."""
 
 INTERRUPTED = 130
+_LONGEST_ERROR = 900  # characters: what a message lists is cut, its beginning and the remedy at its end stay
 _LIGHTNING = ("fit", "validate", "test", "predict")
 
 _EXAMPLES = """\
@@ -96,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # so that a reader who has gone is noticed here
             return code
     except UserError as error:
-        print(f"error: {printable(error)}", file=sys.stderr)
+        print(f"error: {printable(error, _LONGEST_ERROR)}", file=sys.stderr)
         return 2
     except Terminated as stop:
         if stop.advice:  # else another rank says it
@@ -116,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if line is None:
             raise
         # A full disk, a folder that may not be written to, a file where a folder is wanted.
-        print(f"error: {printable(line)}", file=sys.stderr)
+        print(f"error: {printable(line, _LONGEST_ERROR)}", file=sys.stderr)
         return 2
 
 

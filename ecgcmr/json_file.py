@@ -38,6 +38,21 @@ def read_json(path: Path | str, *, what: str = "JSON file", most: int = MOST_BYT
         raise UserError(f"{where} cannot be read as JSON: {printable(error, 200)}") from error
 
 
+def recall_json(path: Path | str, *, most: int = MOST_BYTES) -> Any:
+    """Read a note that this program left for itself; None where there is none or it is damaged.
+
+    For notes whose loss costs time alone: what they stand for is then done anew.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+    """
+    try:
+        return read_json(path, what="note", most=most)
+    except UserError:
+        return None
+
+
 def finite_number(value: Any) -> bool:
     """Tell whether a value of a JSON document is a number, which ``true`` is not, and neither NaN nor infinite."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

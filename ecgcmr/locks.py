@@ -196,7 +196,7 @@ def _read(descriptor: int) -> dict[str, object]:
     try:
         content = json.loads(os.pread(descriptor, 4096, 0))
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):  # it has been taken a moment ago, or cannot be read
+    except (OSError, ValueError, RecursionError):  # it has been taken a moment ago, or cannot be read
         return {}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths, write_atomically
+from ecgcmr.json_file import recall_json
 from ecgcmr.locks import FolderLock
 
 MARKER = ".ecgcmr.json"
@@ -77,10 +78,10 @@ def _digest(source: Mapping[str, Any]) -> str:
 def _earlier(folder: Path) -> dict[str, Any]:
     """Return what is known of the results that lie in a folder, empty if nothing is."""
     try:
-        content = json.loads((folder / MARKER).read_bytes())
+        content = recall_json(folder / MARKER)
         known = {"command": str(content["command"]), "source": str(content["source"])}
         return {**known, "files": [str(name) for name in content["files"]]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return {}
 
 
@@ -111,10 +112,16 @@ def _move(
     for name in made:
         if not overwrite and name not in before and (folder / name).exists():
             raise UserError(f"--out {folder}: holds {name} of another origin; choose another folder or add --overwrite")
-    gone = [] if keep_others else [name for name in before if name not in made and Path(name).parts[:1] != ("..",)]
+    gone = [] if keep_others else [name for name in before if name not in made and _is_below(name)]
     files = sorted({*made, *(before if keep_others else [])})
     write_atomically(folder / MARKER, (json.dumps({**origin, "files": files}, indent=1) + "\n").encode())
     for name in made:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged / name, folder / name)
-    remove_paths([folder / name for name in gone if not Path(name).is_absolute()])
+    remove_paths([folder / name for name in gone])
+
+
+def _is_below(name: str) -> bool:
+    """Tell whether a name that a marker gives, which somebody may have changed, is a path within its folder."""
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name

@@ -17,6 +17,7 @@ import pytest
 import ecgcmr
 from ecgcmr import cli
 from ecgcmr.cli import COMMANDS, main
+from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.termination import Terminated
 
@@ -206,3 +207,17 @@ def test_what_is_imported_for_a_command_is_never_looked_through_for_garbage(
     with pytest.raises(ValueError, match="half way"):
         import_heavy("made_broken")
     assert gc.isenabled()
+
+
+def test_an_error_that_lists_thousands_of_names_is_cut_and_keeps_file_and_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise UserError(f"a.yaml: unknown keys: {', '.join(['name'] * 5000)}; remove them")
+
+    monkeypatch.setattr("ecgcmr.cli._dispatch", fail)
+    assert main(["fit"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: a.yaml: unknown keys: name, ")
+    assert line.endswith("; remove them\n")
+    assert len(line) < 1000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.json_file import recall_json
 
 _NAME_FILE = "experiment.json"
 _RESULTS = ("results.json", "results.md", "results.tex", "differences.json", "predictions.parquet")
@@ -43,7 +43,6 @@ def claim_folder(out: Path, file: Path, *, overwrite: bool) -> None:
 def _name(out: Path) -> str | None:
     """Return the name of the file whose results lie in a folder, None if none is known."""
     try:
-        content: Any = json.loads((out / _NAME_FILE).read_bytes())
-        return str(content["file"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(recall_json(out / _NAME_FILE)["file"])
+    except (KeyError, TypeError):
         return None

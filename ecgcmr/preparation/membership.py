@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from typing import Any
 from data_modules.layout import SPLITS
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
+from ecgcmr.json_file import read_json
+from ecgcmr.text import printable
 
 MEMBERSHIP_NAME = "membership.json"
 FEWEST_SHARDS = 16
@@ -71,14 +74,11 @@ def read_membership(folder: Path, shard_size: int | None = None) -> Membership:
     """
     path = folder / MEMBERSHIP_NAME
     try:
-        content = json.loads(path.read_bytes())
-        earlier = _checked(content)
-    except (FileNotFoundError, NotADirectoryError):
-        return Membership(shard_size or 1, [], {})
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else error
+        if not os.path.lexists(path):
+            return Membership(shard_size or 1, [], {})
+        earlier = _checked(read_json(path, what="membership"))
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else printable(error, 300).removeprefix(f"{path}: ")
         raise UserError(
             f"{path}: is damaged ({what}); who has withdrawn and who is in which split stand in it: restore it, or, if "
             "index.json is whole and says so, too, delete it (all shards are then made anew)"

@@ -20,7 +20,7 @@ from data_modules.layout import Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
-from ecgcmr.files import replace_atomically, sha256_of
+from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.short_axis_file import cmr_files
 from ecgcmr.formats.signal_file import SignalDeclaration
@@ -28,6 +28,7 @@ from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.ecg import StandardOptions
 from ecgcmr.preparation.rows import Member, Reading, Remark, RowBuilder
+from ecgcmr.sealed_note import recall_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,7 @@ def prepare_shard(task: ShardTask) -> ShardOutcome:
     outcome = None if earlier is None else _relabel(task, earlier)
     if outcome is None:
         outcome = _compute(task)
-    record = {"content": content_print, "labels": label_print, **asdict(outcome)}
-    with replace_atomically(task.record_file) as temporary:
-        temporary.write_text(json.dumps(record, sort_keys=True), encoding="ascii")
+    write_sealed(task.record_file, {"content": content_print, "labels": label_print, **asdict(outcome)})
     return outcome
 
 
@@ -140,8 +139,8 @@ def _ecg_files(path: Path) -> list[Path]:
 def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardOutcome | None:
     """Return what an earlier run recorded, if the fingerprints agree and the shard is as it was written."""
     try:
-        record = json.loads(task.record_file.read_bytes())
-        if record["content"] != content or (labels is not None and record["labels"] != labels):
+        record = recall_sealed(task.record_file)
+        if record is None or record["content"] != content or (labels is not None and record["labels"] != labels):
             return None
         entry = None if record["entry"] is None else ShardEntry(**record["entry"])
         outcome = ShardOutcome(
@@ -152,7 +151,7 @@ def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardO
             tuple(Remark(**item) for item in record["notes"]),
             tuple((int(leads), float(share)) for leads, share in record["clipped"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):  # no record, or none of ours: the shard is computed anew
+    except (ValueError, KeyError, TypeError):  # none of ours: the shard is computed anew
         return None
     if entry is not None and not (task.path.is_file() and sha256_of(task.path) == entry.sha256):
         return None

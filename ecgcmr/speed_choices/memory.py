@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from ecgcmr.files import replace_atomically
+from ecgcmr.json_file import recall_json
 
 VERSION = 1  # of what is measured and how
 BUSY_SECONDS = 600  # how long times of a busy machine are good
@@ -74,10 +75,10 @@ def path_for(signature: str) -> Path:
 def recall(path: Path, ways: set[str]) -> Kept | None:
     """Return what is kept, or None where there is nothing that can be used for these ways."""
     try:
-        content = json.loads(path.read_text())
+        content = recall_json(path, most=100_000)
         seconds = {str(name): float(value) for name, value in content["seconds"].items()}
         steady, measured = bool(content["steady"]), float(content["measured"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     if not ways <= set(seconds) or not all(math.isfinite(value) and value > 0 for value in seconds.values()):
         return None

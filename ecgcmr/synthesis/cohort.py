@@ -27,6 +27,7 @@ from data_modules.layout import ECGLayout, Layout
 from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_unfinished, replace_atomically, sha256_of
+from ecgcmr.json_file import recall_json
 from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
@@ -151,7 +152,7 @@ def _claim(options: SynthesisOptions) -> None:
     mine = {"what": "synthetic cohort", **options.identity, "generator": generator_fingerprint()}
     try:
         if path.exists():
-            there = json.loads(path.read_bytes())
+            there = recall_json(path)
             _refuse_other(there, mine, options)
             if there == mine:
                 return
@@ -245,7 +246,7 @@ def _write_shards(options: SynthesisOptions) -> Summary:
 def _finished(path: Path, fingerprint: str) -> ShardEntry | None:
     """Return the entry of a shard that an earlier run finished and that is unharmed."""
     try:
-        record = json.loads(path.with_suffix(".json").read_bytes())
+        record = recall_json(path.with_suffix(".json"))
         entry = ShardEntry(**record["entry"]) if record["fingerprint"] == fingerprint else None
         return entry if entry is not None and sha256_of(path) == entry.sha256 else None
     except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours: the shard is rendered anew
@@ -255,7 +256,7 @@ def _finished(path: Path, fingerprint: str) -> ShardEntry | None:
 def _finished_index(out: Path, fingerprint: str) -> dict[str, int] | None:
     """Return the counts of a finished index with its oracle table."""
     try:
-        content = json.loads((out / INDEX_NAME).read_bytes())
+        content = recall_json(out / INDEX_NAME)
         extra = content["extra"]
         whole = extra["fingerprint"] == fingerprint and extra["oracle_sha256"] == sha256_of(out / ORACLE_NAME)
         return content["counts"] if whole else None

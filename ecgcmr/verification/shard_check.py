@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from data_modules.shard_digest import ANOTHER_RUN
 from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
+from ecgcmr.json_file import recall_json
+from ecgcmr.yaml_file import mapping_at
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,7 @@ def _digest(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
 
 def _recorded_checksum(path: Path) -> str | None:
     """Return the checksum in the file beside the shard; None if there is none, as where only shards were passed on."""
-    try:
-        recorded = json.loads(path.with_suffix(".json").read_bytes())["entry"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    recorded = mapping_at(recall_json(path.with_suffix(".json")), "entry").get("sha256")
     return recorded if isinstance(recorded, str) else None
 
 

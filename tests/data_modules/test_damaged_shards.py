@@ -258,3 +258,37 @@ def test_any_flipped_bit_is_found_and_none_reaches_training_as_another_error(mak
         except UserError as error:
             told = str(error)
         assert told == "" or ("shard-00000.h5" in told and "\n" not in told)
+
+
+def _replace(name: str, make: Callable[[h5py.File], Any]) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        make(file)
+
+    return change
+
+
+ODD_SHARDS: dict[str, Callable[[h5py.File], None]] = {
+    "a group for labels": _replace("labels", lambda file: file.create_group("labels")),
+    "a group for flags": _replace("has_ecg", lambda file: file.create_group("has_ecg")),
+    "a circle": _replace("split", lambda file: file.__setitem__("split", h5py.SoftLink("/split"))),
+    "a link to elsewhere": _replace("ecg", lambda file: file.__setitem__("ecg", h5py.ExternalLink("none.h5", "/x"))),
+    "no labels": _replace("labels", lambda file: None),
+    "a deep layout": lambda file: file.attrs.__setitem__("layout", "[" * 3000),
+    "an array for a layout": lambda file: file.attrs.__setitem__("layout", np.zeros(3)),
+    "an array for a schema": lambda file: file.attrs.__setitem__("schema", np.zeros(3)),
+    "an array for a version": lambda file: file.attrs.__setitem__("schema_version", np.zeros(3)),
+    "control characters": lambda file: file.attrs.__setitem__("schema", "a\x1b[31mb"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_SHARDS)
+def test_what_stands_in_place_of_a_dataset_is_one_clear_error(cohort: ShardIndex, odd: str) -> None:
+    path = cohort.root / SHARD
+    with h5py.File(path, "r+") as file:
+        ODD_SHARDS[odd](file)
+    faults = verify_cohort(cohort.root, quick=True)
+    assert any(fault.startswith(f"{SHARD}: ") for fault in faults)
+    assert all(fault.isprintable() for fault in faults)
+    with pytest.raises((UserError, ValueError), match=path.name), ShardReader(path, cohort.layout) as reader:
+        reader.all_rows()

@@ -96,7 +96,7 @@ def test_a_selection_and_duplicates_within_range_are_taken(cohort: ShardIndex) -
 
 def test_an_index_nested_beyond_reading_is_refused(cohort: ShardIndex) -> None:
     (cohort.root / "index.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="not valid JSON"):
+    with pytest.raises(UserError, match="nested too deeply"):
         ShardIndex.load(cohort.root)
 
 
@@ -117,3 +117,28 @@ def test_a_shard_that_may_not_be_read_is_not_called_damaged(cohort: ShardIndex, 
         with pytest.raises(UserError, match="^shard-00001.h5: may not be read; give yourself permission to read it"):
             read()
     assert any("may not be read" in fault for fault in verify_cohort(cohort.root))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("ecg", "sampling_rate", float("nan")),
+        ("ecg", "sampling_rate", "500"),
+        ("ecg", "sampling_rate", 0),
+        ("ecg", "samples", 1.5),
+        ("ecg", "leads", "abc"),
+        ("ecg", "leads", ["I", "I"]),
+        ("ecg", "quality", "false"),
+        ("ecg", "max_beats", -1),
+    ],
+)
+def test_a_layout_of_another_type_or_range_is_refused_by_its_field(
+    cohort: ShardIndex, part: str, field: str, value: object
+) -> None:
+    path = cohort.root / "index.json"
+    content = json.loads(path.read_text())
+    content["layout"][part][field] = value
+    path.write_text(json.dumps(content))
+    named = "NaN" if value != value else rf"layout\.{part}\.{field} is no"
+    with pytest.raises(UserError, match=f"index.json: .*{named}"):
+        ShardIndex.load(cohort.root)

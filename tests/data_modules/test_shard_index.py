@@ -143,8 +143,8 @@ def _drop_a_row(root: Path) -> None:
     [
         (lambda root: root.rename(root.with_name("moved")), "no such folder"),
         (lambda root: (root / "index.json").unlink(), "holds no index.json"),
-        (lambda root: (root / "index.json").write_text("{"), "not valid JSON"),
-        (lambda root: (root / "index.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
+        (lambda root: (root / "index.json").write_text("{"), "cannot be read as JSON"),
+        (lambda root: (root / "index.json").write_bytes(b"\xff\xfe\x00"), "no UTF-8 text"),
         (lambda root: (root / "index.json").write_text("[]"), "not an index of ecgcmr-shards"),
         (lambda root: _edit(root, schema="other"), "not an index of ecgcmr-shards"),
         (lambda root: _edit(root, version=1), "schema version 1, this program reads 2"),

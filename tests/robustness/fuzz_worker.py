@@ -79,7 +79,7 @@ def run_mutant(kind: Kind, material: Path, folder: Path, seed: int, number: int 
     os.chdir(folder)
     Path("/proc/self/clear_refs").write_text("5")
     before, began = peak_megabytes(), time.process_time()
-    out, err = folder.with_suffix(".out"), folder.with_suffix(".err")
+    out, err = (folder.with_name(f"{folder.name}{end}") for end in (".out", ".err"))  # names hold dots of their kinds
     with _redirected(out, err):
         outcome.code, outcome.where = _called(kind.command(number or 0))
     outcome.seconds, outcome.megabytes = time.process_time() - began, peak_megabytes() - before

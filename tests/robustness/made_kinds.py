@@ -97,7 +97,7 @@ def config_kinds() -> list[Kind]:
             "experiment",
             "out/stages/mae/stage.json",
             JSON,
-            ("experiment other.yaml --out out --workers 1",),
+            ("experiment other.yaml --out out --workers 1 --overwrite",),
             weight=1,
         ),
         Kind(

@@ -52,7 +52,7 @@ def make_lists(folder: Path) -> None:
         rows.append(f"100000{number},I500,2012-03-0{number + 1},{120 + number},2015-05-05")
     (place / "table.csv").write_text("\n".join(rows) + "\n")
     (place / "subjects.csv").write_text(
-        "file,subject\n" + "".join(f"100000{n}_20205_2_0.xml,person{n}\n" for n in range(3))
+        "file,subject\n" + "".join(f"100000{n}_20205_2_0.xml,100000{n}\n" for n in range(3))
     )
     (place / "withdrawn.csv").write_text("1000001\n1000009\n")
     (place / "codes.yaml").write_text(CODES)
