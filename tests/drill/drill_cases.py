@@ -182,7 +182,7 @@ class Case:
         """What is wrong with how the command ended."""
         assert self.reference is not None
         if processes_in(self.folder):
-            return "leaves processes at work"
+            return "leaves processes"
         if fault == "two writers":
             if ended.struck and ended.code != 2:
                 return f"two writers ended with {ended.code}: {ended.last_line}"
