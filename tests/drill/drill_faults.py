@@ -187,10 +187,7 @@ def used_kilobytes(folder: Path) -> int:
 
 
 def processes_in(folder: Path, seconds: float = 10.0) -> list[int]:
-    """Processes that still work in a folder after some seconds in which they might end: workers that nobody ended.
-
-    Those that wait for work which never comes do no harm, and end by themselves.
-    """
+    """Processes that are still there after some seconds in which they might end: workers, at work or idle."""
     until = time.monotonic() + seconds
     while True:
         found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _works_in(path, folder)]
@@ -201,8 +198,8 @@ def processes_in(folder: Path, seconds: float = 10.0) -> list[int]:
 
 def _works_in(process: Path, folder: Path) -> bool:
     try:
-        busy = (process / "stat").read_text().rsplit(")", 1)[1].split()[0] in "RD"
-        return busy and (process / "cwd").resolve() == folder and process.name != str(os.getpid())
+        alive = (process / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return alive and (process / "cwd").resolve() == folder and process.name != str(os.getpid())
     except OSError:
         return False
 
