@@ -329,6 +329,7 @@ def _quiet() -> None:
         ".*Couldn't infer the batch indices.*",
         ".*is not supported by the model summary.*",  # weights are float32 under bf16-mixed: the size is right
         ".*The dirpath has changed from.*",  # a checkpoint evaluated into another run folder
+        ".*could not find the monitored key.*",  # the end of the fit says that there was no validation
         ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
     ):
         warnings.filterwarnings("ignore", message=message)

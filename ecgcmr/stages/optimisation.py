@@ -34,7 +34,8 @@ class OptimiserSettings:
         min_lr: Learning rate at the end of the cosine.
         weight_decay: Decoupled decay of weight matrices; biases, norms and tokens have none.
         betas: AdamW's moment coefficients.
-        warmup_epochs: Epochs of linear warm-up from 0.
+        warmup_epochs: Epochs of linear warm-up from 0. Where ``max_steps`` ends a run before its ``max_epochs``, the
+            whole schedule, warm-up too, is shortened alike; without ``max_epochs`` these are epochs of the data.
         layer_decay: Factor by which the learning rate falls from one encoder layer to the one below it, in (0, 1].
         schedule: ``cosine`` (warm-up then half-cosine to ``min_lr``) or ``constant`` (warm-up, then flat).
     """
@@ -199,6 +200,21 @@ def build_optimiser(
     return optimiser, scheduler
 
 
+def schedule_of_fit(trainer: Any) -> tuple[int, float, float]:
+    """Return how long the schedule of a trainer's fit is: in steps, the steps of an epoch, and in epochs.
+
+    Args:
+        trainer: With its DataModule. Without ``max_epochs`` an epoch is one of the data, and the run may end within one.
+    """
+    total_steps = max(1, int(trainer.estimated_stepping_batches))
+    if trainer.max_epochs and trainer.max_epochs > 0:
+        return total_steps, total_steps / trainer.max_epochs, float(trainer.max_epochs)
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()  # else Lightning does not know yet how many batches an epoch has
+    steps_per_epoch = max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
+    return total_steps, float(steps_per_epoch), total_steps / steps_per_epoch
+
+
 def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: OptimiserSettings) -> dict[str, Any]:
     """Build what ``LightningModule.configure_optimizers`` returns, from the attached trainer's own numbers.
 
@@ -208,10 +224,8 @@ def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: Optimiser
         settings: The optimiser's numbers.
     """
     trainer = stage.trainer
-    total_steps = max(1, int(trainer.estimated_stepping_batches))
+    total_steps, steps_per_epoch, epochs = schedule_of_fit(trainer)
     global_batch = global_batch_of_fit(trainer)
-    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
-    steps_per_epoch = total_steps / epochs
     # Lightning clips no gradients of a fused step under mixed precision, since the step may unscale them itself.
     fused = not (trainer.gradient_clip_val and is_mixed(trainer))
     optimiser, schedule = build_optimiser(
@@ -222,5 +236,12 @@ def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: Optimiser
         epochs=epochs,
         fused=fused,
     )
-    rank_zero_info(f"{global_batch}, learning rate {settings.peak_lr(global_batch.rows_per_step):.4g} after warm-up")
+    rate = f"{global_batch}, learning rate {settings.peak_lr(global_batch.rows_per_step):.4g}"
+    warmup_steps = math.ceil(settings.warmup_epochs * steps_per_epoch)
+    rank_zero_info(f"{rate} after {warmup_steps} of {total_steps} steps" if warmup_steps else f"{rate} from the start")
+    if warmup_steps >= total_steps and not trainer.fast_dev_run:
+        rank_zero_info(
+            f"note: the warm-up of {settings.warmup_epochs:g} epochs takes {warmup_steps} steps and the run ends after "
+            f"{total_steps}: the learning rate is never reached; lower optimiser.warmup_epochs, or train longer"
+        )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

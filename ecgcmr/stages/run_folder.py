@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
@@ -25,7 +26,7 @@ from ecgcmr.files import write_atomically
 from ecgcmr.stages.checkpoint_record import STAGE_KEY
 from ecgcmr.stages.finite_message import outputs_not_finite
 from ecgcmr.stages.metrics_file import earlier_metrics
-from ecgcmr.stages.run_record import RunRecord
+from ecgcmr.stages.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.stages.whole_checkpoints import BEST, LAST
 
 
@@ -98,10 +99,17 @@ class EncoderExport(Callback):
         checkpoint[STAGE_KEY] = self.model_config["class_path"]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write ``encoder.safetensors`` and ``encoder.yaml``."""
+        """Write ``encoder.safetensors`` and ``encoder.yaml``, or say why there are none."""
         folder = Path(trainer.default_root_dir)
         best = folder / BEST
-        if trainer.interrupted or not trainer.is_global_zero or not best.is_file():
+        if trainer.interrupted or not trainer.is_global_zero:
+            return
+        if not best.is_file():
+            rank_zero_info(
+                f"note: the fit ended at step {trainer.global_step} without a validation, so that no epoch is the best: "
+                f"there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
+                "trainer.max_steps"
+            )
             return
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         for name, attribute in pl_module.exports.items():

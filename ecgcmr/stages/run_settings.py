@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from ecgcmr.stages.optimisation import OptimiserSettings
@@ -65,7 +65,8 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
             if room == "model" and name == "optimiser" and optimiser is not None:
                 value = asdict(optimiser)
             if name.endswith(_WEIGHTS):
-                found[f"{room}.{name}"] = PurePath(value).name if isinstance(value, str) else value
+                # By whatever path or link a folder is named, it is the same one.
+                found[f"{room}.{name}"] = Path(value).resolve().name if isinstance(value, str) else value
             else:
                 found.update(_leaves(f"{room}.{name}", value))
     trainer = config.get("trainer") or {}
@@ -135,7 +136,7 @@ def _without_influence(settings: Mapping[str, Any]) -> list[str]:
         return []
     warms_up = bool(settings.get("model.optimiser.warmup_epochs"))
     by_steps = settings.get("trainer.max_steps") not in (None, -1)
-    # Warm-up is a share of the steps where steps are limited.
+    # Where both limits are given, the warm-up is a share of the steps; whether they are may change too.
     return [] if warms_up and by_steps else limits
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from labelled_cohort import write_cohort, write_stage
 
 from data_modules import ECGDataModule, LabelledDataModule
 from ecgcmr.cli import main
-from ecgcmr.stages import optimisation
+from ecgcmr.stages import optimisation, run_folder
 from ecgcmr.stages.global_batch import global_batch_of_fit
 
 
@@ -53,9 +54,58 @@ def test_the_rate_follows_the_true_global_batch(
     quick = ["--data.batch_size=256", "--trainer.fast_dev_run=true"]
     assert main(["fit", "-c", str(config), *rate, *quick]) == 0
     told = "global batch 20 (20 rows a batch over all devices, the cohort has too few for 256), learning rate 7.813e-05"
-    assert said == [f"{told} after warm-up"]
+    assert said == [f"{told} from the start"]
     capsys.readouterr()
     assert main(["fit", "-c", str(config), *rate, "--print_config"]) == 0
     printed = capsys.readouterr().out
     assert "base_lr: 0.001\n" in printed
     assert " lr: null\n" in printed
+
+
+def _rates(root: Path, folder: Path, *options: str) -> list[float]:
+    """Return the learning rate that a fit leaves after each number of steps: the one its next step would take."""
+    config = write_stage(folder, root, "PhenotypeRegression", labels=["lv_edv"])
+    words = ["--data.batch_size=4", "--trainer.logger=false", *options]
+    optimiser = "--model.optimiser={lr: 1e-3, warmup_epochs: 2, schedule: constant}"
+    assert main(["fit", "-c", str(config), optimiser, *words]) == 0
+    checkpoint = torch.load(folder / "stage" / "last.ckpt", weights_only=True)
+    return [group["lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]]
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "steps", "rate"),
+    [
+        (1, 5, 5e-4),  # five batches of four are an epoch, half of the warm-up
+        (2, 3, 5e-4),  # three steps are an epoch: two, two and one batch
+        (9, 1, 5e-4),  # one step is an epoch
+    ],
+)
+def test_warm_up_by_epochs_is_one_of_epochs_where_steps_alone_are_limited(
+    root: Path, tmp_path: Path, accumulate: int, steps: int, rate: float
+) -> None:
+    limits = ["--trainer.max_epochs=-1", f"--trainer.max_steps={steps}"]
+    rates = _rates(root, tmp_path, *limits, f"--trainer.accumulate_grad_batches={accumulate}")
+    assert rates == pytest.approx([rate] * len(rates))
+
+
+def test_a_warm_up_that_the_run_does_not_outlast_is_said(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(optimisation, "rank_zero_info", said.append)
+    _rates(root, tmp_path, "--trainer.max_epochs=-1", "--trainer.max_steps=5")
+    assert said[0].endswith("learning rate 0.001 after 10 of 5 steps")
+    assert said[1].startswith(
+        "note: the warm-up of 2 epochs takes 10 steps and the run ends after 5: the learning rate"
+    )
+
+
+def test_a_fit_that_ends_before_its_first_validation_says_that_it_has_no_encoder(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(run_folder, "rank_zero_info", said.append)
+    _rates(root, tmp_path, "--trainer.max_epochs=-1", "--trainer.max_steps=3")
+    assert len(said) == 1
+    assert said[0].startswith("note: the fit ended at step 3 without a validation, so that no epoch is the best")
+    assert not (tmp_path / "stage" / "encoder.yaml").exists()

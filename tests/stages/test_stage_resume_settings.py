@@ -84,6 +84,14 @@ def test_the_optimiser_is_compared_as_it_is_and_a_flat_schedule_has_no_end() -> 
     assert setting_differences(settings_that_count(config, flat), settings_that_count(longer, flat)) == []
 
 
+def test_a_folder_of_weights_is_the_same_by_whatever_path(tmp_path: Path) -> None:
+    (tmp_path / "mae").mkdir()
+    (tmp_path / "newest").symlink_to(tmp_path / "mae")
+    names = [tmp_path / "mae", tmp_path / "newest", f"{tmp_path}/mae/", "runs/mae"]
+    found = [settings_that_count(_changed("model/init_args/encoder_weights", str(name)), None) for name in names]
+    assert [settings["model.encoder_weights"] for settings in found] == ["mae"] * 4
+
+
 def test_rates_and_decay_of_the_config_hold_at_the_step_of_the_checkpoint() -> None:
     """From step 4 of one schedule to step 4 of another, with the moments of the first."""
 
