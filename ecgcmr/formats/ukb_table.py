@@ -21,7 +21,7 @@ import pandas as pd
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_dates import LatestDates
-from ecgcmr.formats.table_file import TableFile, open_table
+from ecgcmr.formats.table_file import TableFile, TextTable, open_table
 
 ID_COLUMNS = ("eid", "f.eid", "participant.eid", "patient", "patient_id", "subject", "subject_id", "ecg_id", "id")
 _STYLES = (
@@ -33,6 +33,7 @@ _STYLES = (
 )
 _LONGEST_ARRAY = 10_000
 _NO_VALUE = ("nan", "na")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _Key = TypeVar("_Key")
 
 
@@ -90,6 +91,7 @@ class Table:
         too_new: Field -> dates after that day, in the whole file.
         unread: Names of the columns that nothing was read of, in the file's order.
         column_names: Column -> its name in the file, of those in ``fields`` and ``numbers`` that are not joined.
+        decimal_comma: Whether ``12,5`` is a number.
     """
 
     name: str
@@ -103,6 +105,16 @@ class Table:
     too_new: Mapping[int, int] = field(default_factory=dict, repr=False)
     unread: tuple[str, ...] = field(default=(), repr=False)
     column_names: Mapping[Column, str] = field(default_factory=dict, repr=False)
+    decimal_comma: bool = False
+
+    def numbers_in(self, texts: npt.NDArray[np.object_]) -> Numbers:
+        """Read (n,) texts of this table, None where empty, as numbers."""
+        return to_numbers(texts, decimal_comma=self.decimal_comma)
+
+
+def has_decimal_comma(file: TableFile) -> bool:
+    """Tell whether a comma in a number is a decimal one: in text that something else than commas separates."""
+    return isinstance(file, TextTable) and file.separator != ","
 
 
 def clean_id(value: str) -> str:
@@ -161,7 +173,7 @@ def read_table(
         for column, position in wanted.single.items():
             texts = _texts(chunk[position])
             if column.field in numeric:
-                numbers[column].append(to_numbers(texts))
+                numbers[column].append(to_numbers(texts, decimal_comma=has_decimal_comma(file)))
             else:
                 parts[column].append(texts)
         for column, members in wanted.arrays.items():
@@ -183,16 +195,28 @@ def read_table(
         too_new=dict(latest.too_new),
         unread=tuple(name for position, name in enumerate(file.columns) if position not in used),
         column_names={column: file.columns[position] for column, position in wanted.single.items()},
+        decimal_comma=has_decimal_comma(file),
     )
 
 
-def to_numbers(texts: npt.NDArray[np.object_]) -> Numbers:
-    """Read (n,) texts, None where empty, as numbers."""
+def to_numbers(texts: npt.NDArray[np.object_], *, decimal_comma: bool = False) -> Numbers:
+    """Read (n,) texts, None where empty, as numbers.
+
+    Args:
+        texts: The texts.
+        decimal_comma: Whether ``12,5`` is a number, too.
+    """
+    if decimal_comma:
+        texts = _objects([_with_point(text) for text in texts])
     values = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
     unreadable = np.zeros(len(texts), dtype=bool)
     for row in np.flatnonzero(np.isnan(values)):
         unreadable[row] = texts[row] is not None and texts[row].lower() not in _NO_VALUE
     return Numbers(values, unreadable)
+
+
+def _with_point(text: str | None) -> str | None:
+    return text.replace(",", ".") if text is not None and _DECIMAL_COMMA.fullmatch(text) else text
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_file import TableFile, open_table
-from ecgcmr.formats.ukb_table import ID_COLUMNS, parse_column
+from ecgcmr.formats.ukb_table import ID_COLUMNS, has_decimal_comma, parse_column, to_numbers
 from ecgcmr.inspection.summary import distribution
 from ecgcmr.inspection.text import number, percent, print_table
 from ecgcmr.phenotypes import BY_FIELD
@@ -132,7 +132,9 @@ def _read(
         names = chunk[id_position].astype(str).str.strip().to_numpy(dtype=object)
         tally.ids.append(np.unique(pd.util.hash_array(names, categorize=False)))
         for position, name in numbers.items():
-            tally.values[position].append(_numbers_of(chunk[position], name, position, tally))
+            texts = _filled_texts(chunk[position], is_sex=name == "sex")
+            values = to_numbers(texts, decimal_comma=has_decimal_comma(table)).values
+            tally.values[position].append(_usable(values, len(chunk), name, position, tally))
         for (field_number, instance), positions in others.items():
             filled = chunk[positions].notna().any(axis=1)
             tally.known[field_number, instance] += int(filled.sum())
@@ -143,19 +145,22 @@ def _different(parts: list[NDArray[np.uint64]]) -> int:
     return len(np.unique(np.concatenate(parts))) if parts else 0
 
 
-def _numbers_of(column: pd.Series, name: str, position: int, tally: _Tally) -> NDArray[np.float32]:
-    """Turn one chunk of a column into numbers; what is unreadable or implausible is missing and counted."""
+def _filled_texts(column: pd.Series, *, is_sex: bool) -> NDArray[np.object_]:
+    """Return the texts of a column's filled cells."""
     texts = column.dropna().astype(str).str.strip()
     texts = texts[texts != ""]
-    if name == "sex":
-        texts = texts.map(lambda text: _SEXES.get(text.lower(), text))
-    values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+    if is_sex:
+        texts = texts.map(lambda text: str(_SEXES.get(text.lower(), text)))
+    return texts.to_numpy(dtype=object)
+
+
+def _usable(values: NDArray[np.float64], rows: int, name: str, position: int, tally: _Tally) -> NDArray[np.float32]:
+    """Return a column's numbers, NaN for the other rows; what is unreadable or implausible is missing and counted."""
     tally.unreadable[position] += int(np.isnan(values).sum())
     implausible = ~plausible(_LABELS[name], values) & ~np.isnan(values)
     tally.implausible[position] += int(implausible.sum())
-    values[implausible] = np.nan
-    result = np.full(len(column), np.nan, dtype=np.float32)
-    result[: len(values)] = values
+    result = np.full(rows, np.nan, dtype=np.float32)
+    result[: len(values)] = np.where(implausible, np.nan, values)
     return result
 
 

@@ -154,7 +154,7 @@ def label_subjects(
             if place.field == SEX and not place.array:
                 filling.fill(rows, "sex", _sexes(texts))
         for name, texts in table.named.items():
-            filling.fill(rows, name, _sexes(texts) if name == "sex" else to_numbers(texts))
+            filling.fill(rows, name, _sexes(texts) if name == "sex" else table.numbers_in(texts))
     filling.add_body_mass_index()
     censoring = censor_date or max((day for table in tables for day in table.latest.values()), default=None)
     for row, history in _histories(row_of, tables, visit, counts).items():

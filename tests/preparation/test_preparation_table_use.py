@@ -238,3 +238,20 @@ def test_subjects_that_change_their_split_are_counted(call, tmp_path, capsys):
     path.write_text(json.dumps(membership))
     call(content)
     assert "note: 1 of 4 subjects change their split (train, val or test)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("separator", "bom"), [(";", "\ufeff"), ("\t", "")])
+def test_a_decimal_comma_is_read_where_something_else_separates(call, tmp_path, separator, bom):
+    rows = ["150,25", "1.502e2", "1,51E2", "nan"]
+    text = bom + separator.join(["eid", "24100-2.0", "lv_mass"]) + "\n"
+    text += "".join(f"{i}{separator}{row}{separator}90,5\n" for i, row in zip(IDS, rows, strict=True))
+    labels = call(text, labels=("lv_edv", "lv_mass"))
+    np.testing.assert_allclose(labels[:, 0], [150.25, 150.2, 151.0, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(labels[:, 1], 90.5)
+    assert report_in(tmp_path / "out")["values_unreadable"] == {}
+
+
+def test_a_quoted_comma_between_commas_is_no_decimal_point(call, tmp_path):
+    labels = call(table("eid,24100-2.0", '"150,25"', "150", '"1,500"', "151"), labels=("lv_edv",))
+    np.testing.assert_array_equal(labels[:, 0], [np.nan, 150, np.nan, 151])
+    assert report_in(tmp_path / "out")["values_unreadable"] == {"lv_edv": 2}

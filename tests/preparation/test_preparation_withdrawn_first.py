@@ -1,4 +1,4 @@
-"""A run over the raw files killed after ``--withdrawn`` was given: nobody who withdrew is given out meanwhile."""
+"""A run over the raw files that is killed after ``--withdrawn`` was given gives out nobody who withdrew."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_an_index_that_nobody_can_use_does_not_outlive_the_list(
     def killed(task: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patched:
-        patched.setattr(run, "prepare_shard", killed)
-        with pytest.raises(Killed):
-            prepare(*words, "--withdrawn", tmp_path / "gone.csv")
+    monkeypatch.setattr(run, "prepare_shard", killed)
+    with pytest.raises(Killed):
+        prepare(*words, "--withdrawn", tmp_path / "gone.csv")
+    monkeypatch.undo()
     shard.write_bytes(whole)  # as a copy put back would, or a run with the earlier parameters
     with pytest.raises(UserError, match=r"holds no index\.json"):
         ShardIndex.load(out)
