@@ -17,6 +17,7 @@ import numpy as np
 from data_modules.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from data_modules.shard import Beats, LeadQuality, ShardRows
 from data_modules.shard_digest import check_digest, digest_columns, stored_digest
+from data_modules.shard_structure import check_structure, dataset_at
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
 
@@ -235,6 +236,7 @@ class ShardReader:
         try:
             with self._told():
                 layout = _checked_layout(file, self.path.name, self._expected)
+                check_structure(file, self.path.name, layout)
                 if self._digest is not None:
                     check_digest(file, self.path.name, self._digest)
                 self._datasets = {name: dataset_at(file, name)[:] for name in ("has_ecg", "has_cmr")}
@@ -261,18 +263,6 @@ class ShardReader:
                 raise UserError(f"{self.path.name}: may not be read; give yourself permission to read it") from error
             message = f"{self.path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again"
             raise UserError(message) from error
-
-
-def dataset_at(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset of an open shard.
-
-    Raises:
-        KeyError: Another kind of object, or a link that leads nowhere, stands in its place.
-    """
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(f"{name} is no dataset")
-    return found
 
 
 def check_filters(dataset: Any, shard: str) -> None:

@@ -24,6 +24,7 @@ import pandas as pd
 from ecgcmr.errors import UserError
 from ecgcmr.formats.limits import naming
 from ecgcmr.formats.regular_file import require_regular
+from ecgcmr.text import printable
 
 _HEADER_BYTES = 16 << 20
 _ROW_BYTES = 32 << 20
@@ -333,4 +334,8 @@ def _open_parquet(path: Path) -> ParquetTable:
     import pyarrow.parquet as parquet
 
     with _reading_parquet(path.name), parquet.ParquetFile(path, memory_map=False) as file:
-        return ParquetTable(path.name, tuple(file.schema_arrow.names), path)
+        names = tuple(file.schema_arrow.names)
+    if len(set(names)) < len(names):  # Arrow would give neither by its name
+        twice = next(column for column in names if names.count(column) > 1)
+        raise UserError(f"{path.name}: column {printable(twice, 60)} stands there twice; keep one")
+    return ParquetTable(path.name, names, path)

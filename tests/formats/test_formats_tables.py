@@ -260,6 +260,16 @@ def test_parquet_of_impossible_types_and_harmed_files_are_told(tmp_path):
             read_table(path, {31}, {})
 
 
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet_file
+
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["eid", "p31", "p31"])
+    parquet_file.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"^t\.parquet: column p31 stands there twice"):
+        read_table(tmp_path / "t.parquet", {31}, {})
+
+
 PTBXL = """ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_hr
 1,15709.0,56.0,1,"{'NORM': 100.0, 'SR': 0.0}",3,records500/00000/00001_hr
 2,13243.0,300.0,0,"{'IMI': 15.0, 'LVH': 0.0}",2,records500/00000/00002_hr
