@@ -12,6 +12,7 @@ import joblib
 from data_modules.index import INDEX_NAME, ShardIndex, read_labels
 from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
+from ecgcmr.files import remove_unfinished
 from ecgcmr.locks import locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
@@ -118,6 +119,7 @@ def withdraw_subjects(options: PrepareOptions) -> WithdrawnNow:
         raise UserError(f"--out {options.out}: no such folder; name the prepared cohort")
     withdrawal = Withdrawal.read(options.withdrawn)
     ShardIndex.load(options.out)
+    remove_unfinished(options.out / SHARD_FOLDER)
     earlier = read_earlier(options.out, options.shard_size)
     key = key_for(earlier, options.key_file)
     matched = withdrawal.check(key, earlier.known, f"{options.out}")

@@ -66,7 +66,7 @@ def test_a_terminated_fit_goes_on_as_if_nothing_had_been(
     output = warm_runs.run(plans, config.with_name("log"))
     assert output.count("terminated; ") == ranks * len(moments)
     assert "terminated; add --ckpt_path last to the same command to go on" in output
-    assert "terminated; the same command goes on" in output
+    assert ("terminated; the same command goes on" in output) == (len(moments) > 1)  # if it went on itself
     assert "Traceback" not in output
     # Step by step the same, and none of them twice.
     assert record(config, "ended") == record(config, "whole")
