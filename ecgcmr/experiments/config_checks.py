@@ -100,7 +100,25 @@ def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) ->
 
     check_config_files(["-c", str(plan.file(config))])
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
-    return parser.parse_args(["fit", *run.arguments()]).fit.model
+    read = parser.parse_args(["fit", *run.arguments()]).fit
+    _check_values(read)
+    return read.model
+
+
+def _check_values(read: Settings) -> None:
+    """Check the numbers that ``fit`` checks when it begins: a parser knows their types alone.
+
+    Raises:
+        UserError: One of them is refused.
+    """
+    from ecgcmr.stages.optimisation import OptimiserSettings
+    from ecgcmr.stages.settings_checks import check_seed, check_trainer
+
+    check_seed(read.seed_everything)
+    check_trainer("fit", read.trainer)
+    optimiser = (read.model.get("init_args") or {}).get("optimiser")
+    if optimiser is not None:
+        OptimiserSettings(**optimiser.as_dict())
 
 
 @contextmanager
@@ -112,3 +130,5 @@ def _refusals_of(where: str) -> Iterator[None]:
         yield
     except jsonargparse.ArgumentError as error:
         raise UserError(f"{where}: {one_line(error)}") from error
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error

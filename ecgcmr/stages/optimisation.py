@@ -204,7 +204,7 @@ def schedule_of_fit(trainer: Any) -> tuple[int, float, float]:
     """Return how long the schedule of a trainer's fit is: in steps, the steps of an epoch, and in epochs.
 
     Args:
-        trainer: With its DataModule. Without ``max_epochs`` an epoch is one of the data, and the run may end within one.
+        trainer: With its DataModule. Without ``max_epochs`` an epoch is one of the data; the run may end within one.
     """
     total_steps = max(1, int(trainer.estimated_stepping_batches))
     if trainer.max_epochs and trainer.max_epochs > 0:

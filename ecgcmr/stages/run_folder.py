@@ -106,7 +106,7 @@ class EncoderExport(Callback):
             return
         if not best.is_file():
             rank_zero_info(
-                f"note: the fit ended at step {trainer.global_step} without a validation, so that no epoch is the best: "
+                f"note: the run ended at step {trainer.global_step} before any validation: no epoch is the best, "
                 f"there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
                 "trainer.max_steps"
             )

@@ -98,3 +98,20 @@ def test_it_ends_the_command_before_any_stage(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert line.startswith("error: trial.yaml: evaluation.tasks.volumes: ")
     assert "protokol" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("model.optimiser.warmup_epochs", 2, "optimiser has no learning rate: give lr, or base_lr"),
+        ("model.optimiser", {"lr": 1e-3, "base_lr": 1e-3}, "are both given, and one would count"),
+        ("trainer.max_steps", 0, "trainer.max_steps 0: nothing would be trained"),
+        ("seed_everything", -1, "seed_everything -1: must lie between 0"),
+    ],
+)
+def test_a_number_that_fit_refuses_is_told_by_its_entry(
+    tmp_path: Path, content: dict[str, Any], setting: str, value: object, told: str
+) -> None:
+    content["stages"]["mae"]["set"] = {setting: value}
+    with pytest.raises(UserError, match=f"^trial.yaml: stages.mae: .*{told}"):
+        read_settings(load_plan(write(tmp_path, content)))

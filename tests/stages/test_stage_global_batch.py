@@ -107,5 +107,5 @@ def test_a_fit_that_ends_before_its_first_validation_says_that_it_has_no_encoder
     monkeypatch.setattr(run_folder, "rank_zero_info", said.append)
     _rates(root, tmp_path, "--trainer.max_epochs=-1", "--trainer.max_steps=3")
     assert len(said) == 1
-    assert said[0].startswith("note: the fit ended at step 3 without a validation, so that no epoch is the best")
+    assert said[0].startswith("note: the run ended at step 3 before any validation: no epoch is the best, ")
     assert not (tmp_path / "stage" / "encoder.yaml").exists()
