@@ -109,7 +109,7 @@ def _complete(root: Path, content: dict[str, Any], select: Selector | None) -> S
     """Compute what depends on the rows given out, and write."""
     index = ShardIndex(root, content)
     content["counts"] = count_rows(index)
-    content["statistics"] = _statistics(index)
+    content["statistics"] = label_statistics(index)
     if select is not None:
         content["selections"] = select(index)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items())
@@ -147,7 +147,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _statistics(index: ShardIndex) -> dict[str, dict[str, Any]]:
+def label_statistics(index: ShardIndex) -> dict[str, dict[str, Any]]:
+    """Compute the statistics of every label over the training rows that are given out, see ``ShardIndex``."""
     values = read_labels(index, index.label_names, index.positions("train", need=())).astype(np.float64)
     result: dict[str, dict[str, Any]] = {}
     for column, label in enumerate(index.layout.labels):

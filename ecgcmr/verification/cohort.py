@@ -10,6 +10,7 @@ from data_modules.index import INDEX_NAME, MODALITIES, ShardIndex
 from data_modules.index_writer import count_rows
 from data_modules.layout import SPLITS
 from ecgcmr.parallel import run_all
+from ecgcmr.verification.given_out import statistics_faults, withdrawn_faults
 from ecgcmr.verification.shard_check import ShardExpectation, verify_shard
 
 
@@ -32,7 +33,8 @@ def verify_cohort(root: Path, *, quick: bool = False, workers: int = 1) -> list[
         for number, (size, end) in enumerate(zip(sizes, ends, strict=True))
     ]
     results = run_all(verify_shard, expected, sizes, workers=workers, title="verifying")
-    return [*_index_faults(index), *(fault for faults in results for fault in faults)]
+    faults = [*_index_faults(index), *withdrawn_faults(index), *(fault for faults in results for fault in faults)]
+    return faults or statistics_faults(index)  # of damaged shards there are no statistics to compare with
 
 
 def _expectation(index: ShardIndex, number: int, rows: np.ndarray, quick: bool) -> ShardExpectation:

@@ -97,6 +97,7 @@ def test_a_cohort_from_before_digests_is_read_and_never_mixed_with_newer_shards(
         del shard["digest"]
         with h5py.File(out / shard["file"], "r+") as file:
             del file.attrs["digest"]
+        shard["bytes"] = (out / shard["file"]).stat().st_size  # HDF5 may give the room back
     (out / "index.json").write_text(json.dumps(content))
     assert sorted(read_labels(ShardIndex.load(out), ["lv_edv"], np.arange(SUBJECTS))[:, 0])[0] == 100
     record = out / "shards" / "shard-00002.json"
