@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import sys
 import zipfile
 from pathlib import Path
@@ -38,6 +39,20 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, image)
         with replace_atomically(Path(path)) as temporary, temporary.open("wb") as out:
             out.write(image.getbuffer())
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Raises:
+            UserError: It is damaged where a look at its plain values alone does not see it.
+        """
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise UserError(
+                f"ckpt_path: {path} is damaged ({type(error).__name__}); name another checkpoint, or begin anew with "
+                "--overwrite"
+            ) from error
 
 
 def is_whole(path: Path) -> bool:
