@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_modules.index import INDEX_NAME
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME
 
-_FOREIGN = ("cohort.json", INDEX_NAME, "config.yaml", "last.ckpt", "best.ckpt", "encoder.yaml", "experiment.json")
+_FOREIGN = ("cohort.json", "config.yaml", "last.ckpt", "best.ckpt", "encoder.yaml", "experiment.json")
 
 
 def refuse_foreign(out: Path, shards: str) -> None:

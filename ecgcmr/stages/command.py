@@ -30,7 +30,7 @@ from ecgcmr.stages.host_memory import keep_freed_memory
 from ecgcmr.stages.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
 from ecgcmr.stages.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.stages.randomness import StepSeed
-from ecgcmr.stages.run_claim import LAUNCHED_FOR, choose_folder, run_files, take_leave
+from ecgcmr.stages.run_claim import choose_folder, launched_for, run_files, take_leave
 from ecgcmr.stages.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.stages.run_log import RunLog
 from ecgcmr.stages.run_record import RESUME_OPTION, RunRecord
@@ -162,7 +162,7 @@ class StageCLI(LightningCLI):
         if self.subcommand == "fit" and not settings.trainer.get("fast_dev_run"):
             asked, path = self._run_folder(settings.trainer), settings.get("ckpt_path")
             folder = choose_folder(asked, self.session.leave, Path(path) if path else None)
-            if folder != asked and LAUNCHED_FOR not in os.environ:
+            if folder != asked and launched_for() is None:
                 print(f"the run goes to {folder}", file=sys.stderr)
             settings.trainer["default_root_dir"] = str(folder)
 
@@ -172,6 +172,8 @@ class StageCLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
             raise user_error_behind(error) or UserError(one_line(error)) from error
+        except (RuntimeError, OverflowError, MemoryError) as error:  # torch's word on sizes that cannot be
+            raise user_error_behind(error) or UserError(f"model, data: {one_line(error)}") from error
 
     def _run_record(self) -> RunRecord:
         """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""

@@ -15,7 +15,7 @@ from ecgcmr.locks import LOCK_NAME, FolderLock
 
 OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
-"""Set for the ranks that Lightning starts: the folder that rank zero chose. Nobody else sees their exit codes."""
+"""Set for the ranks that Lightning starts: rank zero's process and the folder that it chose."""
 
 _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to take a job off and queue it again
 _OF_A_RUN = (
@@ -53,6 +53,20 @@ def take_leave(arguments: Sequence[str]) -> tuple[list[str], Leave]:
     return [word for word in arguments if word not in (OVERWRITE, NEW_FOLDER)], leave
 
 
+def launch_mark(folder: Path) -> str:
+    """Return what rank zero writes into ``LAUNCHED_FOR`` for the ranks that this process starts."""
+    return f"{os.getpid()} {folder}"
+
+
+def launched_for() -> Path | None:
+    """Return the folder of the run whose rank zero started this process; None for everybody else.
+
+    The variable alone says nothing: it could have been left behind, and a run would go to another run's folder.
+    """
+    process, _, folder = os.environ.get(LAUNCHED_FOR, "").partition(" ")
+    return Path(folder) if folder and process == str(os.getppid()) else None
+
+
 def run_files(folder: Path) -> list[Path]:
     """Return the files and folders of a run that lie in ``folder``, sorted."""
     return sorted({path for pattern in _OF_A_RUN for path in folder.glob(pattern)})
@@ -69,9 +83,9 @@ def choose_folder(folder: Path, leave: Leave, checkpoint: Path | None) -> Path:
     Raises:
         UserError: The folder holds a run and nothing says what is to become of it, or what is said contradicts itself.
     """
-    launched = os.environ.get(LAUNCHED_FOR)
+    launched = launched_for()
     if launched is not None:
-        return Path(launched)
+        return launched
     goes_on = checkpoint is not None and checkpoint.resolve().parent == folder.resolve()
     if goes_on and (leave.overwrite or leave.new_folder):
         flag = OVERWRITE if leave.overwrite else NEW_FOLDER

@@ -16,7 +16,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 
 from ecgcmr.locks import FolderLock
-from ecgcmr.stages.run_claim import LAUNCHED_FOR, OVERWRITE, Leave, run_files
+from ecgcmr.stages.run_claim import LAUNCHED_FOR, OVERWRITE, Leave, launch_mark, launched_for, run_files
 from ecgcmr.stages.whole_checkpoints import LAST
 from ecgcmr.termination import Terminated, Termination
 
@@ -49,7 +49,7 @@ class RunSession:
         self.resumes = False
         self.finished = False
         self.stops_together = False
-        self._launched = LAUNCHED_FOR in os.environ
+        self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
 
@@ -93,7 +93,7 @@ class RunSession:
         self.folder, self._trainer = folder, trainer
         if writes and trainer.is_global_zero and not self._launched:
             self._stack.enter_context(FolderLock(folder, self.command))
-            os.environ[LAUNCHED_FOR] = str(folder)  # for the ranks that this process starts
+            os.environ[LAUNCHED_FOR] = launch_mark(folder)  # for the ranks that this process starts
             self._stack.callback(os.environ.pop, LAUNCHED_FOR, None)
 
     def advice(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import sys
 import zipfile
@@ -15,7 +14,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
-from ecgcmr.stages.run_claim import LAUNCHED_FOR
+from ecgcmr.stages.run_claim import launched_for
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -74,7 +73,7 @@ def newest_whole(folder: Path) -> Path:
     if not last.exists() or is_whole(last):
         return last
     if is_whole(best):
-        if LAUNCHED_FOR not in os.environ:  # else rank zero says it
+        if launched_for() is None:  # else rank zero says it
             print(f"note: {last} is damaged; going on from the older {BEST} instead", file=sys.stderr)
         return best
     raise UserError(f"ckpt_path: {last} is damaged and no other checkpoint is whole; begin anew with --overwrite")

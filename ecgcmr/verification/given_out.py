@@ -51,7 +51,9 @@ def withdrawn_faults(index: ShardIndex) -> list[str]:
     ]
 
 
-def _same(written: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+def _same(written: object, found: Mapping[str, Any]) -> bool:
+    if not isinstance(written, Mapping):
+        return False
     return written.keys() == found.keys() and all(_close(written[key], value) for key, value in found.items())
 
 

@@ -59,5 +59,7 @@ def test_all_numbers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = measure("cpu", budget_s=0.1, cases=[case("mae"), case("downstream")])
     assert {"default_vs_best_mae", "default_vs_best_downstream", "step_ms_mae_default_memory_returned"} <= set(numbers)
     assert {"part_ms_mae", "step_ms_downstream_float32_linear", "step_ms_downstream_default"} <= set(numbers)
+    steady = {numbers.pop(f"default_vs_best_{task}_is_steady") for task in ("mae", "downstream")}
+    assert steady <= {0.0, 1.0}
     assert all(math.isfinite(value) and value > 0 for value in numbers.values())
     assert all(value <= 1.0 for name, value in numbers.items() if name.startswith("default_vs_best"))

@@ -175,7 +175,7 @@ def test_weights_travel(case, encoder, tmp_path):
     _, class_path, init_args = case
     export_encoder(encoder, tmp_path, class_path=class_path, init_args=init_args)
     torch.manual_seed(99)
-    loaded = load_encoder(tmp_path).eval()
+    loaded = load_encoder(tmp_path, trusted=(class_path,)).eval()
     x = _batch(encoder, 2)
     torch.testing.assert_close(loaded(x), encoder(x), rtol=0, atol=0)
     assert list(loaded.state_dict()) == list(encoder.state_dict())

@@ -156,7 +156,8 @@ def tuning(cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pyt
         for split in predict:
             rows = problem.rows[problem.part(split)]
             name = "predictions.npz" if split == "test" else f"predictions_{split}.npz"
-            np.savez(run.folder / name, row=rows, prediction=rows[:, None].astype(float))
+            label = np.asarray([column.encode() for column in run.overrides["data.labels"]])
+            np.savez(run.folder / name, row=rows, prediction=rows[:, None].astype(float), label=label)
         return True
 
     monkeypatch.setattr(fine_tuning, "run_stage", recorded)

@@ -58,7 +58,7 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
         raise AssertionError("measured although the checkpoint says how to go on")
 
     monkeypatch.setattr(module, "choose_on_cpu", other)
-    cli = StageCLI([*command, "--ckpt_path=last", "--trainer.max_epochs=2"])
+    cli = StageCLI([*command, "--ckpt_path=last", "--trainer.max_epochs=2", "--resume-with-changes"])
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.model.encoder.blocks[0].attn.kernels == WAYS
     assert len(measured) == 1

@@ -189,3 +189,14 @@ def test_a_damaged_last_checkpoint_is_told_and_replaced_by_the_best(
     last.write_bytes(b"")
     assert main(["fit", "-c", str(config), "--ckpt_path=last"]) == 2
     assert "no other checkpoint is whole; begin anew with --overwrite" in capsys.readouterr().err
+
+
+def test_a_mark_left_behind_by_another_process_sends_no_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, other = tmp_path / "asked", tmp_path / "other"
+    for left in (str(other), f"1 {other}", f"{os.getpid()} {other}"):
+        monkeypatch.setenv(LAUNCHED_FOR, left)
+        assert choose_folder(asked, Leave(), None) == asked
+    monkeypatch.setenv(LAUNCHED_FOR, f"{os.getppid()} {other}")
+    assert choose_folder(asked, Leave(), None) == other

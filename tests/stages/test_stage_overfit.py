@@ -73,6 +73,7 @@ class Data:
 
     batch_size = train_size = N
     root = "memory"
+    covariate_names: tuple[str, ...] = ()
 
     def __init__(self, labels: Tensor | None = None, samples: int = SAMPLES) -> None:
         self.labels = labels
