@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.text import printable
 
 AGE_EDGES = (50.0, 60.0, 70.0)
 HEART_RATE_EDGES = (60.0, 80.0, 100.0)
@@ -53,7 +54,7 @@ def _by_sex(values: NDArray, known: NDArray[np.bool_]) -> dict[str, NDArray[np.b
         value = values[place]
         text = f"{value:g}" if isinstance(value, (int, float)) else str(value).strip().lower()
         if text not in _SEXES:
-            raise UserError(f"sex is '{value}'; write 0 or female, 1 or male")
+            raise UserError(f"table of predictions: sex is '{printable(value, 60)}'; write 0 or female, 1 or male")
         names[place] = _SEXES[text]
     return {sex: names == sex for sex in ("women", "men") if (names == sex).any()}
 

@@ -18,6 +18,7 @@ from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages import machine_choices as module
 from ecgcmr.stages.command import StageCLI
 from ecgcmr.stages.machine_choices import RECORD, agreed, choose_for_run
+from ecgcmr.stages.run_session import RunSession
 
 QUICK = ("--trainer.enable_model_summary=false", "--trainer.max_epochs=1", "--trainer.logger=false")
 WAYS = Kernels(convolution=True, attention="written")
@@ -47,7 +48,8 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
 ) -> None:
     config = tiny_configs.write_mae(tmp_path, cohort_root)
     command = ["fit", "-c", str(config), *QUICK, "--trainer.precision=null"]
-    cli = StageCLI(command)
+    with RunSession("fit") as session:
+        cli = StageCLI(command, session)
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.model.encoder.blocks[0].attn.kernels == cli.model.decoder.pred.kernels == WAYS
     assert caplog.text.count(FASTEST.line) == 1
@@ -58,7 +60,8 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
         raise AssertionError("measured although the checkpoint says how to go on")
 
     monkeypatch.setattr(module, "choose_on_cpu", other)
-    cli = StageCLI([*command, "--ckpt_path=last", "--trainer.max_epochs=2", "--resume-with-changes"])
+    with RunSession("fit") as session:
+        cli = StageCLI([*command, "--ckpt_path=last", "--trainer.max_epochs=2", "--resume-with-changes"], session)
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.model.encoder.blocks[0].attn.kernels == WAYS
     assert len(measured) == 1

@@ -90,10 +90,10 @@ def test_lead_subset_and_adapted_weights(tmp_path: Path, cohort_root: Path, caps
     adapted, before = load_encoder(config.with_suffix("")).state_dict(), load_encoder(run).state_dict()
     assert adapted["pos_embed"].shape == (1, 1 + 3 * 2, 32)
     assert all(torch.equal(adapted[name], before[name]) for name in before if name != "pos_embed")
-    line = _error(write_mae(tmp_path, cohort_root, BY_LEAD, {"leads": SOME}), capsys)
+    line = _error(write_mae(tmp_path, cohort_root, BY_LEAD, {"leads": SOME}), capsys, "--overwrite")
     assert "takes leads 12, lead_rows None, the data gives leads 3, lead_rows [0, 1, 6]" in line
     others = {**OF_SOME, "init_args": {**OF_SOME["init_args"], "lead_rows": None}}
-    line = _error(write_mae(tmp_path, cohort_root, others, few), capsys)
+    line = _error(write_mae(tmp_path, cohort_root, others, few), capsys, "--overwrite")
     assert "takes lead_rows [0, 1, 2], the data gives lead_rows [0, 1, 6]" in line
     assert "data.leads" in line
     arguments = {"encoder": OF_SOME, "encoder_weights": str(run), "adapt_encoder_weights": True}
