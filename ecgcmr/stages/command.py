@@ -170,10 +170,9 @@ class StageCLI(LightningCLI):
         """Make stage, data and trainer; a refused argument is told as its class told it."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
-            raise user_error_behind(error) or UserError(one_line(error)) from error
-        except (RuntimeError, OverflowError, MemoryError) as error:  # torch's word on sizes that cannot be
-            raise user_error_behind(error) or UserError(f"model, data: {one_line(error)}") from error
+        except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+            # RuntimeError and the like are torch's word on sizes that cannot be.
+            raise user_error_behind(error) or UserError(f"model, data or trainer: {one_line(error)}") from error
 
     def _run_record(self) -> RunRecord:
         """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""
