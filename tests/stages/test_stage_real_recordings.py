@@ -97,9 +97,9 @@ def ptbxl_root(real_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
     table.groupby("strat_fold").head(20).to_csv(source / DATABASE, index=False)
     shutil.copy(whole / STATEMENTS, source)
     (source / "records500").symlink_to(whole / "records500")
-    out = source / "shards"
-    (source / "subject.key").write_bytes(KEY)
-    key = ["--key-file", str(source / "subject.key")]
+    out = tmp_path_factory.mktemp("prepared") / "shards"
+    (out.parent / "subject.key").write_bytes(KEY)
+    key = ["--key-file", str(out.parent / "subject.key")]
     assert main(["prepare", "--ecg", str(source), "--out", str(out), "--workers", "1", "--strict", *key]) == 0
     return out
 
