@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader
 
 from data_modules.batch import Batch, cut_windows, to_float
 from data_modules.dataset import VERIFY_READS, ShardBatches
-from data_modules.index import ShardIndex, read_labels
-from data_modules.layout import SPLITS
 from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, outlive_sigterm, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
@@ -24,6 +22,8 @@ from data_modules.training_rows import TrainingChoice
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator, with_host_copy
+from ecgcmr.shards.index import ShardIndex, read_labels
+from ecgcmr.shards.layout import SPLITS
 
 
 class ShardDataModule(LightningDataModule):

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from data_modules import record_kernel
 from data_modules.batch import Batch
-from data_modules.index import ShardIndex
-from data_modules.layout import CMRLayout, ECGLayout
 from data_modules.samplers import BatchPlan, PlanSampler
-from data_modules.shard_file import ShardFile
 from ecgcmr.errors import UserError
+from ecgcmr.shards import record_kernel
+from ecgcmr.shards.index import ShardIndex
+from ecgcmr.shards.layout import CMRLayout, ECGLayout
+from ecgcmr.shards.shard_file import ShardFile
 
 MAX_OPEN_SHARDS = 256
 VERIFY_READS = ("first", "always", "never")

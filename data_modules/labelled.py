@@ -13,10 +13,10 @@ from torch import Tensor
 
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
-from data_modules.index import MODALITIES, read_labels
-from data_modules.label_choice import check_covariates, disease_labels, expand_groups
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import MODALITIES, read_labels
+from ecgcmr.shards.label_choice import check_covariates, disease_labels, expand_groups
 
 INPUTS = MODALITIES
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from data_modules.batch import Batch
-from data_modules.index import ShardIndex
-from data_modules.layout import LEAD_FLAGS, LEADS, ECGLayout
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import ShardIndex
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS, ECGLayout
 
 
 class LeadChoice:

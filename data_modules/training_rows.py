@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.index import ShardIndex, read_labels
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import ShardIndex, read_labels
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The command line: ``ecgcmr COMMAND ...``.
 
-``fit``, ``validate``, ``test`` and ``predict`` are the Lightning CLI (``ecgcmr.stages.command``); every other command
+``fit``, ``validate``, ``test`` and ``predict`` are the Lightning CLI (``ecgcmr.training.command``); every other command
 is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Modules are imported only when their
 command is called, so that ``ecgcmr --help`` answers at once.
 
@@ -28,13 +28,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("ecgcmr.inspection.command", "show what is in a prepared folder, a shard or a raw file"),
     "verify": ("ecgcmr.verification.command", "check a prepared cohort: checksums, records, index"),
     "import-weights": ("ecgcmr.weights_import.command", "turn published weights into encoder files"),
-    "fit": ("ecgcmr.stages.command", "train one stage from a config file"),
-    "validate": ("ecgcmr.stages.command", "evaluate a checkpoint on the validation split"),
-    "test": ("ecgcmr.stages.command", "evaluate a checkpoint on the test split"),
-    "predict": ("ecgcmr.stages.command", "write a checkpoint's predictions"),
+    "fit": ("ecgcmr.training.command", "train one stage from a config file"),
+    "validate": ("ecgcmr.training.command", "evaluate a checkpoint on the validation split"),
+    "test": ("ecgcmr.training.command", "evaluate a checkpoint on the test split"),
+    "predict": ("ecgcmr.training.command", "write a checkpoint's predictions"),
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
-    "evaluate": ("ecgcmr.evaluation.evaluate_command", "recompute every metric from a table of predictions"),
-    "compare": ("ecgcmr.evaluation.compare_command", "one table over several runs, with paired differences"),
+    "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
+    "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

@@ -21,6 +21,8 @@ os.environ.setdefault("ECGCMR_MACHINE_CHOICES", "ordinary")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["cohort_fixtures"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -66,7 +66,7 @@ def test_the_overview_needs_nothing_heavy() -> None:
 def test_each_command_explains_itself_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    word = "fit" if COMMANDS[name][0] == "ecgcmr.stages.command" else name
+    word = "fit" if COMMANDS[name][0] == "ecgcmr.training.command" else name
     assert re.search(rf"^  ecgcmr {word} \S", text, flags=re.MULTILINE), text[:500]
 
 

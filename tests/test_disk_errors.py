@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules import ECGLayout, Layout, ShardRows, write_shard
 from ecgcmr import cli
 from ecgcmr.cli import main
 from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.files import replace_atomically, write_atomically
+from ecgcmr.shards import ECGLayout, Layout, ShardRows, write_shard
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 

@@ -22,8 +22,8 @@ from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32
 from ecgcmr.speed_choices.choose import LOW_PRECISION, choose_on_cpu, time_parts
 from ecgcmr.speed_choices.parts import parts_of
 from ecgcmr.speed_choices.race import race
-from ecgcmr.stages.host_memory import keep_freed_memory
-from ecgcmr.stages.precision import accelerator_precision
+from ecgcmr.training.host_memory import keep_freed_memory
+from ecgcmr.training.precision import accelerator_precision
 
 TASKS = {"mae": 36, "alignment": 8, "downstream": 16}
 """Task -> samples in a step: enough tokens that linear layers may run as convolutions."""

@@ -22,17 +22,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from data_modules import (
-    CMRLayout,
-    ECGDataModule,
-    ECGLayout,
-    Layout,
-    PairedDataModule,
-    ShardRows,
-    write_index,
-    write_shard,
-)
+from data_modules import ECGDataModule, PairedDataModule
 from data_modules.batch import to_float
+from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardRows, write_index, write_shard
 
 SAMPLES, CROP, BATCH, SHARD_ROWS = 5000, 2500, 128, 1024
 FRAMES, SIZE = ("ES", "mid", "ED"), 96

@@ -15,7 +15,7 @@ from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
 from ecgcmr.benchmarks.timing import interleaved, seconds
 from ecgcmr.benchmarks.training import default_device
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
-from ecgcmr.stages.compilation import compile_networks
+from ecgcmr.training.compilation import compile_networks
 
 Steps = AutoencoderSteps | AlignmentSteps
 

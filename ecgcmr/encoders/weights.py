@@ -43,7 +43,7 @@ class EncoderCard:
         parent: Name of the run it came from, None where there was none.
         code_version: Version of this package that wrote it.
         sha256: Checksum of the weights file.
-        preparation: Recipe of the recordings it was trained on (``data_modules.recipe``); None where it is not known.
+        preparation: Recipe of the recordings it was trained on (``ecgcmr.shards.recipe``); None where it is not known.
         training: What its run was trained for: task, targets, leads, windows and more; None where it is not known.
     """
 

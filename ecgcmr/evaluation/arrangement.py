@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.results import Target
-from ecgcmr.evaluation.tables import method_order, method_title
 from ecgcmr.phenotypes import BY_NAME, PHENOTYPES
+from ecgcmr.reports.tables import method_order, method_title
 
 Floats = NDArray[np.float64]
 

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant, title_of
-from ecgcmr.evaluation.assessment_rows import CalibrationRow, ComparisonRow, ScoreRow, Settings, SubgroupRow
-from ecgcmr.evaluation.bootstrap import interval_of
-from ecgcmr.evaluation.catalogue import KINDS, METRICS, PRIMARY
-from ecgcmr.evaluation.comparer import Comparer, pairs_of
-from ecgcmr.evaluation.decisions import calibration_curve
+from ecgcmr.evaluation.differences import Comparer, pairs_of
 from ecgcmr.evaluation.progress import Tell, silent
 from ecgcmr.evaluation.results import MEAN
+from ecgcmr.evaluation.rows import CalibrationRow, ComparisonRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.scoring import Scored, Scorer, entries_of
 from ecgcmr.evaluation.subgroups import subgroups_of
-from ecgcmr.evaluation.survival import FEW_EVENTS, few_events_note
-from ecgcmr.evaluation.tables import gaps_of
 from ecgcmr.evaluation.undefined import reason_of, truth_reason
+from ecgcmr.metrics.bootstrap import interval_of
+from ecgcmr.metrics.catalogue import KINDS, METRICS, PRIMARY
+from ecgcmr.metrics.decisions import calibration_curve
+from ecgcmr.metrics.survival import FEW_EVENTS, few_events_note
+from ecgcmr.reports.tables import gaps_of
 
 Floats = NDArray[np.float64]
 

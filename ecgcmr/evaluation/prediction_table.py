@@ -16,10 +16,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.catalogue import KINDS
 from ecgcmr.evaluation.predictions import HASH, Predictions
 from ecgcmr.evaluation.results import MEAN, Target
 from ecgcmr.files import replace_atomically
+from ecgcmr.metrics.catalogue import KINDS
 from ecgcmr.text import printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")

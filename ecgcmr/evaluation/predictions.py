@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
-from ecgcmr.evaluation.metrics import METRICS_OF_TASK
 from ecgcmr.files import write_atomically
+from ecgcmr.metrics.task_metrics import METRICS_OF_TASK
 from ecgcmr.npz_file import read_npz
 from ecgcmr.text import printable
 

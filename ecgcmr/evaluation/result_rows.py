@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.catalogue import KINDS, METRICS
 from ecgcmr.evaluation.results import ResultRow
 from ecgcmr.json_file import finite_number, read_json
+from ecgcmr.metrics.catalogue import KINDS, METRICS
 from ecgcmr.text import printable
 
 _NAMES = tuple(item.name for item in fields(ResultRow))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgcmr.evaluation.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
-from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.files import write_atomically
+from ecgcmr.metrics.bootstrap import BootstrapResult, bootstrap_intervals, paired_difference
+from ecgcmr.metrics.catalogue import METRICS
 
 METHODS = (
     *("random", "cnn", "scratch", "simclr", "byol", "barlow_twins", "clocs", "mae", "alignment", "mae+alignment"),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.agreement import agreement_metrics
 from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
-from ecgcmr.evaluation.bootstrap import bootstrap_weights
-from ecgcmr.evaluation.catalogue import metrics_of
-from ecgcmr.evaluation.decisions import DEFAULT_THRESHOLD, best_f1_threshold, decision_metrics
-from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
 from ecgcmr.evaluation.results import MEAN, mean_sets
-from ecgcmr.evaluation.survival import concordance, time_dependent_auroc
+from ecgcmr.metrics.agreement import agreement_metrics
+from ecgcmr.metrics.bootstrap import bootstrap_weights
+from ecgcmr.metrics.catalogue import metrics_of
+from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, best_f1_threshold, decision_metrics
+from ecgcmr.metrics.survival import concordance, time_dependent_auroc
+from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
 
 Floats = NDArray[np.float64]
 

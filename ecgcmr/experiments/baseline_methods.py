@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules import ShardIndex, read_labels
-from ecgcmr.evaluation.baselines import age_sex_columns, body_size_columns, constant_predictions
-from ecgcmr.evaluation.boosting import LEARNING_RATE, LEAVES, MOST_TREES, boosting_predictions
 from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.features import classical_features
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
+from ecgcmr.probes.baselines import age_sex_columns, body_size_columns, constant_predictions
+from ecgcmr.probes.boosting import LEARNING_RATE, LEAVES, MOST_TREES, boosting_predictions
+from ecgcmr.shards import ShardIndex, read_labels
 
 COVARIATES = {"age+sex": ("age", "sex"), "age+sex+size": ("age", "sex", "height", "weight")}
 """Baseline -> labels of the cohort that it is computed from."""

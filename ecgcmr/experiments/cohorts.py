@@ -6,12 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from data_modules import ShardIndex
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.shards import ShardIndex
 
 COMMANDS = {"synthesize": "synthesis", "prepare": "preparation"}
 """Command -> the package that holds it."""

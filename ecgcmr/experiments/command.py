@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markdown import Markdown
 
-from data_modules import ShardIndex
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.out_folder import claim_folder
@@ -18,11 +17,12 @@ from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_mar
 from ecgcmr.files import remove_unfinished
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
+from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable, printable_lines
 from ecgcmr.yaml_file import read_yaml
 
 if TYPE_CHECKING:
-    from ecgcmr.experiments.comparison import Experiment
+    from ecgcmr.experiments.experiment import Experiment
 
 HELP = """\
 Run an experiment: make or open a cohort, pre-train the stages in order, hand each exported encoder on, compare all
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if is_finished(out, fingerprint) and (out / "results.json").is_file():
         console.print(f"finished earlier, nothing to do: {printable(_shown(out))}", markup=False)
     else:
-        import_heavy("ecgcmr.experiments.comparison")
-        from ecgcmr.experiments.comparison import Experiment
+        import_heavy("ecgcmr.experiments.experiment")
+        from ecgcmr.experiments.experiment import Experiment
 
         with FolderLock(out, "experiment"):
             claim_folder(out, args.file, overwrite=args.overwrite)

@@ -86,8 +86,8 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[s
 
 
 def _parser_of_fit() -> Any:
-    import_heavy("ecgcmr.stages.command")
-    from ecgcmr.stages.command import StageCLI
+    import_heavy("ecgcmr.training.command")
+    from ecgcmr.training.command import StageCLI
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the command line is another one: here it is the experiment's
@@ -96,7 +96,7 @@ def _parser_of_fit() -> Any:
 
 def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings of a config's model."""
-    from ecgcmr.stages.config_files import check_config_files
+    from ecgcmr.training.config_files import check_config_files
 
     check_config_files(["-c", str(plan.file(config))])
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
@@ -112,7 +112,7 @@ def _check_values(read: Settings) -> None:
         UserError: One of them is refused.
     """
     from ecgcmr.stages.optimisation import OptimiserSettings
-    from ecgcmr.stages.settings_checks import check_seed, check_trainer
+    from ecgcmr.training.settings_checks import check_seed, check_trainer
 
     check_seed(read.seed_everything)
     check_trainer("fit", read.trainer)
@@ -124,7 +124,7 @@ def _check_values(read: Settings) -> None:
 @contextmanager
 def _refusals_of(where: str) -> Iterator[None]:
     """Tell what a parser refuses as a UserError that starts with ``where``."""
-    from ecgcmr.stages.command import one_line
+    from ecgcmr.training.command import one_line
 
     try:
         yield

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_modules import ShardIndex, cut_windows, read_ecgs, window_starts
-from data_modules.layout import LEADS
-from data_modules.recipe import recipe_of
+from data_modules import cut_windows, window_starts
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.encoders.kernels import use_kernels
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.ecg_features import FEATURES_VERSION, extract_features
 from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
+from ecgcmr.probes.ecg_features import FEATURES_VERSION, extract_features
+from ecgcmr.shards import ShardIndex, read_ecgs
+from ecgcmr.shards.layout import LEADS
+from ecgcmr.shards.recipe import recipe_of
 from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
 from ecgcmr.stages.preparation_check import check_encoder_preparation
 from ecgcmr.stages.readout import read_out

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from data_modules import ShardIndex
-from data_modules.label_choice import EVENT
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.npz_file import read_npz
+from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.label_choice import EVENT
 from ecgcmr.text import printable
 from ecgcmr.yaml_file import mapping_at, read_yaml
 

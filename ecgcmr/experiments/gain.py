@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.bootstrap import Interval
-from ecgcmr.evaluation.tables import markdown_note, method_title
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.metrics.bootstrap import Interval
+from ecgcmr.reports.tables import markdown_note, method_title
 from ecgcmr.text import markdown_cell
 
 ORACLE = Line("oracle", None, None)

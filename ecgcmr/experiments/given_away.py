@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from data_modules import ShardIndex
-from data_modules.label_choice import check_covariates, determined
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.ecg_features import MEASURED
 from ecgcmr.experiments.baseline_methods import COVARIATES
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.probes.ecg_features import MEASURED
+from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.label_choice import check_covariates, determined
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
 _CLASSICAL = ("features", "features-boosting")

@@ -13,18 +13,18 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from data_modules import Label, ShardIndex, read_labels
-from data_modules.label_choice import disease_labels, expand_groups
 from data_modules.sampling import subset
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.baselines import BaselineOutcome, probe_label_counts
-from ecgcmr.evaluation.cox_probe import too_few_events
-from ecgcmr.evaluation.linear_probe import too_few_values
-from ecgcmr.evaluation.metrics import known_cells
 from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
+from ecgcmr.metrics.task_metrics import known_cells
+from ecgcmr.probes.baselines import BaselineOutcome, probe_label_counts
+from ecgcmr.probes.cox_probe import too_few_events
+from ecgcmr.probes.linear_probe import too_few_values
+from ecgcmr.shards import Label, ShardIndex, read_labels
+from ecgcmr.shards.label_choice import disease_labels, expand_groups
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
 Floats = NDArray[np.float64]

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules import ShardIndex, read_labels
 from ecgcmr.evaluation.arrangement import arrange
 from ecgcmr.evaluation.assessment import assess
-from ecgcmr.evaluation.assessment_rows import Settings
 from ecgcmr.evaluation.prediction_table import checked_table, table_of, write_prediction_table
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.progress import told
-from ecgcmr.evaluation.report_figures import draw_report
-from ecgcmr.evaluation.report_text import write_report_md, write_report_tex
 from ecgcmr.evaluation.result_file import write_assessment
 from ecgcmr.evaluation.results import Target
+from ecgcmr.evaluation.rows import Settings
 from ecgcmr.files import write_atomically
+from ecgcmr.reports.report_figures import draw_report
+from ecgcmr.reports.report_text import write_report_md, write_report_tex
+from ecgcmr.shards import ShardIndex, read_labels
 
 FILE = "predictions.parquet"
 COVARIATES = ("sex", "age", "heart_rate", "signal_quality")

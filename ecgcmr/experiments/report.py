@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ecgcmr.evaluation.bullseye import bullseye
-from ecgcmr.evaluation.catalogue import PRIMARY
-from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
-from ecgcmr.evaluation.forest_figures import curve_methods, forests
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, write_results_json
-from ecgcmr.evaluation.tables import Method, write_results_md
-from ecgcmr.experiments.comparison import Experiment
+from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.prediction_tables import prediction_frame, write_evaluation
 from ecgcmr.experiments.scores import Line
 from ecgcmr.files import write_atomically
+from ecgcmr.metrics.catalogue import PRIMARY
+from ecgcmr.reports.bullseye import bullseye
+from ecgcmr.reports.figures import label_efficiency, roc, save_figure, scatter
+from ecgcmr.reports.forest_figures import curve_methods, forests
+from ecgcmr.reports.tables import Method, write_results_md
 from ecgcmr.text import markdown_cell
 
 SCATTERED = ("lv_edv", "lv_ef", "lv_mass", "rv_edv")

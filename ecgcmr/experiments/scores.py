@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.bootstrap import Interval, bootstrap_weights, interval_of
-from ecgcmr.evaluation.catalogue import METRICS
-from ecgcmr.evaluation.metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
 from ecgcmr.evaluation.results import MEAN, DifferenceRow, ResultRow, Target, mean_sets
+from ecgcmr.metrics.bootstrap import Interval, bootstrap_weights, interval_of
+from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.task_metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
 
 Floats = NDArray[np.float64]
 

@@ -157,7 +157,7 @@ def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
 
 def _resume(folder: Path) -> list[str]:
     """Return how a fit goes on in a folder that has been claimed for it: from a whole checkpoint, else anew."""
-    from ecgcmr.stages.whole_checkpoints import is_whole  # heavy: torch and lightning
+    from ecgcmr.training.whole_checkpoints import is_whole  # heavy: torch and lightning
 
     if any(is_whole(folder / name) for name in (LAST, BEST)):
         return [f"--ckpt_path={folder / LAST}"] if (folder / LAST).exists() else [f"--ckpt_path={folder / BEST}"]
@@ -178,7 +178,7 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
         # ddp starts its ranks from this process's command line, which here is the experiment's: give it its own.
         code = run_apart([sys.executable, "-m", "ecgcmr", command, *arguments])
     else:
-        from ecgcmr.stages import command as stages_command  # heavy: torch and lightning
+        from ecgcmr.training import command as stages_command
 
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)

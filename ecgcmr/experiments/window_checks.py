@@ -5,10 +5,10 @@ How much of a recording an encoder takes is known then: it stands in the config 
 
 from __future__ import annotations
 
-from data_modules import ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.config_checks import ReadSettings, exported
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.shards import ShardIndex
 
 
 def check_windows(plan: Plan, settings: ReadSettings, index: ShardIndex) -> None:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from data_modules.layout import LEAD_FLAGS, Label
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.inspection.summary import SHOWN_GROUP, LeadSummary, distribution, group_labels
 from ecgcmr.inspection.text import number, percent
+from ecgcmr.shards.layout import LEAD_FLAGS, Label
 from ecgcmr.text import figure_text
 
 _COLUMNS = 5

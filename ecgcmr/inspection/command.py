@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: The path is of no kind this program reads, or damaged; or an option does not fit it.
     """
     from ecgcmr.formats.regular_file import NO_SUCH_FILE, why_not_regular
-    from ecgcmr.inspection.stage_run import is_run
+    from ecgcmr.inspection.run_folder import is_run
     from ecgcmr.inspection.text import new_console
 
     path: Path = args.path
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_prepared(path: Path) -> bool:
-    from data_modules.index import INDEX_NAME
+    from ecgcmr.shards.index import INDEX_NAME
 
     if path.is_dir():
         return (path / INDEX_NAME).is_file()
@@ -115,15 +115,15 @@ def _refuse_rows(args: argparse.Namespace) -> None:
 
 
 def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
-    from ecgcmr.inspection.stage_run import read_run
-    from ecgcmr.inspection.stage_run_text import print_run
+    from ecgcmr.inspection.run_folder import read_run
+    from ecgcmr.inspection.run_folder_text import print_run
 
     _refuse_rows(args)
     stage_run = read_run(args.path)
     print_run(console, stage_run)
     if args.no_figures:
         return []
-    from ecgcmr.inspection.stage_run_figures import write_run_figures
+    from ecgcmr.inspection.run_folder_figures import write_run_figures
 
     with _figures(args, f"inspect-{stage_run.name}") as (folder, staged):
         return _placed(folder, write_run_figures(staged, stage_run))

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from data_modules.layout import LEADS, WAVES
 from ecgcmr.inspection.png import new_figure
+from ecgcmr.shards.layout import LEADS, WAVES
 
 SHEET_MM = (297.0, 210.0)
 MM_PER_SECOND = 25.0

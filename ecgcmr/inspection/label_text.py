@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from data_modules.layout import Label
 from ecgcmr.inspection.summary import SHOWN_GROUP, Distribution, Group, distribution, group_labels
 from ecgcmr.inspection.text import number, percent, print_table
+from ecgcmr.shards.layout import Label
 
 
 def print_labels(console: Console, labels: Sequence[Label], values: NDArray[np.float32], every_label: bool) -> None:

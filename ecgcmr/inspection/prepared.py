@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.index import INDEX_NAME, MODALITIES, ShardIndex
-from data_modules.layout import SPLITS, Layout
-from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import INDEX_NAME, MODALITIES, ShardIndex
+from ecgcmr.shards.layout import SPLITS, Layout
+from ecgcmr.shards.shard_reader import ShardReader
 
 
 @dataclass(frozen=True)

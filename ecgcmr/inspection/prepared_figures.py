@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.layout import LEADS, ECGLayout
 from ecgcmr.inspection.cohort_figures import draw_labels, draw_quality
 from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
 from ecgcmr.inspection.frames_figure import draw_frames
@@ -15,6 +14,7 @@ from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.inspection.prepared import Content, Prepared, PreparedRow
 from ecgcmr.inspection.prepared_text import describe_row, lead_remark
 from ecgcmr.inspection.summary import has_flag, summarise_leads
+from ecgcmr.shards.layout import LEADS, ECGLayout
 
 
 def write_figures(

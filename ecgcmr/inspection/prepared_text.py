@@ -9,12 +9,12 @@ import yaml
 from numpy.typing import NDArray
 from rich.console import Console
 
-from data_modules.index import MODALITIES
-from data_modules.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, Label
 from ecgcmr.inspection.label_text import print_labels
 from ecgcmr.inspection.prepared import Content, Prepared, PreparedRow, stored_bytes
 from ecgcmr.inspection.summary import distribution, has_flag, summarise_leads
 from ecgcmr.inspection.text import number, percent, print_heading, print_table, size
+from ecgcmr.shards.index import MODALITIES
+from ecgcmr.shards.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, Label
 
 _MODALITY_NAMES = {"ecg": "ECG", "cmr": "CMR"}
 _RECORDS = ("ecg", "cmr")

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.formats.device_measurements import device_measurements
 from ecgcmr.formats.ecg_file import read_ecg
@@ -27,6 +26,7 @@ from ecgcmr.preparation.clipping import clipped_of
 from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_windows
 from ecgcmr.preparation.lead_quality import LeadQuality, assess_leads
 from ecgcmr.preparation.t_end import DEFAULT_T_END
+from ecgcmr.shards.layout import LEADS
 
 RATE = 500.0
 """Hz at which beats are sought and the sheet is drawn, that of prepared recordings."""

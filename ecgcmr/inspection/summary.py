@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.layout import LEAD_FLAGS, Label
+from ecgcmr.shards.layout import LEAD_FLAGS, Label
 
 SHOWN_GROUP = 10
 """A group of at most so many labels is shown label by label; a larger one (wall segments) as a group."""

@@ -1,7 +1,7 @@
 """Training objectives: pure torch modules, exact over the global batch of all ranks."""
 
 from ecgcmr.objectives.barlow_twins import BarlowTwinsLoss
-from ecgcmr.objectives.bootstrap import BYOLLoss, MomentumTarget
+from ecgcmr.objectives.byol import BYOLLoss, MomentumTarget
 from ecgcmr.objectives.clocs import CLOCSLoss
 from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss
 from ecgcmr.objectives.gather import gather_rows, gather_with_gradient, sum_over_ranks

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from data_modules.layout import WAVES
 from ecgcmr.preparation.median_waves import MedianWaves, delineate
 from ecgcmr.preparation.t_end import DEFAULT_T_END
+from ecgcmr.shards.layout import WAVES
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import LEADS, WAVES, Label
 from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.beat_fitting import mark_waves
 from ecgcmr.preparation.gaps import fill_gaps, lead_ranges, recorded_extent
 from ecgcmr.preparation.r_peaks import find_r_peaks
 from ecgcmr.preparation.t_end import DEFAULT_T_END, check_t_end
+from ecgcmr.shards.layout import LEADS, WAVES, Label
 
 _SHORTEST = 2.0  # s of recording in which beats are sought at all
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.cleaning_steps import ALS, STEPS, Bandpass, Clip, Fill, Neurokit, Notch, Operation, Step, ZScore
+from ecgcmr.shards.layout import LEADS
 from ecgcmr.yaml_file import read_yaml
 
 PRESETS: dict[str, tuple[Step, ...]] = {

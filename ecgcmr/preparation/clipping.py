@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import LEADS
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.cleaning_steps import Clip
+from ecgcmr.shards.layout import LEADS
 
 
 @dataclass(frozen=True)

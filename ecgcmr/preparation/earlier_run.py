@@ -12,10 +12,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_modules.index import INDEX_NAME, ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME, Membership, read_membership
 from ecgcmr.preparation.subject_key import default_key_file, key_exists, key_fingerprint, load_key, others_may_read
+from ecgcmr.shards.index import INDEX_NAME, ShardIndex
 
 SHARD_FOLDER = "shards"
 KEY_FINGERPRINT = "key_fingerprint"

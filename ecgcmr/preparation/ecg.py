@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import LEADS
 from ecgcmr.errors import UserError
 from ecgcmr.formats.amplitude import UNIT_DOUBT, refusal
 from ecgcmr.formats.lead_names import listed
 from ecgcmr.preparation.baseline import BaselineSolver
 from ecgcmr.preparation.gaps import lead_ranges
 from ecgcmr.preparation.resampling import resample, resampling_ratio, source_margin
+from ecgcmr.shards.layout import LEADS
 
 if TYPE_CHECKING:
     from ecgcmr.formats.record import ECGRecord

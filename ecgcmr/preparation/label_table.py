@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import Label
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ptbxl import PTBXLRecord
 from ecgcmr.formats.table_file import TableFile
@@ -38,6 +37,7 @@ from ecgcmr.preparation.labels import (
     plausible,
     within_range,
 )
+from ecgcmr.shards.layout import Label
 
 IMAGING_VISIT = 2
 SEX = 31

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import Label
 from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.shards.layout import Label
 from ecgcmr.yaml_file import read_yaml
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from data_modules.layout import LEAD_FLAGS, LEADS
 from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.gaps import fill_gaps, recorded_extent
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
 
 FLAT_SECONDS, FLAT_MV = 1.0, 0.005
 """A lead is flat where it stays for so long within a range of one step of a usual recorder (5 uV)."""

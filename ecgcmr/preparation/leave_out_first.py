@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from data_modules.index import INDEX_NAME, ShardIndex
-from data_modules.index_writer import Selector, withdraw
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import INDEX_NAME, ShardIndex
+from ecgcmr.shards.index_writer import Selector, withdraw
 
 
 def leave_out_first(out: Path, withdrawn: Collection[str], select: Selector) -> bool:

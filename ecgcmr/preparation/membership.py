@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_modules.layout import SPLITS
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import read_json
+from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
 
 MEMBERSHIP_NAME = "membership.json"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import CMRLayout, ECGLayout, Label, Layout
 from ecgcmr.errors import UserError
 from ecgcmr.formats.nifti import STEMS, find_image
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
@@ -36,6 +35,7 @@ from ecgcmr.preparation.subject_table import read_subjects
 from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
 from ecgcmr.preparation.table_use import TableUse, read_tables, use_of_table
 from ecgcmr.preparation.withdrawal import Withdrawal
+from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
 
 RECIPE_VERSION = 3
 """Raised whenever the same parameters would give other arrays."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.layout import LEADS
 from ecgcmr.preparation.bands import Bands
+from ecgcmr.shards.layout import LEADS
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

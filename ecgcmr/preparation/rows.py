@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import WAVES, Layout
-from data_modules.shard import Beats, LeadQuality, ShardRows
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
@@ -24,6 +22,8 @@ from ecgcmr.preparation.clipping import clipped_of
 from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_windows
 from ecgcmr.preparation.lead_quality import assess_leads
 from ecgcmr.preparation.t_end import t_end_of
+from ecgcmr.shards.layout import WAVES, Layout
+from ecgcmr.shards.shard import Beats, LeadQuality, ShardRows
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import joblib
 
-from data_modules.index import INDEX_NAME, ShardIndex, read_labels
-from data_modules.index_writer import Selections, withdraw, write_index
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_unfinished
 from ecgcmr.locks import locked
@@ -27,6 +25,8 @@ from ecgcmr.preparation.selections import build_selections
 from ecgcmr.preparation.shard_task import ShardOutcome, ShardTask, finished_shard, prepare_shard
 from ecgcmr.preparation.subject_key import key_fingerprint
 from ecgcmr.preparation.withdrawal import Withdrawal
+from ecgcmr.shards.index import INDEX_NAME, ShardIndex, read_labels
+from ecgcmr.shards.index_writer import Selections, withdraw, write_index
 
 
 @locked("prepare", lambda options: options.out)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import Label
+from ecgcmr.shards.layout import Label
 
 FRACTIONS = {"10pct": (10, "one in ten"), "1pct": (100, "one in a hundred")}
 

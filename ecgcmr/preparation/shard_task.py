@@ -16,9 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.layout import Layout
-from data_modules.shard import ShardEntry, ShardRows, write_shard
-from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
@@ -29,6 +26,9 @@ from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.ecg import StandardOptions
 from ecgcmr.preparation.rows import Member, Reading, Remark, RowBuilder
 from ecgcmr.sealed_note import recall_sealed, write_sealed
+from ecgcmr.shards.layout import Layout
+from ecgcmr.shards.shard import ShardEntry, ShardRows, write_shard
+from ecgcmr.shards.shard_reader import ShardReader
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data_modules.index import label_column
-from data_modules.layout import Label
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import label_column
+from ecgcmr.shards.layout import Label
 
 _DIGITS = 2
 

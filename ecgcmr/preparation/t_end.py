@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from data_modules.layout import Layout
+    from ecgcmr.shards.layout import Layout
 
 Floats = NDArray[np.float64]
 

@@ -2,11 +2,9 @@
 
 from ecgcmr.stages.alignment import ECGCMRAlignment
 from ecgcmr.stages.diagnosis_classification import DiagnosisClassification
-from ecgcmr.stages.early_stopping import ToleranceEarlyStopping
 from ecgcmr.stages.masked_autoencoder import ECGMaskedAutoencoder
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.phenotype_regression import PhenotypeRegression
-from ecgcmr.stages.run_folder import StepCheckpoint
 from ecgcmr.stages.time_to_event import TimeToEvent
 from ecgcmr.stages.unimodal import UnimodalContrast
 
@@ -16,8 +14,6 @@ __all__ = [
     "ECGMaskedAutoencoder",
     "OptimiserSettings",
     "PhenotypeRegression",
-    "StepCheckpoint",
     "TimeToEvent",
-    "ToleranceEarlyStopping",
     "UnimodalContrast",
 ]

@@ -18,16 +18,16 @@ from ecgcmr.stages.beats import RPeakSource
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.cycle_segments import CycleSegments
-from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
 from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.missing_leads import check_missing_leads, features_of
-from ecgcmr.stages.momentum import Tower, follow, momentum_target
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.projection import projection_head
+from ecgcmr.stages.towers import Tower, follow, momentum_target
 from ecgcmr.stages.transfer import check_input, start_from
 from ecgcmr.stages.views import View
+from ecgcmr.stages.whole_split import retrieval_scores, split_loss
 
 
 class ECGCMRAlignment(lightning.LightningModule):

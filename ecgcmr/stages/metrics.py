@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.functional import pearson_corrcoef, r2_score
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
-from ecgcmr.evaluation.survival import concordance
+from ecgcmr.metrics.survival import concordance
 
 
 class WeightedMeans(nn.Module):

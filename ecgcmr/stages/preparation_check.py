@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from data_modules.layout import Layout
-from data_modules.recipe import Comparison, Recipe, compare_recipes
 from ecgcmr.encoders.weights import CARD_FILE, EncoderCard
 from ecgcmr.errors import UserError
+from ecgcmr.shards.layout import Layout
+from ecgcmr.shards.recipe import Comparison, Recipe, compare_recipes
 
 OPTION = "--accept_other_preparation true"
 
@@ -29,7 +29,7 @@ def check_encoder_preparation(
     Args:
         card: Of the encoder.
         folder: Where it lies.
-        recipe: Of the recordings it is to see (``data_modules.recipe``).
+        recipe: Of the recordings it is to see (``ecgcmr.shards.recipe``).
         layout: Of their cohort.
         argument: Name of the config entry, for the message.
         accept: Go on where they differ, with a warning.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from data_modules.index import ShardIndex
-from data_modules.recipe import COMPARED, Comparison, Recipe, compare_recipes, recipe_of
 from ecgcmr.errors import UserError
+from ecgcmr.shards.index import ShardIndex
+from ecgcmr.shards.recipe import COMPARED, Comparison, Recipe, compare_recipes, recipe_of
 
 NO_TARGETS = ("pre-training", "alignment")
 """Tasks whose labels are probed, and no part of what is learned or predicted."""

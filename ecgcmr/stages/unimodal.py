@@ -22,16 +22,16 @@ from ecgcmr.objectives.rows import unit_rows
 from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.contrast_size import check_contrast_size
-from ecgcmr.stages.embedded_split import retrieval_scores, split_loss
 from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
 from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.missing_leads import check_missing_leads
-from ecgcmr.stages.momentum import Tower, follow, momentum_target
 from ecgcmr.stages.online_probe import cross_fitted_r2
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.projection import projection_head
+from ecgcmr.stages.towers import Tower, follow, momentum_target
 from ecgcmr.stages.transfer import start_from
 from ecgcmr.stages.views import TwoViews, View, check_views
+from ecgcmr.stages.whole_split import retrieval_scores, split_loss
 
 Modality = Literal["ecg", "cmr"]
 _OFFERED = [name for name in FURTHER_INPUTS if not name.startswith("segments")]

@@ -21,10 +21,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_modules.index import INDEX_NAME
-from data_modules.index_writer import write_index
-from data_modules.layout import ECGLayout, Layout
-from data_modules.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_unfinished, replace_atomically, sha256_of
 from ecgcmr.json_file import recall_json
@@ -37,6 +33,10 @@ from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import RECIPE_VERSION, SPLIT_FRACTIONS, layout_of, split_rule_by_hash
 from ecgcmr.preparation.run import select_training
 from ecgcmr.preparation.splits import assign_split
+from ecgcmr.shards.index import INDEX_NAME
+from ecgcmr.shards.index_writer import write_index
+from ecgcmr.shards.layout import ECGLayout, Layout
+from ecgcmr.shards.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.synthesis.ecg import SAMPLING_RATE, render_ecgs
 from ecgcmr.synthesis.oracle import oracle_table
 from ecgcmr.synthesis.phantom import render_cine, render_frames

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_modules.layout import LEADS
 from ecgcmr.files import replace_atomically
 from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.shards.layout import LEADS
 from ecgcmr.synthesis.phantom import Cine
 
 MICROVOLTS_PER_STEP = 5

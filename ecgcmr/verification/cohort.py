@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.index import INDEX_NAME, MODALITIES, ShardIndex
-from data_modules.index_writer import count_rows
-from data_modules.layout import SPLITS
 from ecgcmr.parallel import run_all
+from ecgcmr.shards.index import INDEX_NAME, MODALITIES, ShardIndex
+from ecgcmr.shards.index_writer import count_rows
+from ecgcmr.shards.layout import SPLITS
 from ecgcmr.verification.given_out import statistics_faults, withdrawn_faults
 from ecgcmr.verification.shard_check import ShardExpectation, verify_shard
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.index import INDEX_NAME, ShardIndex
-from data_modules.index_writer import label_statistics
 from ecgcmr.preparation.earlier_run import SHARD_FOLDER
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME, read_membership
+from ecgcmr.shards.index import INDEX_NAME, ShardIndex
+from ecgcmr.shards.index_writer import label_statistics
 
 _CLOSE = 1e-6  # other versions of NumPy sum in another order
 

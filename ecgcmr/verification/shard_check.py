@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.index import MODALITIES
-from data_modules.layout import LEAD_FLAGS, SPLITS, Layout
-from data_modules.shard_digest import ANOTHER_RUN
-from data_modules.shard_reader import ShardReader
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
+from ecgcmr.shards.index import MODALITIES
+from ecgcmr.shards.layout import LEAD_FLAGS, SPLITS, Layout
+from ecgcmr.shards.shard_digest import ANOTHER_RUN
+from ecgcmr.shards.shard_reader import ShardReader
 from ecgcmr.yaml_file import mapping_at
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data_modules.layout import LEADS
+from ecgcmr.shards.layout import LEADS
 
 
 def published_preparation(kind: str, init_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe of published weights, in the form of ``data_modules.recipe``.
+    """Return the recipe of published weights, in the form of ``ecgcmr.shards.recipe``.
 
     ECGs: the published cleaning with its numbers (Turgut et al., arXiv 2308.05764). Images: end-systole, mid-beat and
     end-diastole of a short-axis cine. What is not published (place and size of the crop) is left out, and a stage says

@@ -14,7 +14,7 @@ from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps
 from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.errors import UserError
-from ecgcmr.stages import compilation
+from ecgcmr.training import compilation
 
 CPU = torch.device("cpu")
 

@@ -12,11 +12,12 @@ import torch
 from tiny_cohort import tiny_layout, tiny_rows
 from witness import Witness, trainer
 
-from data_modules import LabelledDataModule, ShardIndex, cut_windows, window_starts, write_index, write_shard
+from data_modules import LabelledDataModule, cut_windows, window_starts
 from data_modules.batch import Batch
-from data_modules.layout import LEAD_FLAGS, LEADS
-from data_modules.shard import LeadQuality
 from ecgcmr.errors import UserError
+from ecgcmr.shards import ShardIndex, write_index, write_shard
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
+from ecgcmr.shards.shard import LeadQuality
 
 
 class Keeper(Witness):

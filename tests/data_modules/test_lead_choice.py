@@ -13,12 +13,13 @@ import torch
 from lightning.pytorch import LightningModule
 from tiny_cohort import tiny_layout, tiny_rows
 
-from data_modules import ECGDataModule, ShardIndex, write_index, write_shard
+from data_modules import ECGDataModule
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
-from data_modules.layout import LEAD_FLAGS, LEADS
-from data_modules.shard import LeadQuality
 from ecgcmr.errors import UserError
+from ecgcmr.shards import ShardIndex, write_index, write_shard
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
+from ecgcmr.shards.shard import LeadQuality
 
 MISSING, DERIVED, FLAT = (1 << LEAD_FLAGS.index(name) for name in ("missing", "derived", "flat"))
 

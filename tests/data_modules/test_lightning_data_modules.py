@@ -16,18 +16,11 @@ from lightning.pytorch.callbacks import Callback
 from tiny_cohort import tiny_layout, tiny_rows
 from witness import Witness, trainer
 
-from data_modules import (
-    ECGDataModule,
-    LabelledDataModule,
-    PairedDataModule,
-    ShardIndex,
-    read_labels,
-    write_index,
-    write_shard,
-)
+from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule
 from data_modules.base import ShardDataModule
 from data_modules.batch import to_float
 from ecgcmr.errors import UserError
+from ecgcmr.shards import ShardIndex, read_labels, write_index, write_shard
 
 WORKERS = [
     pytest.param(0, None, id="in-process"),

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_cohort import tiny_layout, tiny_rows
 
-from data_modules import ECGDataModule, write_index, write_shard
+from data_modules import ECGDataModule
 from data_modules.samplers import EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import SHUFFLES
 from ecgcmr.errors import UserError
+from ecgcmr.shards import write_index, write_shard
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

@@ -13,12 +13,12 @@ import pytest
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation import Predictions, load_predictions, save_predictions
-from ecgcmr.evaluation.baselines import Imputer
-from ecgcmr.evaluation.boosting import boosting_predictions
-from ecgcmr.evaluation.cox_probe import CoxProbe
 from ecgcmr.evaluation.finite_values import require_finite_features, require_predictions
-from ecgcmr.evaluation.linear_probe import LogisticProbe, RidgeProbe
-from ecgcmr.evaluation.ridge import ridge_path
+from ecgcmr.probes.baselines import Imputer
+from ecgcmr.probes.boosting import boosting_predictions
+from ecgcmr.probes.cox_probe import CoxProbe
+from ecgcmr.probes.linear_probe import LogisticProbe, RidgeProbe
+from ecgcmr.probes.ridge import ridge_path
 
 BROKEN = [np.nan, np.inf, -np.inf]
 

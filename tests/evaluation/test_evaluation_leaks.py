@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcmr.evaluation.baselines import BaselineOutcome, baseline_predictions, body_size_columns, probe_label_counts
-from ecgcmr.evaluation.boosting import boosting_predictions
-from ecgcmr.evaluation.bootstrap import bootstrap_intervals
-from ecgcmr.evaluation.metrics import classification_metrics, regression_metrics
+from ecgcmr.metrics.bootstrap import bootstrap_intervals
+from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
+from ecgcmr.probes.baselines import BaselineOutcome, baseline_predictions, body_size_columns, probe_label_counts
+from ecgcmr.probes.boosting import boosting_predictions
 
 TRAIN, VALIDATION, TEST = slice(0, 300), slice(300, 500), slice(500, 800)
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ecgcmr.evaluation.arrangement import Arrangement, arrange
 from ecgcmr.evaluation.assessment import assess
-from ecgcmr.evaluation.assessment_rows import Settings
 from ecgcmr.evaluation.prediction_table import checked_table
 from ecgcmr.evaluation.progress import told
+from ecgcmr.evaluation.rows import Settings
 
 QUICK = Settings(resamples=20, focus="b")
 

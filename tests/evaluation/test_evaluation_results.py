@@ -20,11 +20,11 @@ from ecgcmr.evaluation import (
     read_results_json,
     save_predictions,
     write_results_json,
-    write_results_md,
 )
-from ecgcmr.evaluation.bullseye import bullseye
-from ecgcmr.evaluation.figures import label_efficiency, roc, save_figure, scatter
-from ecgcmr.evaluation.forest_figures import forest
+from ecgcmr.reports.bullseye import bullseye
+from ecgcmr.reports.figures import label_efficiency, roc, save_figure, scatter
+from ecgcmr.reports.forest_figures import forest
+from ecgcmr.reports.tables import write_results_md
 
 TARGETS = [
     Target("lv_edv", "LV", "mL", "LV end-diastolic volume"),

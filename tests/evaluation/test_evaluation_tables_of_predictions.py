@@ -13,16 +13,18 @@ from sklearn.metrics import f1_score, r2_score, roc_auc_score
 
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation import Predictions, compare_command, evaluate_command, paired_difference
+from ecgcmr.evaluation import Predictions
 from ecgcmr.evaluation.arrangement import Arrangement, arrange
 from ecgcmr.evaluation.assessment import Assessment, Settings, assess
-from ecgcmr.evaluation.multiplicity import holm, two_sided_p
 from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of, write_prediction_table
 from ecgcmr.evaluation.predictions import save_predictions
 from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.results import Target, write_results_json
 from ecgcmr.evaluation.runs import load_runs
 from ecgcmr.evaluation.subgroups import subgroups_of
+from ecgcmr.metrics.bootstrap import paired_difference
+from ecgcmr.metrics.multiplicity import holm, two_sided_p
+from ecgcmr.reports import compare_command, evaluate_command
 
 N, VALIDATION = 90, 30
 METHODS = (("mae", "linear_probe", 1.5), ("mae+alignment", "linear_probe", 0.5), ("oracle", None, 0.1))

@@ -11,7 +11,7 @@ import yaml
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.experiments import comparison
+from ecgcmr.experiments import experiment as comparison
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.plan import load_plan
 

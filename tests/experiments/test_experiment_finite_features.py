@@ -10,10 +10,10 @@ import pytest
 import tiny_configs
 import torch
 
-from data_modules import ShardIndex
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
+from ecgcmr.shards import ShardIndex
 
 
 def exported(folder: Path, factor: float = 1.0) -> Path:

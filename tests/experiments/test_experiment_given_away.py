@@ -10,30 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_modules import (
-    ECGLayout,
-    Label,
-    LabelledDataModule,
-    Layout,
-    ShardIndex,
-    ShardRows,
-    read_ecgs,
-    write_index,
-    write_shard,
-)
-from data_modules.label_choice import determined, expand_groups
+from data_modules import LabelledDataModule
 from ecgcmr.augmentations import Compose, OneOf, Powerline, Sometimes, TimeShift
 from ecgcmr.augmentations.ecg import ECGAugmentation
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.ecg_features import FEATURE_NAMES
 from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, SupervisedPlan, TaskPlan
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.resampling import resample, resampling_ratio
+from ecgcmr.probes.ecg_features import FEATURE_NAMES
+from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, read_ecgs, write_index, write_shard
+from ecgcmr.shards.label_choice import determined, expand_groups
 
 
 def plan_of(folder: Path, task: TaskPlan, **evaluation: Any) -> Plan:

@@ -15,13 +15,13 @@ import pytest
 import tiny_configs
 import torch
 
-from data_modules import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
-from ecgcmr.evaluation.bootstrap import Interval, bootstrap_intervals
-from ecgcmr.evaluation.metrics import task_metrics
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.methods import Outcome, Problem
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+from ecgcmr.metrics.bootstrap import Interval, bootstrap_intervals
+from ecgcmr.metrics.task_metrics import task_metrics
+from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 COUNTS = {"train": 160, "val": 80, "test": 80}
 SPLITS = np.repeat(list(COUNTS), list(COUNTS.values()))

@@ -12,13 +12,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from data_modules import ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.results import Target, evaluate, evaluate_difference
 from ecgcmr.experiments import baseline_methods, fine_tuning
 from ecgcmr.experiments.baseline_methods import Baselines
-from ecgcmr.experiments.comparison import grouped
+from ecgcmr.experiments.experiment import grouped
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.methods import Problem, downstream_config
@@ -26,6 +25,7 @@ from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, 
 from ecgcmr.experiments.prediction_tables import prediction_frame
 from ecgcmr.experiments.scores import Line, Scores
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.shards import ShardIndex
 
 TARGETS = [Target("lv_edv", "LV"), Target("lv_ef", "LV"), Target("rv_edv", "RV")]
 SUBJECTS = [f"{number // 2:032x}" for number in range(120)]  # two recordings a subject

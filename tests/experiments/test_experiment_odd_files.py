@@ -10,7 +10,7 @@ from ecgcmr.benchmarks.command import _earlier
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.methods import downstream_config
 from ecgcmr.experiments.stage_runs import StageRun, is_finished, marker_state
-from ecgcmr.stages.metrics_file import earlier_metrics
+from ecgcmr.training.metrics_file import earlier_metrics
 
 ODD = [b"[1]", b"3", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1, "a": 2}', b"null"]
 

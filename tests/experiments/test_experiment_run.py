@@ -15,12 +15,12 @@ import tiny_configs
 import torch
 import yaml
 
-from data_modules import ShardIndex, read_labels
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.evaluation.predictions import load_predictions
 from ecgcmr.experiments import prediction_tables, report, stage_runs
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.shards import ShardIndex, read_labels
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")

@@ -16,19 +16,20 @@ import tiny_configs
 import torch
 import yaml
 
-from data_modules import ECGLayout, Label, LabelledDataModule, Layout, ShardIndex, ShardRows, write_index, write_shard
+from data_modules import LabelledDataModule
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.partial_likelihood import TIES, RiskSets
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.evaluation.predictions import load_predictions
 from ecgcmr.evaluation.results import evaluate
-from ecgcmr.evaluation.survival import concordance
-from ecgcmr.experiments.comparison import refuse_shared_targets
+from ecgcmr.experiments.experiment import refuse_shared_targets
 from ecgcmr.experiments.methods import Problem, oracle_outcome
 from ecgcmr.experiments.plan import load_plan
 from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.metrics.survival import concordance
 from ecgcmr.objectives import CoxPartialLikelihood
+from ecgcmr.probes.partial_likelihood import TIES, RiskSets
+from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 COUNTS = {"train": 160, "val": 80, "test": 100}
 SPLITS = np.repeat(list(COUNTS), list(COUNTS.values()))

@@ -9,13 +9,13 @@ import pytest
 import tiny_configs
 import yaml
 
-from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.experiments import comparison
+from ecgcmr.experiments import experiment as comparison
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.window_checks import check_windows
+from ecgcmr.shards import ShardIndex
 
 STORED = 5000
 """Samples of the recordings of ``cohort_root``."""

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules import ShardIndex, read_ecgs
 from ecgcmr.encoders import ECGCNN, export_encoder, load_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
+from ecgcmr.shards import ShardIndex, read_ecgs
 
 ENCODER: dict[str, Any] = {"samples": 40, "widths": [8, 8]}
 

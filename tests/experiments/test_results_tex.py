@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgcmr.evaluation.catalogue import METRICS
 from ecgcmr.experiments import prediction_tables
 from ecgcmr.experiments.prediction_tables import write_evaluation
+from ecgcmr.metrics.catalogue import METRICS
 
 ODD = "[50 % of_A&B #1 {x} ~^\\$ <|>*"
 METHODS = (("mae+alignment", "linear_probe"), ("mae+alignment", "finetune"), (ODD, "my_way"), ("oracle", None))

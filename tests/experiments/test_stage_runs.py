@@ -10,7 +10,7 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.stage_runs import BEST, LAST, StageRun, is_finished, marker_state, run_stage
-from ecgcmr.stages import command as stages_command
+from ecgcmr.training import command as stages_command
 
 
 @pytest.fixture

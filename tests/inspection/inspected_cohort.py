@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.index_writer import write_index
-from data_modules.layout import LEAD_FLAGS, CMRLayout, ECGLayout, Label, Layout
-from data_modules.shard import Beats, LeadQuality, ShardEntry, ShardRows, write_shard
+from ecgcmr.shards.index_writer import write_index
+from ecgcmr.shards.layout import LEAD_FLAGS, CMRLayout, ECGLayout, Label, Layout
+from ecgcmr.shards.shard import Beats, LeadQuality, ShardEntry, ShardRows, write_shard
 
 SAMPLES, RATE = 5000, 500.0
 MAX_BEATS = 16

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.layout import LEADS
 from ecgcmr.cli import main
 from ecgcmr.formats.device_measurements import device_measurements, measurements_in
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.clipping import clipped_of, summary_line, summary_of
 from ecgcmr.preparation.ecg import clip_to_deviations
+from ecgcmr.shards.layout import LEADS
 from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states
 

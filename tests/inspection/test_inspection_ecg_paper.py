@@ -6,7 +6,6 @@ import pytest
 from inspected_cohort import FIRST_PEAK, PEAK_EVERY, RATE, beats_signal
 from PIL import Image
 
-from data_modules.layout import LEADS
 from ecgcmr.inspection.ecg_paper import (
     MM_PER_MILLIVOLT,
     MM_PER_SECOND,
@@ -16,6 +15,7 @@ from ecgcmr.inspection.ecg_paper import (
     scale_text,
 )
 from ecgcmr.inspection.png import PAPER_DPI, save_png
+from ecgcmr.shards.layout import LEADS
 
 DOTS = 10  # a millimetre
 

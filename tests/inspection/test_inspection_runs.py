@@ -12,8 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ecgcmr.errors import UserError
 from ecgcmr.inspection import command
-from ecgcmr.inspection.stage_run import Curve, StageRun, is_run, read_run
-from ecgcmr.inspection.stage_run_figures import draw_curves
+from ecgcmr.inspection.run_folder import Curve, StageRun, is_run, read_run
+from ecgcmr.inspection.run_folder_figures import draw_curves
 
 CONFIG = """\
 model:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.survival import concordance
+from ecgcmr.metrics.survival import concordance
 from ecgcmr.objectives import (
     CoxPartialLikelihood,
     DiscreteTimeHazards,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_modules.layout import WAVES
 from ecgcmr.preparation import r_peaks
 from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.beats import MEASUREMENTS, BeatMarks, mark_beats, measure_beats
 from ecgcmr.preparation.lead_quality import assess_leads
+from ecgcmr.shards.layout import WAVES
 from ecgcmr.synthesis.dipole import heartbeats
 from ecgcmr.synthesis.ecg import r_peak_times, render_ecgs
 from ecgcmr.synthesis.state import sample_states

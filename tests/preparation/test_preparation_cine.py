@@ -8,7 +8,6 @@ from cine_zip_writer import write_cine_zip
 from raw_file_writers import beating_disc, write_cine_folder
 from scipy.ndimage import map_coordinates
 
-from data_modules.layout import CMRLayout
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_short_axis
 from ecgcmr.formats.record import ShortAxis
@@ -18,6 +17,7 @@ from ecgcmr.preparation.cine import CINE_FRAMES, TWO_PHASE_FRAMES
 from ecgcmr.preparation.cine_agreement import agreement_with_segmentation
 from ecgcmr.preparation.cine_frames import choose_frames
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, published_centre
+from ecgcmr.shards.layout import CMRLayout
 
 OPTIONS = CineOptions(size=64, field_of_view_mm=96.0)
 

@@ -10,8 +10,8 @@ import numpy as np
 from raw_file_writers import cardiosoft_xml, sample_counts, write_cine_folder
 from small_raw import prepare, report_in
 
-from data_modules.index import ShardIndex, read_labels
 from ecgcmr.preparation.file_names import as_utf8
+from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.verification import verify_cohort
 
 

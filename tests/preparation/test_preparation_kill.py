@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from raw_file_writers import cardiosoft_xml, sample_counts, write_cine_folder
 
-from data_modules.index import ShardIndex
 from ecgcmr.preparation.cine import CineOptions
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
+from ecgcmr.shards.index import ShardIndex
 
 KILLS = 20
 SUBJECTS = 7

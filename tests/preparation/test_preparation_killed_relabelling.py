@@ -13,10 +13,10 @@ import pytest
 from raw_file_writers import cardiosoft_xml, sample_counts
 
 from data_modules import ECGDataModule
-from data_modules.index import ShardIndex, read_labels
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
+from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.verification import verify_cohort
 
 SUBJECTS = 6

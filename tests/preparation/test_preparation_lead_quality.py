@@ -7,10 +7,10 @@ import neurokit2 as nk
 import numpy as np
 import pytest
 
-from data_modules.layout import LEAD_FLAGS, LEADS
 from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.beats import mark_beats
 from ecgcmr.preparation.lead_quality import LeadQuality, assess_leads, beat_similarity
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
 from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states
 

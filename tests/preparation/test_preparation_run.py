@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from raw_file_writers import SECRET_NAME, cardiosoft_xml, sample_counts, write_cine_folder
 
-from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_ecg, read_short_axis
 from ecgcmr.preparation import (
@@ -23,6 +22,7 @@ from ecgcmr.preparation import (
 )
 from ecgcmr.preparation import run as run_module
 from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
 
 KEY = bytes(range(32))
 SUBJECTS = [str(1000010 + i) for i in range(7)]

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from data_modules.layout import Label
 from ecgcmr.preparation.selections import build_selections
 from ecgcmr.preparation.splits import assign_split, subject_hash
+from ecgcmr.shards.layout import Label
 
 KEY = bytes(range(32))
 LABELS = (

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_modules.layout import Label
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.splits import (
     SPLITS,
@@ -20,6 +19,7 @@ from ecgcmr.preparation.splits import (
     strata_of,
     subject_hash,
 )
+from ecgcmr.shards.layout import Label
 
 KEY = bytes(range(32))
 FRACTIONS = (0.7, 0.15, 0.15)

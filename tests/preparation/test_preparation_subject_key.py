@@ -10,10 +10,10 @@ import pytest
 from raw_file_writers import write_cine_folder
 from small_raw import IDS, prepare, write_ecgs
 
-from data_modules.index import ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.preparation import subject_hash
 from ecgcmr.preparation.subject_key import default_key_file, key_fingerprint, load_key
+from ecgcmr.shards.index import ShardIndex
 
 KEY, OTHER = bytes(range(32)), bytes(range(32, 64))
 

@@ -9,9 +9,9 @@ import pytest
 from raw_file_writers import write_cine_folder
 from small_raw import prepare, report_in, write_ecgs
 
-from data_modules.index import ShardIndex
 from ecgcmr.errors import UserError
 from ecgcmr.preparation import subject_hash
+from ecgcmr.shards.index import ShardIndex
 
 KEY = bytes(range(32))
 FILES = ("a/1.xml", "a/2.xml", "b/3.xml")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.layout import ECGLayout, Layout
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.ecg_features import FEATURE_NAMES, extract_features
 from ecgcmr.preparation.beats import mark_beats, measure_beats
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import layout_of, split_rule_by_hash
 from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS, end_of_t, t_end_of, tangent_end
+from ecgcmr.probes.ecg_features import FEATURE_NAMES, extract_features
+from ecgcmr.shards.layout import ECGLayout, Layout
 from ecgcmr.synthesis.dipole import heartbeats
 from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states

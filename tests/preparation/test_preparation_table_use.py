@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from small_raw import IDS, prepare, report_in, write_ecgs
 
-from data_modules.index import ShardIndex, read_labels
 from ecgcmr.errors import UserError
 from ecgcmr.preparation import subject_hash
 from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR
 from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
 from ecgcmr.preparation.labels import LABELS
+from ecgcmr.shards.index import ShardIndex, read_labels
 
 KEY = bytes(range(32))
 NAMES = [label.name for label in LABELS]

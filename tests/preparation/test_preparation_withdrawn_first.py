@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from small_raw import IDS, prepare, write_ecgs
 
-from data_modules.index import ShardIndex, read_labels
 from ecgcmr.errors import UserError
 from ecgcmr.preparation import run, subject_hash
+from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.verification import verify_cohort
 
 

@@ -13,7 +13,7 @@ from cmr_fuzzer import malformed_folders, malformed_zips
 from fuzzer import malformed_ecgs
 from raw_file_writers import cardiosoft_xml, write_cine_folder
 
-from data_modules.index import ShardIndex
+from ecgcmr.shards.index import ShardIndex
 
 ECGS, FOLDERS, ZIPS = 160, 30, 50
 MEGABYTES = 1024

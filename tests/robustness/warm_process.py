@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 HEAVY = (
-    "ecgcmr.stages.command", "ecgcmr.stages", "data_modules", "ecgcmr.preparation.run", "ecgcmr.formats",
+    "ecgcmr.training.command", "ecgcmr.stages", "data_modules", "ecgcmr.preparation.run", "ecgcmr.formats",
     "ecgcmr.inspection.command",
-    "ecgcmr.experiments.comparison", "ecgcmr.experiments.command", "ecgcmr.verification.cohort",
+    "ecgcmr.experiments.experiment", "ecgcmr.experiments.command", "ecgcmr.verification.cohort",
     "ecgcmr.weights_import.command",
-    "ecgcmr.weights_import.image_encoder", "ecgcmr.weights_import.signal_encoder", "ecgcmr.evaluation.comparison",
-    "ecgcmr.evaluation.evaluate_command", "ecgcmr.inspection.raw_ecg", "ecgcmr.inspection.raw_cmr",
+    "ecgcmr.weights_import.image_encoder", "ecgcmr.weights_import.signal_encoder", "ecgcmr.reports.compare",
+    "ecgcmr.reports.evaluate_command", "ecgcmr.inspection.raw_ecg", "ecgcmr.inspection.raw_cmr",
     "ecgcmr.inspection.raw_table",
     "ecgcmr.inspection.prepared", "wfdb", "pydicom", "nibabel", "h5py", "pyarrow.parquet", "omegaconf",
     "tensorboard.backend.event_processing.event_accumulator",

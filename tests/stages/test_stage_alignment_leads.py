@@ -13,15 +13,16 @@ import pytest
 import torch
 from tiny_configs import CMR_ENCODER, ENCODER, write_config
 
-from data_modules import CMRLayout, ECGLayout, Layout, PairedDataModule, ShardRows, write_index, write_shard
-from data_modules.layout import LEAD_FLAGS
-from data_modules.shard import Beats, LeadQuality
+from data_modules import PairedDataModule
 from ecgcmr.augmentations import ECGAugmentation
 from ecgcmr.cli import main
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, export_encoder, load_encoder
 from ecgcmr.encoders.cmr_frames import CMRFrameResNet
 from ecgcmr.objectives import BYOLLoss, CLIPLoss, PTACLLoss
 from ecgcmr.row_random import normal
+from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards.layout import LEAD_FLAGS
+from ecgcmr.shards.shard import Beats, LeadQuality
 from ecgcmr.stages import ECGCMRAlignment, ECGMaskedAutoencoder, UnimodalContrast
 from ecgcmr.stages.beats import BatchRPeaks
 from ecgcmr.stages.second_view import SecondViewSettings

@@ -12,12 +12,13 @@ import pytest
 import torch
 from tiny_configs import CMR_ENCODER, ENCODER, write_config
 
-from data_modules import CMRLayout, ECGLayout, Layout, PairedDataModule, ShardRows, write_index, write_shard
-from data_modules.shard import Beats
+from data_modules import PairedDataModule
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, require_encoder
 from ecgcmr.encoders.cmr_frames import CMRFrameResNet
 from ecgcmr.objectives.cardiac_phase import NO_PEAK
+from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards.shard import Beats
 from ecgcmr.stages.beats import BatchRPeaks, frame_phases
 
 FRAME_ENCODER = {"class_path": "ecgcmr.encoders.cmr_frames.CMRFrameResNet", "init_args": CMR_ENCODER["init_args"]}

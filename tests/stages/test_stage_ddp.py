@@ -17,9 +17,9 @@ import tiny_configs
 import torch
 import warm_runs
 
-from data_modules import ShardIndex
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder
+from ecgcmr.shards import ShardIndex
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 

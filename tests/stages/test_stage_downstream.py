@@ -15,20 +15,15 @@ from lightning.pytorch import Trainer
 from tiny_configs import CMR_ENCODER, ENCODER, write_config
 from torch import Tensor
 
-from data_modules import LabelledDataModule, ShardIndex, labelled, read_labels
+from data_modules import LabelledDataModule, labelled
 from ecgcmr.cli import main
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import CoxPartialLikelihood, DiscreteTimeHazards
-from ecgcmr.stages import (
-    DiagnosisClassification,
-    OptimiserSettings,
-    PhenotypeRegression,
-    TimeToEvent,
-    ToleranceEarlyStopping,
-    downstream,
-)
+from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.stages import DiagnosisClassification, OptimiserSettings, PhenotypeRegression, TimeToEvent, downstream
 from ecgcmr.stages.covariates import CovariateInputs
+from ecgcmr.training import ToleranceEarlyStopping
 
 FAST = OptimiserSettings(lr=0.01, weight_decay=0.0)
 

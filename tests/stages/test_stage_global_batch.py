@@ -11,8 +11,9 @@ from labelled_cohort import write_cohort, write_stage
 
 from data_modules import ECGDataModule, LabelledDataModule
 from ecgcmr.cli import main
-from ecgcmr.stages import optimisation, run_folder
+from ecgcmr.stages import optimisation
 from ecgcmr.stages.global_batch import global_batch_of_fit
+from ecgcmr.training import run_folder
 
 
 @pytest.fixture(scope="module")

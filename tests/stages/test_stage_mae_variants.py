@@ -12,13 +12,13 @@ import pytest
 import torch
 from tiny_configs import ENCODER, write_config
 
-from data_modules import ECGLayout, Layout, ShardRows, write_index, write_shard
-from data_modules.layout import LEAD_FLAGS
 from data_modules.sampling import PURPOSE
-from data_modules.shard import LeadQuality
 from ecgcmr.cli import main
 from ecgcmr.encoders import ECGVisionTransformer, load_encoder
 from ecgcmr.row_random import RowGenerator
+from ecgcmr.shards import ECGLayout, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards.layout import LEAD_FLAGS
+from ecgcmr.shards.shard import LeadQuality
 from ecgcmr.stages import ECGMaskedAutoencoder
 from ecgcmr.stages.figures import lead_names, reconstruction_figure
 from ecgcmr.stages.online_probe import cross_fitted_r2, cross_fitted_scores

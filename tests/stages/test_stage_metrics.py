@@ -10,7 +10,7 @@ import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score, roc_auc_score
 
-from ecgcmr.evaluation.survival import concordance
+from ecgcmr.metrics.survival import concordance
 from ecgcmr.stages.metrics import ClassificationScores, ConcordanceScores, RegressionScores, WeightedMeans
 from ecgcmr.stages.online_probe import cross_fitted_r2
 

@@ -18,13 +18,13 @@ import pytest
 import tiny_configs
 import yaml
 
-from data_modules import CMRLayout, ECGLayout, Layout, ShardIndex, ShardRows, write_index, write_shard
 from ecgcmr.cli import main
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import DATABASE, STATEMENTS, PTBXLRecord, read_ptbxl
 from ecgcmr.preparation import CineOptions, clean_ecg, frames_from_short_axis, standardise_record, subject_hash
 from ecgcmr.preparation.cine import TWO_PHASE_FRAMES
+from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CLASSES = {"NOR": "NORM", "MINF": "MI", "HCM": "HYP"}

@@ -11,7 +11,7 @@ import warm_runs
 import yaml
 from tiny_configs import write_mae
 
-from data_modules import ECGLayout, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards import ECGLayout, Layout, ShardRows, write_index, write_shard
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
 

@@ -15,15 +15,15 @@ import torch
 import yaml
 from tiny_configs import CMR_ENCODER, ENCODER, write_alignment, write_config
 
-from data_modules import ShardIndex
 from data_modules.sampling import PURPOSE
 from ecgcmr.cli import main
 from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import BYOLLoss, MomentumTarget
 from ecgcmr.row_random import RowGenerator
+from ecgcmr.shards import ShardIndex
 from ecgcmr.stages import unimodal
-from ecgcmr.stages.momentum import follow
+from ecgcmr.stages.towers import follow
 from ecgcmr.stages.unimodal import UnimodalContrast
 from ecgcmr.stages.views import AugmentedViews, PatientViews, View, check_views
 
@@ -161,7 +161,7 @@ def test_resuming_equals_the_uninterrupted_run(
     """BYOL has it all: views, a target that follows, batch norm over the global batch."""
     config = write_unimodal(tmp_path, cohort_root, "byol")
     content = yaml.safe_load(config.read_text())
-    checkpoint = {"class_path": "ecgcmr.stages.StepCheckpoint", "init_args": {"every_n_train_steps": 2}}
+    checkpoint = {"class_path": "ecgcmr.training.StepCheckpoint", "init_args": {"every_n_train_steps": 2}}
     content["trainer"]["callbacks"] = [checkpoint]
     config.write_text(yaml.safe_dump(content))
     parts = ["fit", "-c", str(config), f"--trainer.default_root_dir={tmp_path / 'parts'}"]

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from labelled_cohort import LABELS, write_cohort, write_stage
 
-from data_modules import ShardIndex
-from data_modules.recipe import compare_recipes, recipe_of
 from ecgcmr.cli import main
 from ecgcmr.encoders import read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
+from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.recipe import compare_recipes, recipe_of
 from ecgcmr.weights_import.published import published_preparation
 
 

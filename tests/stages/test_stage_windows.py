@@ -11,9 +11,10 @@ from lightning.pytorch import Trainer
 from tiny_configs import CMR_ENCODER, ENCODER
 from torch import Tensor
 
-from data_modules import LabelledDataModule, read_ecgs, read_labels
+from data_modules import LabelledDataModule
 from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer
 from ecgcmr.errors import UserError
+from ecgcmr.shards import read_ecgs, read_labels
 from ecgcmr.stages import (
     DiagnosisClassification,
     ECGMaskedAutoencoder,

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.phenotypes import PHENOTYPES
@@ -18,6 +17,7 @@ from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.labels import LABELS
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
+from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.synthesis import cohort, oracle
 from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
 from ecgcmr.synthesis.population import cohort_key, draw_population

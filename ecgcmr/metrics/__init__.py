@@ -1,0 +1,1 @@
+"""Metrics of every task, their bootstrap over subjects, corrections for many targets. Arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""Predictors on frozen features (ridge, logistic, Cox, boosting) and the classical ECG features they compete with."""

@@ -1,0 +1,6 @@
+"""The command line of a fit: its run folder, its checkpoints, the machine it runs on, how it ends and is resumed."""
+
+from ecgcmr.training.early_stopping import ToleranceEarlyStopping
+from ecgcmr.training.run_folder import StepCheckpoint
+
+__all__ = ["StepCheckpoint", "ToleranceEarlyStopping"]

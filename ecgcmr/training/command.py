@@ -1,0 +1,386 @@
+"""``ecgcmr fit|validate|test|predict``: the Lightning CLI, with run folders and errors of one line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import operator
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonargparse
+import yaml
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from ecgcmr.errors import UserError
+from ecgcmr.stages.randomness import StepSeed
+from ecgcmr.termination import Terminated
+from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
+from ecgcmr.training.compilation import Compiled
+from ecgcmr.training.config_files import check_config_files
+from ecgcmr.training.finite import FiniteCheck
+from ecgcmr.training.finite_inputs import FiniteInputs
+from ecgcmr.training.host_memory import keep_freed_memory
+from ecgcmr.training.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
+from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
+from ecgcmr.training.run_claim import choose_folder, launched_for, run_files, take_leave
+from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.training.run_log import RunLog
+from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
+from ecgcmr.training.run_session import RunSession
+from ecgcmr.training.run_start import RunStart
+from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
+from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
+from ecgcmr.training.whole_checkpoints import LAST, WholeCheckpoints, newest_whole
+
+HELP = """\
+Run one stage from a config file; every setting can be overridden on the command line.
+
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --ckpt_path last           goes on after an interruption
+  ecgcmr fit -c configs/alignment/demo.yaml --data.root data/demo --model.ecg_encoder_weights runs/mae/demo
+  ecgcmr test -c configs/alignment/demo.yaml --data.root data/demo                      judges best.ckpt of that run
+  ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder                            explains a class
+
+Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
+not replace a run that lies there unless it is asked to:
+
+  --ckpt_path last   goes on with it
+  --overwrite        begins anew; the earlier files are removed when training starts, not before
+  --new_folder       writes to runs/mae/demo-2, or the next number that is free
+"""
+
+
+class StageCLI(LightningCLI):
+    """The Lightning CLI with this project's conventions.
+
+    - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
+    - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
+    - Without ``--trainer.precision`` the faster of ``bf16-mixed`` and ``32-true`` is taken, measured on a CPU; so are
+      the ways in which its networks compute. ``ECGCMR_MACHINE_CHOICES`` set to ``ordinary`` or ``anew`` says otherwise.
+    - ``fit`` on a CPU keeps the memory of a step for the next one.
+    - ``--compile true`` runs the networks through torch.compile.
+    - ``--ckpt_path`` resumes or evaluates a checkpoint of the same stage class; another class is refused. ``best`` and
+      ``last`` mean those of the run folder; ``validate``, ``test`` and ``predict`` take ``best`` without being told.
+    - A checkpoint is refused for other targets, covariates or leads than its own, and for recordings of another
+      preparation without ``--accept_other_preparation true``; a fit goes on with other settings than it had only under
+      ``--resume-with-changes``.
+    """
+
+    def __init__(self, args: list[str], session: RunSession | None = None) -> None:
+        self.arguments = args
+        self.session = session or RunSession(args[0])
+        self.checkpoint: CheckpointRecord | None = None
+        super().__init__(
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            # The DataModules share out rows among ranks themselves, without the repeats of Lightning's sampler.
+            trainer_defaults={"use_distributed_sampler": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr"}
+            | {name: {"exit_on_error": False} for name in self.subcommands()},
+            args=args,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return the one command that is run: to make parsers of the others too takes a third of a second."""
+        command = self.arguments[0]
+        return {command: LightningCLI.subcommands()[command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Beside Lightning's own arguments (a stage, its data, a trainer): compiling, and overflow under 16-mixed."""
+        parser.add_argument("--compile", type=bool, default=False, help="torch.compile the networks (default: false)")
+        parser.add_argument(
+            "--overflow_steps",
+            type=int,
+            default=20,
+            help="steps in a row whose gradients may overflow under 16-mixed before a fit stops (default: 20)",
+        )
+        parser.add_argument(
+            "--accept_other_preparation",
+            type=bool,
+            default=False,
+            help="go on with weights that were trained on recordings of another preparation (default: false)",
+        )
+        if self.arguments[0] == "fit":
+            parser.add_argument(
+                "--resume_with_changes",
+                RESUME_OPTION,
+                action="store_true",
+                help="go on from ckpt_path with other settings than it was trained with",
+            )
+        keep_whole_numbers(parser)
+
+    def _parse_ckpt_path(self) -> None:
+        """Check a checkpoint's stage class; settings come from the config file, never from the checkpoint."""
+        settings = self.config[self.config.subcommand]
+        # Without a checkpoint Lightning would evaluate random weights.
+        path = settings.get("ckpt_path") or (None if self.config.subcommand == "fit" else "best")
+        if path is None:
+            if settings.get("resume_with_changes"):
+                raise UserError(f"{RESUME_OPTION} belongs to a run that goes on: add --ckpt_path last")
+            return
+        self.session.resumes = self.config.subcommand == "fit"
+        folder = self._run_folder(settings.trainer)
+        if path in ("best", "last"):
+            path = str(folder / f"{path}.ckpt")
+        if Path(path) == folder / LAST:
+            path = str(newest_whole(folder))
+        settings["ckpt_path"] = path
+        self.checkpoint = read_checkpoint_record(Path(path))
+        stage, wanted = self.checkpoint.stage, settings.model.class_path
+        if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
+            raise UserError(
+                f"ckpt_path: {path} is a checkpoint of {stage}, the config asks for {wanted}; to hand an encoder on, "
+                "give its run folder as encoder_weights"
+            )
+
+    def _set_seed(self) -> None:
+        """Check the settings that Lightning would stumble over, the seed first, which it takes here."""
+        settings = self.config[self.subcommand]
+        check_seed(settings.seed_everything)
+        check_trainer(str(self.subcommand), settings.trainer)
+        check_environment(os.environ)
+        super()._set_seed()
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder of a fit, and refuse one that holds another run, before data and networks are made."""
+        settings = self.config[self.subcommand]
+        if self.subcommand == "fit" and not settings.trainer.get("fast_dev_run"):
+            asked, path = self._run_folder(settings.trainer), settings.get("ckpt_path")
+            folder = choose_folder(asked, self.session.leave, Path(path) if path else None)
+            if folder != asked and launched_for() is None:
+                print(f"the run goes to {folder}", file=sys.stderr)
+            settings.trainer["default_root_dir"] = str(folder)
+
+    def instantiate_classes(self) -> None:
+        """Make stage, data and trainer; a refused argument is told as its class told it."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+            # RuntimeError and the like are torch's word on sizes that cannot be.
+            raise user_error_behind(error) or UserError(f"model, data or trainer: {one_line(error)}") from error
+
+    def _run_record(self) -> RunRecord:
+        """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""
+        settings = self.config[self.subcommand]
+        written = self._parser(self.subcommand).dump(settings, skip_none=False)
+        return RunRecord(
+            yaml.safe_load(written),
+            self.checkpoint,
+            resume_with_changes=bool(settings.get("resume_with_changes")),
+            accept_other_preparation=settings.accept_other_preparation,
+        )
+
+    def _run_folder(self, trainer: Any) -> Path:
+        """Return where everything of this run goes, from the trainer's settings."""
+        return Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer with the run folder's callbacks and logger."""
+        settings = self.config[self.subcommand]
+        trainer = dict(self._get(self.config_init, "trainer"))
+        folder = self._run_folder(trainer)
+        trainer["default_root_dir"] = str(folder)
+        model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
+        record = self._run_record()
+        callbacks: list[Any] = [
+            EndRanks(self.session),
+            record,
+            FiniteCheck(settings.overflow_steps),
+            FiniteInputs(),
+            MetricsFile(),
+            StepSeed(),
+        ]
+        if settings.compile:
+            callbacks.append(Compiled())
+        recorded = None if self.checkpoint is None or self.subcommand != "fit" else self.checkpoint.machine_choices
+        choices = choose_for_run(self.model, trainer, self.subcommand == "fit", recorded)
+        trainer["precision"] = choices.precision
+        callbacks.append(MachineChoices(choices))
+        writes = not trainer.get("fast_dev_run")
+        earlier = run_files(folder) if self.session.leave.overwrite else []
+        if writes:
+            best, last = checkpoints(folder, self.model.monitor, self.model.mode)
+            callbacks += [best, last]
+            if self.subcommand == "fit":
+                callbacks += [RunStart(self.session, earlier), StopWhenTerminated(self.session, last)]
+                callbacks.append(EncoderExport(model_config, record))
+        if self.subcommand == "predict":
+            callbacks.append(PredictionFile(record))
+        if trainer.get("logger") is None:
+            trainer["logger"] = self.subcommand == "fit" and RunLog(folder, name="tensorboard", version="")
+        trainer["plugins"] = with_whole_checkpoints(trainer.get("plugins"))
+        unsynced = bool(trainer.get("sync_batchnorm")) and runs_on_cpu(trainer.get("accelerator"))
+        if unsynced:  # torch's runs on CUDA alone
+            trainer["sync_batchnorm"] = False
+        with missing_variables_named():
+            made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
+        check_launch(made.num_devices, made.num_nodes, os.environ)
+        if unsynced and made.world_size > 1:
+            rank_zero_info(
+                "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
+            )
+        # The session's handler, which Lightning calls after its, decides.
+        made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
+        self.session.hold(folder, made, writes=writes)
+        if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
+            keep_freed_memory()
+        return made
+
+
+def ignore_signal(signum: int, frame: Any) -> None:
+    """Take the place of Lightning's SIGTERM handler, which broadcasts in the midst of whatever is being exchanged."""
+
+
+def with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """Add to a trainer's plugins the one that writes checkpoints, unless the config names another."""
+    named = plugins if isinstance(plugins, list) else [plugins] if plugins is not None else []
+    return named if any(isinstance(plugin, CheckpointIO) for plugin in named) else [*named, WholeCheckpoints()]
+
+
+def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
+    """Let what takes a count or a share, such as ``limit_train_batches``, read 1 as a count and 1.0 as a share.
+
+    The parser tries the types of a union in their order. ``typing`` hands out a union it made before, whatever the
+    order then was, so what has been imported would decide whether one batch is meant or all of them.
+
+    Args:
+        parser: Its arguments' types are changed.
+    """
+    for action in parser._actions:
+        types = get_args(getattr(action, "_typehint", None))
+        if int in types and float in types:
+            ordered = [kind for kind in types if kind is not int]
+            ordered.insert(ordered.index(float), int)
+            action._typehint = functools.reduce(operator.or_, ordered)  # type: ignore[attr-defined]
+
+
+def default_run_folder(arguments: list[str]) -> Path:
+    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``.
+
+    Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
+    """
+    configs = []
+    for position, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in ("-c", "--config"):
+            configs.append(Path(value or arguments[position + 1]).resolve())
+    if not configs:
+        return Path("runs") / "unnamed"
+    return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)
+
+
+def user_error_behind(error: BaseException) -> UserError | None:
+    """Return the UserError that a parser wrapped into its own exception, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def one_line(error: Exception) -> str:
+    """Return the lines of a parser's or Lightning's message that name the mistake, joined into one."""
+    noise = (
+        "usage:",
+        "Problem with given class_path",
+        "Subtypes:",
+        "Given value",
+        "Errors:",
+        "Expected a <class 'None",
+    )
+    lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(noise)] or lines
+    text = " ".join(telling).replace("Does not validate against any of the Union subtypes", "").replace(":  ", ": ")
+    return text[:400] or type(error).__name__
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Tell whether a log record is about the run; Lightning recommends other products at the same level.
+
+    What it says of signals is left out too: the command line says in one line how to go on.
+    """
+    return not any(words in record.getMessage() for words in ("Tip:", "Detected KeyboardInterrupt", "SIGTERM"))
+
+
+def _quiet() -> None:
+    """Silence advice that does not concern the reader of a run's output."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*is smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*args parameter is intended to run from within Python.*",
+        ".*`trainer.init_module`.*",
+        ".*Couldn't infer the batch indices.*",
+        ".*is not supported by the model summary.*",  # weights are float32 under bf16-mixed: the size is right
+        ".*The dirpath has changed from.*",  # a checkpoint evaluated into another run folder
+        ".*could not find the monitored key.*",  # the end of the fit says that there was no validation
+        ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("utilities.rank_zero", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_advertisement)
+    # Read by ddp's child processes, which start anew from the command line.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Run one of ``fit, validate, test, predict``.
+
+    Args:
+        name: The command.
+        arguments: What stands after it, such as ``["-c", "configs/mae/demo.yaml", "--data.root", "data/demo"]``.
+
+    Returns:
+        0 when the trainer finished.
+
+    Raises:
+        UserError: On a mistake in config, arguments or data, or a folder that holds another run.
+        KeyboardInterrupt: It was interrupted; the argument says how to go on.
+        Terminated: SIGTERM ended it, after a checkpoint if it was training; it says how to go on.
+    """
+    _quiet()
+    check_config_files(arguments)
+    arguments, leave = take_leave(arguments)
+    if name != "fit" and (leave.overwrite or leave.new_folder):
+        raise UserError(f"{name} begins no run; --overwrite and --new_folder belong to fit")
+    with RunSession(name, leave) as session:
+        try:
+            StageCLI([name, *arguments], session)
+        except (jsonargparse.ArgumentError, MisconfigurationException) as error:
+            raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+        except Terminated:
+            raise session.ended() from None
+        except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+            if session.termination.requests and "DataLoader worker" in str(error):
+                raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
+            if refused_by_lightning(error):
+                raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+            raise
+        except SystemExit as stop:
+            if not stop.code and {"-h", "--help"} & set(arguments):
+                print(f"\n{HELP}")  # last, where it is seen
+            if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+                raise
+            raise KeyboardInterrupt(session.advice()) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(session.advice()) from None
+        if session.termination.requests:  # too late for a checkpoint, but whoever called must not go on
+            raise session.ended()
+    return 0

@@ -1,0 +1,209 @@
+"""The run folder: what a stage leaves behind, and the only thing the next stage sees of it.
+
+``config.yaml`` (all settings), ``last.ckpt`` and ``best.ckpt``, ``encoder.safetensors`` + ``encoder.yaml`` (and the
+same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, ``predictions.npz``, ``tensorboard/``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from ecgcmr.encoders.weights import export_encoder
+from ecgcmr.errors import UserError
+from ecgcmr.files import write_atomically
+from ecgcmr.stages.finite_message import outputs_not_finite
+from ecgcmr.training.checkpoint_record import STAGE_KEY
+from ecgcmr.training.metrics_file import earlier_metrics
+from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
+from ecgcmr.training.whole_checkpoints import BEST, LAST
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes all settings of a fit to ``config.yaml`` in the run folder."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Write nothing yet: the start may still fail, and the folder may hold another run's settings."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file; evaluation, which trains nothing, leaves the settings of the fit alone."""
+        if trainer.is_global_zero:
+            self.save_config(trainer, pl_module, "fit")
+
+    def save_config(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Write the file."""
+        config = self.config.clone()
+        config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
+        text = self.parser.dump(config, skip_none=False)
+        write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
+
+
+def checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep ``best.ckpt`` (by the monitored value) and ``last.ckpt`` (for resuming)."""
+    shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **shared)
+    last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, every_n_epochs=1, **shared)
+    return [best, last]
+
+
+class StepCheckpoint(Checkpoint):
+    """Writes ``last.ckpt`` within an epoch too, for machines that may be taken away; ``--ckpt_path last`` goes on.
+
+    The resumed run takes the next batch and draws what the uninterrupted run would have drawn. Nothing is written in
+    the middle of an accumulated step, whose gradients no checkpoint holds, nor at the last batch of an epoch: the
+    validation that follows belongs to the epoch, and its own checkpoint comes after it.
+
+    Args:
+        every_n_train_steps: Optimiser steps between checkpoints.
+    """
+
+    def __init__(self, every_n_train_steps: int = 100) -> None:
+        if every_n_train_steps < 1:
+            raise UserError(f"every_n_train_steps {every_n_train_steps}: must be at least 1")
+        self.every_n_train_steps = every_n_train_steps
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the file if it is time to; all ranks take part."""
+        last = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
+        if last or accumulating or trainer.fast_dev_run or trainer.global_step % self.every_n_train_steps:
+            return
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+
+
+class EncoderExport(Callback):
+    """Exports the encoders of the best epoch when a fit ends.
+
+    Args:
+        model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
+        record: Knows what the run is for.
+    """
+
+    def __init__(self, model_config: Mapping[str, Any], record: RunRecord) -> None:
+        self.model_config = model_config
+        self.record = record
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Record which stage the checkpoint is of, so that another is not resumed from it."""
+        checkpoint[STAGE_KEY] = self.model_config["class_path"]
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write ``encoder.safetensors`` and ``encoder.yaml``, or say why there are none."""
+        folder = Path(trainer.default_root_dir)
+        best = folder / BEST
+        if trainer.interrupted or not trainer.is_global_zero:
+            return
+        if not best.is_file():
+            rank_zero_info(
+                f"note: the run ended at step {trainer.global_step} before any validation: no epoch is the best, "
+                f"there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
+                "trainer.max_steps"
+            )
+            return
+        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        for name, attribute in pl_module.exports.items():
+            encoder = getattr(pl_module, attribute)
+            prefix = f"{attribute}."
+            encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            config = self.model_config["init_args"][attribute]
+            export_encoder(
+                encoder,
+                folder if name == "encoder" else folder / name,
+                class_path=config["class_path"],
+                init_args=dict(config.get("init_args", {})),
+                fingerprint=trainer.datamodule.index.layout.fingerprint,
+                parent=self._parent(attribute),
+                **self.record.card_entries(encoder),
+            )
+
+    def _parent(self, attribute: str) -> str | None:
+        # The run's name alone: a whole path may say more about a machine and its users than should travel.
+        folder = self.model_config["init_args"].get(f"{attribute}_weights")
+        return Path(folder).name if folder else None
+
+
+class MetricsFile(Callback):
+    """Writes the last value of every logged metric to ``metrics.json``, one section per command."""
+
+    def _write(self, trainer: Any, section: str) -> None:
+        # Nothing is logged by a fit that is resumed after its last epoch: what it logged then stands.
+        if not trainer.is_global_zero or trainer.fast_dev_run or not trainer.callback_metrics:
+            return
+        path = Path(trainer.default_root_dir) / "metrics.json"
+        known = earlier_metrics(path)
+        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        known[section] = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        if section == "fit":
+            known[section]["epochs"] = trainer.current_epoch
+        write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``fit``."""
+        self._write(trainer, "fit")
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``validate``, unless this is the validation inside a fit."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, "validate")
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the section ``test``."""
+        self._write(trainer, "test")
+
+
+class PredictionFile(BasePredictionWriter):
+    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks.
+
+    Args:
+        record: Knows what the columns are.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        super().__init__(write_interval="epoch")
+        self.record = record
+
+    def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
+        """Join the ranks' predictions and write them in index order.
+
+        Raises:
+            UserError: The network gave some that are not finite; on every rank.
+        """
+        valid = [batch["valid"].cpu() for batch in predictions]
+        rows = [batch["row"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        values = [batch["prediction"].float().cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        finite = [batch["finite"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
+        part = (torch.cat(rows), torch.cat(values), torch.cat(finite))
+        parts = [part]
+        if trainer.world_size > 1:
+            parts = [part] * trainer.world_size
+            torch.distributed.all_gather_object(parts, part)
+        row = torch.cat([p[0] for p in parts])
+        broken = row[~torch.cat([p[2] for p in parts])].tolist()
+        if broken:
+            split = trainer.datamodule.predict_split
+            raise UserError(outputs_not_finite(trainer, split, "prediction", broken, len(broken)))
+        if not trainer.is_global_zero:
+            return
+        order = torch.argsort(row)
+        row_sorted = row[order].numpy()
+        data = trainer.datamodule
+        arrays = {
+            "row": row_sorted,
+            "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
+            "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
+            **self.record.prediction_arrays(),
+        }
+        image = io.BytesIO()
+        np.savez(image, **arrays)  # type: ignore[arg-type]
+        write_atomically(Path(trainer.default_root_dir) / "predictions.npz", image.getvalue())

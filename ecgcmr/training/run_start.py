@@ -1,0 +1,44 @@
+"""The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from ecgcmr.files import remove_paths
+from ecgcmr.training.run_claim import remove_requeued
+from ecgcmr.training.run_log import RunLog
+from ecgcmr.training.run_session import RunSession
+
+
+class RunStart(Callback):
+    """Removes the files of the run that the user gave leave to overwrite, and begins the log.
+
+    Args:
+        session: The call this fit belongs to.
+        earlier: Files of the earlier run; files that the new one has made meanwhile are not among them.
+    """
+
+    def __init__(self, session: RunSession, earlier: Sequence[Path]) -> None:
+        self.session = session
+        self.earlier = list(earlier)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start."""
+        if trainer.is_global_zero:
+            remove_paths(self.earlier)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLog):
+                logger.begin()
+        self.session.started = True
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked."""
+        if trainer.interrupted:
+            return
+        self.session.finished = True
+        if trainer.is_global_zero:
+            remove_requeued(Path(trainer.default_root_dir))
