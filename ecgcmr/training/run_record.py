@@ -163,9 +163,17 @@ class RunRecord(Callback):
             )
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Give early stopping the patience of the config back, and write down the changes on the way."""
+        """Give early stopping the patience of the config back."""
         for callback, patience in self._patience:
             callback.patience = patience
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether this run goes on with other settings than its checkpoint's."""
+        return self.checkpoint is not None and len(self.changes) > len(self.checkpoint.changes)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Write down the changes on the way, once there is something to train with them."""
         if self.changes and trainer.is_global_zero and not trainer.fast_dev_run:
             with replace_atomically(Path(trainer.default_root_dir) / CHANGES_FILE) as temporary:
                 temporary.write_text(json.dumps(self.changes, indent=2) + "\n")
