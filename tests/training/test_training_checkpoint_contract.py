@@ -131,9 +131,15 @@ def test_recordings_of_another_preparation_rate_or_order_of_leads(
     assert "accepted by --accept_other_preparation" in capsys.readouterr().err
 
 
-def test_predictions_say_what_their_columns_are(regression: Path) -> None:
+def test_predictions_say_what_their_columns_and_rows_are(regression: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["predict", "-c", str(regression), "--data.predict_split=val"]) == 0
+    path = regression.with_suffix("") / "predictions.npz"
+    with np.load(path, allow_pickle=False) as stored:
+        assert stored["split"].item() == b"val"
+    assert f"6 rows of the val split predicted, in {path}" in caplog.messages
     assert main(["predict", "-c", str(regression)]) == 0
     with np.load(regression.with_suffix("") / "predictions.npz", allow_pickle=False) as stored:
+        assert stored["split"].item() == b"test"
         words = {name: [word.decode() for word in stored[name]] for name in ("label", "kind", "unit")}
         contract = RunContract.from_dict(json.loads(stored["contract"].tobytes()))
     assert words == {"label": ["lv_edv", "lv_ef"], "kind": ["phenotype"] * 2, "unit": ["mL", "%"]}
