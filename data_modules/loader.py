@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from data_modules.batch import Batch
@@ -108,9 +108,9 @@ class PlanLoader(DataLoader[Batch]):
         self._resume = dict(state_dict)
         sampler.on_epoch = weakly(self._announce)
         if (state_dict["size"], state_dict["seed"]) != (sampler.size, sampler.data_seed):
-            rank_zero_warn(
-                f"resumed within an epoch of {state_dict['size']} rows under seed {state_dict['seed']}, the data have "
-                f"{sampler.size} under seed {sampler.data_seed}: its remaining batches are others than they were"
+            rank_zero_info(
+                f"note: resumed within an epoch of {state_dict['size']} rows under seed {state_dict['seed']}, the data "
+                f"have {sampler.size} under seed {sampler.data_seed}: its remaining batches are others than they were"
             )
 
     def _announce(self, epoch: int) -> None:

@@ -89,7 +89,8 @@ def export_encoder(
     """
     require_encoder(encoder)
     folder = Path(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    # Cloned, for an encoder may use a weight in two places, and the file format keeps no memory twice.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in encoder.state_dict().items()}
     require_finite_weights(tensors, folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = safetensors.torch.save(tensors)

@@ -144,7 +144,13 @@ class FineTuning:
                 f"{path}: holds predictions of {', '.join(found)}, not of {', '.join(names)}; remove its folder "
                 f"{path.parent.name} and run the experiment again"
             )
-        order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
+        rows = problem.rows[problem.part(split)]
+        order = np.searchsorted(stored["row"], rows)
+        if not len(stored["row"]) or (stored["row"][order.clip(max=len(stored["row"]) - 1)] != rows).any():
+            raise UserError(
+                f"{path}: lacks rows of the {split} split, so it is of another one, or of another cohort; remove its "
+                f"folder {path.parent.name} and run the experiment again"
+            )
         values = stored["prediction"][order].astype(np.float64)
         require_predictions(values, names, f"{path.parent.name}/{path.name}")
         return values

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ecgcmr.encoders.own_class import check_own_class
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.stages.preparation_check import check_encoder_preparation
@@ -62,8 +63,10 @@ def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:
         argument: Name of the config entry, for the error message.
 
     Raises:
-        UserError: If they differ; the message names the entries of both.
+        UserError: If they differ; the message names the entries of both. Or the encoder is of somebody else's class
+            and does not give what it says.
     """
+    check_own_class(encoder, argument)
     given = dict(stage.trainer.datamodule.input_spec[modality])
     wanted = dataclasses.asdict(encoder.input_spec)
     if modality == "ecg" and wanted.get("lead_rows") is None and given["leads"] == wanted["leads"]:

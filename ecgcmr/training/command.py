@@ -26,6 +26,7 @@ from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
 from ecgcmr.training.config_files import check_config_files
+from ecgcmr.training.early_stopping import StaysStopped
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.host_memory import keep_freed_memory
@@ -203,6 +204,7 @@ class StageCLI(LightningCLI):
             FiniteCheck(settings.overflow_steps),
             FiniteInputs(),
             MetricsFile(),
+            StaysStopped(),
             StepSeed(),
         ]
         if settings.compile:
@@ -217,7 +219,7 @@ class StageCLI(LightningCLI):
             best, last = checkpoints(folder, self.model.monitor, self.model.mode)
             callbacks += [best, last]
             if self.subcommand == "fit":
-                callbacks += [RunStart(self.session, earlier), StopWhenTerminated(self.session, last)]
+                callbacks += [RunStart(self.session, earlier, record), StopWhenTerminated(self.session, last)]
                 callbacks.append(EncoderExport(model_config, record))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))

@@ -202,8 +202,11 @@ class PredictionFile(BasePredictionWriter):
             "row": row_sorted,
             "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
+            "split": np.asarray(data.predict_split.encode(), dtype="S5"),
             **self.record.prediction_arrays(),
         }
         image = io.BytesIO()
         np.savez(image, **arrays)  # type: ignore[arg-type]
-        write_atomically(Path(trainer.default_root_dir) / "predictions.npz", image.getvalue())
+        path = Path(trainer.default_root_dir) / "predictions.npz"
+        write_atomically(path, image.getvalue())
+        rank_zero_info(f"{len(row_sorted)} rows of the {data.predict_split} split predicted, in {path}")

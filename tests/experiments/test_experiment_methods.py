@@ -244,3 +244,15 @@ def test_the_table_keeps_the_first_recording_of_a_subject(cohort_root: Path) -> 
     frame = prediction_frame([own], TARGETS, index)
     assert dict(zip(frame["subject"], frame["truth"], strict=True)) == {names[1]: 1.0, names[0]: 2.0}
     assert frame["age"].notna().all()
+
+
+def test_predictions_of_another_split_are_not_taken_for_the_test_split(
+    problem: Problem, tuning: Any, tmp_path: Path
+) -> None:
+    made, _ = tuning
+    rows, path = problem.rows[problem.part("val")], tmp_path / "predictions.npz"
+    names = np.asarray([label.name.encode() for label in problem.labels])
+    np.savez(path, row=rows, prediction=np.zeros((len(rows), len(names)), dtype=np.float32), label=names)
+    assert made._read(path, problem, "val").shape == (len(rows), len(names))
+    with pytest.raises(UserError, match=r"predictions.npz: lacks rows of the test split"):
+        made._read(path, problem, "test")
