@@ -6,6 +6,10 @@ predicted for one target of one subject. No message names a subject.
 
 from __future__ import annotations
 
+import csv
+import difflib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from ecgcmr.errors import UserError
@@ -131,21 +136,57 @@ def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ())
     return frame.replace({"unit": {"": None}, "group": {"": None}})
 
 
+def unread_note(path: Path) -> list[str]:
+    """Say which columns of a table are not read, each with the name it may have been meant for; none if all are."""
+    names = _names_of_csv(path) if path.suffix == ".csv" else list(parquet.read_schema(path, memory_map=False).names)
+    found = []
+    for name in (name for name in names if name not in COLUMNS):
+        close = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1)
+        found.append(f"{printable(name, 60)} (is it {close[0]}?)" if close else printable(name, 60))
+    shown = ", ".join(found[:_MOST_SHOWN]) + (f" and {len(found) - _MOST_SHOWN:,} more" * (len(found) > _MOST_SHOWN))
+    return [f"{path.name}: columns that are not read: {shown}."] if found else []
+
+
+_MOST_SHOWN = 12
+
+
+def _names_of_csv(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        line = stream.readline(_LONGEST_HEADER + 1)
+    if len(line) > _LONGEST_HEADER:
+        raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
+    return next(csv.reader(line.decode("utf-8-sig").splitlines()[:1]), [])
+
+
+def _refuse_twice(names: Sequence[str], path: Path) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1 and name in COLUMNS), None)
+    if twice is not None:
+        raise UserError(f"{path.name}: has two columns {twice}; keep one")
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Read with Arrow, which refuses a row of more or fewer fields than the header, and lines that are too long."""
     try:
-        with path.open("rb") as stream:
-            if b"\n" not in stream.read(_LONGEST_HEADER) and stream.read(1):
-                raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
-        words = dict.fromkeys(("subject", "target", "split", *TEXTS), str)
-        return pd.read_csv(
-            path,
-            dtype=words,
-            usecols=lambda name: name in COLUMNS,
-            low_memory=False,
-            float_precision="round_trip",
+        names = _names_of_csv(path)
+        _refuse_twice(names, path)
+        word = pa.dictionary(pa.int32(), pa.string())
+        convert = arrow_csv.ConvertOptions(
+            include_columns=[name for name in names if name in COLUMNS],
+            column_types=dict.fromkeys(("subject", "target", "split", *TEXTS), word),
+            null_values=_MISSING,
+            strings_can_be_null=False,  # a method may be called "null"
         )
-    except (ValueError, UnicodeDecodeError, OSError, OverflowError) as error:
-        raise UserError(f"{path.name}: cannot be read as CSV: {_one_line(error)}") from error
+        frame = arrow_csv.read_csv(path, convert_options=convert).to_pandas()
+    except (pa.ArrowException, ValueError, csv.Error) as error:
+        reason = re.sub(r"(columns, got \d+).*", r"\1", _one_line(error))  # what follows is the row itself
+        raise UserError(f"{path.name}: cannot be read as CSV: {reason}") from error
+    for column in {*NUMBERS, *EITHER, "truth", "prediction", "seed"} & set(frame.select_dtypes(object)):
+        frame[column] = frame[column].where(~frame[column].isin(_MISSING), None)
+    return frame
+
+
+_MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "None", "null", "NULL"]
+"""How a number that is not known may be written."""
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -154,10 +195,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         rows, size = about.metadata.num_rows, path.stat().st_size
         if rows > max(_FEW_ROWS, size):  # a prediction is some bytes of noise, which nothing can pack
             raise UserError(f"{path.name}: claims {rows:,} rows in {size:,} bytes; it is no table of predictions")
+        _refuse_twice(about.schema_arrow.names, path)
         names = [name for name in about.schema_arrow.names if name in COLUMNS]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UserError(f"{path.name}: has two columns {twice}; keep one")
         texts = [name for name in ("subject", "target", "split", *TEXTS) if name in names]
         return parquet.read_table(path, columns=names, read_dictionary=texts).to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
