@@ -21,7 +21,7 @@ from ecgcmr.metrics.bootstrap import interval_of
 from ecgcmr.metrics.catalogue import KINDS, METRICS, PRIMARY
 from ecgcmr.metrics.decisions import calibration_curve
 from ecgcmr.metrics.survival import FEW_EVENTS, few_events_note
-from ecgcmr.reports.tables import gaps_of
+from ecgcmr.reports.tables import gaps_of, is_ceiling
 
 Floats = NDArray[np.float64]
 
@@ -123,8 +123,12 @@ def _check(data: Arrangement, settings: Settings) -> None:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
     if settings.smallest_group < 1:
         raise UserError(f"--smallest-group {settings.smallest_group}: must be at least 1")
-    if settings.horizon is not None and not settings.horizon > 0:
-        raise UserError(f"--horizon {settings.horizon}: must be above 0")
+    if settings.focus is not None and is_ceiling(settings.focus):
+        raise UserError(f"--focus {settings.focus}: is a ceiling, which is compared with no method; name another one")
+    if settings.horizon is not None and not 0 < settings.horizon < np.inf:
+        raise UserError(f"--horizon {settings.horizon}: must be above 0 and finite")
+    if settings.horizon is not None and not len(data.columns("time_to_event")):
+        raise UserError(f"--horizon {settings.horizon:g}: no target is the time to an event; leave the option out")
 
 
 def _score_rows(scorer: Scorer, kind: str, variant: Variant, scored: Scored, settings: Settings) -> Iterator[ScoreRow]:

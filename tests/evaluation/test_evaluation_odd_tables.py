@@ -60,7 +60,8 @@ CSV = "subject,target,truth,prediction,split,seed\nb,lv_edv,1,2,test,0\nc,lv_edv
         (CSV + "d,lv_edv,3\n", "Expected 6 columns, got 3"),
         (CSV.replace("\n", ",\n").replace(",\n", "\n", 1), "Expected 6 columns, got 7"),
         (CSV.replace("seed\n", "seed,truth\n").replace("0\n", "0,1\n"), "has two columns truth; keep one"),
-        (CSV + "x" * 3_000_000 + ",lv_edv,3,4,test,0\n", "cannot be read as CSV"),
+        (CSV + "x" * 3_000_000 + ",lv_edv,3,4,test,0\n", "a line is longer than 1,000,000 bytes"),
+        (CSV + '"d,' + "lv_edv,3,4,test,0\nd," * 200_000, "a quotation mark is never closed"),
     ],
 )
 def test_a_csv_whose_rows_do_not_fit_its_header_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -93,3 +94,75 @@ def test_columns_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.Capt
     frame.to_csv(path, index=False)
     assert main(["evaluate", "--predictions", str(path), "--resamples", "20", "--no-figures"]) == 0
     assert note in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("age", 1950.0, "age is outside 0 to 130 (years), such as 1950"),
+        ("age", -1.0, "age is outside 0 to 130 (years), such as -1"),
+        ("heart_rate", 850.0, "heart_rate is outside 10 to 400 (1/min), such as 850"),
+        ("signal_quality", 93.0, "signal_quality is outside 0 to 1 (0 to 1), such as 93"),
+        ("signal_quality", np.inf, "signal_quality is outside 0 to 1"),
+        (
+            "signal_quality",
+            ["bad", *["0.5"] * (N + VALIDATION - 1)],
+            "signal_quality holds numbers and, in 1 rows, words",
+        ),
+        ("truth", 1e300, "truth is larger than 1e+100"),
+        ("prediction", -1e200, "prediction is larger than 1e+100"),
+        ("kind", "classification", "lv_edv is a classification, but its truth is not 0 and 1 alone"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_and_not_put_into_a_band(
+    tmp_path: Path, column: str, value: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, results = evaluated(table().assign(**{column: value}), tmp_path)
+    assert (code, results) == (2, {})
+    assert message in capsys.readouterr().err
+
+
+def test_a_class_that_is_no_class_on_the_validation_rows_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = table("af_ever", kind="classification").assign(kind="classification")
+    frame.loc[frame.index[-1], "truth"] = 0.5
+    assert evaluated(frame, tmp_path)[0] == 2
+    assert "af_ever is a classification" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["val", "train"])
+def test_a_subject_of_two_splits_is_refused(tmp_path: Path, other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    test = table().query("split == 'test'")
+    assert evaluated(pd.concat([test, test.head(7).assign(split=other)]), tmp_path)[0] == 2
+    assert f"7 subjects are in the splits {' and '.join(sorted((other, 'test')))}" in capsys.readouterr().err
+
+
+def test_seeds_may_have_splits_of_their_own(tmp_path: Path) -> None:
+    first, second = table(), table(seed=1)
+    second["split"] = np.where(np.arange(len(second)) >= VALIDATION, "test", "val")
+    assert evaluated(pd.concat([first, second]), tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("change", [lambda text: f" {text} ", lambda text: text.encode()])
+def test_spaces_and_bytes_make_no_other_name(tmp_path: Path, change: Any) -> None:
+    frame = table().assign(**{name: table()[name].map(change) for name in ("subject", "target", "split", "method")})
+    code, results = evaluated(frame, tmp_path)
+    assert code == 0
+    assert (results["targets"][0]["name"], results["targets"][0]["unit"]) == ("lv_edv", "mL")
+    assert {row["method"] for row in results["scores"]} == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--horizon", "5"], "no target is the time to an event"),
+        (["--horizon", "inf"], "must be above 0 and finite"),
+        (["--focus", "oracle"], "is a ceiling"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluated(pd.concat([table(), table(method="oracle")]), tmp_path, *options)[0] == 2
+    assert message in capsys.readouterr().err
