@@ -166,3 +166,61 @@ def test_an_option_that_would_do_nothing_is_refused(
 ) -> None:
     assert evaluated(pd.concat([table(), table(method="oracle")]), tmp_path, *options)[0] == 2
     assert message in capsys.readouterr().err
+
+
+def notes_of(frame: pd.DataFrame, folder: Path) -> str:
+    code, results = evaluated(frame, folder)
+    assert code == 0
+    return "\n".join(results["notes"])
+
+
+def test_subjects_that_one_seed_lacks_are_counted(tmp_path: Path) -> None:
+    second = table(seed=1)
+    frame = pd.concat([table(), second[(second["split"] == "val") | (second["subject"] >= f"{15:032x}")]])
+    code, results = evaluated(frame, tmp_path)
+    assert code == 0
+    assert next(row["n_test"] for row in results["scores"] if row["metric"] == "r2") == N - 15
+    assert "a: 15 test subjects lack the prediction of one of its 2 seeds" in "\n".join(results["notes"])
+
+
+def test_targets_that_a_method_predicts_for_a_part_are_counted(tmp_path: Path) -> None:
+    part = table("lv_ef", method="b").query(f"subject < '{20:032x}' or split == 'val'")
+    frame = pd.concat([table(), table("lv_ef"), table(method="b"), part])
+    assert "b predicts lv_ef for 20 of 60 test subjects" in notes_of(frame, tmp_path)
+
+
+def test_methods_of_unlike_seeds_are_told_apart(tmp_path: Path) -> None:
+    frame = pd.concat([table(), table(seed=1), table(method="bb", seed=1)])
+    assert "Methods have unlike seeds, over which their values are means. 0, 1: a; 1: bb." in notes_of(frame, tmp_path)
+
+
+def test_a_threshold_that_could_not_be_chosen_is_told(tmp_path: Path) -> None:
+    frame = pd.concat([table("af_ever", kind="classification"), table("af_ever", "b", kind="classification")])
+    frame = frame[(frame["method"] == "a") | (frame["split"] == "test")]
+    assert "F1 of b is at a threshold of 0.5" in notes_of(frame, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame["prediction"] / 1000, "Far from the truth, yet correlated with it: lv_edv (a)"),
+        (lambda frame: 200 - frame["prediction"], "is the unit, or the sign, another?"),
+        (lambda frame: frame["truth"], "The predictions are the truth itself: lv_edv (a)."),
+    ],
+)
+def test_predictions_that_a_mix_up_explains_are_pointed_at(tmp_path: Path, change: Any, message: str) -> None:
+    assert message in notes_of(table().assign(prediction=change), tmp_path)
+
+
+def test_a_class_ranked_the_wrong_way_round_is_pointed_at(tmp_path: Path) -> None:
+    frame = table("af_ever", kind="classification")
+    assert "Ranked" not in notes_of(frame, tmp_path)
+    turned = frame.assign(prediction=1 - frame["prediction"])
+    (tmp_path / "turned").mkdir()
+    assert "Ranked the wrong way round: af_ever (a): AUROC" in notes_of(turned, tmp_path / "turned")
+
+
+def test_a_class_coded_one_and_two_is_pointed_at(tmp_path: Path) -> None:
+    frame = table("af_ever", kind="classification")
+    note = "af_ever is scored as a number, but its truth is 1 or 2; if it is a class, write 0 and 1"
+    assert note in notes_of(frame.assign(truth=frame["truth"] + 1), tmp_path)
