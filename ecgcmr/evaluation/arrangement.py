@@ -14,6 +14,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.results import Target
 from ecgcmr.phenotypes import BY_NAME, PHENOTYPES
 from ecgcmr.reports.tables import method_order, method_title
+from ecgcmr.text import printable
 
 Floats = NDArray[np.float64]
 
@@ -171,6 +172,8 @@ def _declared(
         said = {column: _single(rows[column], column, str(name), where) for column in ("unit", "group", "kind")}
         phenotype = BY_NAME.get(str(name))
         kind = said["kind"] or _guessed_kind(rows, known=phenotype is not None)
+        if kind == "classification" and not rows["truth"].dropna().isin((0.0, 1.0)).all():
+            raise UserError(f"{where}: {printable(name, 60)} is a classification, but its truth is not 0 and 1 alone")
         group = said["group"] or (phenotype.group if phenotype else "disease" if kind != "regression" else "other")
         unit = said["unit"] or (phenotype.unit if phenotype else "")
         title = titles.get(str(name), "") or (phenotype.title if phenotype else "")

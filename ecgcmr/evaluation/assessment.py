@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant, title_of
+from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
 from ecgcmr.evaluation.differences import Comparer, pairs_of
+from ecgcmr.evaluation.doubts import coverage_notes, mix_up_notes
 from ecgcmr.evaluation.progress import Tell, silent
 from ecgcmr.evaluation.results import MEAN
 from ecgcmr.evaluation.rows import CalibrationRow, ComparisonRow, ScoreRow, Settings, SubgroupRow
@@ -21,7 +22,7 @@ from ecgcmr.metrics.bootstrap import interval_of
 from ecgcmr.metrics.catalogue import KINDS, METRICS, PRIMARY
 from ecgcmr.metrics.decisions import calibration_curve
 from ecgcmr.metrics.survival import FEW_EVENTS, few_events_note
-from ecgcmr.reports.tables import gaps_of
+from ecgcmr.reports.tables import gaps_of, is_ceiling
 
 Floats = NDArray[np.float64]
 
@@ -123,8 +124,12 @@ def _check(data: Arrangement, settings: Settings) -> None:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
     if settings.smallest_group < 1:
         raise UserError(f"--smallest-group {settings.smallest_group}: must be at least 1")
-    if settings.horizon is not None and not settings.horizon > 0:
-        raise UserError(f"--horizon {settings.horizon}: must be above 0")
+    if settings.focus is not None and is_ceiling(settings.focus):
+        raise UserError(f"--focus {settings.focus}: is a ceiling, which is compared with no method; name another one")
+    if settings.horizon is not None and not 0 < settings.horizon < np.inf:
+        raise UserError(f"--horizon {settings.horizon}: must be above 0 and finite")
+    if settings.horizon is not None and not len(data.columns("time_to_event")):
+        raise UserError(f"--horizon {settings.horizon:g}: no target is the time to an event; leave the option out")
 
 
 def _score_rows(scorer: Scorer, kind: str, variant: Variant, scored: Scored, settings: Settings) -> Iterator[ScoreRow]:
@@ -215,20 +220,11 @@ def _few_events(scorer: Scorer) -> Iterator[str]:
 
 def _notes(scorer: Scorer, found: Assessment) -> list[str]:
     """Tell what a reader must know: who was scored on whom, what p values can reach, where thresholds come from."""
-    data, notes = scorer.data, list[str]()
-    masks = {variant: scorer.predicted(variant) & scorer.observed for variant in data.variants}
-    everyone = np.logical_or.reduce(list(masks.values()))
-    for variant, mask in masks.items():
-        lost = int((everyone.any(axis=1) & ~mask.any(axis=1)).sum())
-        if lost:
-            notes.append(
-                f"{title_of(variant)} predicts nothing for {lost:,} of {int(everyone.any(axis=1).sum()):,} test "
-                "subjects: its metrics are over the others, differences over the subjects that both predict."
-            )
+    notes = list(coverage_notes(scorer))
     for kind, metric in PRIMARY.items():
         own = [row for row in found.scores if row.task == kind and row.metric == metric]
         notes += gaps_of(own, told=found.undefined)
-    notes += list(_few_events(scorer))
+    notes += [*_few_events(scorer), *mix_up_notes(scorer, found.scores)]
     floor = 2.0 / (found.settings.resamples + 1)
     largest = max((row.family for row in found.differences), default=0)
     if floor * largest > 0.05:
@@ -237,6 +233,4 @@ def _notes(scorer: Scorer, found: Assessment) -> list[str]:
             f"{largest} comparisons lifts to {min(1.0, floor * largest):.2g}: take --resamples "
             f"{int(np.ceil(40 * largest / 1000)) * 1000} to resolve 0.05."
         )
-    if len(data.columns("classification")) and not len(data.validation.subjects):
-        notes.append("F1 is at a threshold of 0.5: the table has no validation rows to choose one on.")
     return notes

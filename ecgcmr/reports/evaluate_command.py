@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.evaluation.arrangement import arrange
     from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
-    from ecgcmr.evaluation.prediction_table import read_prediction_table
+    from ecgcmr.evaluation.prediction_table import read_prediction_table, unread_note
     from ecgcmr.evaluation.progress import told
     from ecgcmr.files import sha256_of
     from ecgcmr.output_folder import output_folder
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         data = arrange(table, args.predictions.name, split=args.split)
         with told("scoring") as tell:
             found = assess(data, settings, tell)
+        found.notes = [*unread_note(args.predictions), *found.notes]
         title = f"Evaluation of {args.predictions.name}"
         figures = write_all(found, staged, title=title, figures=not args.no_figures)
     print_summary(found, out, figures)
