@@ -165,9 +165,7 @@ class ECGVisionTransformer(nn.Module):
 
     def _patches(self, x: Tensor) -> Tensor:
         """(B, leads, samples) -> (B, N, leads * samples of a patch), leads first; checks the shape."""
-        spec = self.input_spec
-        if x.ndim != 3 or x.shape[1:] != (spec.leads, spec.samples):
-            raise ValueError(f"expected ECGs of shape (B, {spec.leads}, {spec.samples}), got {tuple(x.shape)}")
+        self.input_spec.check(x)
         (rows, columns), (height, length) = self.grid, self.patch_size
         if height == 1:
             return x.reshape(x.shape[0], rows * columns, length)

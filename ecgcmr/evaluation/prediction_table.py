@@ -25,6 +25,7 @@ from ecgcmr.evaluation.predictions import HASH, Predictions
 from ecgcmr.evaluation.results import MEAN, Target
 from ecgcmr.files import replace_atomically
 from ecgcmr.metrics.catalogue import KINDS
+from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
@@ -37,7 +38,6 @@ COLUMNS = (*REQUIRED, *TEXTS, *NUMBERS, *EITHER)
 KEY = ("subject", "target", "split", "seed", "method", "protocol", "labels")
 """What a row is told apart by."""
 
-SPLITS = ("train", "val", "test")
 DEFAULT_METHOD = "predictions"
 _SUFFIXES = (".parquet", ".csv")
 _KIND_OF_LABEL = {

@@ -124,7 +124,7 @@ def _check_values(read: Settings) -> None:
 @contextmanager
 def _refusals_of(where: str) -> Iterator[None]:
     """Tell what a parser refuses as a UserError that starts with ``where``."""
-    from ecgcmr.training.command import one_line
+    from ecgcmr.training.messages import one_line
 
     try:
         yield

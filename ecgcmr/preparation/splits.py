@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import KEY_BYTES, default_key_file, load_key
+from ecgcmr.shards.layout import SPLITS
 
 __all__ = [
     "KEY_BYTES",
@@ -28,8 +29,6 @@ __all__ = [
     "strata_of",
     "subject_hash",
 ]
-
-SPLITS = ("train", "val", "test")
 
 
 def subject_hash(source_id: str, key: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from ecgcmr.objectives import mean_over_known
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ClassificationScores
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import LabelledData, StageData, require_data
 
 
 def check_yes_or_no(names: Sequence[str], values: np.ndarray, option: str = "data.labels") -> None:
@@ -76,12 +76,12 @@ class DiagnosisClassification(Downstream):
         self.label_smoothing = label_smoothing
         self.balance = balance
 
-    def _check_targets(self, data: Any) -> None:
+    def _check_targets(self, data: StageData) -> None:
         super()._check_targets(data)
-        balanced = getattr(data, "balanced_label", None)
-        if self.balance and self.label_names == [balanced]:
-            raise UserError(f"model.balance, data.balance: both balance {balanced}; set one of them")
-        values = data.label_values()
+        labelled: LabelledData = require_data(data, LabelledData, "a classification")
+        if self.balance and self.label_names == [labelled.balanced_label]:
+            raise UserError(f"model.balance, data.balance: both balance {labelled.balanced_label}; set one of them")
+        values = labelled.label_values()
         if values is not None:
             check_yes_or_no(self.label_names, values)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.protocol import StageData
 
 
 class FurtherInputs:
@@ -24,7 +24,7 @@ class FurtherInputs:
         self._mean = self._deviation = torch.empty(0)
         self._subject = torch.empty(0, dtype=torch.int64)
 
-    def load(self, data: Any) -> None:
+    def load(self, data: StageData) -> None:
         """Read label statistics and subjects from the DataModule.
 
         Raises:

@@ -15,6 +15,7 @@ from ecgcmr.stages.diagnosis_classification import check_yes_or_no
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ConcordanceScores
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import FollowUpData, StageData, require_data
 
 
 class TimeToEvent(Downstream):
@@ -59,20 +60,21 @@ class TimeToEvent(Downstream):
     def setup(self, stage: str) -> None:
         """As in every downstream stage; without the head's bias where the objective cannot see it."""
         super().setup(stage)
-        if self.head is not None and getattr(self.objective, "ignores_constants", False):
+        if self.head is not None and self.objective.ignores_constants:
             self.head.bias.requires_grad_(False)  # else Adam would make whole steps of rounding errors
 
     @property
     def _outputs(self) -> int:
         return self.objective.outputs
 
-    def _check_targets(self, data: Any) -> None:
-        if not getattr(data, "diseases", None):
+    def _check_targets(self, data: StageData) -> None:
+        if not data.diseases:
             raise UserError("TimeToEvent needs data.diseases, such as [cad, af, dm], in place of data.labels")
         if self.takes_statistics_from_checkpoint:
             return  # so does what the objective took from the training rows
-        years, event = data.training_follow_up()
-        check_yes_or_no(data.diseases, data.label_values(), "data.diseases")
+        followed: FollowUpData = require_data(data, FollowUpData, "a time to event")
+        years, event = followed.training_follow_up()
+        check_yes_or_no(data.diseases, followed.label_values(), "data.diseases")
         without = [name for name, column in zip(data.diseases, event.T, strict=True) if not (column == 1).any()]
         if len(without) == len(data.diseases):
             raise UserError(f"data.diseases: no training row has an event of {', '.join(without)}; take others")

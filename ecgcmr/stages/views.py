@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ecgcmr.encoders.protocol import require_variable_leads
+from ecgcmr.encoders import Encoder, VariableLeadEncoder, View
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator
+from ecgcmr.stages.transfer import require_lead_masks
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class View(NamedTuple):
-    """What an encoder sees of a batch.
-
-    Attributes:
-        x: (B, ...) as the encoder takes it.
-        lead_mask: (B, leads) bool, True = to be seen; None = all.
-    """
-
-    x: Tensor
-    lead_mask: Tensor | None = None
-
-    def encoded_by(self, encoder: nn.Module) -> Tensor:
-        """Return the features (B, D)."""
-        return encoder(self.x) if self.lead_mask is None else encoder(self.x, self.lead_mask)
 
 
 class TwoViews(abc.ABC):
@@ -127,8 +112,8 @@ def _halves(x: Tensor, mask: Tensor | None, generator: RowGenerator) -> tuple[Te
     return first, second
 
 
-def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: str) -> None:
-    """Hold the encoder against the views that the data gives, before a batch of the wrong shape does.
+def check_views(views: TwoViews, encoder: Encoder, given: Mapping[str, Any], modality: str) -> None:
+    """Compare the encoder with the views that the data gives, before a batch of the wrong shape does.
 
     Args:
         views: How views are made.
@@ -143,14 +128,13 @@ def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: 
         if modality != "ecg":
             raise UserError("PatientViews are parts of an ECG; use AugmentedViews for images")
         if views.leads:
-            # An encoder whose patches span several leads refuses here.
-            require_variable_leads(encoder).token_mask(torch.ones(1, given["leads"], dtype=torch.bool))
+            require_lead_masks(encoder, given["leads"])
     wanted = dataclasses.asdict(encoder.input_spec)
     seen = dict(given)
     if "samples" in seen:
         seen["samples"] = views.given_samples(seen["samples"])
     if wanted.get("lead_rows") is None and seen.get("leads") == wanted.get("leads"):
-        if not hasattr(encoder, "token_mask"):  # it does not know leads apart
+        if not isinstance(encoder, VariableLeadEncoder):  # it does not know leads apart
             seen.pop("lead_rows", None)
         elif "lead_rows" in seen:
             wanted["lead_rows"] = tuple(range(wanted["leads"]))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import RankReport, diverged, overflowed, without_finite_weights
 from ecgcmr.stages.mixed_precision import has_loss_scaler
 from ecgcmr.training.finite_inputs import over_ranks, sums_of_inputs
@@ -70,8 +71,7 @@ class FiniteCheck(Callback):
     """
 
     def __init__(self, overflow_steps: int = 20) -> None:
-        if overflow_steps < 0:
-            raise UserError(f"overflow_steps {overflow_steps}: must be at least 0")
+        check_least(0, overflow_steps=overflow_steps)
         self.overflow_steps = overflow_steps
         self._overflows = 0
         self._norm: Tensor | None = None

@@ -20,7 +20,7 @@ from torch import nn
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices, choose_on_cpu, mode_asked_for
-from ecgcmr.training.precision import accelerator_precision
+from ecgcmr.training.machine import accelerator_precision
 
 RECORD = "ecgcmr_machine_choices"  # in a checkpoint
 _HANDED = "ECGCMR_CHOICES_OF_FIRST_RANK"  # from the process that starts the other ranks

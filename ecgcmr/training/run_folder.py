@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import outputs_not_finite
+from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
@@ -69,8 +70,7 @@ class StepCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_train_steps: int = 100) -> None:
-        if every_n_train_steps < 1:
-            raise UserError(f"every_n_train_steps {every_n_train_steps}: must be at least 1")
+        check_least(1, every_n_train_steps=every_n_train_steps)
         self.every_n_train_steps = every_n_train_steps
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -88,32 +88,46 @@ class EncoderExport(Callback):
     Args:
         model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
         record: Knows what the run is for.
+        exports: The stage's: folder -> attribute.
+
+    Attributes:
+        problem: Once the fit has ended, why there is nothing to hand on; empty where there is.
+
+    Raises:
+        UserError: The config does not say how an encoder is built again.
     """
 
-    def __init__(self, model_config: Mapping[str, Any], record: RunRecord) -> None:
+    def __init__(self, model_config: Mapping[str, Any], record: RunRecord, exports: Mapping[str, str]) -> None:
+        for attribute in exports.values():
+            if not isinstance(built := model_config["init_args"].get(attribute), Mapping) or "class_path" not in built:
+                raise UserError(
+                    f"exports of {model_config['class_path']}: model.{attribute} gives no class_path, from which the "
+                    "next stage would build this encoder again"
+                )
         self.model_config = model_config
         self.record = record
+        self.problem = ""
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Record which stage the checkpoint is of, so that another is not resumed from it."""
         checkpoint[STAGE_KEY] = self.model_config["class_path"]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write ``encoder.safetensors`` and ``encoder.yaml``, or say why there are none."""
+        """Write ``encoder.safetensors`` and ``encoder.yaml``, or keep why there are none."""
         folder = Path(trainer.default_root_dir)
         best = folder / BEST
         if trainer.interrupted or not trainer.is_global_zero:
             return
         if not best.is_file():
-            rank_zero_info(
-                f"note: the run ended at step {trainer.global_step} before any validation: no epoch is the best, "
-                f"there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
+            self.problem = (
+                f"{folder}: the run ended at step {trainer.global_step} before any validation, so that no epoch is the "
+                f"best: there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
                 "trainer.max_steps"
             )
             return
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         for name, attribute in pl_module.exports.items():
-            encoder = getattr(pl_module, attribute)
+            encoder = pl_module.get_submodule(attribute)
             prefix = f"{attribute}."
             encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
             config = self.model_config["init_args"][attribute]
@@ -122,7 +136,7 @@ class EncoderExport(Callback):
                 folder if name == "encoder" else folder / name,
                 class_path=config["class_path"],
                 init_args=dict(config.get("init_args", {})),
-                fingerprint=trainer.datamodule.index.layout.fingerprint,
+                fingerprint=stage_data(trainer).index.layout.fingerprint,
                 parent=self._parent(attribute),
                 **self.record.card_entries(encoder),
             )
@@ -191,16 +205,15 @@ class PredictionFile(BasePredictionWriter):
         row = torch.cat([p[0] for p in parts])
         broken = row[~torch.cat([p[2] for p in parts])].tolist()
         if broken:
-            split = trainer.datamodule.predict_split
+            split = stage_data(trainer).predict_split
             raise UserError(outputs_not_finite(trainer, split, "prediction", broken, len(broken)))
         if not trainer.is_global_zero:
             return
         order = torch.argsort(row)
         row_sorted = row[order].numpy()
-        data = trainer.datamodule
         arrays = {
             "row": row_sorted,
-            "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
+            "subject": np.asarray(stage_data(trainer).index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
             "split": np.asarray(data.predict_split.encode(), dtype="S5"),
             **self.record.prediction_arrays(),

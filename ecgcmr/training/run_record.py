@@ -20,6 +20,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.preparation_check import OPTION, judge, warn
+from ecgcmr.stages.protocol import stage_data
 from ecgcmr.stages.run_contract import RunContract, contract_of
 from ecgcmr.training.checkpoint_record import RECORD_KEY, CheckpointRecord
 from ecgcmr.training.run_settings import setting_differences, settings_of_data, settings_that_count, weights_differences
@@ -32,13 +33,13 @@ _MOST_SHOWN = 12
 
 @runtime_checkable
 class HasOptimiser(Protocol):
-    """A stage that says how it is optimised."""
+    """A stage that says how it is optimised, by ``OptimiserSettings``; what others keep under this name is theirs."""
 
-    settings: OptimiserSettings
+    settings: Any
 
 
 class RunRecord(Callback):
-    """Writes the record of a run into its checkpoints, and holds a checkpoint that is loaded to its record.
+    """Writes the record of a run into its checkpoints, and compares a checkpoint that is loaded with its record.
 
     Args:
         config: Of this run, as ``config.yaml`` holds it.
@@ -70,13 +71,15 @@ class RunRecord(Callback):
         Raises:
             UserError: The checkpoint was trained for something else than the config asks for.
         """
-        self.contract = contract_of(pl_module, trainer.datamodule)
+        data = stage_data(trainer)
+        self.contract = contract_of(pl_module, data)
         pl_module.accept_other_preparation = self.accept_other_preparation
         pl_module.loads_checkpoint = self.checkpoint is not None
-        optimiser = pl_module.settings if isinstance(pl_module, HasOptimiser) else None
+        given = pl_module.settings if isinstance(pl_module, HasOptimiser) else None
+        optimiser = given if isinstance(given, OptimiserSettings) else None
         settings = settings_that_count(self.config, optimiser)
         if stage == "fit":
-            settings |= settings_of_data(trainer.datamodule)
+            settings |= settings_of_data(data)
             self.settings = json.loads(json.dumps(settings))  # as a checkpoint gives them back
         if self.checkpoint is None:
             if stage == "fit":

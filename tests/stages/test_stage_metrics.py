@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, r2_sco
 
 from ecgcmr.metrics.survival import concordance
 from ecgcmr.stages.metrics import ClassificationScores, ConcordanceScores, RegressionScores, WeightedMeans
-from ecgcmr.stages.online_probe import cross_fitted_r2
+from ecgcmr.stages.whole_split import cross_fitted_r2
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3, 0.6])

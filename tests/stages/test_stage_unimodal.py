@@ -17,7 +17,7 @@ from tiny_configs import CMR_ENCODER, ENCODER, write_alignment, write_config
 
 from data_modules.sampling import PURPOSE
 from ecgcmr.cli import main
-from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, load_encoder, read_encoder_card
+from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, View, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import BYOLLoss, MomentumTarget
 from ecgcmr.row_random import RowGenerator
@@ -25,7 +25,7 @@ from ecgcmr.shards import ShardIndex
 from ecgcmr.stages import unimodal
 from ecgcmr.stages.towers import follow
 from ecgcmr.stages.unimodal import UnimodalContrast
-from ecgcmr.stages.views import AugmentedViews, PatientViews, View, check_views
+from ecgcmr.stages.views import AugmentedViews, PatientViews, check_views
 
 AUGMENTED = {
     "class_path": "ecgcmr.stages.views.AugmentedViews",
