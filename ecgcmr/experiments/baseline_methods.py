@@ -97,7 +97,7 @@ class Baselines:
 
 
 def _of_the_loss(problem: Problem) -> list[str]:
-    return ["poisson"] if problem.task == "time_to_event" else []
+    return ["poisson"] if problem.task.followed else []
 
 
 def _constant(problem: Problem, count: int, seed: int) -> Outcome:

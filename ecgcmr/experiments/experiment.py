@@ -128,7 +128,7 @@ class Experiment:
         for split in ("val", "test"):
             if not len(problem.part(split)):
                 raise UserError(f"task {name}: the cohort has no ECG in split {split}, so nothing can be compared")
-        if task.task == "time_to_event":
+        if problem.task.followed:
             self._check_events(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
@@ -179,7 +179,7 @@ class Experiment:
         test = problem.part("test")
         self.targets[problem.name] = problem.targets
         self.scores[problem.name] = Scores(
-            problem.task,
+            problem.task.kind,
             problem.targets,
             problem.values[test],
             self.index.subjects(problem.rows[test]),
@@ -264,7 +264,7 @@ class Experiment:
                 name = f"{problem.name}-{method}-{protocol or 'baseline'}-{count or 'any'}"
                 suffix = f"-s{seed}" if several else ""
                 save_predictions(self.out / "predictions" / f"{name}{suffix}.npz", kept)
-                if problem.task == "classification" and outcome.validation is not None:
+                if problem.task.binary and outcome.validation is not None:
                     self.validation.append(self._predictions(problem, line, seed, outcome.validation, "val"))
 
     def _predictions(self, problem: Problem, line: Line, seed: int, values: Floats, split: str) -> Predictions:
@@ -274,7 +274,7 @@ class Experiment:
             targets=tuple(label.name for label in problem.labels),
             truth=problem.values[rows],
             prediction=values,
-            task=problem.task,
+            task=problem.task.kind,
             split=split,
             seed=seed,
             **line._asdict(),

@@ -28,7 +28,7 @@ from ecgcmr.yaml_file import mapping_at, read_yaml
 def _targets(problem: Problem) -> dict[str, Any]:
     """Return the override that names a problem's targets to the data module."""
     names = [label.name for label in problem.labels]
-    if problem.task != "time_to_event":
+    if not problem.task.followed:
         return {"data.labels": names}
     return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
 
@@ -79,12 +79,12 @@ class FineTuning:
             folder = self._folder(problem.name, method, count, name, seed)
             self._train(part, method, own, seed, folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
-            if part.task == "time_to_event":  # a model of several learns a disease of a single event too
+            if part.task.followed:  # a model of several learns a disease of a single event too
                 prediction[:, [columns[k] for k in empty]] = np.nan
                 notes += part.named(empty)
-            if part.task == "classification":
+            if part.task.binary:
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
-        return Outcome(prediction, validation if problem.task == "classification" else None, notes)
+        return Outcome(prediction, validation if problem.task.binary else None, notes)
 
     def _folder(self, task: str, method: str, count: int, part: str, seed: int) -> Path:
         words = [task, method, str(count), *([part] if part else []), *([f"s{seed}"] if seed != self.plan.seed else [])]
@@ -113,7 +113,7 @@ class FineTuning:
         if not from_random:
             overrides["model.encoder_weights"] = str(source)
             inputs["encoder"] = self.fingerprints[method]
-        splits = ("val", "test") if problem.task == "classification" else ("test",)
+        splits = ("val", "test") if problem.task.binary else ("test",)
         several = f", {folder.name}" if task.separately is not None or seed != self.plan.seed else ""
         self.console.print(printable(f"  fine-tuning: {method}, {count} labels{several}"), markup=False)
         if not run_stage(StageRun(folder.name, folder, config, overrides, inputs), predict=splits):

@@ -20,9 +20,9 @@ from ecgcmr.evaluation.results import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.task_metrics import known_cells
+from ecgcmr.metrics.tasks import Task, task_for
 from ecgcmr.probes.baselines import BaselineOutcome, probe_label_counts
-from ecgcmr.probes.cox_probe import too_few_events
-from ecgcmr.probes.linear_probe import too_few_values
+from ecgcmr.probes.linear_probe import unlearnable
 from ecgcmr.shards import Label, ShardIndex, read_labels
 from ecgcmr.shards.label_choice import disease_labels, expand_groups
 from ecgcmr.yaml_file import mapping_at, read_yaml
@@ -38,8 +38,7 @@ class Problem:
     """One task on one cohort: what is predicted, for whom, and which labels may be used.
 
     Attributes:
-        name: The task's name in the experiment file.
-        task: ``regression``, ``classification`` or ``time_to_event``.
+        task: What is predicted, under its name in the experiment file.
         labels: The targets; of the time to an event the events.
         rows: Positions in the index of all recordings with an ECG, ascending.
         split: (n,) split of each of these rows.
@@ -47,41 +46,51 @@ class Problem:
             years, NaN in both where either is missing.
     """
 
-    name: str
-    task: str
+    task: Task
     labels: tuple[Label, ...]
     rows: NDArray[np.int64]
     split: NDArray[np.str_]
     values: Floats
 
     @classmethod
-    def of(cls, name: str, task: str, targets: list[str], index: ShardIndex) -> Problem:
+    def of(cls, name: str, kind: str, targets: list[str], index: ShardIndex) -> Problem:
         """Read a task's labels from the shards.
+
+        Args:
+            name: The task's name.
+            kind: A key of ``TASKS``.
+            targets: Labels, groups of them, or diseases.
+            index: The cohort.
 
         Raises:
             UserError: If a target is neither a label nor a group of the cohort (or no disease with a time to event), or
                 does not suit the task.
         """
-        if task == "time_to_event":
+        task = task_for(kind, name)
+        if task.followed:
             times = dict(disease_labels(index, targets))
             names = list(times)
         else:
             names = expand_groups(index.layout.labels, targets)
         labels = tuple(index.layout.labels[column] for column in index.label_columns(names))
-        if task != "time_to_event":
-            for label in labels:
-                if label.is_binary != (task == "classification"):
-                    raise UserError(f"task {name}: {label.name} is a {label.kind}, which does not suit {task}")
+        wrong = [label for label in labels if not task.followed and label.is_binary != task.binary]
+        if wrong:
+            raise UserError(f"task {name}: {wrong[0].name} is a {wrong[0].kind}, which does not suit {kind}")
         rows = index.positions(None, ("ecg",))
         split = np.empty(len(rows), dtype="U5")
         for part in ("train", "val", "test"):
             split[np.isin(rows, index.positions(part, ("ecg",)))] = part
         values = read_labels(index, [label.name for label in labels], rows).astype(np.float64)
-        if task == "time_to_event":
+        if task.followed:
             years = read_labels(index, [times[label.name] for label in labels], rows).astype(np.float64)
             values = np.stack([values, years], axis=2)
             values[~known_cells(values)] = np.nan
-        return cls(name, task, labels, rows, split, values)
+        return cls(task, labels, rows, split, values)
+
+    @property
+    def name(self) -> str:
+        """The task's name in the experiment file."""
+        return self.task.name
 
     @property
     def targets(self) -> list[Target]:
@@ -98,8 +107,7 @@ class Problem:
 
     def unlearnable(self, rows: NDArray[np.intp]) -> dict[int, str]:
         """Return the targets that cannot be learnt from some of ``rows``: column -> reason."""
-        too_few = too_few_events if self.task == "time_to_event" else too_few_values
-        return too_few(self.values[rows])
+        return unlearnable(self.task, self.values[rows])
 
     def part(self, split: str) -> NDArray[np.intp]:
         """Return where in ``rows`` the rows of a split are."""
@@ -225,7 +233,7 @@ def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome | None:
     table = pd.read_csv(path, index_col="subject")
     names = [label.name for label in problem.labels]
     unknown = [name for name in names if name not in table.columns]
-    if unknown == names and problem.task == "time_to_event":
+    if unknown == names and problem.task.followed:
         return None
     if unknown:
         raise UserError(f"{path.name}: no oracle for {', '.join(unknown)}")

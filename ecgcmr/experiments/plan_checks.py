@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import LONGEST_NAME, printable
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
-TASKS = ("regression", "classification", "time_to_event")
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
 RESERVED = ("random", "scratch", *BASELINES)
@@ -83,7 +83,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
     given = mapping_at(read_yaml(plan.file(config), what="config"), "data", "init_args")
-    right, other = ("diseases", "labels") if task == "time_to_event" else ("labels", "diseases")
+    right, other = ("diseases", "labels") if TASKS[task].followed else ("labels", "diseases")
     if given.get(other):
         raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")
 
@@ -153,7 +153,7 @@ def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
     if not gain.over or gain.method in gain.over:
         raise UserError(f"{where}.over: name the methods that {gain.method} is compared with, not itself")
     _check_choice(gain.task, evaluation.tasks, f"{where}.task")
-    if evaluation.tasks[gain.task].task != "regression":
+    if TASKS[evaluation.tasks[gain.task].task].primary != "r2":
         raise UserError(f"{where}.task: '{gain.task}' is no regression; the gain is one in mean R2")
     _check_choice(gain.labels, evaluation.labels, f"{where}.labels")
 

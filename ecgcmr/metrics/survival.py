@@ -7,8 +7,6 @@ events about B n c multiplications. 1,000 resamples of 5,000 rows with 310 event
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,7 +23,7 @@ def survival_metrics(
     truth: ArrayLike,
     prediction: ArrayLike,
     weights: ArrayLike | None = None,
-    horizons: Sequence[float] | None = None,
+    horizons: ArrayLike | None = None,
 ) -> dict[str, Floats]:
     """Compute concordance and time-dependent AUROC of each target.
 

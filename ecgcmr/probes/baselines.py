@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgcmr.metrics.tasks import Task
 from ecgcmr.probes.linear_probe import fit_probe
 
 Floats = NDArray[np.float64]
@@ -93,7 +94,7 @@ def body_size_columns(age: ArrayLike, sex: ArrayLike, height: ArrayLike, weight:
 
 
 def baseline_predictions(
-    task: str,
+    task: Task,
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     test_features: ArrayLike,
@@ -104,7 +105,7 @@ def baseline_predictions(
     """Fit a probe on hand-made features that may have gaps, such as age and sex or ``extract_features``.
 
     Args:
-        task: "regression", "classification" or "time_to_event".
+        task: What is predicted.
         train: Features (n, d) and targets (n, K), or (n, K, 2) events and times, of the labelled training rows; gaps
             are NaN in both.
         validation: The same of the validation rows, which choose the penalty.
@@ -131,7 +132,7 @@ def baseline_predictions(
 
 
 def probe_label_counts(
-    task: str,
+    task: Task,
     features: ArrayLike,
     targets: ArrayLike,
     subsets: Mapping[int, NDArray[np.intp]],
@@ -141,7 +142,7 @@ def probe_label_counts(
     """Probe one feature matrix at every number of labels, all targets at once.
 
     Args:
-        task: "regression", "classification" or "time_to_event".
+        task: What is predicted.
         features: (n, d) of all recordings, NaN missing.
         targets: (n, K), or (n, K, 2) events and times; NaN missing.
         subsets: Number of labels -> labelled training rows.

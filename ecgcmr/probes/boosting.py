@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from ecgcmr.metrics.task_metrics import METRICS_OF_TASK, known_cells
+from ecgcmr.metrics.task_metrics import known_cells
+from ecgcmr.metrics.tasks import Task
 from ecgcmr.probes.baselines import BaselineOutcome
-from ecgcmr.probes.cox_probe import too_few_events
-from ecgcmr.probes.linear_probe import too_few_values
+from ecgcmr.probes.linear_probe import unlearnable
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ _SHORTEST = 1.0 / 365.25  # years: an event on the day of the recording still ha
 
 
 def boosting_predictions(
-    task: str,
+    task: Task,
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     test_features: ArrayLike,
@@ -42,7 +42,7 @@ def boosting_predictions(
     """Grow trees for each target and keep as many as predict the validation rows best.
 
     Args:
-        task: "regression" (squared error), "classification" (log loss) or "time_to_event" (see the module's text).
+        task: Numbers (squared error), classes (log loss) or times to an event (see the module's text).
         train: Features (n, d), gaps NaN, and targets (n, K), or (n, K, 2) events and years, NaN missing, of the
             labelled training rows.
         validation: The same of the validation rows.
@@ -55,10 +55,8 @@ def boosting_predictions(
         events, or of one value or class.
 
     Raises:
-        ValueError: If the task is none of these, or a feature is infinite.
+        ValueError: If a feature is infinite.
     """
-    if task not in METRICS_OF_TASK:
-        raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
     x, y = (np.asarray(values, dtype=np.float64) for values in train)
     x_val, y_val = (np.asarray(values, dtype=np.float64) for values in validation)
     x_test = np.asarray(test_features, dtype=np.float64)
@@ -66,7 +64,7 @@ def boosting_predictions(
         raise ValueError("features for gradient boosting hold infinity; only NaN stands for what is missing")
     known = np.isfinite(x).any(axis=0)  # a feature never seen in training cannot be binned
     x, x_val, x_test = x[:, known], x_val[:, known], x_test[:, known]
-    unavailable, notes = too_few_events(y) if task == "time_to_event" else too_few_values(y), dict[int, str]()
+    unavailable, notes = unlearnable(task, y), dict[int, str]()
     prediction, validated = np.full((len(x_test), y.shape[1]), np.nan), np.full((len(x_val), y.shape[1]), np.nan)
     for k in range(y.shape[1]):
         if k in unavailable:
@@ -74,7 +72,7 @@ def boosting_predictions(
         rows, seen = known_cells(y)[:, k], known_cells(y_val)[:, k]
         model = _fitted(_model(task, int(rows.sum()), seed, most_trees), task, x[rows], y[rows, k])
         path = _path(model, task, x_val)
-        if seen.any() and (task != "time_to_event" or (y_val[seen, k, 0] == 1).any()):
+        if seen.any() and (not task.followed or (y_val[seen, k, 0] == 1).any()):
             trees = int(_losses(task, path[:, seen], y_val[seen, k]).argmin())
         else:
             trees, notes[k] = min(_DEFAULT_TREES, len(path)) - 1, _NO_VALIDATION
@@ -82,7 +80,7 @@ def boosting_predictions(
     return BaselineOutcome(prediction, unavailable, notes, validated)
 
 
-def _model(task: str, rows: int, seed: int, most_trees: int) -> Any:
+def _model(task: Task, rows: int, seed: int, most_trees: int) -> Any:
     """Return an untrained model; leaves hold at least 20 rows, fewer where there are few to learn from."""
     settings: dict[str, Any] = {
         "max_iter": most_trees,
@@ -92,32 +90,31 @@ def _model(task: str, rows: int, seed: int, most_trees: int) -> Any:
         "early_stopping": False,
         "random_state": seed,
     }
-    if task == "classification":
+    if task.binary:
         return HistGradientBoostingClassifier(**settings)
-    return HistGradientBoostingRegressor(loss="squared_error" if task == "regression" else "poisson", **settings)
+    return HistGradientBoostingRegressor(loss="poisson" if task.followed else "squared_error", **settings)
 
 
-def _fitted(model: Any, task: str, features: Floats, target: Floats) -> Any:
-    if task != "time_to_event":
+def _fitted(model: Any, task: Task, features: Floats, target: Floats) -> Any:
+    if not task.followed:
         return model.fit(features, target)
     event, years = target[:, 0], np.maximum(target[:, 1], _SHORTEST)
     return model.fit(features, event / years, sample_weight=years)
 
 
-def _path(model: Any, task: str, features: Floats) -> Floats:
+def _path(model: Any, task: Task, features: Floats) -> Floats:
     """Predict with 1, 2, ... trees: (trees, n)."""
-    if task == "time_to_event":
-        return np.log(np.stack(list(model.staged_predict(features))))
-    if task == "regression":
-        return np.stack(list(model.staged_predict(features)))
-    return np.stack([stage[:, 1] for stage in model.staged_predict_proba(features)])
+    if task.binary:
+        return np.stack([stage[:, 1] for stage in model.staged_predict_proba(features)])
+    path = np.stack(list(model.staged_predict(features)))
+    return np.log(path) if task.followed else path
 
 
-def _losses(task: str, path: Floats, truth: Floats) -> Floats:
-    if task == "regression":
-        return ((path - truth) ** 2).mean(axis=1)
-    if task == "time_to_event":
+def _losses(task: Task, path: Floats, truth: Floats) -> Floats:
+    if task.followed:
         event, years = truth[:, 0], np.maximum(truth[:, 1], _SHORTEST)
         return (np.exp(path) * years - event * path).mean(axis=1)
-    chance = np.clip(path, 1e-12, 1.0 - 1e-12)
-    return -(truth * np.log(chance) + (1.0 - truth) * np.log(1.0 - chance)).mean(axis=1)
+    if task.binary:
+        chance = np.clip(path, 1e-12, 1.0 - 1e-12)
+        return -(truth * np.log(chance) + (1.0 - truth) * np.log(1.0 - chance)).mean(axis=1)
+    return ((path - truth) ** 2).mean(axis=1)

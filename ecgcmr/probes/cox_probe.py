@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgcmr.metrics.task_metrics import known_cells
-from ecgcmr.probes.feature_scaling import Standardiser, matching, row_space
 from ecgcmr.probes.partial_likelihood import MOST_STEPS, RiskSets, cox_path
-from ecgcmr.probes.probe import Probe
+from ecgcmr.probes.probe import Probe, Standardiser, matching, row_space
 
 Floats = NDArray[np.float64]
 

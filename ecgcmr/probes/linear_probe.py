@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
-from ecgcmr.metrics.task_metrics import METRICS_OF_TASK, classification_metrics
-from ecgcmr.probes.cox_probe import CoxProbe
-from ecgcmr.probes.feature_scaling import Standardiser, matching, row_space
-from ecgcmr.probes.probe import Probe
+from ecgcmr.metrics.task_metrics import classification_metrics
+from ecgcmr.metrics.tasks import Task
+from ecgcmr.probes.cox_probe import CoxProbe, too_few_events
+from ecgcmr.probes.probe import Probe, Standardiser, matching, row_space
 from ecgcmr.probes.ridge import ridge_path
 
 Floats = NDArray[np.float64]
@@ -183,7 +183,7 @@ class LogisticProbe(Probe):
 
 
 def fit_probe(
-    task: str,
+    task: Task,
     features: ArrayLike,
     targets: ArrayLike,
     validation_features: ArrayLike,
@@ -192,20 +192,14 @@ def fit_probe(
     max_validation_rows: int | None = None,
     class_weight: str | None = None,
 ) -> RidgeProbe | LogisticProbe | CoxProbe:
-    """Fit the probe of ``task``: ridge, logistic or, for "time_to_event", Cox; arguments as in the classes.
-
-    Raises:
-        ValueError: If the task is none of these.
-    """
-    if task not in METRICS_OF_TASK:
-        raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
+    """Fit the probe of a task: ridge, logistic or, for the time to an event, Cox; arguments as in the classes."""
     probe: RidgeProbe | LogisticProbe | CoxProbe
-    if task == "regression":
-        probe = RidgeProbe(max_validation_rows=max_validation_rows)
-    elif task == "classification":
+    if task.followed:
+        probe = CoxProbe(max_validation_rows=max_validation_rows)
+    elif task.binary:
         probe = LogisticProbe(class_weight=class_weight, max_validation_rows=max_validation_rows)
     else:
-        probe = CoxProbe(max_validation_rows=max_validation_rows)
+        probe = RidgeProbe(max_validation_rows=max_validation_rows)
     return probe.fit(features, targets, validation_features, validation_targets)
 
 
@@ -239,6 +233,11 @@ def too_few_values(targets: Floats) -> dict[int, str]:
         elif np.ptp(labels) == 0:
             reasons[k] = f"all {len(labels)} training labels are {labels[0]:g}"
     return reasons
+
+
+def unlearnable(task: Task, targets: Floats) -> dict[int, str]:
+    """Name the targets of a task that cannot be learnt from some rows: column -> reason."""
+    return too_few_events(targets) if task.followed else too_few_values(targets)
 
 
 def _mean_over_rows(errors: Floats) -> Floats:

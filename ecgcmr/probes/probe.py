@@ -1,11 +1,13 @@
-"""What the linear probes have in common: whose labels choose the penalty, and what a fit says of each target."""
+"""What the linear probes share: standardised features, penalties chosen by validation rows, a report on each target."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
 
 
 @dataclass
@@ -38,3 +40,51 @@ class Probe:
         self.unavailable, self.notes = unavailable, {}
         self.chosen = np.full(targets, np.nan)
         return [column for column in range(targets) if column not in unavailable]
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Shift and scale of columns, from training rows.
+
+    Attributes:
+        mean: (d,) mean of the observed values.
+        scale: (d,) standard deviation; 1 for a constant column, which so becomes 0.
+    """
+
+    mean: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> Standardiser:
+        """Measure (n, d); NaN is left out, and each column needs an observed value."""
+        mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        rounding = 1e-10 * np.abs(mean) + np.finfo(np.float64).tiny
+        return cls(mean, np.where(scale > rounding, scale, 1.0))
+
+    def transform(self, values: Floats) -> Floats:
+        """Return (values - mean) / scale."""
+        return (values - self.mean) / self.scale
+
+
+def row_space(features: Floats) -> Floats:
+    """Return an orthonormal basis (d, r) of the rows of (n, d).
+
+    The norm of the coefficients, hence the L2-penalised solution, does not change with the basis; 50 rows of 2,048
+    features are so fitted in 50 dimensions.
+    """
+    if len(features) > features.shape[1]:
+        return np.eye(features.shape[1])
+    _, singular, right = np.linalg.svd(features, full_matrices=False)
+    return right[singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps].T
+
+
+def matching(features: ArrayLike, width: int) -> Floats:
+    """Return features as float64.
+
+    Raises:
+        ValueError: If they are not finite and of shape (n, width).
+    """
+    x = np.asarray(features, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] != width or not np.isfinite(x).all():
+        raise ValueError(f"features {x.shape} must be finite and of shape (n, {width}), as in fit")
+    return x

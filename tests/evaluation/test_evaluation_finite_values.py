@@ -14,6 +14,7 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation import Predictions, load_predictions, save_predictions
 from ecgcmr.evaluation.finite_values import require_finite_features, require_predictions
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.probes.baselines import Imputer
 from ecgcmr.probes.boosting import boosting_predictions
 from ecgcmr.probes.cox_probe import CoxProbe
@@ -61,15 +62,16 @@ def test_a_missing_wave_is_imputed_and_an_infinite_one_is_not() -> None:
     y = targets("regression")
     both = (features(np.nan), y)
     assert np.isfinite(
-        boosting_predictions("regression", both, both, features(), seed=0, most_trees=3).prediction
+        boosting_predictions(TASKS["regression"], both, both, features(), seed=0, most_trees=3).prediction
     ).all()
     for value in (np.inf, -np.inf):
         with pytest.raises(ValueError, match="hold infinity"):
             Imputer.of(features(value))
         with pytest.raises(ValueError, match="hold infinity"):
             Imputer.of(features()).transform(features(value))
+        both = features(), y
         with pytest.raises(ValueError, match="gradient boosting hold infinity"):
-            boosting_predictions("regression", (features(), y), (features(), y), features(value), seed=0, most_trees=3)
+            boosting_predictions(TASKS["regression"], both, both, features(value), seed=0, most_trees=3)
 
 
 def test_features_are_refused_with_method_and_counts() -> None:

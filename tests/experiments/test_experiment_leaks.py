@@ -20,7 +20,6 @@ from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.methods import Outcome, Problem
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.metrics.bootstrap import Interval, bootstrap_intervals
-from ecgcmr.metrics.task_metrics import task_metrics
 from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 COUNTS = {"train": 160, "val": 80, "test": 80}
@@ -99,8 +98,8 @@ def probed(problem: Problem, features: np.ndarray) -> Outcome:
 
 def score(problem: Problem, prediction: np.ndarray | None, split: str) -> float:
     assert prediction is not None
-    metric = TASKS[problem.task][1]
-    return float(task_metrics(problem.task, problem.values[problem.part(split)], prediction)[metric][0])
+    metric = TASKS[problem.name][1]
+    return float(problem.task.score(problem.values[problem.part(split)], prediction)[metric][0])
 
 
 @pytest.mark.parametrize("task", list(TASKS))

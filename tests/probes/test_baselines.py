@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.probes.baselines import Imputer, age_sex_columns, baseline_predictions, constant_predictions
 
 
@@ -22,7 +23,7 @@ def test_age_and_sex_predict_what_they_make() -> None:
     y = np.column_stack([mass, noise])
     x = age_sex_columns(age, male)
     x[::50, 0] = np.nan
-    outcome = baseline_predictions("regression", (x[:300], y[:300]), (x[300:500], y[300:500]), x[500:])
+    outcome = baseline_predictions(TASKS["regression"], (x[:300], y[:300]), (x[300:500], y[300:500]), x[500:])
     r2 = regression_metrics(y[500:], outcome.prediction)["r2"]
     assert r2[0] > 0.9
     assert r2[1] < 0.03
@@ -34,7 +35,7 @@ def test_classification_baseline_reports_what_it_cannot_learn() -> None:
     x = age_sex_columns(generator.uniform(45, 80, size=600), generator.random(600) < 0.5)
     risk = (x[:, 0] + 5 * generator.normal(size=600) > 65).astype(float)
     y = np.column_stack([risk, np.zeros(600)])
-    outcome = baseline_predictions("classification", (x[:200], y[:200]), (x[200:350], y[200:350]), x[350:])
+    outcome = baseline_predictions(TASKS["classification"], (x[:200], y[:200]), (x[200:350], y[200:350]), x[350:])
     area = classification_metrics(y[350:], outcome.prediction)["auroc"]
     assert area[0] > 0.85
     assert np.isnan(area[1])

@@ -10,12 +10,13 @@ from scipy.optimize import approx_fprime, minimize
 
 from ecgcmr.metrics.bootstrap import bootstrap_intervals
 from ecgcmr.metrics.survival import concordance
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.probes.baselines import constant_predictions, probe_label_counts
 from ecgcmr.probes.boosting import boosting_predictions
 from ecgcmr.probes.cox_probe import CoxProbe, too_few_events
-from ecgcmr.probes.feature_scaling import Standardiser
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.probes.partial_likelihood import TIES, RiskSets, cox_path
+from ecgcmr.probes.probe import Standardiser
 
 Floats = np.ndarray
 TRAIN, VALIDATION, TEST = slice(0, 300), slice(300, 500), slice(500, 900)
@@ -109,7 +110,7 @@ def test_features_that_outnumber_rows_are_solved_in_their_own_space() -> None:
 def test_the_probe_equals_choosing_by_hand() -> None:
     x, y = cohort()
     penalties = (0.1, 10.0, 1000.0)
-    probe = fit_probe("time_to_event", x[TRAIN], y[TRAIN], x[VALIDATION], y[VALIDATION])
+    probe = fit_probe(TASKS["time_to_event"], x[TRAIN], y[TRAIN], x[VALIDATION], y[VALIDATION])
     assert isinstance(probe, CoxProbe)
     probe = CoxProbe(penalties).fit(x[TRAIN], y[TRAIN], x[VALIDATION], y[VALIDATION])
     scale = Standardiser.of(x[TRAIN])
@@ -129,9 +130,9 @@ def test_the_probe_equals_choosing_by_hand() -> None:
 def predicted(method: str, x: Floats, y: Floats) -> Floats:
     parts: tuple[Any, ...] = (x[TRAIN], y[TRAIN]), (x[VALIDATION], y[VALIDATION]), x[TEST]
     if method == "boosting":
-        return boosting_predictions("time_to_event", *parts, seed=0, most_trees=20).prediction
+        return boosting_predictions(TASKS["time_to_event"], *parts, seed=0, most_trees=20).prediction
     every = np.arange(len(x))
-    found = probe_label_counts("time_to_event", x, y, {300: every[TRAIN]}, every[VALIDATION], every[TEST])
+    found = probe_label_counts(TASKS["time_to_event"], x, y, {300: every[TRAIN]}, every[VALIDATION], every[TEST])
     return found[300].prediction
 
 
@@ -198,7 +199,7 @@ def test_a_disease_of_too_few_events_is_unavailable_and_never_a_number() -> None
     assert np.isnan(probe.predict(x[TEST])).all(axis=0).tolist() == [False, True, True]
     assert np.isnan(probe.chosen).tolist() == [False, True, True]
     boosted = boosting_predictions(
-        "time_to_event", (x[TRAIN], train), (x[VALIDATION], val), x[TEST], seed=0, most_trees=3
+        TASKS["time_to_event"], (x[TRAIN], train), (x[VALIDATION], val), x[TEST], seed=0, most_trees=3
     )
     assert boosted.unavailable == probe.unavailable == too_few_events(train)
     assert np.isnan(boosted.prediction[:, 1:]).all()
@@ -217,7 +218,7 @@ def test_without_validation_events_others_choose_or_nobody_does() -> None:
     assert "validation" in probe.unavailable[0]
     assert np.isnan(probe.predict(x[TEST])).all()
     parts = (x[TRAIN], y[TRAIN, :1]), (x[VALIDATION], val[:, :1]), x[TEST]
-    assert list(boosting_predictions("time_to_event", *parts, seed=0, most_trees=3).notes) == [0]
+    assert list(boosting_predictions(TASKS["time_to_event"], *parts, seed=0, most_trees=3).notes) == [0]
 
 
 def test_one_risk_for_all_has_a_concordance_of_one_half() -> None:
