@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
@@ -204,16 +205,16 @@ class PredictionFile(BasePredictionWriter):
             torch.distributed.all_gather_object(parts, part)
         row = torch.cat([p[0] for p in parts])
         broken = row[~torch.cat([p[2] for p in parts])].tolist()
+        data = stage_data(trainer)
         if broken:
-            split = stage_data(trainer).predict_split
-            raise UserError(outputs_not_finite(trainer, split, "prediction", broken, len(broken)))
+            raise UserError(outputs_not_finite(trainer, data.predict_split, "prediction", broken, len(broken)))
         if not trainer.is_global_zero:
             return
         order = torch.argsort(row)
         row_sorted = row[order].numpy()
         arrays = {
             "row": row_sorted,
-            "subject": np.asarray(stage_data(trainer).index.subjects(row_sorted), dtype="S32"),
+            "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
             "split": np.asarray(data.predict_split.encode(), dtype="S5"),
             **self.record.prediction_arrays(),
