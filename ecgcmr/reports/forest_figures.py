@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ecgcmr.evaluation.results import MEAN, ResultRow, Target
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.reports.figure_styles import Styles
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE
 from ecgcmr.reports.tables import Method, best_of, headline_group, is_ceiling, method_order, method_title
 from ecgcmr.text import figure_text
 
@@ -229,7 +230,7 @@ def _means_panel(
 
 def _lines_of(axes: Axes, names: Sequence[str], no_skill: float) -> None:
     axes.axvline(no_skill, color="black", linewidth=0.7)
-    axes.set_yticks(range(len(names)), [figure_text(name) for name in names], fontsize=8)
+    axes.set_yticks(range(len(names)), [figure_text(name, LONGEST_IN_FIGURE) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
 
