@@ -122,11 +122,14 @@ def test_long_names_leave_the_panels_their_place(tmp_path: Path) -> None:
     rows = [
         ResultRow(name, "other", "regression", method, None, None, "r2", 0.5, 0.4, 0.6, 30)
         for name in ("x" * 900, "y")
-        for method in ("m" * 900, "n")
+        for method in ("m" * 900, "n", "w" * 40)
     ]
     drawn = forest(rows, None, targets=targets)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         save_figure(drawn, tmp_path / "forest.png")
-    assert {len(text.get_text()) for text in drawn.legends[0].get_texts()} == {1, LONGEST_IN_FIGURE}
+    assert {len(text.get_text()) for text in drawn.legends[0].get_texts()} == {1, 40, LONGEST_IN_FIGURE}
     assert max(len(tick.get_text()) for tick in drawn.axes[0].get_yticklabels()) == LONGEST_IN_FIGURE
+    box = drawn.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.bbox.x1
