@@ -14,7 +14,7 @@ from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.reports.tables import is_ceiling, method_title
 
 _MOST_NAMED = 6
-_CORRELATED = 0.7
+_CORRELATED, _FAR = 0.7, -1.0
 _MANY = 10  # fewer subjects may have two values by chance
 
 
@@ -54,8 +54,10 @@ def _uneven_seeds(scorer: Scorer) -> Iterator[str]:
         if not is_ceiling(variant.method):
             by_seeds.setdefault(tuple(sorted(scorer.data.test.predictions[variant])), []).append(variant)
     if len(by_seeds) > 1:
-        parts = (f"{', '.join(map(str, seeds))}: {_listed(map(title_of, own))}" for seeds, own in by_seeds.items())
-        yield f"Methods have unlike seeds, over which their values are means. {'; '.join(parts)}."
+        parts = (
+            f"{', '.join(map(str, seeds))} of {_listed(map(title_of, own), '; ')}" for seeds, own in by_seeds.items()
+        )
+        yield f"Methods have unlike seeds, over which their values are means: {'. Seeds '.join(parts)}."
 
 
 def _thresholds(scorer: Scorer) -> Iterator[str]:
@@ -87,7 +89,7 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
     for row in single:
         name = f"{row.target} ({method_title((row.method, row.protocol))})"
         correlation = value.get((row.target, row.method, row.protocol, row.labels, "pearson"), float("nan"))
-        if row.metric == "r2" and row.value < 0 and abs(correlation) > _CORRELATED:
+        if row.metric == "r2" and row.value < _FAR and abs(correlation) > _CORRELATED:
             scaled.append(f"{name}: R2 {row.value:.3g}, r {correlation:.2f}")
         elif METRICS[row.metric].no_skill == 0.5 and row.ci_high < 0.5:
             turned.append(f"{name}: {METRICS[row.metric].title} {row.value:.2f}")
@@ -109,7 +111,7 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
             )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], separator: str = ", ") -> str:
     shown = list(dict.fromkeys(names))
     more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
-    return ", ".join(shown[:_MOST_NAMED]) + more
+    return separator.join(shown[:_MOST_NAMED]) + more

@@ -47,13 +47,14 @@ def compare_runs(folders: Sequence[Path], settings: Settings, tell: Tell = silen
     Raises:
         UserError: If a run cannot be read, or two runs hold different truths of the same subject and target.
     """
-    runs, left_out = on_common_targets(load_runs(folders))
+    runs, left_out = on_common_targets(load_runs(folders, settings.split))
     table, rows = merged(runs)
     if table is None:
         found = nothing_assessed(settings)
     else:
         found = assess(arrange(table, "the runs together", split=settings.split), settings, tell)
-    found.notes = [*subject_notes(runs, settings.split), *left_out, *found.notes]
+    unread = [note for run in runs for note in run.notes]
+    found.notes = [*subject_notes(runs, settings.split), *left_out, *unread, *found.notes]
     return Comparison(found, tuple(rows), tuple(run.name for run in runs))
 
 

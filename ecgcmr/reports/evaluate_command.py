@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     table = read_prediction_table(args.predictions)
     settings = settings_of(args, split=args.split)
     out = args.out or args.predictions.parent / "evaluation"
+    refuse_foreign(out)
     source = {"table": sha256_of(args.predictions), "name": args.predictions.name, "settings": asdict(settings)}
     with output_folder(out, "evaluate", source, names=RESULTS, overwrite=args.overwrite) as staged:
         data = arrange(table, args.predictions.name, split=args.split)
@@ -81,6 +82,22 @@ def run(args: argparse.Namespace) -> int:
         figures = write_all(found, staged, title=title, figures=not args.no_figures)
     print_summary(found, out, figures)
     return 0
+
+
+_FOREIGN = ("config.yaml", "last.ckpt", "best.ckpt", "encoder.yaml", "stage.json", "experiment.json", "index.json")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse the folder of a run, an experiment or a cohort: results there would be taken for its own.
+
+    Raises:
+        UserError: It is one, also with ``--overwrite``.
+    """
+    from ecgcmr.errors import UserError
+
+    found = next((name for name in _FOREIGN if (out / name).exists()), None)
+    if found is not None:
+        raise UserError(f"--out {out}: holds {found}, so it is a run, an experiment or a cohort; choose another folder")
 
 
 def settings_of(args: argparse.Namespace, *, split: str) -> Settings:

@@ -191,7 +191,9 @@ def test_targets_that_a_method_predicts_for_a_part_are_counted(tmp_path: Path) -
 
 def test_methods_of_unlike_seeds_are_told_apart(tmp_path: Path) -> None:
     frame = pd.concat([table(), table(seed=1), table(method="bb", seed=1)])
-    assert "Methods have unlike seeds, over which their values are means. 0, 1: a; 1: bb." in notes_of(frame, tmp_path)
+    assert "Methods have unlike seeds, over which their values are means: 0, 1 of a. Seeds 1 of bb." in notes_of(
+        frame, tmp_path
+    )
 
 
 def test_a_threshold_that_could_not_be_chosen_is_told(tmp_path: Path) -> None:
