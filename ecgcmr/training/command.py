@@ -133,13 +133,13 @@ class StageCLI(LightningCLI):
             if settings.get("resume_with_changes"):
                 raise UserError(f"{RESUME_OPTION} belongs to a run that goes on: add --ckpt_path last")
             return
-        self.session.resumes = self.config.subcommand == "fit"
         folder = self._run_folder(settings.trainer)
         if path in ("best", "last"):
             path = str(folder / f"{path}.ckpt")
         if Path(path) == folder / LAST:
             path = str(newest_whole(folder))
         settings["ckpt_path"] = path
+        self.session.resumes = Path(path) if self.config.subcommand == "fit" else None
         self.checkpoint = read_checkpoint_record(Path(path))
         stage, wanted = self.checkpoint.stage, settings.model.class_path
         if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
