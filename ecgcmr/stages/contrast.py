@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ecgcmr.objectives.protocol import HasTemperature, require_objective
@@ -20,7 +19,7 @@ from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.stage_module import StageModule
 from ecgcmr.stages.towers import Tower, follow, momentum_target
-from ecgcmr.stages.whole_split import EpochCollector, cross_fitted_r2, split_loss
+from ecgcmr.stages.whole_split import PENALTIES, EpochCollector, probe_scores, split_loss
 
 
 class Contrast(StageModule):
@@ -107,7 +106,4 @@ class Contrast(StageModule):
         require_finite_values(self, split, {"loss": loss})
         self.log(f"{split}/loss", loss, sync_dist=True)
         self.log_dict(self._scores(collected["a"], collected["b"], split))
-        if "labels" in collected:
-            scores = cross_fitted_r2(collected["features"], collected["labels"])
-            if torch.isfinite(scores).any():
-                self.log(f"{split}/probe_r2", scores.nanmean().float())
+        self.log_dict(probe_scores(collected, split, PENALTIES["ridge"], ["r2"]))

@@ -7,6 +7,7 @@ The protocol says what is trained: everything (``finetune``, also used from rand
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,13 +37,26 @@ PROTOCOLS = ("finetune", "linear_probe", "attention_probe")
 class Downstream(StageModule):
     """What the downstream stages share: encoder, head, protocol and the flow of an epoch.
 
-    Subclasses give ``_loss``, ``_to_prediction`` and a scores metric. The head and the label statistics are made in
-    ``setup``, when the DataModule has said which labels there are. A loss is this rank's part: its mean over ranks is
-    the loss over the known labels of the global batch.
+    Subclasses give ``task``, ``monitor``, ``mode``, ``score_kind``, ``_loss`` and ``_to_prediction``. Head and label
+    statistics are made in ``setup``, when the DataModule has said which labels there are. A loss is this rank's part:
+    its mean over ranks is the loss over the known labels of the global batch.
+
+    Args:
+        encoder: ECG or CMR encoder.
+        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
+        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
+            attention pooling over the frozen encoder's tokens.
+        optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
+        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+
+    Attributes:
+        score_kind: Metric of a split.
     """
 
     exports = {"encoder": "encoder"}
     takes_windows = True
+    score_kind: Callable[[], nn.Module]
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -51,12 +65,11 @@ class Downstream(StageModule):
     def __init__(
         self,
         encoder: nn.Module,
-        encoder_weights: str | None,
-        protocol: str,
-        optimiser: OptimiserSettings | None,
-        adapt_encoder_weights: bool,
-        attention_heads: int,
-        scores: Any,
+        encoder_weights: str | None = None,
+        protocol: str = "finetune",
+        optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
+        attention_heads: int = 4,
     ) -> None:
         super().__init__()
         if protocol not in PROTOCOLS:
@@ -72,7 +85,7 @@ class Downstream(StageModule):
         self.covariates: CovariateInputs | None = None
         self.head: nn.Linear | None = None
         self.label_names: list[str] = []
-        self.scores = nn.ModuleDict({split: scores() for split in ("val", "test")})
+        self.scores = nn.ModuleDict({split: self.score_kind() for split in ("val", "test")})
         self._losses = {split: EpochCollector() for split in ("val", "test")}
         self._noted: set[str] = set()
         if self._is_probe:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
@@ -39,7 +38,7 @@ from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, 
 from ecgcmr.stages.randomness import noise_per_row, training_noise
 from ecgcmr.stages.stage_module import StageModule, predicted
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
-from ecgcmr.stages.whole_split import EpochCollector, ProbeKind, cross_fitted_scores, probe_penalty
+from ecgcmr.stages.whole_split import EpochCollector, ProbeKind, probe_penalty, probe_scores
 
 _PARTS = ("loss", "mse", "ncc")
 
@@ -217,11 +216,8 @@ class ECGMaskedAutoencoder(StageModule):
         require_finite_outputs(self, split, collected)
         require_finite_values(self, split, means)
         self.log_dict({f"{split}/{name}": value for name, value in means.items()})
-        if collected and self.probe is not None:
-            probed = cross_fitted_scores(collected["features"], collected["labels"], penalty=self.probe)
-            for name, scores in probed.items():
-                if torch.isfinite(scores).any():
-                    self.log(f"{split}/probe_{name}", scores.nanmean().float())
+        if self.probe is not None:
+            self.log_dict(probe_scores(collected, split, self.probe))
 
     def _log_reconstruction(self, batch: dict[str, Tensor]) -> None:
         if not isinstance(self.logger, TensorBoardLogger):

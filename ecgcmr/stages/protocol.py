@@ -23,6 +23,7 @@ from ecgcmr.shards.index import ShardIndex
 NO_TARGETS = ("pre-training", "alignment")
 """Tasks whose labels are probed, and no part of what is learned or predicted."""
 MODES = ("min", "max")
+PREDICTED = ("row", "valid", "prediction", "finite")
 _STEPS = {
     "fit": ("training_step", "validation_step", "configure_optimizers"),
     "validate": ("validation_step",),
@@ -244,11 +245,24 @@ def check_batch(batch: Any, data: StageData, *, evaluated: bool) -> None:
     Raises:
         UserError: It lacks an entry that every batch has.
     """
-    name = type(data).__name__
     wanted = ["row", *(["valid"] if evaluated else []), *data.input_spec, *(["labels"] if data.label_names else [])]
-    missing = [key for key in wanted if not isinstance(batch, Mapping) or key not in batch]
+    _require_entries(batch, wanted, f"the batches of {type(data).__name__} lack", "data_modules.batch.Batch")
+
+
+def check_prediction(outputs: Any, stage: object) -> None:
+    """Check what a stage's ``predict_step`` returned.
+
+    Raises:
+        UserError: It lacks what the file of predictions takes.
+    """
+    given = f"predict_step of {type(stage).__name__} returns a {type(outputs).__name__} without"
+    _require_entries(outputs, PREDICTED, given, "ecgcmr.stages.protocol.Stage")
+
+
+def _require_entries(mapping: Any, wanted: Sequence[str], lacks: str, where: str) -> None:
+    missing = [name for name in wanted if not isinstance(mapping, Mapping) or name not in mapping]
     if missing:
-        raise UserError(f"the batches of {name} lack {', '.join(missing)}; see data_modules.batch.Batch")
+        raise UserError(f"{lacks} {', '.join(missing)}; see {where}")
 
 
 def _require(candidate: object, contract: type, kind: str) -> None:

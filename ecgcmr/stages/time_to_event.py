@@ -14,7 +14,6 @@ from ecgcmr.objectives import CoxPartialLikelihood, require_survival_objective
 from ecgcmr.stages.diagnosis_classification import check_yes_or_no
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ConcordanceScores
-from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.protocol import FollowUpData, StageData, require_data
 
 
@@ -28,12 +27,7 @@ class TimeToEvent(Downstream):
         encoder: ECG or CMR encoder.
         objective: ``ecgcmr.objectives.CoxPartialLikelihood`` (default; predictions are log risks) or
             ``ecgcmr.objectives.DiscreteTimeHazards`` (predictions are risks by a horizon).
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
-            attention pooling over the frozen encoder's tokens.
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+        options: Those of ``Downstream``.
     """
 
     task = "time to event"
@@ -41,19 +35,10 @@ class TimeToEvent(Downstream):
     mode = "max"
     objective: Any
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        objective: nn.Module | None = None,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-        attention_heads: int = 4,
-    ) -> None:
-        super().__init__(
-            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ConcordanceScores
-        )
+    score_kind = ConcordanceScores
+
+    def __init__(self, encoder: nn.Module, objective: nn.Module | None = None, **options: Any) -> None:
+        super().__init__(encoder, **options)
         self.objective = require_survival_objective(objective or CoxPartialLikelihood())
         self.register_load_state_dict_pre_hook(_take_sizes_of_the_objective)
 

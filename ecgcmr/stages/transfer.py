@@ -6,6 +6,7 @@ Before that, an encoder is compared with the data that it is to see: its input, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +73,26 @@ def check_input(stage: StageModule, encoder: Encoder, modality: str, argument: s
             and does not give what it says.
     """
     check_own_class(encoder, argument)
-    given = dict(stage.data.input_spec[modality])
+    check_shape(encoder, stage.data.input_spec[modality], modality, argument, "the data gives")
+
+
+def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argument: str, giver: str) -> None:
+    """Compare what an encoder takes with the ``input_spec`` of what it is given.
+
+    Raises:
+        UserError: They differ; the message names the entries of both, and ``giver``.
+    """
     wanted = dataclasses.asdict(encoder.input_spec)
     if modality == "ecg" and wanted.get("lead_rows") is None and given["leads"] == wanted["leads"]:
         # Without lead_rows an encoder that knows leads apart takes them for the first ones; others do not care.
-        wanted["lead_rows"] = (
-            tuple(range(wanted["leads"])) if isinstance(encoder, VariableLeadEncoder) else given.get("lead_rows")
-        )
+        knows = isinstance(encoder, VariableLeadEncoder)
+        wanted["lead_rows"] = tuple(range(wanted["leads"])) if knows else given.get("lead_rows")
     odd = {name: value for name, value in given.items() if wanted.get(name) != value}
     if odd:
         takes = ", ".join(f"{name} {_plain(wanted.get(name))}" for name in odd)
         gives = ", ".join(f"{name} {_plain(value)}" for name, value in odd.items())
         option = "data.leads" if {"leads", "lead_rows"} & set(odd) else _OPTIONS[modality]
-        raise UserError(f"{argument} takes {takes}, the data gives {gives}; change {argument}, {option} or the cohort")
+        raise UserError(f"{argument} takes {takes}, {giver} {gives}; change {argument}, {option} or the cohort")
 
 
 def check_missing_leads(stage: StageModule, encoder: Encoder, argument: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ecgcmr.encoders import Encoder, VariableLeadEncoder, View
+from ecgcmr.encoders import Encoder, View
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator
-from ecgcmr.stages.transfer import require_lead_masks
+from ecgcmr.stages.transfer import check_shape, require_lead_masks
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -129,20 +128,7 @@ def check_views(views: TwoViews, encoder: Encoder, given: Mapping[str, Any], mod
             raise UserError("PatientViews are parts of an ECG; use AugmentedViews for images")
         if views.leads:
             require_lead_masks(encoder, given["leads"])
-    wanted = dataclasses.asdict(encoder.input_spec)
     seen = dict(given)
     if "samples" in seen:
         seen["samples"] = views.given_samples(seen["samples"])
-    if wanted.get("lead_rows") is None and seen.get("leads") == wanted.get("leads"):
-        if not isinstance(encoder, VariableLeadEncoder):  # it does not know leads apart
-            seen.pop("lead_rows", None)
-        elif "lead_rows" in seen:
-            wanted["lead_rows"] = tuple(range(wanted["leads"]))
-    odd = {name: value for name, value in seen.items() if wanted.get(name) != value}
-    if odd:
-        takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
-        gives = ", ".join(f"{name} {value}" for name, value in odd.items())
-        option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
-        if {"leads", "lead_rows"} & set(odd):
-            option = "data.leads"
-        raise UserError(f"model.encoder takes {takes}, its views have {gives}; change model.encoder, {option} or both")
+    check_shape(encoder, seen, modality, "model.encoder", "its views have")

@@ -10,7 +10,7 @@ no gradient anywhere and needs no optimiser of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import lightning
@@ -164,6 +164,19 @@ def cross_fitted_scores(features: Tensor, labels: Tensor, *, penalty: float = 0.
     return {"r2": r2, "auroc": auroc}
 
 
-def cross_fitted_r2(features: Tensor, labels: Tensor, *, penalty: float = 0.1) -> Tensor:
-    """Return the ``r2`` of ``cross_fitted_scores``, (L,)."""
-    return cross_fitted_scores(features, labels, penalty=penalty)["r2"]
+def probe_scores(
+    collected: Mapping[str, Tensor], split: str, penalty: float, names: Sequence[str] = ("r2", "auroc")
+) -> dict[str, Tensor]:
+    """Return the means over labels of the probe's scores, by the name they are logged under; none that is undefined.
+
+    Args:
+        collected: ``features`` (N, D) and ``labels`` (N, L); without labels nothing is probed.
+        split: Start of the names.
+        penalty: Of the probe.
+        names: Scores that are wanted.
+    """
+    if "labels" not in collected:
+        return {}
+    probed = cross_fitted_scores(collected["features"], collected["labels"], penalty=penalty)
+    known = [name for name in names if torch.isfinite(probed[name]).any()]
+    return {f"{split}/probe_{name}": probed[name].nanmean().float() for name in known}

@@ -15,6 +15,17 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from ecgcmr.errors import UserError
 
 
+def check_logged(trainer: Any, monitor: str) -> None:
+    """Check, once a validation is over, that what is monitored was logged.
+
+    Raises:
+        UserError: It was not; the message lists what was.
+    """
+    if monitor not in trainer.callback_metrics:
+        logged = ", ".join(sorted(name for name in trainer.callback_metrics if not name.startswith("train/")))
+        raise UserError(f"monitor '{monitor}' is not logged; there are {logged or 'no numbers of validation'}")
+
+
 class ToleranceEarlyStopping(Callback):
     """Stops a fit once more than ``patience`` validations in a row were worse than the best by more than a tolerance.
 
@@ -70,9 +81,7 @@ class ToleranceEarlyStopping(Callback):
         """
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
             return
-        if self.monitor not in trainer.callback_metrics:
-            logged = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
-            raise UserError(f"monitor '{self.monitor}' is not logged; there are {logged}")
+        check_logged(trainer, self.monitor)
         stop = self.should_stop(float(trainer.callback_metrics[self.monitor]))
         if trainer.strategy.reduce_boolean_decision(stop, all=False):
             trainer.should_stop = True

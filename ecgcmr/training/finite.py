@@ -138,21 +138,19 @@ class FiniteCheck(Callback):
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last step and, on all ranks, at the weights that are to be judged."""
         self._flush(trainer)
-        self._look_at_weights(trainer, pl_module)
+        self.on_test_start(trainer, pl_module)
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the weights that are to be judged."""
-        self._look_at_weights(trainer, pl_module)
+        """Look at the weights that are to be judged or to predict.
 
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the weights that are to predict."""
-        self._look_at_weights(trainer, pl_module)
-
-    def _look_at_weights(self, trainer: Any, pl_module: Any) -> None:
-        """Raise UserError on all ranks if a weight is not finite."""
+        Raises:
+            UserError: One is not finite; on all ranks.
+        """
         name = not_finite(pl_module)
         if trainer.strategy.reduce_boolean_decision(name is not None, all=False):
             raise UserError(without_finite_weights(trainer, name, self._saved_step))
+
+    on_predict_start = on_test_start
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Refuse to write weights that are not finite.

@@ -25,8 +25,9 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import outputs_not_finite
-from ecgcmr.stages.protocol import stage_data
+from ecgcmr.stages.protocol import check_prediction, stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
+from ecgcmr.training.early_stopping import check_logged
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.whole_checkpoints import BEST, LAST
@@ -100,7 +101,8 @@ class EncoderExport(Callback):
 
     def __init__(self, model_config: Mapping[str, Any], record: RunRecord, exports: Mapping[str, str]) -> None:
         for attribute in exports.values():
-            if not isinstance(built := model_config["init_args"].get(attribute), Mapping) or "class_path" not in built:
+            built = model_config.get("init_args", {}).get(attribute)
+            if not isinstance(built, Mapping) or "class_path" not in built:
                 raise UserError(
                     f"exports of {model_config['class_path']}: model.{attribute} gives no class_path, from which the "
                     "next stage would build this encoder again"
@@ -112,6 +114,11 @@ class EncoderExport(Callback):
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Record which stage the checkpoint is of, so that another is not resumed from it."""
         checkpoint[STAGE_KEY] = self.model_config["class_path"]
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a stage that monitors what it does not log: it would have no best epoch."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            check_logged(trainer, pl_module.monitor)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Write ``encoder.safetensors`` and ``encoder.yaml``, or keep why there are none."""
@@ -187,6 +194,13 @@ class PredictionFile(BasePredictionWriter):
     def __init__(self, record: RunRecord) -> None:
         super().__init__(write_interval="epoch")
         self.record = record
+
+    def on_predict_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Check that there is something to write."""
+        if batch_idx == 0:
+            check_prediction(outputs, pl_module)
 
     def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
         """Join the ranks' predictions and write them in index order.

@@ -241,7 +241,7 @@ def test_subsets_of_leads_suit_encoders_that_do_not_tell_leads_apart() -> None:
     check_views(views, ECGCNN(leads=2, samples=200), given, "ecg")
     vit = {"samples": 200, "patch_size": (1, 50), "width": 8, "depth": 1, "heads": 1, "leads": 2}
     check_views(views, ECGVisionTransformer(**vit, lead_rows=(1, 6)), given, "ecg")
-    with pytest.raises(UserError, match=r"lead_rows \(0, 1\), its views have lead_rows \(1, 6\); .*data.leads"):
+    with pytest.raises(UserError, match=r"lead_rows \[0, 1\], its views have lead_rows \[1, 6\]; .*data.leads"):
         check_views(views, ECGVisionTransformer(**vit), given, "ecg")
 
 
