@@ -1,4 +1,4 @@
-"""A stage, its encoder and its DataModule as a user would write them: they know the contracts and none of our classes."""
+"""A stage, its encoder and its DataModule as a user would write them: they know the contracts, none of our classes."""
 
 from __future__ import annotations
 
