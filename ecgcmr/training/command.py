@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
-from ecgcmr.stages.protocol import check_run
+from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
