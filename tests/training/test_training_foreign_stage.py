@@ -13,6 +13,7 @@ import yaml
 from foreign_stage import LabelFromPower, PowerEncoder, RecordingsInMemory
 from labelled_cohort import write_cohort
 from tiny_configs import TRAINER
+from torch.utils.data import DataLoader
 
 from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule
 from ecgcmr.cli import main
@@ -148,12 +149,12 @@ def test_what_only_a_batch_or_a_validation_shows_is_refused_there(
         patch.setattr(LabelFromPower, "monitor", "val/eror")
         assert "monitor 'val/eror' is not logged; there are val/error" in _refused(root, tmp_path, capsys)
     with monkeypatch.context() as patch:
-        loader = RecordingsInMemory._loader
-        patch.setattr(
-            RecordingsInMemory,
-            "_loader",
-            lambda self, split, shuffle=False: [{"ecg": batch["ecg"]} for batch in loader(self, split, shuffle)],
-        )
+        made = RecordingsInMemory._loader
+
+        def without_rows(self: RecordingsInMemory, split: str, shuffle: bool = False) -> DataLoader:
+            return DataLoader([{"ecg": batch["ecg"]} for batch in made(self, split, shuffle)], batch_size=None)
+
+        patch.setattr(RecordingsInMemory, "_loader", without_rows)
         line = _refused(root, tmp_path, capsys, "fit", "--overwrite")
         assert line.startswith("the batches of RecordingsInMemory lack row, labels")
     with monkeypatch.context() as patch:
