@@ -37,12 +37,6 @@ class ShardDataModule(LightningDataModule):
 
     Attributes:
         modalities: What a row must have and a batch holds.
-        root: Folder of ``index.json``.
-        batch_size: Rows per device and batch.
-        samples: ECG samples per lead in a batch.
-        leads: Names of the leads in a batch, in its order, such as ``[I, II, V1]``; None for all.
-        leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped`` and ``noisy``: the encoder leaves out
-            leads with such a mark, and records with no other lead do not take part.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         covariate_names: Labels that a model is given beside its input; empty for none.
         diseases: Whose time to event is the target; empty for other targets.

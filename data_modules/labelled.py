@@ -28,11 +28,6 @@ class LabelledDataModule(ShardDataModule):
     Validation and test keep rows without labels (their labels are NaN), so that predictions cover the whole split.
     Beside what ``ShardDataModule`` gives, a batch holds ``covariates`` (B, C) in their units and, of ``diseases``,
     ``years`` (B, K); NaN is missing. ``labels`` are then the events, NaN where the time is missing too.
-
-    Attributes:
-        label_names: Targets, one a prediction; of ``diseases`` the ``{disease}_incident``.
-        covariate_names: What the model is given beside the input.
-        diseases: Whose time to event is the target; empty for other targets.
     """
 
     def __init__(

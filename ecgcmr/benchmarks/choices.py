@@ -22,7 +22,8 @@ from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32
 from ecgcmr.speed_choices.choose import LOW_PRECISION, choose_on_cpu, time_parts
 from ecgcmr.speed_choices.parts import parts_of
 from ecgcmr.speed_choices.race import race
-from ecgcmr.training.machine import accelerator_precision, keep_freed_memory
+from ecgcmr.training.host_memory import keep_freed_memory
+from ecgcmr.training.machine_choices import accelerator_precision
 
 TASKS = {"mae": 36, "alignment": 8, "downstream": 16}
 """Task -> samples in a step: enough tokens that linear layers may run as convolutions."""

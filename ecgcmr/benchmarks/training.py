@@ -19,7 +19,8 @@ from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, choose_on_cpu
-from ecgcmr.training.machine import accelerator_precision, keep_freed_memory
+from ecgcmr.training.host_memory import keep_freed_memory
+from ecgcmr.training.machine_choices import accelerator_precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PRECISIONS = {"fp32": FULL_PRECISION, "bf16": LOW_PRECISION}

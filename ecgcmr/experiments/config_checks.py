@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import jsonargparse
@@ -70,8 +70,9 @@ def read_settings(plan: Plan) -> ReadSettings:
 
 def exported(model: Settings) -> Settings:
     """Return the settings of the encoder that a stage hands on, from those of its model."""
-    room, _, kind = model.class_path.rpartition(".")
-    return model.init_args[getattr(import_module(room), kind).exports["encoder"]]
+    from ecgcmr.stages.contract_checks import exported_attribute
+
+    return model.init_args[exported_attribute(resolve_name(model.class_path))]
 
 
 def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:

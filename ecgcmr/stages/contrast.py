@@ -10,16 +10,58 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from ecgcmr.errors import UserError
 from ecgcmr.objectives.protocol import HasTemperature, require_objective
 from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
-from ecgcmr.stages.further_inputs import FurtherInputs
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import StageData
 from ecgcmr.stages.stage_module import StageModule
 from ecgcmr.stages.towers import Tower, follow, momentum_target
 from ecgcmr.stages.whole_split import PENALTIES, EpochCollector, probe_scores, split_loss
+
+
+class FurtherInputs:
+    """Standardised phenotypes and patients' numbers of a batch, for objectives that ask for them.
+
+    Args:
+        needs: The objective's ``needs``; names of other inputs are left to the stage.
+    """
+
+    def __init__(self, needs: Collection[str]) -> None:
+        self.needs = needs
+        self._mean = self._deviation = torch.empty(0)
+        self._subject = torch.empty(0, dtype=torch.int64)
+
+    def load(self, data: StageData) -> None:
+        """Read label statistics and subjects from the DataModule.
+
+        Raises:
+            UserError: Phenotypes are needed and ``data.labels`` names none.
+        """
+        if "phenotypes" in self.needs:
+            if not data.label_names:
+                raise UserError("data.labels is empty; the objective compares subjects by phenotypes: name some")
+            self._mean, self._deviation = data.label_statistics(data.label_names)
+        if "subjects" in self.needs:
+            _, number = np.unique(data.index.subjects(), return_inverse=True)
+            self._subject = torch.from_numpy(number.astype(np.int64))
+
+    def of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inputs of a batch, on its device."""
+        result: dict[str, Tensor] = {}
+        if "phenotypes" in self.needs:
+            labels = batch["labels"]
+            result["phenotypes"] = (labels - self._mean.to(labels)) / self._deviation.to(labels)
+        if "subjects" in self.needs:
+            row = batch["row"]
+            self._subject = self._subject.to(row.device)  # once; looking up on the CPU would wait for the device
+            result["subjects"] = self._subject[row]
+        return result
 
 
 class Contrast(StageModule):

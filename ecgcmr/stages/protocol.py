@@ -10,26 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import lightning
 import numpy as np
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ecgcmr.contracts import lacking, members
-from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.shards.index import ShardIndex
 
 NO_TARGETS = ("pre-training", "alignment")
 """Tasks whose labels are probed, and no part of what is learned or predicted."""
-MODES = ("min", "max")
-PREDICTED = ("row", "valid", "prediction", "finite")
-_STEPS = {
-    "fit": ("training_step", "validation_step", "configure_optimizers"),
-    "validate": ("validation_step",),
-    "test": ("test_step",),
-    "predict": ("predict_step",),
-}
 
 
 class Stage(Protocol):
@@ -192,82 +181,15 @@ def require_data(data: object, contract: type = StageData, of_what: str = "a sta
     Raises:
         UserError: Members are missing; the message says what they must be.
     """
-    _require(data, contract, f"a DataModule for {of_what}")
+    require_members(data, contract, f"a DataModule for {of_what}")
     return data
 
 
-def check_run(stage: lightning.LightningModule, data: lightning.LightningDataModule, command: str) -> None:
-    """Check a stage and its data before a command reads or trains anything.
-
-    Args:
-        stage: As the config built it.
-        data: Likewise.
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
-
-    Raises:
-        UserError: One does not meet its contract, or the data would give what the stage does not take.
-    """
-    _require(stage, Stage, "a stage")
-    require_data(data)
-    checked, name = cast(Stage, stage), type(stage).__name__
-    if checked.mode not in MODES:
-        raise UserError(f"{name}: mode is {checked.mode!r}; it must be {' or '.join(MODES)}")
-    parts = dict(stage.named_children())
-    for attribute in checked.exports.values():
-        if attribute not in parts:
-            raise UserError(f"{name}: exports names {attribute}, which is no module of the stage")
-        require_encoder(parts[attribute])
-    for step in _STEPS[command]:
-        if not is_overridden(step, stage):
-            raise UserError(f"{name} has no {step}, which {command} calls")
-    check_pair(checked, cast(StageData, data))
-
-
-def check_pair(stage: Stage, data: StageData) -> None:
-    """Check that a stage takes what the data are asked to give.
-
-    Raises:
-        UserError: It would overlook a lead mask, or takes one window of each recording.
-    """
-    name = type(stage).__name__
-    if data.leave_out_leads and not stage.takes_lead_mask:
-        raise UserError(f"leave_out_leads: {name} does not leave leads out; remove the option")
-    if data.evaluation_windows > 1 and not stage.takes_windows:
-        raise UserError(
-            f"evaluation_windows {data.evaluation_windows}: {name} takes one window of each recording; remove the "
-            "option"
-        )
-
-
-def check_batch(batch: Any, data: StageData, *, evaluated: bool) -> None:
-    """Check the first batch of a loader.
-
-    Raises:
-        UserError: It lacks an entry that every batch has.
-    """
-    wanted = ["row", *(["valid"] if evaluated else []), *data.input_spec, *(["labels"] if data.label_names else [])]
-    _require_entries(batch, wanted, f"the batches of {type(data).__name__} lack", "data_modules.batch.Batch")
-
-
-def check_prediction(outputs: Any, stage: object) -> None:
-    """Check what a stage's ``predict_step`` returned.
-
-    Raises:
-        UserError: It lacks what the file of predictions takes.
-    """
-    given = f"predict_step of {type(stage).__name__} returns a {type(outputs).__name__} without"
-    _require_entries(outputs, PREDICTED, given, "ecgcmr.stages.protocol.Stage")
-
-
-def _require_entries(mapping: Any, wanted: Sequence[str], lacks: str, where: str) -> None:
-    missing = [name for name in wanted if not isinstance(mapping, Mapping) or name not in mapping]
-    if missing:
-        raise UserError(f"{lacks} {', '.join(missing)}; see {where}")
-
-
-def _require(candidate: object, contract: type, kind: str) -> None:
+def require_members(candidate: object, contract: type, kind: str) -> None:
+    """Raise UserError if a candidate, or class, lacks members of a contract; the message says what they must be."""
     missing = lacking(candidate, contract)
     if missing:
         wanted = members(contract)
         texts = "; ".join(f"{name} ({wanted[name]})" for name in missing)
-        raise UserError(f"{type(candidate).__name__} is not {kind}: it lacks {texts}")
+        name = candidate.__name__ if isinstance(candidate, type) else type(candidate).__name__
+        raise UserError(f"{name} is not {kind}: it lacks {texts}")

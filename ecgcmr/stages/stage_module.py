@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import lightning
 from torch import Tensor
 
+from ecgcmr.stages.contract_checks import check_pair
 from ecgcmr.stages.finite_outputs import finite_rows
-from ecgcmr.stages.protocol import StageData, check_pair, stage_data
+from ecgcmr.stages.protocol import StageData, stage_data
 
 
 class StageModule(lightning.LightningModule):

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
-from ecgcmr.stages.protocol import check_run
+from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
@@ -30,10 +30,9 @@ from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, silence_advice, user_error_behind
 from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files, take_leave
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
-from ecgcmr.training.run_log import RunLog
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunStart
+from ecgcmr.training.run_start import RunLog, RunStart
 from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated

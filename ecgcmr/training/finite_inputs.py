@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.contract_checks import check_batch
 from ecgcmr.stages.finite_message import RankReport, broken_batches
-from ecgcmr.stages.protocol import check_batch, stage_data
+from ecgcmr.stages.protocol import stage_data
 
 
 class FiniteInputs(Callback):

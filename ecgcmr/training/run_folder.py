@@ -24,12 +24,14 @@ from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.option_checks import check_least
+from ecgcmr.stages.contract_checks import check_prediction
 from ecgcmr.stages.finite_message import outputs_not_finite
-from ecgcmr.stages.protocol import check_prediction, stage_data
+from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
 from ecgcmr.training.early_stopping import check_logged
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
+from ecgcmr.training.stop_when_terminated import may_save
 from ecgcmr.training.whole_checkpoints import BEST, LAST
 
 
@@ -64,8 +66,8 @@ class StepCheckpoint(Checkpoint):
     """Writes ``last.ckpt`` within an epoch too, for machines that may be taken away; ``--ckpt_path last`` goes on.
 
     The resumed run takes the next batch and draws what the uninterrupted run would have drawn. Nothing is written in
-    the middle of an accumulated step, whose gradients no checkpoint holds, nor at the last batch of an epoch: the
-    validation that follows belongs to the epoch, and its own checkpoint comes after it.
+    the middle of an accumulated step, whose gradients no checkpoint holds, nor where a validation follows, which
+    belongs to the batch; an epoch's own checkpoint comes after its last batch.
 
     Args:
         every_n_train_steps: Optimiser steps between checkpoints.
@@ -77,11 +79,9 @@ class StepCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write the file if it is time to; all ranks take part."""
-        last = trainer.is_last_batch or trainer.global_step == trainer.max_steps
-        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
-        if last or accumulating or trainer.fast_dev_run or trainer.global_step % self.every_n_train_steps:
-            return
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+        due = trainer.global_step % self.every_n_train_steps == 0 and not trainer.fast_dev_run
+        if due and may_save(trainer):
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
 
 
 class EncoderExport(Callback):

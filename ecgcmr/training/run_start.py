@@ -1,4 +1,7 @@
-"""The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed."""
+"""The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed.
+
+TensorBoard's log begins then too: a start that fails adds nothing to an earlier log.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
 from ecgcmr.training.run_claim import remove_requeued
-from ecgcmr.training.run_log import RunLog
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
+
+
+class RunLog(TensorBoardLogger):
+    """Lightning's logger, which writes nothing until ``begin``; before, Lightning opens logs while it sets up."""
+
+    begun = False
+
+    def begin(self) -> None:
+        """Write from now on."""
+        self.begun = True
+
+    @property
+    def experiment(self) -> Any:
+        """TensorBoard's writer on rank zero once training has begun, else one that takes all and does nothing."""
+        return super().experiment if self.begun else _DummyExperiment()
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Record nothing: all settings are in ``config.yaml``."""
+
+    def save(self) -> None:
+        """Flush what has been logged, if anything could be."""
+        if self.begun:
+            super().save()
 
 
 class RunStart(Callback):

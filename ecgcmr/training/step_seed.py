@@ -1,7 +1,4 @@
-"""torch's own generator, seeded anew at each step, so that a run does not depend on what was drawn before.
-
-A key is a tuple of integers mixed into one 64-bit seed; the same key gives the same draws after a resume.
-"""
+"""torch's own generator, seeded anew at each step, so that a run does not depend on what was drawn before."""
 
 from __future__ import annotations
 
@@ -12,11 +9,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from data_modules.sampling import PURPOSE
-
-
-def mixed_seed(*key: int) -> int:
-    """Mix integers into one seed in [0, 2**63)."""
-    return int(np.random.SeedSequence([k & 0xFFFFFFFFFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class StepSeed(Callback):
@@ -34,4 +26,6 @@ class StepSeed(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Seed."""
-        torch.manual_seed(mixed_seed(self.seed, PURPOSE.layers, trainer.current_epoch, batch_idx, trainer.global_rank))
+        key = (self.seed, PURPOSE.layers, trainer.current_epoch, batch_idx, trainer.global_rank)
+        mixed = np.random.SeedSequence([k & 0xFFFFFFFFFFFFFFFF for k in key]).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(mixed >> 1))

@@ -11,8 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from ecgcmr.training.host_memory import keep_freed_memory
 from ecgcmr.training.launch import check_launch, missing_variables_named, runs_on_cpu
-from ecgcmr.training.machine import keep_freed_memory
 from ecgcmr.training.whole_checkpoints import WholeCheckpoints
 
 

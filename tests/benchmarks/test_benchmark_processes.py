@@ -56,7 +56,7 @@ def test_kept_memory_is_not_faulted_in_again() -> None:
     spec = find_spec("ecgcmr.training")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    setting = Path(spec.submodule_search_locations[0]) / "machine.py"  # alone: the package would import Lightning
+    setting = Path(spec.submodule_search_locations[0]) / "host_memory.py"  # alone: the package would import Lightning
 
     def faults(how: str) -> int:
         command = [sys.executable, "-c", FAULTS, str(setting), how]

@@ -1,4 +1,4 @@
-"""A stage, its encoder and its DataModule as a user would write them: they know the contracts, none of our classes."""
+"""A stage, its encoder and its DataModule as a user would write them: by the contracts, without a class of ours."""
 
 from __future__ import annotations
 
@@ -121,14 +121,9 @@ class RecordingsInMemory(LightningDataModule):
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         rows = self.rows(split)
         ecgs, labels = read_ecgs(self.index, rows), read_labels(self.index, self.label_names, rows)
-        columns = {
-            "row": rows,
-            "ecg": ecgs.astype(np.float32),
-            "labels": labels,
-            "valid": np.ones(len(rows), dtype=bool),
-        }
+        columns = {"row": rows, "ecg": ecgs.astype(np.float32), "labels": labels, "valid": np.full(len(rows), True)}
         records = [{name: column[i] for name, column in columns.items()} for i in range(len(rows))]
-        return DataLoader(records, self.global_batch, shuffle, drop_last=shuffle)  # type: ignore[arg-type]
+        return DataLoader(records, batch_size=self.global_batch, shuffle=shuffle, drop_last=shuffle)
 
     def train_dataloader(self) -> DataLoader:
         return self._loader("train", shuffle=True)

@@ -13,6 +13,7 @@ import yaml
 from foreign_stage import LabelFromPower, PowerEncoder, RecordingsInMemory
 from labelled_cohort import write_cohort
 from tiny_configs import TRAINER
+from torch.utils.data import DataLoader
 
 from data_modules import ECGDataModule, LabelledDataModule, PairedDataModule
 from ecgcmr.cli import main
@@ -79,33 +80,30 @@ def _refused(root: Path, folder: Path, capsys: pytest.CaptureFixture[str], comma
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "command", "line"),
+    ("kind", "changes", "line"),
     [
         (
             LabelFromPower,
             {"monitor": None},
-            "fit",
-            "LabelFromPower is not a stage: it lacks monitor (name of the logged",
+            "LabelFromPower is not a stage: it lacks monitor (name of",
         ),
-        (LabelFromPower, {"mode": None, "exports": None}, "fit", "lacks mode (min or max, whichever of the monitored"),
-        (LabelFromPower, {"mode": "best"}, "fit", "LabelFromPower: mode is 'best'; it must be min or max"),
+        (LabelFromPower, {"mode": None, "exports": None}, "lacks mode (min or max, whichever of the monitored"),
+        (LabelFromPower, {"mode": "best"}, "LabelFromPower: mode is 'best'; it must be min or max"),
         (
             LabelFromPower,
             {"exports": {"encoder": "body"}},
-            "fit",
             "exports names body, which is no module of the stage",
         ),
-        (LabelFromPower, {"exports": {"encoder": "head"}}, "fit", "Linear is not an encoder: it lacks input_spec"),
-        (LabelFromPower, {"validation_step": None}, "fit", "LabelFromPower has no validation_step, which fit calls"),
+        (LabelFromPower, {"exports": {"encoder": "head"}}, "Linear is not an encoder: it lacks input_spec"),
+        (LabelFromPower, {"validation_step": None}, "LabelFromPower has no validation_step, which fit calls"),
         (
             RecordingsInMemory,
             {"global_batch": None},
-            "fit",
-            "RecordingsInMemory is not a DataModule for a stage: it lacks",
+            "RecordingsInMemory is not a DataModule for a stage",
         ),
-        (RecordingsInMemory, {"rows": None}, "fit", "it lacks rows (return the positions in the index (k,)"),
-        (RecordingsInMemory, {"leave_out_leads": ["flat"]}, "fit", "leave_out_leads: LabelFromPower does not leave"),
-        (RecordingsInMemory, {"evaluation_windows": 2}, "fit", "evaluation_windows 2: LabelFromPower takes one window"),
+        (RecordingsInMemory, {"rows": None}, "it lacks rows (return the positions in the index (k,)"),
+        (RecordingsInMemory, {"leave_out_leads": ["flat"]}, "leave_out_leads: LabelFromPower does not leave"),
+        (RecordingsInMemory, {"evaluation_windows": 2}, "evaluation_windows 2: LabelFromPower takes one window"),
     ],
 )
 def test_what_lacks_a_member_is_refused_before_anything_is_read(
@@ -115,7 +113,6 @@ def test_what_lacks_a_member_is_refused_before_anything_is_read(
     capsys: pytest.CaptureFixture[str],
     kind: type,
     changes: dict[str, Any],
-    command: str,
     line: str,
 ) -> None:
     def read(self: object) -> None:
@@ -127,7 +124,7 @@ def test_what_lacks_a_member_is_refused_before_anything_is_read(
             monkeypatch.delattr(kind, name)
         else:
             monkeypatch.setattr(kind, name, value)
-    assert line in _refused(root, tmp_path, capsys, command)
+    assert line in _refused(root, tmp_path, capsys)
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
@@ -152,14 +149,14 @@ def test_what_only_a_batch_or_a_validation_shows_is_refused_there(
         patch.setattr(LabelFromPower, "monitor", "val/eror")
         assert "monitor 'val/eror' is not logged; there are val/error" in _refused(root, tmp_path, capsys)
     with monkeypatch.context() as patch:
-        loader = RecordingsInMemory._loader
-        patch.setattr(
-            RecordingsInMemory,
-            "_loader",
-            lambda self, *given: [{k: v for k, v in b.items() if k != "row"} for b in loader(self, *given)],
-        )
+        made = RecordingsInMemory._loader
+
+        def without_rows(self: RecordingsInMemory, split: str, shuffle: bool = False) -> DataLoader:
+            return DataLoader([{"ecg": batch["ecg"]} for batch in made(self, split, shuffle)], batch_size=None)
+
+        patch.setattr(RecordingsInMemory, "_loader", without_rows)
         line = _refused(root, tmp_path, capsys, "fit", "--overwrite")
-        assert line.startswith("the batches of RecordingsInMemory lack row")
+        assert line.startswith("the batches of RecordingsInMemory lack row, labels")
     with monkeypatch.context() as patch:
         patch.setattr(LabelFromPower, "predict_step", lambda self, batch, batch_idx: self(batch))
         assert main(["fit", "-c", str(_config(tmp_path, root)), "--overwrite"]) == 0
