@@ -137,19 +137,21 @@ class FineTuning:
     def _read(self, path: Path, problem: Problem, split: str) -> Floats:
         """Return the predictions (n, K) of a split in the order of the problem's rows and labels."""
         names = [label.name for label in problem.labels]
-        stored = read_npz(path, ("row", "prediction", "label"), "the predictions of a stage")
+        stored = read_npz(path, ("row", "subject", "prediction", "label"), "the predictions of a stage")
         found = [name.decode() for name in stored["label"]]
         if found != names:
             raise UserError(
                 f"{path}: holds predictions of {', '.join(found)}, not of {', '.join(names)}; remove its folder "
                 f"{path.parent.name} and run the experiment again"
             )
-        rows = problem.rows[problem.part(split)]
-        order = np.searchsorted(stored["row"], rows)
-        if not len(stored["row"]) or (stored["row"][order.clip(max=len(stored["row"]) - 1)] != rows).any():
+        wanted = problem.rows[problem.part(split)]
+        place = {int(row): k for k, row in enumerate(stored["row"])}
+        order = np.array([place.get(int(row), -1) for row in wanted], dtype=np.intp)
+        subjects = self.index.subjects(wanted).astype("S32")
+        if (order < 0).any() or not np.array_equal(stored["subject"][order], subjects):
             raise UserError(
-                f"{path}: lacks rows of the {split} split, so it is of another one, or of another cohort; remove its "
-                f"folder {path.parent.name} and run the experiment again"
+                f"{path}: holds predictions of other recordings than the {split} split of the cohort; is its config "
+                f"of another cohort, split or input? Remove its folder {path.parent.name} once it is mended"
             )
         values = stored["prediction"][order].astype(np.float64)
         require_predictions(values, names, f"{path.parent.name}/{path.name}")
