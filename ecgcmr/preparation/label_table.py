@@ -259,18 +259,23 @@ def _count_impossible(history: History, age: float, censoring: date | None, coun
 def _histories(
     row_of: Mapping[str, int], tables: Sequence[Table], visit: int, counts: LabelCounts
 ) -> dict[int, History]:
-    """Collect diagnoses; codes and dates are paired by array index, even from different tables."""
+    """Collect diagnoses; codes and dates are paired by array index within a row (``History``)."""
     histories: dict[int, History] = {}
     for table in tables:
-        known = [(i, row_of[subject]) for i, subject in enumerate(table.ids) if subject in row_of]
-        for column, texts in table.fields.items():
-            if column.field not in HISTORY_FIELDS or (column.field == VISIT_DATE and column.instance != visit):
+        columns = [
+            (column, texts)
+            for column, texts in table.fields.items()
+            if column.field in HISTORY_FIELDS and (column.field != VISIT_DATE or column.instance == visit)
+        ]
+        for i, subject in enumerate(table.ids):
+            if subject not in row_of or not columns:
                 continue
-            for i, row in known:
-                history = histories.setdefault(row, History())
+            history = histories.setdefault(row_of[subject], History())
+            differing = Counter[int]()
+            for column, texts in columns:
                 history.complete |= column.field == CODES
                 if texts[i] is not None:
-                    differing = history.add(column.field, texts[i], counts.unreadable, table.newest)
-                    if differing:
-                        counts.disagreeing[str(column.field)] += differing
+                    differing[column.field] += history.add(column.field, texts[i], counts.unreadable, table.newest)
+            differing.update(history.end_row())
+            counts.disagreeing.update({str(number): count for number, count in differing.items() if count})
     return histories
