@@ -278,5 +278,5 @@ def test_predictions_of_another_split_are_not_taken_for_the_test_split(
     names = np.asarray([label.name.encode() for label in problem.labels])
     np.savez(path, row=rows, prediction=np.zeros((len(rows), len(names)), dtype=np.float32), label=names)
     assert made._read(path, problem, "val").shape == (len(rows), len(names))
-    with pytest.raises(UserError, match=r"predictions.npz: lacks rows of the test split"):
+    with pytest.raises(UserError, match=r"predictions.npz: holds predictions of other recordings than the test split"):
         made._read(path, problem, "test")
