@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,17 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
     resolved = dict(entries)
-    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "withdrawn"):
+    collection = resolved.get("collection")
+    if isinstance(collection, dict):
+        unknown = set(collection) - {"class_path", "init_args"}
+        arguments = collection.get("init_args", {})
+        if unknown or not isinstance(collection.get("class_path"), str) or not isinstance(arguments, dict):
+            raise UserError("cohort.prepare.collection: give it class_path and init_args, nothing else")
+        resolved["collection"] = collection["class_path"]
+        resolved["collection_args"] = [
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()
+        ]
+    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
     if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from ecgcmr.formats.table_dates import SPECIAL_DATES, parse_date, split_joined
-from ecgcmr.preparation.labels import DISEASES, Disease, clean_code
+from ecgcmr.preparation.diseases import DISEASES, Disease, clean_code
 
 CODES, CODE_DATES, VISIT_DATE, DEATH, LOST = 41270, 41280, 53, 40000, 191
 FIRST_OCCURRENCE = {131306: "I259", 131350: "I489", 130708: "E119"}
@@ -55,7 +55,7 @@ class History:
             newest: The newest day that a date can be; a later one is unknown.
 
         Returns:
-            How many values differ from one that stands: of a code or the day of imaging.
+            How many values differ from one that stands: of a code, its date or the day of imaging.
         """
         differing = 0
         if number == CODES:
@@ -66,7 +66,9 @@ class History:
         if number == CODE_DATES:
             for i, part in enumerate(split_joined(text)):
                 if part:
-                    self.dates.setdefault(i, _known_date(part, number, unreadable, newest))
+                    when = _known_date(part, number, unreadable, newest)
+                    standing = self.dates.setdefault(i, when)
+                    differing += None not in (when, standing) and when != standing
             return differing
         when = _known_date(text, number, unreadable, newest)
         if number == VISIT_DATE:
