@@ -62,19 +62,25 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
     return ShardIndex.load(folder)
 
 
+def with_class(entries: dict[str, Any]) -> dict[str, Any]:
+    """Turn a collection of ``class_path`` and ``init_args`` into the arguments that ``prepare`` takes.
+
+    Raises:
+        UserError: It is of another form.
+    """
+    collection = entries.get("collection")
+    if not isinstance(collection, dict):
+        return dict(entries)
+    path, arguments = collection.get("class_path"), collection.get("init_args", {})
+    if set(collection) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(arguments, dict):
+        raise UserError("cohort.prepare.collection: give it class_path and init_args, nothing else")
+    given = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
+    return {**entries, "collection": path, **({"collection_args": given} if given else {})}
+
+
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
-    resolved = dict(entries)
-    collection = resolved.get("collection")
-    if isinstance(collection, dict):
-        unknown = set(collection) - {"class_path", "init_args"}
-        arguments = collection.get("init_args", {})
-        if unknown or not isinstance(collection.get("class_path"), str) or not isinstance(arguments, dict):
-            raise UserError("cohort.prepare.collection: give it class_path and init_args, nothing else")
-        resolved["collection"] = collection["class_path"]
-        resolved["collection_args"] = [
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()
-        ]
+    resolved = with_class(entries)
     for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))

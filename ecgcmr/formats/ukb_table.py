@@ -262,7 +262,7 @@ def _select(file: TableFile, fields: Collection[int], names: Mapping[str, str], 
         elif (known := known or names.get(split_header(name)[0])) is not None:
             _claim(file, named, known, position)
     if not by_field and not named:
-        raise UserError(f"{file.name}: has none of the columns this program knows")
+        raise UserError(f"{file.name}: has none of the columns this program knows or --labels declares")
     return _Wanted(
         id=identifier,
         by_field=by_field,

@@ -11,6 +11,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.limits import naming
 from ecgcmr.label_declarations import YES_NO, DeclaredLabel, load_labels
 from ecgcmr.phenotypes import phenotypes
+from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.diseases import DISEASES, Disease, load_code_lists
 from ecgcmr.preparation.label_columns import LONGEST_FOLLOW_UP, LabelColumn, columns_of
 from ecgcmr.shards.layout import Label
@@ -95,13 +96,13 @@ class TableLabels:
     is_biobank: bool = True
 
     @classmethod
-    def read(cls, codes: Path | None, labels: Path | None) -> TableLabels:
+    def read(cls, codes: Path | None, labels: Path | None, *, is_biobank: bool = True) -> TableLabels:
         """Read what a user adds: a list of codes, a list of labels.
 
         Raises:
             UserError: A file is no such list, or a name in it is taken.
         """
-        found = cls()
+        found = cls(is_biobank=is_biobank)
         if codes is not None:
             found = replace(found, diseases=(*DISEASES, *load_code_lists(codes)))
             with naming(codes):
@@ -147,12 +148,12 @@ class TableLabels:
 
 
 def check_names(columns: Sequence[LabelColumn]) -> None:
-    """Make sure that no two labels have one name.
+    """Make sure that no two labels have one name, those measured on the ECG included.
 
     Raises:
         UserError: Two have; the message names it.
     """
-    names = [column.label.name for column in columns]
+    names = [*(column.label.name for column in columns), *(label.name for label in MEASUREMENTS)]
     clash = next((name for name in names if names.count(name) > 1), None)
     if clash is not None:
         raise UserError(f"label {clash} would stand for two things; choose another name")

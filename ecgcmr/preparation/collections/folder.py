@@ -23,6 +23,7 @@ from ecgcmr.preparation.labels import TableLabels
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.table_use import check_declared, use_of_table
 
+_COLUMN = {"ecg": "file", "cmr": "cmr"}
 _PLACES = {"file": "ecg", "ecg": "ecg", "cmr": "cmr", "split": "split"}
 
 
@@ -41,8 +42,7 @@ class FolderCollection:
 
     @cached_property
     def _labels(self) -> TableLabels:
-        declared = TableLabels.read(None, self.options.labels).declared
-        return TableLabels((), declared, is_biobank=False)
+        return TableLabels.read(None, self.options.labels, is_biobank=False)
 
     def labels(self) -> Sequence[LabelColumn]:
         """Return the declared labels."""
@@ -97,7 +97,7 @@ class FolderCollection:
         table = read_table(path, (), {**{name: name for name in self._labels.by_name}, **_PLACES})
         for part, _ in self._folders():
             if part not in table.named:
-                raise UserError(f"--table {path.name}: lacks a column {part} of the files below --{part}")
+                raise UserError(f"--table {path.name}: lacks a column {_COLUMN[part]} of what lies below --{part}")
         check_units(table, self._labels)
         check_declared(self._labels, [table])
         notes.tables.append(use_of_table(table, self._labels, ()))
