@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.results import Target
-from ecgcmr.phenotypes import BY_NAME, PHENOTYPES
+from ecgcmr.phenotypes import phenotype_positions, phenotypes
 from ecgcmr.reports.tables import method_order, method_title
 from ecgcmr.text import printable
 
@@ -158,7 +158,7 @@ def _refuse_scattered(table: pd.DataFrame, name: str) -> None:
 
 
 def _ordered(names: pd.Index, given: Sequence[Target]) -> list[str]:
-    known = dict.fromkeys([*(target.name for target in given), *(phenotype.name for phenotype in PHENOTYPES)])
+    known = dict.fromkeys([*(target.name for target in given), *phenotype_positions()])
     place = {name: k for k, name in enumerate(known)}
     return sorted(map(str, names), key=lambda name: (place.get(name, len(place)), name))
 
@@ -170,7 +170,8 @@ def _declared(
     targets, kinds = [], []
     for name, rows in sorted(table.groupby("target", observed=True), key=lambda item: names.index(str(item[0]))):
         said = {column: _single(rows[column], column, str(name), where) for column in ("unit", "group", "kind")}
-        phenotype = BY_NAME.get(str(name))
+        position = phenotype_positions().get(str(name))
+        phenotype = None if position is None else phenotypes()[position]
         kind = said["kind"] or _guessed_kind(rows, known=phenotype is not None)
         if kind == "classification" and not rows["truth"].dropna().isin((0.0, 1.0)).all():
             raise UserError(f"{where}: {printable(name, 60)} is a classification, but its truth is not 0 and 1 alone")

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 from ecgcmr.formats.table_dates import SPECIAL_DATES, parse_date, split_joined
-from ecgcmr.preparation.labels import DISEASES, Disease, clean_code
+from ecgcmr.preparation.diseases import DISEASES, Disease, clean_code
 
 CODES, CODE_DATES, VISIT_DATE, DEATH, LOST = 41270, 41280, 53, 40000, 191
 FIRST_OCCURRENCE = {131306: "I259", 131350: "I489", 130708: "E119"}

@@ -148,10 +148,11 @@ def _tasks(out: Path, plan: Plan, chunks: Sequence[Sequence[Row]]) -> list[Shard
         ShardTask(
             path=out / SHARD_FOLDER / f"shard-{number:05d}.h5",
             layout=plan.layout,
-            standard=plan.standard,
+            standard=plan.options.standard,
             cine=plan.cine,
-            view=plan.view,
+            view=plan.options.view,
             declaration=plan.declaration,
+            reader=plan.options.reader,
             members=tuple(row.member for row in rows),
         )
         for number, rows in enumerate(chunks)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from ecgcmr.formats.table_dates import SPECIAL_DATES
 from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR, History, disease_labels
-from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import DISEASES, Disease, label_schema
+from ecgcmr.preparation.diseases import DISEASES, Disease
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import label_subjects, read_label_table
+from ecgcmr.preparation.labels import TableLabels, label_schema
 
 NAN = math.nan
 IMAGING = date(2016, 5, 1)
@@ -27,12 +29,12 @@ FAILURE = Disease("hf", "heart failure", ("I50", "I110"))
 def table(tmp_path, text, name="t.csv", ids=IDS, diseases=DISEASES):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return read_label_table(path, ids, diseases)
+    return read_label_table(path, ids, TableLabels(diseases))
 
 
 def label(tables, ids=IDS, visit=2, diseases=DISEASES, censor_date=None):
     counts = LabelCounts()
-    values = label_subjects(ids, tables, visit, counts, diseases, censor_date)
+    values = label_subjects(ids, tables, visit, counts, TableLabels(diseases), censor_date)
     names = [entry.name for entry in label_schema(diseases)]
     assert values.shape == (len(ids), len(names))
     return dict(zip(names, values.T.tolist(), strict=True)), counts
