@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.text import LONGEST_NAME, printable
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
@@ -82,7 +83,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
 
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
-    given = mapping_at(read_yaml(plan.file(config), what="config"), "data", "init_args")
+    given = mapping_at(read_config(plan.file(config)), "data", "init_args")
     right, other = ("diseases", "labels") if task == "time_to_event" else ("labels", "diseases")
     if given.get(other):
         raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")
