@@ -59,7 +59,7 @@ def measure(
     place = torch.device(device) if device else default_device()
     apart = place.type == "cpu" if apart is None else apart
     torch.manual_seed(0)
-    encoder = encoder or ECGVisionTransformer.from_size("tiny")
+    encoder = encoder or ECGVisionTransformer()
     image_encoder = image_encoder or CMRResNet("resnet50", frames=3, height=210, width=210)
     with _both_sides(apart, "mae", encoder, image_encoder, batch, place) as works:
         result = _autoencoder(works, encoder, batch, rounds, place)

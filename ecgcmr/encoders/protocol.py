@@ -100,6 +100,15 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class SizedEncoder(Protocol):
+    """An encoder whose arguments may name a size, whose numbers `encoder.yaml` then keeps."""
+
+    @classmethod
+    def spelled_out(cls, init_args: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor arguments with the numbers of a size in place of its name."""
+
+
+@runtime_checkable
 class MaskableEncoder(Encoder, Protocol):
     """An encoder that a masked autoencoder can train: it can encode only the patches that are left visible."""
 

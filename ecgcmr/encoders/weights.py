@@ -19,7 +19,7 @@ import ecgcmr
 from ecgcmr.contracts import lacking
 from ecgcmr.encoders.card_checks import HOME, check_card_entries, check_layer_counts, check_trusted
 from ecgcmr.encoders.finite_weights import require_finite_weights
-from ecgcmr.encoders.protocol import AdaptableEncoder, Encoder, require_encoder
+from ecgcmr.encoders.protocol import AdaptableEncoder, Encoder, SizedEncoder, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.yaml_file import read_yaml
@@ -76,7 +76,7 @@ def export_encoder(
         encoder: A module that meets the encoder contract.
         folder: Where both files go; made if missing.
         class_path: Importable name of its class.
-        init_args: Plain constructor arguments that build it again.
+        init_args: Plain constructor arguments that build it again; the name of a size is kept as its numbers.
         fingerprint: Fingerprint of the prepared data.
         parent: Name of the run that trained it; no path.
         preparation: Recipe of the recordings that it was trained on.
@@ -95,6 +95,8 @@ def export_encoder(
     require_finite_weights(tensors, folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = safetensors.torch.save(tensors)
+    if isinstance(encoder, SizedEncoder):
+        init_args = encoder.spelled_out(init_args)
     card = EncoderCard(
         class_path=class_path,
         init_args=_plain(dict(init_args), "init_args"),

@@ -97,11 +97,12 @@ def _parser_of_fit() -> Any:
 
 def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings of a config's model."""
-    from ecgcmr.training.config_files import check_config_files
+    from ecgcmr.training.config_files import Composition
 
-    check_config_files(["-c", str(plan.file(config))])
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
-    read = parser.parse_args(["fit", *run.arguments()]).fit
+    composition = Composition("fit", run.arguments())
+    with composition.parsing():
+        read = parser.parse_args(["fit", *composition.arguments()]).fit
     _check_values(read)
     return read.model
 

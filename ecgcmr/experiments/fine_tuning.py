@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
@@ -22,7 +23,7 @@ from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
 from ecgcmr.text import printable
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 
 def _targets(problem: Problem) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class FineTuning:
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
         """Return whose classes are balanced: where the config balances, those of a model's only target."""
-        settings = mapping_at(read_yaml(base, what="config", root=dict), "data", "init_args")
+        settings = mapping_at(read_config(base), "data", "init_args")
         if settings.get("balance") is None:
             return {}
         names = [label.name for label in problem.labels]

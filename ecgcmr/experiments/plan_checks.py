@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import LONGEST_NAME, printable
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
@@ -113,7 +114,7 @@ def _check_set(settings: Mapping[str, Any], reserved: Mapping[str, str], where: 
 
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
-    given = mapping_at(read_yaml(plan.file(config), what="config"), "data", "init_args")
+    given = mapping_at(read_config(plan.file(config)), "data", "init_args")
     right, other = ("diseases", "labels") if TASKS[task].followed else ("labels", "diseases")
     if given.get(other):
         raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")

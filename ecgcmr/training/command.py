@@ -21,8 +21,9 @@ from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
-from ecgcmr.training.config_files import check_config_files
+from ecgcmr.training.config_files import Composition
 from ecgcmr.training.early_stopping import StaysStopped
+from ecgcmr.training.encoder_source import check_networks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -75,6 +76,7 @@ class StageCLI(LightningCLI):
 
     def __init__(self, args: list[str], session: RunSession | None = None) -> None:
         self.arguments = args
+        self.composition = Composition(args[0], args[1:])
         self.session = session or RunSession(args[0])
         self.checkpoint: CheckpointRecord | None = None
         self.export: EncoderExport | None = None
@@ -89,10 +91,16 @@ class StageCLI(LightningCLI):
             trainer_defaults={"use_distributed_sampler": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr"}
-            | {name: {"exit_on_error": False} for name in self.subcommands()},
-            args=args,
+            # References such as ${data.samples} are resolved after all files and the command line.
+            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr", "parser_mode": "omegaconf+"}
+            | {name: {"exit_on_error": False, "parser_mode": "omegaconf+"} for name in self.subcommands()},
+            args=[args[0], *self.composition.arguments()],
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the composed settings; a piece or a reference that leads nowhere is named."""
+        with self.composition.parsing():
+            super().parse_arguments(parser, args)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the one command that is run: to make parsers of the others too takes a third of a second."""
@@ -164,6 +172,8 @@ class StageCLI(LightningCLI):
             if folder != asked and launched_for() is None:
                 print(f"the run goes to {folder}", file=sys.stderr)
             settings.trainer["default_root_dir"] = str(folder)
+        if self.subcommand == "fit" and not settings.get("ckpt_path"):
+            check_networks(settings.model.as_dict())
 
     def instantiate_classes(self) -> None:
         """Make stage, data and trainer; a refused argument is reported as its class reports it."""
@@ -274,7 +284,6 @@ def run(name: str, arguments: list[str]) -> int:
         Terminated: SIGTERM ended it, after a checkpoint if it was training; it says how to go on.
     """
     silence_advice()
-    check_config_files(arguments)
     arguments, leave = take_leave(arguments)
     if name != "fit" and (leave.overwrite or leave.new_folder):
         raise UserError(f"{name} begins no run; --overwrite and --new_folder belong to fit")
