@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from ecgcmr.evaluation.results import METHODS, ResultRow, Target
+from ecgcmr.evaluation.methods import METHODS
+from ecgcmr.evaluation.rows import ResultRow, Target
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.agreement_figures import calibration
 from ecgcmr.reports.bullseye import bullseye
@@ -23,7 +24,7 @@ LINES = [("oracle", None), *((f"method {k}", "linear_probe") for k in range(9)),
 def rows(lines: list, targets: list[Target], value: dict) -> list[ResultRow]:
     entries = [*((target.name, target.group) for target in targets), *(("mean", name) for name in SETS)]
     return [
-        ResultRow(name, group, "regression", *line, 20, "r2", own, own - 0.1, own + 0.1, 50)
+        ResultRow(name, group, "regression", *line, 20, "r2", own, own - 0.1, own + 0.1, 50, "regression")
         for line in lines
         for name, group in entries
         for own in [value[line]]
