@@ -21,6 +21,7 @@ from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, window_starts
 from data_modules.training_rows import TrainingChoice
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_choice, check_least
 from ecgcmr.row_random import RowGenerator, with_host_copy
 from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.shards.layout import SPLITS
@@ -36,15 +37,10 @@ class ShardDataModule(LightningDataModule):
 
     Attributes:
         modalities: What a row must have and a batch holds.
-        root: Folder of ``index.json``.
-        batch_size: Rows per device and batch.
-        samples: ECG samples per lead in a batch.
-        leads: Names of the leads in a batch, in its order, such as ``[I, II, V1]``; None for all.
-        leave_out_leads: Any of ``missing``, ``derived``, ``flat``, ``clipped`` and ``noisy``: the encoder leaves out
-            leads with such a mark, and records with no other lead do not take part.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         covariate_names: Labels that a model is given beside its input; empty for none.
         diseases: Whose time to event is the target; empty for other targets.
+        balanced_label: The 0/1 label that half of each epoch's rows have, or None.
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
         evaluation_windows: Windows of each ECG in validation, test and prediction; of more than one its batches hold
             (B, windows, leads, samples).
@@ -117,21 +113,11 @@ class ShardDataModule(LightningDataModule):
             UserError: If an option is out of its range or not one of the choices, or two exclude each other.
         """
         super().__init__()
-        if shuffle not in SHUFFLES:
-            raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
-        if verify_reads not in VERIFY_READS:
-            raise UserError(f"verify_reads {verify_reads!r}: choose one of {', '.join(VERIFY_READS)}")
-        if predict_split not in SPLITS:
-            raise UserError(f"predict_split {predict_split!r}: choose one of {', '.join(SPLITS)}")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("samples", samples, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("window", window, 1),
-        ):
-            if value < least:
-                raise UserError(f"{name} {value}: must be at least {least}")
+        check_choice(SHUFFLES, shuffle=shuffle)
+        check_choice(VERIFY_READS, verify_reads=verify_reads)
+        check_choice(SPLITS, predict_split=predict_split)
+        check_least(1, batch_size=batch_size, samples=samples, window=window)
+        check_least(0, num_workers=num_workers, seed=seed)
         self.root = Path(root)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -149,6 +135,7 @@ class ShardDataModule(LightningDataModule):
         self.leave_out_leads = list(leave_out_leads or [])
         self._lead_choice = LeadChoice(self.leads, self.leave_out_leads)
         self._training_choice = TrainingChoice(selection, min_quality, balance, weight, epoch_rows)
+        self.balanced_label = balance
         self.augmentations: dict[str, Callable | None] = {}
         self._index: ShardIndex | None = None
         self._labels: np.ndarray | None = None
@@ -258,30 +245,14 @@ class ShardDataModule(LightningDataModule):
         if layout.ecg is not None:
             check_rates(self.augmentations.get("ecg"), layout.ecg.sampling_rate)
         self.label_values()
-        module = None if self.trainer is None else self.trainer.lightning_module
-        self._check_windows(module)
-        self._lead_choice.check(self.index, module)
+        if self.evaluation_windows > 1 and layout.ecg is not None:  # there are places for them
+            window_starts(layout.ecg.samples, self.samples, self.evaluation_windows)
+        self._lead_choice.check(self.index)
         splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
         for split in splits.get(stage or "", []):
             self.rows(split)
         if stage == "fit":
             self._train_sampler(0, 1)  # an epoch can be drawn
-
-    def _check_windows(self, stage: Any) -> None:
-        """Hold several evaluation windows against the cohort and the stage, if there is one.
-
-        Raises:
-            UserError: If the records have no place for them, or the stage takes one window of each.
-        """
-        ecg = self.index.layout.ecg
-        if self.evaluation_windows == 1 or ecg is None:
-            return
-        window_starts(ecg.samples, self.samples, self.evaluation_windows)
-        if stage is not None and not getattr(stage, "takes_windows", False):
-            raise UserError(
-                f"evaluation_windows {self.evaluation_windows}: {type(stage).__name__} takes one window of each "
-                "recording; remove the option"
-            )
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""

@@ -72,7 +72,7 @@ class ShardPool:
         self._start()
 
 
-class ShardBatches(Dataset[Batch]):
+class ShardBatches(Dataset[Batch | UserError]):
     """Turns a ``BatchPlan`` into a ``Batch`` of tensors in their storage types."""
 
     def __init__(
@@ -115,12 +115,23 @@ class ShardBatches(Dataset[Batch]):
         """Return the number of batches of an epoch."""
         return len(self.sampler)
 
-    def __getitem__(self, plan: BatchPlan | int) -> Batch:
+    def __getitem__(self, plan: BatchPlan | int) -> Batch | UserError:
         """Read a batch. An integer means that batch of epoch 0: Lightning's ``overfit_batches`` counts so.
+
+        Returns:
+            The batch; from a worker also the UserError, whose text torch would wrap into a traceback if it were raised.
 
         Raises:
             UserError: If a record cannot be read or holds NaN or infinity; the message names shard and record.
         """
+        try:
+            return self._batch(plan)
+        except UserError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def _batch(self, plan: BatchPlan | int) -> Batch:
         if not isinstance(plan, BatchPlan):
             plan = self.sampler.plans(0)[plan]
         batch = Batch(row=torch.from_numpy(plan.rows.copy()), valid=torch.from_numpy(plan.valid.copy()))

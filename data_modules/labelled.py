@@ -15,6 +15,7 @@ from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_choice, check_least
 from ecgcmr.shards.index import MODALITIES, read_labels
 from ecgcmr.shards.label_choice import check_covariates, disease_labels, expand_groups
 
@@ -27,12 +28,6 @@ class LabelledDataModule(ShardDataModule):
     Validation and test keep rows without labels (their labels are NaN), so that predictions cover the whole split.
     Beside what ``ShardDataModule`` gives, a batch holds ``covariates`` (B, C) in their units and, of ``diseases``,
     ``years`` (B, K); NaN is missing. ``labels`` are then the events, NaN where the time is missing too.
-
-    Attributes:
-        label_names: Targets, one a prediction; of ``diseases`` the ``{disease}_incident``.
-        covariate_names: What the model is given beside the input.
-        diseases: Whose time to event is the target; empty for other targets.
-        balanced_label: The 0/1 label that half of each epoch's rows have, or None.
     """
 
     def __init__(
@@ -83,19 +78,16 @@ class LabelledDataModule(ShardDataModule):
         super().__init__(root, batch_size, labels=labels, **options)
         if bool(labels) == bool(diseases):
             raise UserError("labels, diseases: name at least one label, or at least one disease for its time to event")
-        if input not in INPUTS:
-            raise UserError(f"input {input!r}: choose one of {', '.join(INPUTS)}")
+        check_choice(INPUTS, input=input)
         if train_labels is not None and train_fraction is not None:
             raise UserError("train_labels and train_fraction: give one of them")
         if input != "ecg" and (self.leads is not None or self.leave_out_leads):
             raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
-        if evaluation_windows < 1:
-            raise UserError(f"evaluation_windows {evaluation_windows}: must be at least 1")
+        check_least(1, evaluation_windows=evaluation_windows)
         if input != "ecg" and evaluation_windows > 1:
             raise UserError("evaluation_windows: belongs to input ecg; remove it")
         self.diseases = list(diseases or [])
         self.covariate_names = list(covariates or [])
-        self.balanced_label = options.get("balance")
         self.input = input
         self.modalities = (input,)  # type: ignore[misc]  # here a matter of the instance
         self.image_size = image_size

@@ -44,17 +44,14 @@ class LeadChoice:
         places = {"lead_rows": tuple(LEADS.index(name) for name in self.names)} if set(self.names) <= set(LEADS) else {}
         return {"leads": len(self.names), **places}
 
-    def check(self, index: ShardIndex, stage: Any) -> None:
-        """Hold the choice against the cohort and the stage, if there is one.
+    def check(self, index: ShardIndex) -> None:
+        """Compare the choice with the cohort.
 
         Raises:
-            UserError: If the cohort lacks a lead (the message lists those it has) or stores no flags, or the stage
-                would not hand the mask on.
+            UserError: If the cohort lacks a lead (the message lists those it has) or stores no flags.
         """
         self.columns(index)
         self.usable(index)
-        if self.leave_out and stage is not None and not getattr(stage, "takes_lead_mask", False):
-            raise UserError(f"leave_out_leads: {type(stage).__name__} does not leave leads out; remove the option")
 
     def columns(self, index: ShardIndex) -> Tensor | None:
         """Return where in a record the leads of a batch stand, (k,) int64; None for all of them, as they are."""

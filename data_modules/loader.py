@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from data_modules.batch import Batch
@@ -33,7 +33,7 @@ READING_THREADS = 2
 """Batches read at the same time, and held ready, without workers."""
 
 
-class PlanLoader(DataLoader[Batch]):
+class PlanLoader(DataLoader[Batch | UserError]):
     """A ``DataLoader`` over ``ShardBatches`` whose sampler is a ``PlanSampler``.
 
     Attributes:
@@ -52,13 +52,12 @@ class PlanLoader(DataLoader[Batch]):
 
     def _batches(self) -> Iterator[Batch]:
         self._first, self._given = self._place()
-        batches = self._read_ahead() if self.num_workers == 0 else super().__iter__()
-        try:
-            for batch in batches:
-                self._given += 1
-                yield batch
-        except UserError as error:
-            raise UserError(_last_line(error)) from None  # a worker's error comes wrapped in its traceback
+        batches: Iterator[Batch | UserError] = self._read_ahead() if self.num_workers == 0 else super().__iter__()
+        for batch in batches:
+            if isinstance(batch, UserError):  # a worker's
+                raise batch
+            self._given += 1
+            yield batch
 
     def _place(self) -> tuple[int, int]:
         """Return where this iteration starts: the rows to skip, and no batch given out."""
@@ -108,9 +107,9 @@ class PlanLoader(DataLoader[Batch]):
         self._resume = dict(state_dict)
         sampler.on_epoch = weakly(self._announce)
         if (state_dict["size"], state_dict["seed"]) != (sampler.size, sampler.data_seed):
-            rank_zero_warn(
-                f"resumed within an epoch of {state_dict['size']} rows under seed {state_dict['seed']}, the data have "
-                f"{sampler.size} under seed {sampler.data_seed}: its remaining batches are others than they were"
+            rank_zero_info(
+                f"note: resumed within an epoch of {state_dict['size']} rows under seed {state_dict['seed']}, the data "
+                f"have {sampler.size} under seed {sampler.data_seed}: its remaining batches are others than they were"
             )
 
     def _announce(self, epoch: int) -> None:
@@ -142,8 +141,3 @@ def weakly(method: Callable[[int], None]) -> Callable[[int], None]:
             living(number)
 
     return call
-
-
-def _last_line(error: UserError) -> str:
-    """Return what the error says, without the traceback that a worker puts before it."""
-    return str(error).strip().splitlines()[-1].removeprefix("ecgcmr.errors.UserError: ")

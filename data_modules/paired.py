@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.base import ShardDataModule
-from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 
 
 class PairedDataModule(ShardDataModule):
@@ -36,7 +36,7 @@ class PairedDataModule(ShardDataModule):
             options: Those of ``ShardDataModule``.
         """
         super().__init__(root, batch_size, **options)
-        if image_size is not None and image_size < 1:
-            raise UserError(f"image_size {image_size}: must be at least 1")
+        if image_size is not None:
+            check_least(1, image_size=image_size)
         self.image_size = image_size
         self.augmentations = {"ecg": ecg_augmentation, "cmr": cmr_augmentation}

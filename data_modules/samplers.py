@@ -21,6 +21,7 @@ from data_modules.sampling import (
     window_order,
 )
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_choice
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,7 @@ class EpochBatchSampler(PlanSampler):
         Raises:
             UserError: If a rank would get no row, more rows are to be drawn than there are, or shuffle is unknown.
         """
-        if shuffle not in SHUFFLES:
-            raise UserError(f"shuffle {shuffle!r}: choose one of {', '.join(SHUFFLES)}")
+        check_choice(SHUFFLES, shuffle=shuffle)
         if shuffle == "shards" and shards is None:
             raise ValueError("shuffle by shards needs the shard of each row")
         if epoch_rows is None and weights is not None:

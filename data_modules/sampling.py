@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 
 SHUFFLES = ("global", "shards", "none")
 WINDOW = 8
@@ -63,8 +64,7 @@ def window_order(shards: np.ndarray, seed: int, epoch: int, window: int = WINDOW
         epoch: Epoch, from 0.
         window: Shards in a group; with all of them in one the order is as random as ``epoch_order``.
     """
-    if window < 1:
-        raise UserError(f"window {window}: must be at least 1")
+    check_least(1, window=window)
     random = generator(seed, PURPOSE.order, epoch)
     present, number = np.unique(shards, return_inverse=True)
     group = random.permutation(len(present))[number] // window
@@ -142,8 +142,7 @@ def window_starts(stored: int, samples: int, windows: int, option: str = "evalua
     Raises:
         UserError: If the number is below 1, or the recording has fewer places for a window.
     """
-    if windows < 1:
-        raise UserError(f"{option} {windows}: must be at least 1")
+    check_least(1, **{option: windows})
     room = stored - samples
     if windows > room + 1:
         raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 from ecgcmr.shards.index import ShardIndex, read_labels
 
 
@@ -33,8 +34,8 @@ class TrainingChoice:
     epoch_rows: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epoch_rows is not None and self.epoch_rows < 1:
-            raise UserError(f"epoch_rows {self.epoch_rows}: must be at least 1")
+        if self.epoch_rows is not None:
+            check_least(1, epoch_rows=self.epoch_rows)
         if self.balance is not None and (self.weight is not None or self.epoch_rows is not None):
             other = "epoch_rows" if self.weight is None else "weight"
             raise UserError(f"balance and {other}: both choose the rows of an epoch; give one of them")

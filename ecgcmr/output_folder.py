@@ -108,7 +108,8 @@ def _move(
     made = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
     if not made:
         return
-    before = earlier.get("files", []) if earlier.get("command") == origin["command"] else []
+    # What --overwrite replaces goes as a whole: figures of other results must not lie beside the new ones.
+    before = earlier.get("files", []) if overwrite or earlier.get("command") == origin["command"] else []
     for name in made:
         if not overwrite and name not in before and (folder / name).exists():
             raise UserError(f"--out {folder}: holds {name} of another origin; choose another folder or add --overwrite")

@@ -23,7 +23,7 @@ from ecgcmr.speed_choices.choose import LOW_PRECISION, choose_on_cpu, time_parts
 from ecgcmr.speed_choices.parts import parts_of
 from ecgcmr.speed_choices.race import race
 from ecgcmr.training.host_memory import keep_freed_memory
-from ecgcmr.training.precision import accelerator_precision
+from ecgcmr.training.machine_choices import accelerator_precision
 
 TASKS = {"mae": 36, "alignment": 8, "downstream": 16}
 """Task -> samples in a step: enough tokens that linear layers may run as convolutions."""
@@ -205,7 +205,7 @@ def part_times(case: Case) -> dict[str, float]:
 def published(place: torch.device) -> list[Case]:
     """Return the three tasks at the published tiny size, ResNet-50 on 3 frames of 210 x 210 in the alignment."""
     torch.manual_seed(0)
-    encoder, images = ECGVisionTransformer.from_size("tiny"), CMRResNet("resnet50", frames=3, height=210, width=210)
+    encoder, images = ECGVisionTransformer(), CMRResNet("resnet50", frames=3, height=210, width=210)
     return [Case(task, encoder, images, samples, place) for task, samples in TASKS.items()]
 
 

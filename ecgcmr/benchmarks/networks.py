@@ -15,6 +15,7 @@ from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
 from ecgcmr.benchmarks.timing import interleaved, seconds
 from ecgcmr.benchmarks.training import default_device
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
+from ecgcmr.encoders.ecg_vit import Size
 from ecgcmr.training.compilation import compile_networks
 
 Steps = AutoencoderSteps | AlignmentSteps
@@ -23,12 +24,12 @@ Steps = AutoencoderSteps | AlignmentSteps
 def networks(batch: int) -> dict[str, Callable[[torch.device], Steps]]:
     """Return what is measured, by name: masked autoencoders, tiny and base, and the alignment with ResNet-50."""
 
-    def autoencoder(size: str) -> Callable[[torch.device], Steps]:
-        return lambda place: AutoencoderSteps(ECGVisionTransformer.from_size(size), batch, place)
+    def autoencoder(size: Size) -> Callable[[torch.device], Steps]:
+        return lambda place: AutoencoderSteps(ECGVisionTransformer(size=size), batch, place)
 
     def alignment(place: torch.device) -> Steps:
         images = CMRResNet("resnet50", frames=3, height=210, width=210)
-        return AlignmentSteps(ECGVisionTransformer.from_size("tiny"), images, batch, place)
+        return AlignmentSteps(ECGVisionTransformer(), images, batch, place)
 
     return {"mae_tiny": autoencoder("tiny"), "mae_base": autoencoder("base"), "alignment_resnet50": alignment}
 

@@ -7,13 +7,14 @@ the heap would help or hinder the next.
 from __future__ import annotations
 
 import multiprocessing
-import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
 import torch
+
+from ecgcmr.errors import UserError
 
 Works = Mapping[str, Callable[[], object]]
 
@@ -59,15 +60,18 @@ class OwnProcess:
 
     def _answer(self) -> None:
         try:
-            failure = self._connection.recv()
+            refusal = self._connection.recv()
         except EOFError:
-            raise RuntimeError("a process of the benchmark ended before its work was done (out of memory?)") from None
-        if failure is not None:
-            raise RuntimeError(f"a process of the benchmark failed:\n{failure}")
+            raise RuntimeError(
+                "a process of the benchmark ended before its work was done: its traceback stands above, or it was "
+                "killed (out of memory?)"
+            ) from None
+        if refusal is not None:
+            raise UserError(refusal)
 
 
 def _serve(connection: Connection, threads: int, make: Callable[..., Works], arguments: tuple[Any, ...]) -> None:
-    """Make works, then run those that are asked for until nobody asks; answer each with None or what went wrong."""
+    """Make works, then run those that are asked for until nobody asks; answer each with None or what is refused."""
     torch.set_num_threads(threads)
     try:
         works = make(*arguments)
@@ -77,5 +81,5 @@ def _serve(connection: Connection, threads: int, make: Callable[..., Works], arg
             connection.send(None)
     except EOFError:
         return
-    except Exception:
-        connection.send(traceback.format_exc())
+    except UserError as error:
+        connection.send(str(error))

@@ -20,7 +20,7 @@ from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedA
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, choose_on_cpu
 from ecgcmr.training.host_memory import keep_freed_memory
-from ecgcmr.training.precision import accelerator_precision
+from ecgcmr.training.machine_choices import accelerator_precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PRECISIONS = {"fp32": FULL_PRECISION, "bf16": LOW_PRECISION}
@@ -59,7 +59,7 @@ def measure(
     place = torch.device(device) if device else default_device()
     apart = place.type == "cpu" if apart is None else apart
     torch.manual_seed(0)
-    encoder = encoder or ECGVisionTransformer.from_size("tiny")
+    encoder = encoder or ECGVisionTransformer()
     image_encoder = image_encoder or CMRResNet("resnet50", frames=3, height=210, width=210)
     with _both_sides(apart, "mae", encoder, image_encoder, batch, place) as works:
         result = _autoencoder(works, encoder, batch, rounds, place)

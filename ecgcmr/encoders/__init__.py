@@ -24,15 +24,13 @@ from ecgcmr.encoders.protocol import (
     CMRInput,
     ECGInput,
     Encoder,
+    FrameEncoder,
     LocalFeatureEncoder,
     MaskableEncoder,
     VariableLeadEncoder,
-    require_adaptable,
     require_encoder,
-    require_local_features,
-    require_maskable,
-    require_variable_leads,
 )
+from ecgcmr.encoders.view import View
 from ecgcmr.encoders.weights import EncoderCard, export_encoder, load_encoder, load_encoder_weights, read_encoder_card
 
 __all__ = [
@@ -50,6 +48,7 @@ __all__ = [
     "ECGVisionTransformer",
     "Encoder",
     "EncoderCard",
+    "FrameEncoder",
     "LeadPatchMasking",
     "LocalFeatureEncoder",
     "MAEDecoder",
@@ -62,6 +61,7 @@ __all__ = [
     "RandomPatchMasking",
     "TimePatchMasking",
     "VariableLeadEncoder",
+    "View",
     "export_encoder",
     "interpolate_position",
     "learned_position",
@@ -69,10 +69,6 @@ __all__ = [
     "load_encoder_weights",
     "random_masking",
     "read_encoder_card",
-    "require_adaptable",
     "require_encoder",
-    "require_local_features",
-    "require_maskable",
-    "require_variable_leads",
     "sincos_position",
 ]

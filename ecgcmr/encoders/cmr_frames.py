@@ -58,11 +58,7 @@ class CMRFrameResNet(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        spec = self.input_spec
-        if x.ndim != 4 or x.shape[1:] != (spec.frames, spec.height, spec.width):
-            raise ValueError(
-                f"expected CMR images of shape (B, {spec.frames}, {spec.height}, {spec.width}), got {tuple(x.shape)}"
-            )
+        self.input_spec.check(x)
         return self.network(x.flatten(0, 1).unsqueeze(1)).unflatten(0, x.shape[:2])
 
     def forward_tokens(self, x: Tensor) -> Tensor:

@@ -86,11 +86,7 @@ class CMRResNet(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        spec = self.input_spec
-        if x.ndim != 4 or x.shape[1:] != (spec.frames, spec.height, spec.width):
-            raise ValueError(
-                f"expected CMR images of shape (B, {spec.frames}, {spec.height}, {spec.width}), got {tuple(x.shape)}"
-            )
+        self.input_spec.check(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x.contiguous(memory_format=self.image_order)))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 

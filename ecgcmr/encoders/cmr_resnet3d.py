@@ -84,12 +84,8 @@ class CMRResNet3d(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        spec = self.input_spec
-        if x.ndim != 4 or x.shape[1:] != (spec.frames, spec.height, spec.width):
-            raise ValueError(
-                f"expected CMR images of shape (B, {spec.frames}, {spec.height}, {spec.width}), got {tuple(x.shape)}"
-            )
-        volume = x.unflatten(1, (self.channels, spec.frames // self.channels))
+        self.input_spec.check(x)
+        volume = x.unflatten(1, (self.channels, self.input_spec.frames // self.channels))
         x = self.maxpool(self.relu(self.bn1(self.conv1(volume))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from ecgcmr.encoders.cmr_resnet import adapt_to_image_size
 from ecgcmr.encoders.position import (
     Positions,
     check_position_table,
@@ -89,11 +90,7 @@ class CMRVisionTransformer(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        spec = self.input_spec
-        if x.ndim != 4 or x.shape[1:] != (spec.frames, spec.height, spec.width):
-            raise ValueError(
-                f"expected CMR images of shape (B, {spec.frames}, {spec.height}, {spec.width}), got {tuple(x.shape)}"
-            )
+        self.input_spec.check(x)
         tokens = self.patch_embed(x).flatten(2).transpose(1, 2) + self.pos_embed
         return run_blocks(self.blocks, tokens, gradient_checkpointing=self.gradient_checkpointing)
 
@@ -121,15 +118,11 @@ class CMRVisionTransformer(nn.Module):
         Raises:
             UserError: The number of frames differs.
         """
-        if input_spec["frames"] != self.input_spec.frames:
-            raise UserError(
-                f"weights made for {input_spec['frames']} frames do not fit an encoder for {self.input_spec.frames}; "
-                "only height and width may differ"
-            )
+        adapted = adapt_to_image_size(weights, input_spec, self.input_spec)
         grid = (int(input_spec["height"]) // self.patch_size, int(input_spec["width"]) // self.patch_size)
         check_position_table(weights, grid[0] * grid[1])
         with_class_row = nn.functional.pad(weights["pos_embed"], (0, 0, 1, 0))
-        return {**weights, "pos_embed": interpolate_position(with_class_row, grid, self.grid)[:, 1:]}
+        return adapted | {"pos_embed": interpolate_position(with_class_row, grid, self.grid)[:, 1:]}
 
 
 def _check_arguments(

@@ -1,4 +1,4 @@
-"""What the one-dimensional convolutional ECG encoders share: normalisation, input check, weights of other lengths.
+"""What the one-dimensional convolutional ECG encoders share: normalisation, weights of other lengths.
 
 Group normalisation (Wu & He 2018) is the default, although the networks they follow were published with batch
 normalisation: a recording's feature then depends on no other recording, so that batches of 8 labelled subjects, the
@@ -39,12 +39,6 @@ def conv_1d(channels_in: int, channels_out: int, kernel_size: int, stride: int =
     layer = nn.Conv1d(channels_in, channels_out, kernel_size, stride, padding=kernel_size // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
-
-
-def check_ecg(x: Tensor, spec: ECGInput) -> None:
-    """Raise ValueError unless `x` is (B, leads, samples) of the specification."""
-    if x.ndim != 3 or x.shape[1:] != (spec.leads, spec.samples):
-        raise ValueError(f"expected ECGs of shape (B, {spec.leads}, {spec.samples}), got {tuple(x.shape)}")
 
 
 def adapt_to_length(weights: Mapping[str, Tensor], source: Mapping[str, Any], spec: ECGInput) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_ecg, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_kernel, conv_1d, norm_1d
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.errors import UserError
 
@@ -64,7 +64,7 @@ class ECGCNN(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        check_ecg(x, self.input_spec)
+        self.input_spec.check(x)
         return self.stages(x)
 
     def forward_tokens(self, x: Tensor) -> Tensor:

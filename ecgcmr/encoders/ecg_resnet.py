@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_ecg, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_kernel, conv_1d, norm_1d
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
 from ecgcmr.errors import UserError
@@ -122,7 +122,7 @@ class ECGResNet(nn.Module):
         Raises:
             ValueError: `x` has another shape.
         """
-        check_ecg(x, self.input_spec)
+        self.input_spec.check(x)
         x = self.stem(x)
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)

@@ -39,6 +39,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "large": (1024, 24, 16),
 }
 """Width, depth and heads of the published sizes."""
+Size = Literal["tiny", "pluto", "small", "medium", "big", "base", "large"]
 
 
 class PatchEmbedding(nn.Module):
@@ -81,9 +82,9 @@ class ECGVisionTransformer(nn.Module):
         samples: Samples per lead.
         sampling_rate: Hz; told to the data through `input_spec`.
         patch_size: Leads and samples of one patch.
-        width: Token width D, divisible by `heads` and by 4.
-        depth: Number of blocks.
-        heads: Attention heads.
+        width: Token width D, divisible by `heads` and by 4; None: that of `size`.
+        depth: Number of blocks; None: that of `size`.
+        heads: Attention heads; None: those of `size`.
         mlp_ratio: Hidden width of the MLP over `width`.
         pooling: "mean" of the patch tokens, the class token ("cls"), or "attention" pooling with the mean as query.
         drop_path: Stochastic depth of the last block; grows linearly from 0 at the first.
@@ -91,9 +92,10 @@ class ECGVisionTransformer(nn.Module):
         lead_rows: For a subset of leads: the row of the 12-lead position table that each of the `leads` takes, such as
             [0, 1, 6] for I, II and V1. None stands for 0, 1, 2 ...
         gradient_checkpointing: Compute each block again on the way back instead of keeping what is inside it.
+        size: A published size, for the numbers that are not given.
 
     Raises:
-        UserError: A number does not fit another one, or `pooling` or `positions` is unknown.
+        UserError: A number does not fit another one, or `size`, `pooling` or `positions` is unknown.
     """
 
     pos_embed: Tensor
@@ -104,17 +106,19 @@ class ECGVisionTransformer(nn.Module):
         samples: int = 2500,
         sampling_rate: float = 500.0,
         patch_size: tuple[int, int] = (1, 100),
-        width: int = 384,
-        depth: int = 3,
-        heads: int = 6,
+        width: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
         mlp_ratio: float = 4.0,
         pooling: Pooling = "mean",
         drop_path: float = 0.0,
         positions: Positions = "sincos",
         lead_rows: list[int] | None = None,
         gradient_checkpointing: bool = False,
+        size: Size = "tiny",
     ) -> None:
         super().__init__()
+        width, depth, heads = _numbers(size, width, depth, heads)
         _check_numbers(leads, samples, patch_size, width, depth, heads, drop_path)
         _check_choices(pooling, positions)
         self.patch_size = (patch_size[0], patch_size[1])
@@ -140,16 +144,16 @@ class ECGVisionTransformer(nn.Module):
         setattr(self, self._final_norm_name, nn.LayerNorm(width, eps=NORM_EPS))
 
     @classmethod
-    def from_size(cls, size: str, samples: int = 2500, pooling: Pooling = "mean") -> ECGVisionTransformer:
-        """Build a published size for 12 leads at 500 Hz: tiny, pluto, small, medium, big, base or large.
+    def spelled_out(cls, init_args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return constructor arguments with the numbers of a size in place of its name, as `encoder.yaml` keeps them.
 
         Raises:
             UserError: The size is unknown.
         """
-        if size not in SIZES:
-            raise UserError(f"unknown ECG encoder size {size!r}: choose one of {', '.join(SIZES)}")
-        width, depth, heads = SIZES[size]
-        return cls(samples=samples, width=width, depth=depth, heads=heads, pooling=pooling)
+        arguments = {name: value for name, value in init_args.items() if name != "size"}
+        names = ("width", "depth", "heads")
+        numbers = _numbers(init_args.get("size", "tiny"), *(init_args.get(name) for name in names))
+        return arguments | dict(zip(names, numbers, strict=True))
 
     @property
     def num_patches(self) -> int:
@@ -165,9 +169,7 @@ class ECGVisionTransformer(nn.Module):
 
     def _patches(self, x: Tensor) -> Tensor:
         """(B, leads, samples) -> (B, N, leads * samples of a patch), leads first; checks the shape."""
-        spec = self.input_spec
-        if x.ndim != 3 or x.shape[1:] != (spec.leads, spec.samples):
-            raise ValueError(f"expected ECGs of shape (B, {spec.leads}, {spec.samples}), got {tuple(x.shape)}")
+        self.input_spec.check(x)
         (rows, columns), (height, length) = self.grid, self.patch_size
         if height == 1:
             return x.reshape(x.shape[0], rows * columns, length)
@@ -324,6 +326,15 @@ class ECGVisionTransformer(nn.Module):
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1
         return self.num_layers
+
+
+def _numbers(size: str, width: int | None, depth: int | None, heads: int | None) -> tuple[int, int, int]:
+    """Return width, depth and heads, those of a size where they are not given; UserError where there is no such one."""
+    if size not in SIZES:
+        raise UserError(f"unknown ECG encoder size {size!r}: choose one of {', '.join(SIZES)}")
+    given = (width, depth, heads)
+    first, second, third = (of_size if own is None else own for own, of_size in zip(given, SIZES[size], strict=True))
+    return first, second, third
 
 
 def _check_numbers(

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from ecgcmr.encoders.masking import Masking, MaskingName, PatchMasking, masking_named
 from ecgcmr.encoders.position import sincos_position
-from ecgcmr.encoders.protocol import MaskableEncoder, require_maskable, require_variable_leads
+from ecgcmr.encoders.protocol import MaskableEncoder, require_encoder
 from ecgcmr.encoders.token_linear import TokenLinear
 from ecgcmr.encoders.transformer import NORM_EPS, Block, initialise_linear_layers, run_blocks, token_parameter
+from ecgcmr.encoders.view import View
 from ecgcmr.errors import UserError
 
 
@@ -136,7 +137,7 @@ class MaskedAutoencoder(nn.Module):
         masking: MaskingName | PatchMasking = "random",
     ) -> None:
         super().__init__()
-        maskable: MaskableEncoder = require_maskable(encoder)
+        maskable: MaskableEncoder = require_encoder(encoder, MaskableEncoder)
         self.encoder = encoder
         self.decoder = decoder
         self.mask_ratio = mask_ratio
@@ -169,9 +170,7 @@ class MaskedAutoencoder(nn.Module):
         if noise.shape != (x.shape[0], self.draws):
             raise ValueError(f"expected noise of shape {(x.shape[0], self.draws)}, got {tuple(noise.shape)}")
         masking = self.masking(noise, self.grid, self.mask_ratio, lead_mask)
-        if lead_mask is None:
-            return self.encoder.forward_visible(x, masking.keep), masking
-        return require_variable_leads(self.encoder).forward_visible(x, masking.keep, lead_mask), masking
+        return View(x, lead_mask).visible(self.encoder, masking.keep), masking
 
     def pooled(self, latent: Tensor, masking: Masking, lead_mask: Tensor | None = None) -> Tensor:
         """One feature of what was visible, (B, D).
@@ -190,5 +189,5 @@ class MaskedAutoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, lead_mask: Tensor | None = None) -> MAEOutput:
         """Mask, encode and predict; see `encode` for arguments and errors."""
         latent, masking = self.encode(x, noise, lead_mask)
-        recorded = None if lead_mask is None else self.encoder.token_mask(lead_mask)
+        recorded = View(x, lead_mask).token_mask(self.encoder)
         return MAEOutput(self.decoder(latent, masking.keep, recorded), masking.mask, latent, masking)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from ecgcmr.contracts import lacking
 from ecgcmr.errors import UserError
 
 
@@ -31,6 +32,11 @@ class ECGInput:
     samples: int
     lead_rows: tuple[int, ...] | None = None
 
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (B, leads, samples)."""
+        if x.ndim != 3 or x.shape[1:] != (self.leads, self.samples):
+            raise ValueError(f"expected ECGs of shape (B, {self.leads}, {self.samples}), got {tuple(x.shape)}")
+
 
 @dataclasses.dataclass(frozen=True)
 class CMRInput:
@@ -46,6 +52,12 @@ class CMRInput:
     frames: int
     height: int
     width: int
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (B, frames, height, width)."""
+        if x.ndim != 4 or x.shape[1:] != (self.frames, self.height, self.width):
+            shape = f"(B, {self.frames}, {self.height}, {self.width})"
+            raise ValueError(f"expected CMR images of shape {shape}, got {tuple(x.shape)}")
 
 
 InputSpec = ECGInput | CMRInput
@@ -77,11 +89,23 @@ class Encoder(Protocol):
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features (B, D)."""
 
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """As `forward`."""
+
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that take no weight decay, beyond biases and norms."""
 
     def layer_of(self, name: str) -> int:
         """Layer of a parameter, 0..num_layers, by its name inside this encoder."""
+
+
+@runtime_checkable
+class SizedEncoder(Protocol):
+    """An encoder whose arguments may name a size, whose numbers `encoder.yaml` then keeps."""
+
+    @classmethod
+    def spelled_out(cls, init_args: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor arguments with the numbers of a size in place of its name."""
 
 
 @runtime_checkable
@@ -126,6 +150,14 @@ class LocalFeatureEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class FrameEncoder(Encoder, Protocol):
+    """An image encoder that looks at each cine frame by itself."""
+
+    def frame_features(self, x: Tensor) -> Tensor:
+        """One feature per frame: (B, frames, height, width) -> (B, frames, D); their mean is the pooled feature."""
+
+
+@runtime_checkable
 class AdaptableEncoder(Encoder, Protocol):
     """An encoder that can take weights of one of its class that was built for another input."""
 
@@ -137,67 +169,32 @@ class AdaptableEncoder(Encoder, Protocol):
         """
 
 
-_MEMBERS = ("input_spec", "feature_dim", "num_layers", "forward_tokens", "forward", "no_weight_decay", "layer_of")
-_MASKABLE_MEMBERS = (*_MEMBERS, "grid", "patch_size", "forward_visible")
-_VARIABLE_LEAD_MEMBERS = (*_MEMBERS, "token_mask")
-_LOCAL_MEMBERS = (*_MEMBERS, "local_features")
-_ADAPTABLE_MEMBERS = (*_MEMBERS, "adapt_weights")
+_KINDS: dict[type, str] = {
+    Encoder: "an encoder",
+    MaskableEncoder: "an encoder for masked autoencoding",
+    VariableLeadEncoder: "an encoder for recordings with missing leads",
+    LocalFeatureEncoder: "an encoder with local features",
+    FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
+    AdaptableEncoder: "an encoder that takes weights made for another input",
+}
 
 
-def _require(candidate: Any, members: tuple[str, ...], kind: str) -> None:
-    name = candidate.__name__ if isinstance(candidate, type) else type(candidate).__name__
-    if not (isinstance(candidate, nn.Module) or (isinstance(candidate, type) and issubclass(candidate, nn.Module))):
-        raise UserError(f"{name} is not a torch.nn.Module: give an encoder class by class_path (docs/encoders.md)")
-    missing = [member for member in members if not hasattr(candidate, member)]
-    if missing:
-        raise UserError(f"{name} is not {kind}: it lacks {', '.join(missing)} (docs/encoders.md lists the contract)")
+def require_encoder(candidate: Any, contract: type = Encoder) -> Any:
+    """Return `candidate` if it meets the encoder contract, or one of those that extend it.
 
-
-def require_encoder(candidate: Any) -> Any:
-    """Return `candidate` if it meets the encoder contract.
+    Args:
+        candidate: An encoder.
+        contract: Any of this module's Protocols.
 
     Raises:
         UserError: It is no module, or members are missing; the message lists them.
     """
-    _require(candidate, _MEMBERS, "an encoder")
-    return candidate
-
-
-def require_maskable(candidate: Any) -> Any:
-    """Return `candidate` if a masked autoencoder can train it.
-
-    Raises:
-        UserError: Members are missing; the message lists them.
-    """
-    _require(candidate, _MASKABLE_MEMBERS, "an encoder for masked autoencoding")
-    return candidate
-
-
-def require_variable_leads(candidate: Any) -> Any:
-    """Return `candidate` if it can leave missing leads out.
-
-    Raises:
-        UserError: Members are missing; the message lists them.
-    """
-    _require(candidate, _VARIABLE_LEAD_MEMBERS, "an encoder for recordings with missing leads")
-    return candidate
-
-
-def require_local_features(candidate: Any) -> Any:
-    """Return `candidate` if it has features of places, which localisation maps need.
-
-    Raises:
-        UserError: Members are missing; the message lists them.
-    """
-    _require(candidate, _LOCAL_MEMBERS, "an encoder with local features")
-    return candidate
-
-
-def require_adaptable(candidate: Any) -> Any:
-    """Return `candidate` if it can take weights of another input's encoder.
-
-    Raises:
-        UserError: Members are missing; the message lists them.
-    """
-    _require(candidate, _ADAPTABLE_MEMBERS, "an encoder that takes weights made for another input")
+    name = candidate.__name__ if isinstance(candidate, type) else type(candidate).__name__
+    if not (isinstance(candidate, nn.Module) or (isinstance(candidate, type) and issubclass(candidate, nn.Module))):
+        raise UserError(f"{name} is not a torch.nn.Module: give an encoder class by class_path (docs/encoders.md)")
+    missing = lacking(candidate, contract)
+    if missing:
+        raise UserError(
+            f"{name} is not {_KINDS[contract]}: it lacks {', '.join(missing)} (docs/encoders.md lists the contract)"
+        )
     return candidate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
+import pkgutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import ecgcmr
+from ecgcmr.contracts import lacking
 from ecgcmr.encoders.card_checks import HOME, check_card_entries, check_layer_counts, check_trusted
 from ecgcmr.encoders.finite_weights import require_finite_weights
-from ecgcmr.encoders.protocol import require_adaptable, require_encoder
+from ecgcmr.encoders.protocol import AdaptableEncoder, Encoder, SizedEncoder, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.yaml_file import read_yaml
@@ -75,7 +76,7 @@ def export_encoder(
         encoder: A module that meets the encoder contract.
         folder: Where both files go; made if missing.
         class_path: Importable name of its class.
-        init_args: Plain constructor arguments that build it again.
+        init_args: Plain constructor arguments that build it again; the name of a size is kept as its numbers.
         fingerprint: Fingerprint of the prepared data.
         parent: Name of the run that trained it; no path.
         preparation: Recipe of the recordings that it was trained on.
@@ -89,10 +90,13 @@ def export_encoder(
     """
     require_encoder(encoder)
     folder = Path(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    # Cloned, for an encoder may use a weight in two places, and the file format keeps no memory twice.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in encoder.state_dict().items()}
     require_finite_weights(tensors, folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = safetensors.torch.save(tensors)
+    if isinstance(encoder, SizedEncoder):
+        init_args = encoder.spelled_out(init_args)
     card = EncoderCard(
         class_path=class_path,
         init_args=_plain(dict(init_args), "init_args"),
@@ -241,7 +245,7 @@ def _adapt(encoder: nn.Module, weights: dict[str, Tensor], card: EncoderCard, pa
     if card.class_path.rpartition(".")[2] != type(encoder).__name__:
         raise UserError(f"{path}: weights of {card.class_path} cannot be adapted to {type(encoder).__name__}")
     try:
-        return require_adaptable(encoder).adapt_weights(weights, card.input_spec)
+        return require_encoder(encoder, AdaptableEncoder).adapt_weights(weights, card.input_spec)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -269,16 +273,14 @@ def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 def _import_class(class_path: str, card: Path) -> type[nn.Module]:
-    module_name, _, class_name = class_path.rpartition(".")
     try:
-        candidate = getattr(importlib.import_module(module_name), class_name)
+        candidate = pkgutil.resolve_name(class_path)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{card}: class_path {class_path} cannot be imported; install the package it is in") from error
     if not (isinstance(candidate, type) and issubclass(candidate, nn.Module)):
         raise UserError(f"{card}: class_path {class_path} is not a torch.nn.Module class")
     # Checked before anything of it is called: only methods can be seen on a class.
-    methods = ("forward_tokens", "forward", "no_weight_decay", "layer_of")
-    missing = [name for name in methods if not hasattr(candidate, name)]
+    missing = [name for name in lacking(candidate, Encoder) if callable(vars(Encoder).get(name))]
     if missing:
         raise UserError(f"{card}: class_path {class_path} is not an encoder: it lacks {', '.join(missing)}")
     return candidate

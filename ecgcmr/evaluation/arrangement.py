@@ -14,7 +14,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.methods import method_order, method_title
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.metrics.tasks import Task, labelled, task_for
-from ecgcmr.phenotypes import BY_NAME, PHENOTYPES
+from ecgcmr.phenotypes import phenotype_positions, phenotypes
 from ecgcmr.text import printable
 
 Floats = NDArray[np.float64]
@@ -181,7 +181,7 @@ def _refuse_scattered(table: pd.DataFrame, name: str) -> None:
 
 
 def _ordered(names: pd.Index, given: Sequence[Target]) -> list[str]:
-    known = dict.fromkeys([*(target.name for target in given), *(phenotype.name for phenotype in PHENOTYPES)])
+    known = dict.fromkeys([*(target.name for target in given), *phenotype_positions()])
     place = {name: k for k, name in enumerate(known)}
     return sorted(map(str, names), key=lambda name: (place.get(name, len(place)), name))
 
@@ -194,7 +194,8 @@ def _declared(
     for name, rows in sorted(table.groupby("target", observed=True), key=lambda item: names.index(str(item[0]))):
         columns = ("unit", "group", "kind", "task")
         given = {column: _single(rows[column], column, str(name), where) for column in columns}
-        phenotype = BY_NAME.get(str(name))
+        position = phenotype_positions().get(str(name))
+        phenotype = None if position is None else phenotypes()[position]
         task = task_for(given["kind"] or _guessed_kind(rows, known=phenotype is not None), given["task"] or "")
         other = next((known.kind for known in tasks.values() if known.name == task.name and known != task), None)
         if other is not None:
@@ -202,6 +203,8 @@ def _declared(
                 f"{where}: task '{printable(task.name, 60)}' has a target that is a {task.kind} and one of "
                 f"{other}; name a task for each"
             )
+        if task.binary and not rows["truth"].dropna().isin((0.0, 1.0)).all():
+            raise UserError(f"{where}: {printable(name, 60)} is a classification, but its truth is not 0 and 1 alone")
         group = given["group"] or (phenotype.group if phenotype else "other" if task.grouped else "disease")
         unit = given["unit"] or (phenotype.unit if phenotype else "")
         title = titles.get(str(name), "") or (phenotype.title if phenotype else "")

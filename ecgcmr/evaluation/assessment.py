@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant, title_of
+from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
 from ecgcmr.evaluation.differences import difference_rows, pairs_of
-from ecgcmr.evaluation.methods import gaps
+from ecgcmr.evaluation.doubts import coverage_notes, mix_up_notes
+from ecgcmr.evaluation.methods import gaps, is_ceiling
 from ecgcmr.evaluation.progress import OnStep, no_progress
 from ecgcmr.evaluation.rows import MEAN, CalibrationRow, DifferenceRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
@@ -114,8 +115,12 @@ def _check(data: Arrangement, settings: Settings) -> None:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
     if settings.smallest_group < 1:
         raise UserError(f"--smallest-group {settings.smallest_group}: must be at least 1")
-    if settings.horizon is not None and not settings.horizon > 0:
-        raise UserError(f"--horizon {settings.horizon}: must be above 0")
+    if settings.focus is not None and is_ceiling(settings.focus):
+        raise UserError(f"--focus {settings.focus}: is a ceiling, which is compared with no method; name another one")
+    if settings.horizon is not None and not 0 < settings.horizon < np.inf:
+        raise UserError(f"--horizon {settings.horizon}: must be above 0 and finite")
+    if settings.horizon is not None and not any(task.followed for task in data.tasks):
+        raise UserError(f"--horizon {settings.horizon:g}: no target is the time to an event; leave the option out")
 
 
 def _score_rows(
@@ -199,27 +204,12 @@ def _few_events(scorer: Scorer) -> Iterator[str]:
 
 
 def _notes(scorer: Scorer, found: Assessment) -> list[str]:
-    """Say what a reader must know: who was scored on whom, what p values can reach, where thresholds come from."""
-    data, notes = scorer.data, list[str]()
-    subjects, recordings = len(scorer.resamples.drawn[0]), len(data.test.subjects)
-    if subjects < recordings:
-        notes.append(
-            f"{recordings:,} recordings of {subjects:,} subjects were scored; resamples draw subjects, each with all "
-            "recordings, and counts are of subjects."
-        )
-    masks = {variant: scorer.predicted(variant) & scorer.observed for variant in data.variants}
-    everyone = scorer.subjects(np.logical_or.reduce(list(masks.values())))
-    for variant, mask in masks.items():
-        lost = everyone - scorer.subjects(mask)
-        if lost:
-            notes.append(
-                f"{title_of(variant)} predicts nothing for {lost:,} of {everyone:,} test "
-                "subjects: its metrics are over the others, differences over the subjects that both predict."
-            )
-    for task in data.tasks:
+    """Say what a reader must know: who was scored on whom, what p values can reach, what should be doubted."""
+    notes = list(coverage_notes(scorer))
+    for task in scorer.data.tasks:
         rows = [row for row in found.scores if row.task_name == task.name and row.metric == task.primary]
         notes += gaps(rows, known=found.undefined)
-    notes += list(_few_events(scorer))
+    notes += [*_few_events(scorer), *mix_up_notes(scorer, found.scores)]
     floor = 2.0 / (found.settings.resamples + 1)
     largest = max((row.family for row in found.differences), default=0)
     if floor * largest > 0.05:
@@ -228,6 +218,4 @@ def _notes(scorer: Scorer, found: Assessment) -> list[str]:
             f"{largest} comparisons lifts to {min(1.0, floor * largest):.2g}: take --resamples "
             f"{int(np.ceil(40 * largest / 1000)) * 1000} to resolve 0.05."
         )
-    if any(task.binary for task in data.tasks) and not len(data.validation.subjects):
-        notes.append("F1 is at a threshold of 0.5: the table has no validation rows to choose one on.")
     return notes

@@ -6,19 +6,25 @@ predicted for one target of one recording of a subject. No message names a subje
 
 from __future__ import annotations
 
+import csv
+import difflib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import MEAN
 from ecgcmr.files import replace_atomically
 from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import LONGEST_NAME, printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
@@ -31,7 +37,6 @@ COLUMNS = (*REQUIRED, *TEXTS, *NUMBERS, *EITHER)
 KEY = ("subject", "recording", "target", "split", "seed", "method", "protocol", "labels")
 """What identifies a row."""
 
-SPLITS = ("train", "val", "test")
 DEFAULT_METHOD = "predictions"
 HASH = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = (".parquet", ".csv")
@@ -67,7 +72,23 @@ def read_prediction_table(path: Path | str) -> pd.DataFrame:
     if path.suffix not in _SUFFIXES:
         raise UserError(f"{path.name}: predictions are read from {' or '.join(_SUFFIXES)}")
     frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    return checked_table(frame, path.name)
+    table = checked_table(frame, path.name)
+    _refuse_impossible(table, path.name)
+    return table
+
+
+_POSSIBLE = {"age": (0.0, 130.0, "years"), "heart_rate": (10.0, 400.0, "1/min"), "signal_quality": (0.0, 1.0, "0 to 1")}
+
+
+def _refuse_impossible(table: pd.DataFrame, name: str) -> None:
+    """Refuse what puts everybody into one wrong subgroup: birth years, RR intervals, per cent."""
+    for column, (low, high, unit) in _POSSIBLE.items():
+        numbers = pd.to_numeric(table[column].astype(object), errors="coerce")
+        what = f"outside {low:g} to {high:g} ({unit}), such as {numbers[(numbers < low) | (numbers > high)].max():g};"
+        _refuse((numbers < low) | (numbers > high), name, column, f"{what} give it in that unit")
+        words = int((table[column].notna() & numbers.isna()).sum())
+        if words and numbers.notna().any():
+            raise UserError(f"{name}: {column} holds numbers and, in {words:,} rows, words; write one or the other")
 
 
 def write_prediction_table(path: Path | str, frame: pd.DataFrame) -> Path:
@@ -97,21 +118,60 @@ def _says_something(column: pd.Series) -> bool:
     return bool((column > 0).any() if column.name == "recording" else column.notna().any())
 
 
+def unread_note(path: Path) -> list[str]:
+    """Say which columns of a table are not read, each with the name it may have been meant for; none if all are."""
+    names = _names_of_csv(path) if path.suffix == ".csv" else list(parquet.read_schema(path, memory_map=False).names)
+    found = []
+    for name in (name for name in names if name not in COLUMNS):
+        close = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1)
+        found.append(f"{printable(name, 60)} (is it {close[0]}?)" if close else printable(name, 60))
+    shown = ", ".join(found[:_MOST_SHOWN]) + (f" and {len(found) - _MOST_SHOWN:,} more" * (len(found) > _MOST_SHOWN))
+    return [f"{path.name}: columns that are not read: {shown}."] if found else []
+
+
+_MOST_SHOWN = 12
+
+
+def _names_of_csv(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        line = stream.readline(_LONGEST_HEADER + 1)
+    if len(line) > _LONGEST_HEADER:
+        raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
+    return next(csv.reader(line.decode("utf-8-sig").splitlines()[:1]), [])
+
+
+def _refuse_twice(names: Sequence[str], path: Path) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1 and name in COLUMNS), None)
+    if twice is not None:
+        raise UserError(f"{path.name}: has two columns {twice}; keep one")
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Read with Arrow, which refuses a row of more or fewer fields than the header, and lines that are too long."""
     try:
-        with path.open("rb") as stream:
-            if b"\n" not in stream.read(_LONGEST_HEADER) and stream.read(1):
-                raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
-        words = dict.fromkeys(("subject", "target", "split", *TEXTS), str)
-        return pd.read_csv(
-            path,
-            dtype=words,
-            usecols=lambda name: name in COLUMNS,
-            low_memory=False,
-            float_precision="round_trip",
+        names = _names_of_csv(path)
+        _refuse_twice(names, path)
+        word = pa.dictionary(pa.int32(), pa.string())
+        convert = arrow_csv.ConvertOptions(
+            include_columns=[name for name in names if name in COLUMNS],
+            column_types=dict.fromkeys(("subject", "target", "split", *TEXTS), word),
+            null_values=_MISSING,
+            strings_can_be_null=False,  # a method may be called "null"
         )
-    except (ValueError, UnicodeDecodeError, OSError, OverflowError) as error:
-        raise UserError(f"{path.name}: cannot be read as CSV: {_one_line(error)}") from error
+        quoted = arrow_csv.ParseOptions(newlines_in_values=True)  # else a quote never closed is sought to the end
+        frame = arrow_csv.read_csv(path, parse_options=quoted, convert_options=convert).to_pandas()
+    except (pa.ArrowException, ValueError, csv.Error) as error:
+        reason = re.sub(r"(columns, got \d+).*", r"\1", _one_line(error))  # what follows is the row itself
+        if "straddl" in reason:
+            reason = "a line is longer than 1,000,000 bytes, or a quotation mark is never closed"
+        raise UserError(f"{path.name}: cannot be read as CSV: {reason}") from error
+    for column in {*NUMBERS, *EITHER, "truth", "prediction", "seed"} & set(frame.select_dtypes(object)):
+        frame[column] = frame[column].where(~frame[column].isin(_MISSING), None)
+    return frame
+
+
+_MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "None", "null", "NULL"]
+"""How a number that is not known may be written."""
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -120,10 +180,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         rows, size = about.metadata.num_rows, path.stat().st_size
         if rows > max(_FEW_ROWS, size):  # a prediction is some bytes of noise, which nothing can pack
             raise UserError(f"{path.name}: claims {rows:,} rows in {size:,} bytes; it is no table of predictions")
+        _refuse_twice(about.schema_arrow.names, path)
         names = [name for name in about.schema_arrow.names if name in COLUMNS]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UserError(f"{path.name}: has two columns {twice}; keep one")
         texts = [name for name in ("subject", "target", "split", *TEXTS) if name in names]
         return parquet.read_table(path, columns=names, read_dictionary=texts).to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -169,7 +227,28 @@ def checked_table(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.D
             f"{int(np.flatnonzero(twice)[0]) + 1}: {first['target']}, {first['split']}, seed {first['seed']}, "
             f"{first['method']}); keep one row each, or number a subject's recordings in a column recording"
         )
+    _refuse_two_splits(table, name)
     return table
+
+
+def _refuse_two_splits(table: pd.DataFrame, name: str) -> None:
+    """Refuse a subject that one trained model has in two splits: thresholds or weights would know the test."""
+    subject, split = table["subject"].cat, table["split"].cat
+    there = np.zeros((len(subject.categories), len(split.categories)), dtype=bool)
+    there[subject.codes.to_numpy(), split.codes.to_numpy()] = True
+    several = there.sum(axis=1) > 1
+    if not several.any():
+        return
+    rows = table[several[subject.codes.to_numpy()]]
+    model = ["subject", "method", "protocol", "labels", "seed"]
+    pairs = rows[[*model, "split"]].astype({"subject": str}).drop_duplicates()
+    twice = pairs[pairs.duplicated(model, keep=False)]
+    if len(twice):
+        splits = " and ".join(sorted(set(twice["split"].astype(str))))
+        raise UserError(
+            f"{name}: {twice['subject'].nunique():,} subjects are in the splits {splits} of one method and seed; "
+            "a subject belongs to one"
+        )
 
 
 def _check_values(table: pd.DataFrame, name: str, gaps: bool) -> None:
@@ -177,6 +256,8 @@ def _check_values(table: pd.DataFrame, name: str, gaps: bool) -> None:
     wrong = np.isinf(table["prediction"]) if gaps else ~np.isfinite(table["prediction"])
     _refuse(wrong, name, "prediction", "missing or infinite; leave the row out instead")
     _refuse(np.isinf(table["truth"]), name, "truth", "infinite; leave a missing truth empty")
+    for column in ("truth", "prediction"):  # whose squares are no numbers
+        _refuse(table[column].abs() > _LARGEST, name, column, f"larger than {_LARGEST:g}; is it a missing value?")
     seed = table["seed"]
     _refuse(seed.isna() | (seed % 1 != 0) | (seed.abs() > _MOST_COUNT), name, "seed", "no whole number")
     for column in ("labels", "recording"):
@@ -209,6 +290,7 @@ def _refuse_names(table: pd.DataFrame, name: str) -> None:
 
 
 _LONGEST_TEXT = 1000
+_LARGEST = 1e100
 _MOST_COUNT = 2.0**53  # beyond it, float64 skips whole numbers
 
 
@@ -229,11 +311,16 @@ def _texts(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values.cat.categories) and column != "subject" and len(values.cat.categories):
         raise UserError(f"{name}: column {column} holds numbers; it must hold text")
     # Each distinct text is looked at once: a table has millions of rows.
-    texts = [str(value) for value in values.cat.categories]
+    # "mae " is no other method than "mae".
+    texts = [_as_text(value).strip() for value in values.cat.categories]
     order = sorted(set(texts) - {""})
     place = {text: k for k, text in enumerate(order)}
     codes = np.array([*(place.get(text, -1) for text in texts), -1])[values.cat.codes.to_numpy()]
     return pd.Series(pd.Categorical.from_codes(codes, categories=order), index=frame.index)
+
+
+def _as_text(value: Any) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _numbers(frame: pd.DataFrame, column: str, name: str) -> pd.Series:

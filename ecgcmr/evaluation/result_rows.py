@@ -79,6 +79,13 @@ def _row(record: dict[str, Any], where: str) -> ResultRow:
         if not is_right(record[name]):
             raise UserError(f"{where}: {name} is {_shown(record[name])}; it must be {wanted}")
     low, high = record["ci_low"], record["ci_high"]
+    metric = METRICS[record["metric"]]
+    if metric.kind != record["task"]:
+        raise UserError(f"{where}: {metric.key} is a metric of {metric.kind}, not of {record['task']}")
+    if record["value"] is not None and not metric.low <= record["value"] <= metric.high:
+        raise UserError(f"{where}: {metric.key} is {record['value']}; it lies from {metric.low:g} to {metric.high:g}")
+    if (low is None) != (high is None) or (record["value"] is None and low is not None):
+        raise UserError(f"{where}: has a part of value, ci_low and ci_high; an interval has both ends and a value")
     if low is not None and high is not None and low > high:
         raise UserError(f"{where}: ci_low {low} is above ci_high {high}")
     return ResultRow(**{name: _number(name, record[name]) for name in _NAMES})

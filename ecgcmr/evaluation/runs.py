@@ -12,10 +12,12 @@ from typing import Any
 import pandas as pd
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table
+from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, unread_note
 from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.rows import MEAN, ResultRow
+from ecgcmr.json_file import read_json
 from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.text import printable
 
 TABLES = ("predictions.parquet", "predictions.csv")
 RESULTS = "results.json"
@@ -29,24 +31,26 @@ class Run:
         name: Its folder's name, or as much of the path as tells it from the other runs.
         table: Its predictions, or None.
         rows: Its result rows where it has no predictions.
+        notes: What was left unread in its folder.
     """
 
     name: str
     table: pd.DataFrame | None
     rows: tuple[ResultRow, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def load_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read runs: predictions.parquet, else predictions.csv, else results.json.
+def load_runs(folders: Sequence[Path], split: str = "test") -> list[Run]:
+    """Read runs: predictions.parquet, else predictions.csv, else results.json of ``split``.
 
     Raises:
-        UserError: If a folder is missing or holds none of these, or is given twice.
+        UserError: If a folder is missing or holds none of these, or is given twice, or results are of another split.
     """
     resolved = [folder.resolve() for folder in folders]
     twice = [path for path, count in Counter(resolved).items() if count > 1]
     if twice:
         raise UserError(f"{twice[0].name}: given twice; a run is compared with others")
-    return [_load(folder, name) for folder, name in zip(resolved, _names(resolved), strict=True)]
+    return [_load(folder, name, split) for folder, name in zip(resolved, _names(resolved), strict=True)]
 
 
 def on_common_targets(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -119,20 +123,33 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [str(folder) for folder in folders]
 
 
-def _load(folder: Path, name: str) -> Run:
+def _load(folder: Path, name: str, split: str) -> Run:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a run")
-    for file in TABLES:
-        if (folder / file).is_file():
-            return Run(name, read_prediction_table(folder / file))
+    tables = [file for file in TABLES if (folder / file).is_file()]
+    if tables:
+        notes = [f"{name}: {note}" for note in unread_note(folder / tables[0])]
+        notes += [f"{name} has {tables[0]} and {other}; the first is read." for other in tables[1:]]
+        return Run(name, read_prediction_table(folder / tables[0]), notes=tuple(notes))
     if (folder / RESULTS).is_file():
+        _refuse_other_split(folder / RESULTS, split)
         return Run(name, None, tuple(read_results_json(folder / RESULTS)))
     raise UserError(f"{folder}: holds neither {', '.join(TABLES)} nor {RESULTS}")
+
+
+def _refuse_other_split(path: Path, split: str) -> None:
+    """Refuse results of another split than the one that is compared; those of an experiment are of the test split."""
+    content = read_json(path, what="results of a run")
+    settings = content.get("settings") if isinstance(content, dict) else None
+    own = settings.get("split", "test") if isinstance(settings, dict) else "test"
+    if own != split:
+        raise UserError(f"{path}: is of split {printable(own, 20)}, not {split}; compare runs on one split (--split)")
 
 
 def merged(runs: Sequence[Run]) -> tuple[pd.DataFrame | None, list[ResultRow]]:
     """Put runs into one table and one list of rows, methods named "run: method", or by the run if it has one method."""
     frames, rows = [], list[ResultRow]()
+    _refuse_one_name(runs)
     for run in runs:
         if run.table is not None:
             names = {
@@ -144,8 +161,21 @@ def merged(runs: Sequence[Run]) -> tuple[pd.DataFrame | None, list[ResultRow]]:
         rows += [replace(row, method=_named(run.name, row.method, len(methods))) for row in run.rows]
     if not frames:
         return None, rows
-    table = pd.concat([frame.astype({"subject": str, "target": str}) for frame in frames], ignore_index=True)
+    plain = [frame.astype({"subject": str, "target": str}).dropna(axis=1, how="all") for frame in frames]
+    table = pd.concat(plain, ignore_index=True)
     return checked_table(table, "the runs together"), rows
+
+
+def _refuse_one_name(runs: Sequence[Run]) -> None:
+    """Refuse runs of which two methods get one name, such as run "a" with a method "b" beside a run "a: b"."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        methods = sorted(set(run.table["method"]) if run.table is not None else {row.method for row in run.rows})
+        for method in methods:
+            name = _named(run.name, method, len(methods))
+            if name in seen:
+                raise UserError(f"{run.name}, {seen[name]}: both have a method '{name}'; rename one of the folders")
+            seen[name] = run.name
 
 
 def _named(run: str, method: str, methods: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,26 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
     return ShardIndex.load(folder)
 
 
+def with_class(entries: dict[str, Any]) -> dict[str, Any]:
+    """Turn a collection of ``class_path`` and ``init_args`` into the arguments that ``prepare`` takes.
+
+    Raises:
+        UserError: It is of another form.
+    """
+    collection = entries.get("collection")
+    if not isinstance(collection, dict):
+        return dict(entries)
+    path, arguments = collection.get("class_path"), collection.get("init_args", {})
+    if set(collection) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(arguments, dict):
+        raise UserError("cohort.prepare.collection: give it class_path and init_args, nothing else")
+    given = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
+    return {**entries, "collection": path, **({"collection_args": given} if given else {})}
+
+
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
-    resolved = dict(entries)
-    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "withdrawn"):
+    resolved = with_class(entries)
+    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
     if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):

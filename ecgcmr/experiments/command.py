@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from ecgcmr import __version__
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
@@ -96,7 +97,7 @@ def _fingerprint(plan: Plan) -> str:
     return fingerprint_of(
         {
             "plan": read_yaml(plan.path, what="experiment"),
-            "configs": {name: read_yaml(plan.file(name), what="config") for name in sorted(set(configs))},
+            "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
             "cohort": str(plan.cohort.prepare) if root is None else _shards(plan.file(root)),
             "version": __version__,
         }

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import jsonargparse
@@ -70,8 +70,9 @@ def read_settings(plan: Plan) -> ReadSettings:
 
 def exported(model: Settings) -> Settings:
     """Return the settings of the encoder that a stage hands on, from those of its model."""
-    room, _, kind = model.class_path.rpartition(".")
-    return model.init_args[getattr(import_module(room), kind).exports["encoder"]]
+    from ecgcmr.stages.contract_checks import exported_attribute
+
+    return model.init_args[exported_attribute(resolve_name(model.class_path))]
 
 
 def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
@@ -96,11 +97,12 @@ def _parser_of_fit() -> Any:
 
 def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings of a config's model."""
-    from ecgcmr.training.config_files import check_config_files
+    from ecgcmr.training.config_files import Composition
 
-    check_config_files(["-c", str(plan.file(config))])
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
-    read = parser.parse_args(["fit", *run.arguments()]).fit
+    composition = Composition("fit", run.arguments())
+    with composition.parsing():
+        read = parser.parse_args(["fit", *composition.arguments()]).fit
     _check_values(read)
     return read.model
 
@@ -124,7 +126,7 @@ def _check_values(read: Settings) -> None:
 @contextmanager
 def _refusals_of(where: str) -> Iterator[None]:
     """Tell what a parser refuses as a UserError that starts with ``where``."""
-    from ecgcmr.training.command import one_line
+    from ecgcmr.training.messages import one_line
 
     try:
         yield

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules import cut_windows, window_starts
-from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.encoders import View, load_encoder, read_encoder_card
 from ecgcmr.encoders.kernels import use_kernels
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_finite_features
@@ -60,8 +60,8 @@ def encoder_features(
     fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
     if is_finished(cache, fingerprint):
         return _kept(cache, method)
-    encoder = load_encoder(encoder_folder, trusted).eval()
-    specification: Any = encoder.input_spec
+    encoder: Any = load_encoder(encoder_folder, trusted).eval()
+    specification = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
         raise UserError(f"{encoder_folder}: the encoder takes {specification.leads} leads, the cohort has others")
     if index.layout.ecg.sampling_rate != specification.sampling_rate:
@@ -79,7 +79,7 @@ def encoder_features(
     with torch.inference_mode():
         for start in range(0, len(rows), _BLOCK):
             ecg = torch.from_numpy(read_ecgs(index, rows[start : start + _BLOCK], length=length)).to(device)
-            parts.append(read_out(encoder, None, cut_windows(ecg, samples, windows)).float().cpu().numpy())
+            parts.append(read_out(encoder, None, View(cut_windows(ecg, samples, windows))).float().cpu().numpy())
     return _keep(np.concatenate(parts), cache, fingerprint, method)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
@@ -22,7 +23,7 @@ from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
 from ecgcmr.text import printable
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 
 def _targets(problem: Problem) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class FineTuning:
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
         """Return whose classes are balanced: where the config balances, those of a model's only target."""
-        settings = mapping_at(read_yaml(base, what="config", root=dict), "data", "init_args")
+        settings = mapping_at(read_config(base), "data", "init_args")
         if settings.get("balance") is None:
             return {}
         names = [label.name for label in problem.labels]
@@ -137,14 +138,22 @@ class FineTuning:
     def _read(self, path: Path, problem: Problem, split: str) -> Floats:
         """Return the predictions (n, K) of a split in the order of the problem's rows and labels."""
         names = [label.name for label in problem.labels]
-        stored = read_npz(path, ("row", "prediction", "label"), "the predictions of a stage")
+        stored = read_npz(path, ("row", "subject", "prediction", "label"), "the predictions of a stage")
         found = [name.decode() for name in stored["label"]]
         if found != names:
             raise UserError(
                 f"{path}: holds predictions of {', '.join(found)}, not of {', '.join(names)}; remove its folder "
                 f"{path.parent.name} and run the experiment again"
             )
-        order = np.searchsorted(stored["row"], problem.rows[problem.part(split)])
+        wanted = problem.rows[problem.part(split)]
+        place = {int(row): k for k, row in enumerate(stored["row"])}
+        order = np.array([place.get(int(row), -1) for row in wanted], dtype=np.intp)
+        subjects = self.index.subjects(wanted).astype("S32")
+        if (order < 0).any() or not np.array_equal(stored["subject"][order], subjects):
+            raise UserError(
+                f"{path}: holds predictions of other recordings than the {split} split of the cohort; is its config "
+                f"of another cohort, split or input? Remove its folder {path.parent.name} once it is mended"
+            )
         values = stored["prediction"][order].astype(np.float64)
         require_predictions(values, names, f"{path.parent.name}/{path.name}")
         return values

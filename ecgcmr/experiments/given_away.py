@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.baseline_methods import COVARIATES
 from ecgcmr.experiments.methods import Problem
@@ -12,7 +13,7 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.probes.ecg_features import MEASURED
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import check_covariates, determined
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 _CLASSICAL = ("features", "features-boosting")
 
@@ -53,7 +54,7 @@ def _covariates(name: str, plan: Plan) -> Iterable[tuple[str, list[str]]]:
     task = plan.evaluation.tasks[name]
     if task.finetune is None:
         return
-    config = read_yaml(plan.file(task.finetune), what="config", root=dict)
+    config = read_config(plan.file(task.finetune))
     of_config = mapping_at(config, "data", "init_args").get("covariates")
     of_task = task.set.get("data.covariates", of_config)
     yield f"tasks.{name}", _names(of_task)

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from data_modules.sampling import subset
+from ecgcmr.config_pieces import read_config
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import Target
@@ -25,7 +26,7 @@ from ecgcmr.probes.baselines import BaselineOutcome, probe_label_counts
 from ecgcmr.probes.linear_probe import unlearnable
 from ecgcmr.shards import Label, ShardIndex, read_labels
 from ecgcmr.shards.label_choice import disease_labels, expand_groups
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 Floats = NDArray[np.float64]
 
@@ -206,7 +207,7 @@ def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
     Raises:
         UserError: The config names no stage.
     """
-    content = read_yaml(base, what="config", root=dict)
+    content = read_config(base)
     model = mapping_at(content, "model")
     if not model:
         raise UserError(f"{base.name}: has no model with class_path and init_args; write the downstream stage there")

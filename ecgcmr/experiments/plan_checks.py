@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import LONGEST_NAME, printable
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.plan import EvaluationPlan, GainPlan, Plan
@@ -25,6 +26,26 @@ SEPARATELY = ("target", "group")
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")
 LEAST_LABELS = 2
 """Fewer labelled subjects teach nothing."""
+LEAST_RESAMPLES = 10
+"""What the assessment at the end of an experiment asks for."""
+
+
+_OF_THE_EXPERIMENT = {
+    "data.root": "name the cohort under cohort",
+    "trainer.default_root_dir": "give the folder with --out",
+    **dict.fromkeys((f"model.{weights}" for weights in WEIGHTS), "name a stage under start_from"),
+}
+"""Settings that the experiment gives every stage -> where they belong."""
+_OF_THE_TASK = {
+    **_OF_THE_EXPERIMENT,
+    "model.encoder_weights": "name the stage under evaluation.finetune",
+    **dict.fromkeys(("data.labels", "data.diseases"), "name them under targets"),
+    "data.train_labels": "write the number under evaluation.finetune_labels",
+    "data.predict_split": "the test split is predicted",
+    "data.evaluation_windows": "write the number under evaluation.windows",
+    **dict.fromkeys(("data.seed", "seed_everything"), "write it under evaluation.finetune_seeds"),
+}
+"""The same for fine-tuning: with others a row of the table would be something else than it says."""
 
 
 def check_plan(plan: Plan, where: str) -> None:
@@ -56,6 +77,7 @@ def _check_stages(plan: Plan, where: str) -> None:
         here = f"{where}: stages.{name}"
         _check_name(name, here, "a stage")
         _check_file(plan, stage.config, f"{here}.config")
+        _check_set(stage.set, _OF_THE_EXPERIMENT, f"{here}.set")
         for argument, source in stage.start_from.items():
             _check_choice(argument, WEIGHTS, f"{here}.start_from")
             _check_choice(source, earlier, f"{here}.start_from.{argument}")
@@ -74,13 +96,23 @@ def _check_tasks(plan: Plan, where: str) -> None:
         elif task.set or task.separately is not None:
             entry = "set" if task.set else "separately"
             raise UserError(f"{here}.{entry} belongs to fine-tuning; name a config in {here.split(': ')[-1]}.finetune")
+        _check_set(task.set, _OF_THE_TASK, f"{here}.set")
         if task.separately is not None:
             _check_choice(task.separately, SEPARATELY, f"{here}.separately")
 
 
+def _check_set(settings: Mapping[str, Any], reserved: Mapping[str, str], where: str) -> None:
+    """Refuse overrides of what the experiment itself gives a stage or a fine-tuning."""
+    for setting in settings:
+        plain = str(setting).replace(".init_args", "")
+        for name, entry in reserved.items():
+            if name == plain or name.startswith(f"{plain}."):
+                raise UserError(f"{where}: {setting} is given by the experiment; {entry}")
+
+
 def _check_target_entry(plan: Plan, config: str, task: str, where: str) -> None:
     """Refuse a config whose targets are of the other kind: else this is told when the stages are trained already."""
-    given = mapping_at(read_yaml(plan.file(config), what="config"), "data", "init_args")
+    given = mapping_at(read_config(plan.file(config)), "data", "init_args")
     right, other = ("diseases", "labels") if TASKS[task].followed else ("labels", "diseases")
     if given.get(other):
         raise UserError(f"{where}: {config} has data.{other}; a {task} is fine-tuned by a config with data.{right}")
@@ -101,6 +133,7 @@ def _check_methods(plan: Plan, where: str) -> None:
         unknown = sorted(set(network.encoder) - {"class_path", "init_args"})
         if network.encoder and ("class_path" not in network.encoder or unknown):
             raise UserError(f"{here}.encoder: expected class_path and init_args, found {', '.join(network.encoder)}")
+        _check_set(network.set, _OF_THE_TASK, f"{here}.set")
         if name not in evaluation.finetune:
             raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
     trained = dict.fromkeys(["scratch", *evaluation.supervised, *plan.stages])
@@ -124,6 +157,8 @@ def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
 
 
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
+    if evaluation.resamples < LEAST_RESAMPLES:
+        raise UserError(f"{where}.resamples is {evaluation.resamples}; at least {LEAST_RESAMPLES} are needed")
     for entry in ("labels", "finetune_labels"):
         for label in getattr(evaluation, entry):
             if not _is_amount(label):

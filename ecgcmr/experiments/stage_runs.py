@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr import __version__
+from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import read_json
 from ecgcmr.locks import FolderLock, remove_all
 from ecgcmr.termination import EXIT_CODE, Terminated
-from ecgcmr.yaml_file import mapping_at, read_yaml
+from ecgcmr.yaml_file import mapping_at
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _MARKER = "stage.json"
@@ -54,7 +55,7 @@ class StageRun:
         """SHA-256 of everything the result depends on; paths of this machine do not count, what they hold does."""
         settings = {key: value for key, value in self.overrides.items() if key not in _PLACES}
         content = {
-            "config": read_yaml(self.config, what="config"),
+            "config": read_config(self.config),
             "settings": settings,
             "inputs": dict(self.inputs),
             "version": __version__,
@@ -219,7 +220,7 @@ def run_apart(words: Sequence[str]) -> int:
 
 def _devices(stage: StageRun) -> int:
     """Return the number of devices a stage asks for, 1 where it is left to Lightning on a CPU."""
-    trainer = mapping_at(read_yaml(stage.config, what="config", root=dict), "trainer")
+    trainer = mapping_at(read_config(stage.config), "trainer")
     devices = stage.overrides.get("trainer.devices", trainer.get("devices", 1))
     nodes = stage.overrides.get("trainer.num_nodes", trainer.get("num_nodes", 1))
     if devices in ("auto", -1, "-1"):

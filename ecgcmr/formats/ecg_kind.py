@@ -9,16 +9,18 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats import cardiosoft, muse
 from ecgcmr.formats.delimited import is_signal_table
 from ecgcmr.formats.dicom_ecg import is_dicom, may_hold_waveforms
+from ecgcmr.formats.ecg_formats import FORMATS
+from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
 from ecgcmr.formats.foreign_files import foreign_kind
 from ecgcmr.formats.gzip_file import read_head
 from ecgcmr.formats.limits import naming
+from ecgcmr.formats.regular_file import require_regular
 from ecgcmr.formats.signal_declaration import DECLARATION_FILE, find_declaration
 from ecgcmr.formats.wfdb_header import is_wfdb_header
 from ecgcmr.formats.xml_file import root_name
 
 _HEAD = 8192
 _XML_KINDS = {cardiosoft.ROOT_TAG: "cardiosoft", muse.ROOT_TAG: "muse"}
-_PACKABLE = ("cardiosoft", "muse", "dicom", "csv")  # read as a whole; the others are read from the file itself
 _KNOWN = "is no ECG file of a known kind (CardioSoft or MUSE XML, DICOM, WFDB, CSV, NumPy, Parquet)"
 
 
@@ -27,8 +29,8 @@ class ECGKind:
     """What a file is.
 
     Attributes:
-        kind: ``cardiosoft``, ``muse``, ``dicom``, ``wfdb`` (the header), ``npy``, ``parquet`` or ``csv`` (also for
-            other separators); None if it is no ECG.
+        kind: A key of ``FORMATS``, such as ``wfdb`` (the header) or ``csv`` (also for other separators); ``OWN_KIND``
+            of the user's reader; None if it is no ECG.
         reason: Why it is none, without the file's name; empty if it is one.
     """
 
@@ -36,21 +38,27 @@ class ECGKind:
     reason: str = ""
 
 
-def identify_ecg(path: Path, *, declared: bool = False) -> ECGKind:
+def identify_ecg(path: Path, *, declared: bool = False, reader: NamedReader | None = None) -> ECGKind:
     """Decide from a file's first bytes what it is.
 
     Args:
         path: The file.
         declared: Whether unit, rate and leads are declared elsewhere than beside the file. A table counts only if its
             first row is numbers or lead names, or if anything is declared.
+        reader: A reader of the user's own, asked first.
     """
     try:
+        if reader is not None:
+            with naming(path):
+                require_regular(path)
+                if reader.accepts(path):
+                    return ECGKind(OWN_KIND)
         with naming(path):
             head, packed = read_head(path, _HEAD)
         found = _kind_of(head, declared=declared or find_declaration(path) is not None)
     except UserError as error:
         return ECGKind(None, str(error).removeprefix(f"{path.name}: "))
-    if found.kind is not None and packed and found.kind not in _PACKABLE:
+    if found.kind is not None and packed and not FORMATS[found.kind].is_packable:
         return ECGKind(None, "is packed with gzip; unpack it (XML, DICOM and text alone are read packed)")
     if found.reason == _KNOWN and path.suffix.lower() in (".dat", ".mat"):
         header = path.with_suffix(".hea").name

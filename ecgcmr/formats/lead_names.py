@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+from ecgcmr.leads import LEADS as LEADS
+
 _STANDARD = {name.upper(): name for name in LEADS}
 _LONGEST_NAME = 24
 _MOST_LISTED = 16

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.header_units import split_header
 from ecgcmr.formats.table_dates import LatestDates
 from ecgcmr.formats.table_file import TableFile, TextTable, open_table
 
@@ -32,7 +33,8 @@ _STYLES = (
     ),
 )
 _LONGEST_ARRAY = 10_000
-_NO_VALUE = ("nan", "na")
+NO_VALUE = ("nan", "na")
+"""Words for an empty cell."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _Key = TypeVar("_Key")
 
@@ -91,6 +93,7 @@ class Table:
         too_new: Field -> dates after that day, in the whole file.
         unread: Names of the columns that nothing was read of, in the file's order.
         column_names: Column -> its name in the file, of those in ``fields`` and ``numbers`` that are not joined.
+        named_columns: Key of ``named`` -> the column's name in the file.
         decimal_comma: Whether ``12,5`` is a number.
     """
 
@@ -105,11 +108,8 @@ class Table:
     too_new: Mapping[int, int] = field(default_factory=dict, repr=False)
     unread: tuple[str, ...] = field(default=(), repr=False)
     column_names: Mapping[Column, str] = field(default_factory=dict, repr=False)
+    named_columns: Mapping[str, str] = field(default_factory=dict, repr=False)
     decimal_comma: bool = False
-
-    def numbers_in(self, texts: npt.NDArray[np.object_]) -> Numbers:
-        """Read (n,) texts of this table, None where empty, as numbers."""
-        return to_numbers(texts, decimal_comma=self.decimal_comma)
 
 
 def has_decimal_comma(file: TableFile) -> bool:
@@ -139,7 +139,8 @@ def read_table(
     Args:
         source: A file of separated text, plain or gzip, or of Parquet; or such a table that is open already.
         fields: Wanted field numbers, in all their instances and array indices.
-        names: Plain column names, lower case -> name under which the caller knows them.
+        names: Plain column names, lower case -> name under which the caller knows them; a unit behind a name, as in
+            ``EDV [mL]``, is no part of it.
         ids: Keep rows of these participants only; None keeps all.
         numeric: Fields of numbers, which take a tenth of the memory of text.
         joined: Fields whose array columns become one column, array index None, in which ``|`` stands between the
@@ -195,6 +196,7 @@ def read_table(
         too_new=dict(latest.too_new),
         unread=tuple(name for position, name in enumerate(file.columns) if position not in used),
         column_names={column: file.columns[position] for column, position in wanted.single.items()},
+        named_columns={name: file.columns[position] for name, position in wanted.named.items()},
         decimal_comma=has_decimal_comma(file),
     )
 
@@ -211,7 +213,7 @@ def to_numbers(texts: npt.NDArray[np.object_], *, decimal_comma: bool = False) -
     values = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
     unreadable = np.zeros(len(texts), dtype=bool)
     for row in np.flatnonzero(np.isnan(values)):
-        unreadable[row] = texts[row] is not None and texts[row].lower() not in _NO_VALUE
+        unreadable[row] = texts[row] is not None and texts[row].lower() not in NO_VALUE
     return Numbers(values, unreadable)
 
 
@@ -257,10 +259,10 @@ def _select(file: TableFile, fields: Collection[int], names: Mapping[str, str], 
             continue
         if column is not None and column.field in fields:
             _claim(file, by_field, column, position)
-        elif known is not None:
+        elif (known := known or names.get(split_header(name)[0])) is not None:
             _claim(file, named, known, position)
     if not by_field and not named:
-        raise UserError(f"{file.name}: has none of the columns this program knows")
+        raise UserError(f"{file.name}: has none of the columns this program knows or --labels declares")
     return _Wanted(
         id=identifier,
         by_field=by_field,

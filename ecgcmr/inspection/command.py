@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecgcmr.errors import UserError
 
@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a CSV, NPY or Parquet signal"
     )
     parser.add_argument(
+        "--reader", metavar="CLASS", help="a reader of your own for raw ECG files, package.module:Class, asked first"
+    )
+    parser.add_argument(
         "--view", default="sax", metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
     )
 
@@ -87,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
     if reason is not None:
         raise UserError(f"{path}: {'no such file or folder' if reason == NO_SUCH_FILE else reason}")
     console = new_console()
-    if is_run(path):
+    if _is_read_by(args):
+        written = _inspect_raw(console, args)
+    elif is_run(path):
         written = _inspect_run(console, args)
     elif _is_prepared(path):
         written = _inspect_prepared(console, args)
@@ -97,6 +102,16 @@ def run(args: argparse.Namespace) -> int:
         console.print()
         console.print(f"figures in {written[0].parent}: {', '.join(file.name for file in written)}", soft_wrap=True)
     return 0
+
+
+def _is_read_by(args: argparse.Namespace) -> bool:
+    """Tell whether the user's own reader accepts the path, which may then look like a shard."""
+    from ecgcmr.formats.ecg_kind import identify_ecg
+    from ecgcmr.formats.ecg_reader import OWN_KIND, load_reader
+
+    if args.reader is not None and args.path.is_dir():
+        raise UserError(f"--reader {args.reader}: reads single ECG files, and {args.path} is a folder")
+    return args.reader is not None and identify_ecg(args.path, reader=load_reader(args.reader)).kind == OWN_KIND
 
 
 def _is_prepared(path: Path) -> bool:
@@ -130,14 +145,17 @@ def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
 
 
 def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
+    from ecgcmr.formats.ecg_reader import load_reader
     from ecgcmr.formats.short_axis_file import VIEWS
     from ecgcmr.inspection.raw_file import inspect_raw, raw_kind
 
     _refuse_rows(args)
+    reader = load_reader(args.reader)
+    given: dict[str, Any] = {"declare": args.declare, "view": args.view, "reader": reader}
     if args.no_figures or args.view not in VIEWS:
-        return inspect_raw(console, args.path, out=None, figures=False, declare=args.declare, view=args.view)
-    with _figures(args, f"inspect-{raw_kind(args.path, args.view)}") as (folder, staged):
-        written = inspect_raw(console, args.path, out=staged, figures=True, declare=args.declare, view=args.view)
+        return inspect_raw(console, args.path, out=None, figures=False, **given)
+    with _figures(args, f"inspect-{raw_kind(args.path, args.view, reader=reader)}") as (folder, staged):
+        written = inspect_raw(console, args.path, out=staged, figures=True, **given)
         return _placed(folder, written)
 
 

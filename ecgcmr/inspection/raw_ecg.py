@@ -13,7 +13,9 @@ from rich.console import Console
 from ecgcmr.errors import UserError
 from ecgcmr.formats.device_measurements import device_measurements
 from ecgcmr.formats.ecg_file import read_ecg
+from ecgcmr.formats.ecg_formats import FORMATS
 from ecgcmr.formats.ecg_kind import identify_ecg
+from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_file import load_declaration
 from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
@@ -31,18 +33,10 @@ from ecgcmr.shards.layout import LEADS
 RATE = 500.0
 """Hz at which beats are sought and the sheet is drawn, that of prepared recordings."""
 
-_KINDS = {
-    "cardiosoft": "GE CardioSoft XML",
-    "muse": "GE MUSE XML",
-    "dicom": "DICOM waveform",
-    "wfdb": "WFDB",
-    "npy": "NumPy array",
-    "csv": "separated text",
-    "parquet": "Parquet",
-}
 
-
-def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path | None) -> list[Path]:
+def inspect_ecg(
+    console: Console, path: Path, folder: Path | None, declare: Path | None, reader: NamedReader | None = None
+) -> list[Path]:
     """Print what an ECG file holds and draw it.
 
     Args:
@@ -50,6 +44,7 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
         path: The file.
         folder: Where to write ``ecg.png``; None to draw nothing.
         declare: YAML file that tells leads, unit and rate.
+        reader: A reader of the user's own.
 
     Returns:
         The figures written.
@@ -57,8 +52,9 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
     Raises:
         UserError: The file cannot be read.
     """
-    record = read_ecg(path, None if declare is None else load_declaration(declare))
-    kind = _KINDS.get(identify_ecg(path, declared=declare is not None).kind or "", "signal file")
+    record = read_ecg(path, None if declare is None else load_declaration(declare), reader)
+    found = FORMATS.get(identify_ecg(path, declared=declare is not None, reader=reader).kind or "")
+    kind = found.title if found else "signal file" if reader is None else f"read by {reader.name}"
     seconds = record.signal.shape[1] / record.sampling_rate
     console.print(f"ECG, {kind}", style="bold")
     console.print(
@@ -73,7 +69,7 @@ def inspect_ecg(console: Console, path: Path, folder: Path | None, declare: Path
     marks = mark_beats(standard.signal, RATE)
     quality = assess_leads(standard.signal, RATE, marks.r_peaks, standard.derived)
     _print_leads(console, record, standard, quality)
-    _print_measurements(console, marks, quality, device_measurements(path))
+    _print_measurements(console, marks, quality, device_measurements(path) if found else {})
     _print_clipping(console, standard)
     _print_notes(console, record)
     if folder is None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_kind import identify_ecg
+from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
 from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl
 from ecgcmr.formats.short_axis_file import VIEWS, cmr_kind
 
@@ -15,17 +16,20 @@ _SEPARATED = ("csv", "parquet")  # may be a signal or a table of participants
 _NIFTI = (".nii", ".nii.gz")
 
 
-def raw_kind(path: Path, view: str = "sax", *, declared: bool = False) -> str:
+def raw_kind(path: Path, view: str = "sax", *, declared: bool = False, reader: NamedReader | None = None) -> str:
     """Tell whether a raw file or folder is an ``ecg``, a ``cmr``, a ``table`` or a ``ptbxl`` download.
 
     Args:
         path: The file or folder.
         view: Which images a folder is to hold.
         declared: Whether unit, rate and leads of a bare signal are declared elsewhere than beside it.
+        reader: A reader of the user's own, asked first.
 
     Raises:
         UserError: It is none of them.
     """
+    if reader is not None and path.is_file() and identify_ecg(path, reader=reader).kind == OWN_KIND:
+        return "ecg"
     if path.name == DATABASE or (path.is_dir() and is_ptbxl(path)):
         return "ptbxl"
     if path.is_dir():
@@ -46,7 +50,14 @@ def raw_kind(path: Path, view: str = "sax", *, declared: bool = False) -> str:
 
 
 def inspect_raw(
-    console: Console, path: Path, *, out: Path | None, figures: bool, declare: Path | None, view: str
+    console: Console,
+    path: Path,
+    *,
+    out: Path | None,
+    figures: bool,
+    declare: Path | None,
+    view: str,
+    reader: NamedReader | None = None,
 ) -> list[Path]:
     """Print what a raw file holds and draw it.
 
@@ -57,6 +68,7 @@ def inspect_raw(
         figures: Whether to draw.
         declare: YAML file that tells leads, unit and rate of a signal file.
         view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
+        reader: A reader of the user's own.
 
     Returns:
         The figures written.
@@ -66,12 +78,12 @@ def inspect_raw(
     """
     if view not in VIEWS:
         raise UserError(f"--view {view}: choose one of {', '.join(VIEWS)}")
-    kind = raw_kind(path, view, declared=declare is not None)
+    kind = raw_kind(path, view, declared=declare is not None, reader=reader)
     folder = (out or Path(f"inspect-{kind}")) if figures else None
     if kind == "ecg":
         from ecgcmr.inspection.raw_ecg import inspect_ecg
 
-        return inspect_ecg(console, path, folder, declare)
+        return inspect_ecg(console, path, folder, declare, reader)
     if kind == "cmr":
         from ecgcmr.inspection.raw_cmr import inspect_cmr
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ptbxl import DATABASE, read_ptbxl
 from ecgcmr.inspection.label_text import print_labels
 from ecgcmr.inspection.text import print_table
-from ecgcmr.preparation.label_table import label_ptbxl
-from ecgcmr.preparation.labels import PTBXL_LABELS
+from ecgcmr.preparation.collections.ptbxl import PTBXL_LABELS, label_values
+from ecgcmr.preparation.label_columns import LabelCounts, columns_of, matrix_of
 
 
 def inspect_ptbxl(console: Console, folder: Path) -> None:
@@ -37,5 +36,6 @@ def inspect_ptbxl(console: Console, folder: Path) -> None:
     )
     folds = Counter(record.fold for record in records)
     print_table(console, "folds", ("fold", "recordings"), [(str(f), f"{folds[f]:,}") for f in sorted(folds)])
-    values = np.stack([label_ptbxl(record) for record in records])
-    print_labels(console, PTBXL_LABELS, values, every_label=True)
+    columns = [column for declared in PTBXL_LABELS for column in columns_of(declared)]
+    values = matrix_of([label_values(record) for record in records], columns, LabelCounts())
+    print_labels(console, [column.label for column in columns], values, every_label=True)

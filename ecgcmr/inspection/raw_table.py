@@ -16,17 +16,12 @@ from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_file import TableFile, open_table
-from ecgcmr.formats.ukb_table import ID_COLUMNS, has_decimal_comma, parse_column, to_numbers
+from ecgcmr.formats.ukb_table import ID_COLUMNS, has_decimal_comma, parse_column
 from ecgcmr.inspection.summary import distribution
 from ecgcmr.inspection.text import number, percent, print_table
-from ecgcmr.phenotypes import BY_FIELD
-from ecgcmr.preparation.label_table import ALIASES
-from ecgcmr.preparation.labels import COVARIATES, LABELS, plausible
+from ecgcmr.preparation.label_columns import LabelColumn
+from ecgcmr.preparation.labels import ALIASES, TableLabels
 
-_NUMBERS = {
-    **{number: phenotype.name for number, phenotype in BY_FIELD.items()},
-    **{covariate.field: covariate.label.name for covariate in COVARIATES if covariate.field},
-}
 _OTHERS = {
     41270: "ICD-10 diagnoses",
     41280: "dates of first diagnosis",
@@ -37,8 +32,6 @@ _OTHERS = {
     131350: "first occurrence of I48",
     130708: "first occurrence of E11",
 }
-_LABELS = {label.name: label for label in LABELS}
-_SEXES = {"male": 1.0, "m": 1.0, "female": 0.0, "f": 0.0}
 
 
 def is_table(path: Path) -> bool:
@@ -102,26 +95,27 @@ def inspect_table(console: Console, path: Path) -> None:
     _print_others(console, others, tally)
 
 
-def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, str], dict[tuple[int, int], list[int]]]:
+def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, LabelColumn], dict[tuple[int, int], list[int]]]:
     """Return the label of each column of numbers, and the columns of each other field and instance."""
-    plain = {**{name: name for name in _LABELS}, **ALIASES}
-    numbers: dict[int, str] = {}
+    labels = TableLabels()
+    plain = {**{name: name for name in labels.by_name}, **ALIASES}
+    numbers: dict[int, LabelColumn] = {}
     others: dict[tuple[int, int], list[int]] = {}
     for position, name in enumerate(table.columns):
         column = parse_column(name)
         if position == id_position:
             continue
-        if column is not None and column.field in _NUMBERS:
-            numbers[position] = _NUMBERS[column.field]
+        if column is not None and column.field in labels.by_field:
+            numbers[position] = labels.by_field[column.field][0]
         elif column is not None and column.field in _OTHERS:
             others.setdefault((column.field, column.instance), []).append(position)
         elif name.strip().lower() in plain:
-            numbers[position] = plain[name.strip().lower()]
+            numbers[position] = labels.by_name[plain[name.strip().lower()]][0]
     return numbers, others
 
 
 def _read(
-    table: TableFile, id_position: int, numbers: dict[int, str], others: dict[tuple[int, int], list[int]]
+    table: TableFile, id_position: int, numbers: dict[int, LabelColumn], others: dict[tuple[int, int], list[int]]
 ) -> _Tally:
     """Go through the table once; numbers are kept as float32, of everything else only counts."""
     tally = _Tally(values={position: [] for position in numbers})
@@ -131,10 +125,9 @@ def _read(
         tally.rows += len(chunk)
         names = chunk[id_position].astype(str).str.strip().to_numpy(dtype=object)
         tally.ids.append(np.unique(pd.util.hash_array(names, categorize=False)))
-        for position, name in numbers.items():
-            texts = _filled_texts(chunk[position], is_sex=name == "sex")
-            values = to_numbers(texts, decimal_comma=has_decimal_comma(table)).values
-            tally.values[position].append(_usable(values, len(chunk), name, position, tally))
+        for position, column in numbers.items():
+            values = column.read(_filled_texts(chunk[position]), decimal_comma=has_decimal_comma(table)).values
+            tally.values[position].append(_usable(values, len(chunk), column, position, tally))
         for (field_number, instance), positions in others.items():
             filled = chunk[positions].notna().any(axis=1)
             tally.known[field_number, instance] += int(filled.sum())
@@ -145,35 +138,34 @@ def _different(parts: list[NDArray[np.uint64]]) -> int:
     return len(np.unique(np.concatenate(parts))) if parts else 0
 
 
-def _filled_texts(column: pd.Series, *, is_sex: bool) -> NDArray[np.object_]:
+def _filled_texts(column: pd.Series) -> NDArray[np.object_]:
     """Return the texts of a column's filled cells."""
     texts = column.dropna().astype(str).str.strip()
-    texts = texts[texts != ""]
-    if is_sex:
-        texts = texts.map(lambda text: str(_SEXES.get(text.lower(), text)))
-    return texts.to_numpy(dtype=object)
+    return texts[texts != ""].to_numpy(dtype=object)
 
 
-def _usable(values: NDArray[np.float64], rows: int, name: str, position: int, tally: _Tally) -> NDArray[np.float32]:
+def _usable(
+    values: NDArray[np.float64], rows: int, column: LabelColumn, position: int, tally: _Tally
+) -> NDArray[np.float32]:
     """Return a column's numbers, NaN for the other rows; what is unreadable or implausible is missing and counted."""
     tally.unreadable[position] += int(np.isnan(values).sum())
-    implausible = ~plausible(_LABELS[name], values) & ~np.isnan(values)
+    implausible = ~column.plausible(values) & ~np.isnan(values)
     tally.implausible[position] += int(implausible.sum())
     result = np.full(rows, np.nan, dtype=np.float32)
     result[: len(values)] = np.where(implausible, np.nan, values)
     return result
 
 
-def _print_numbers(console: Console, table: TableFile, numbers: dict[int, str], tally: _Tally) -> None:
+def _print_numbers(console: Console, table: TableFile, numbers: dict[int, LabelColumn], tally: _Tally) -> None:
     rows = []
-    for position, name in numbers.items():
+    for position, column in numbers.items():
         parts = tally.values[position]
         of = distribution(np.concatenate(parts) if parts else np.empty(0, dtype=np.float32))
         rows.append(
             (
                 table.columns[position],
-                name,
-                _LABELS[name].unit,
+                column.label.name,
+                column.label.unit,
                 f"{of.known:,}",
                 percent(of.missing_rate),
                 str(tally.implausible[position]),
@@ -182,8 +174,8 @@ def _print_numbers(console: Console, table: TableFile, numbers: dict[int, str], 
             )
         )
     if rows:
-        columns = ("column", "label", "unit", "n", "missing", "implausible", "unreadable")
-        print_table(console, "numbers", (*columns, "mean", "sd", "min", "median", "max"), rows, left=3)
+        titles = ("column", "label", "unit", "n", "missing", "implausible", "unreadable")
+        print_table(console, "numbers", (*titles, "mean", "sd", "min", "median", "max"), rows, left=3)
 
 
 def _print_others(console: Console, others: dict[tuple[int, int], list[int]], tally: _Tally) -> None:

@@ -4,7 +4,7 @@ from ecgcmr.objectives.barlow_twins import BarlowTwinsLoss
 from ecgcmr.objectives.byol import BYOLLoss, MomentumTarget
 from ecgcmr.objectives.clocs import CLOCSLoss
 from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss
-from ecgcmr.objectives.gather import gather_rows, gather_with_gradient, sum_over_ranks
+from ecgcmr.objectives.gather import gather_rows, sum_over_ranks
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
 from ecgcmr.objectives.hazards import DiscreteTimeHazards
 from ecgcmr.objectives.known_labels import mean_over_known
@@ -42,7 +42,6 @@ __all__ = [
     "SimilarityGuidedCLIPLoss",
     "SurvivalObjective",
     "gather_rows",
-    "gather_with_gradient",
     "mean_over_known",
     "normalised_cross_correlation",
     "patchify",

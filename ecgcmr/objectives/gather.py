@@ -114,8 +114,3 @@ def gather_rows(x: Tensor) -> GatheredRows:
     sizes = [int(count) for count in counts]
     rows = _Gather.apply(x, sizes, rank)
     return GatheredRows(rows, sum(sizes[:rank]), world / max(sum(sizes), 1))
-
-
-def gather_with_gradient(x: Tensor) -> Tensor:
-    """Rows of all ranks (total, ...), in rank order and with gradient; see `gather_rows`."""
-    return gather_rows(x).rows

@@ -10,6 +10,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.objectives.known_labels import mean_over_known
 from ecgcmr.objectives.rows import at_least_float32
 from ecgcmr.objectives.survival import followed
+from ecgcmr.option_checks import check_least
 
 
 class DiscreteTimeHazards(nn.Module):
@@ -33,13 +34,13 @@ class DiscreteTimeHazards(nn.Module):
         UserError: A number is out of its range.
     """
 
+    ignores_constants = False
     edges: Tensor
     base: Tensor
 
     def __init__(self, intervals: int = 10, horizon: float | None = None) -> None:
         super().__init__()
-        if intervals < 1:
-            raise UserError(f"intervals {intervals}: must be at least 1")
+        check_least(1, intervals=intervals)
         if horizon is not None and not horizon > 0:
             raise UserError(f"horizon {horizon}: must be above 0 years")
         self.outputs = intervals

@@ -26,6 +26,15 @@ FURTHER_INPUTS = {
 
 
 @runtime_checkable
+class HasTemperature(Protocol):
+    """An objective whose temperature goes to the log; a number that is fixed stays out of it."""
+
+    @property
+    def temperature(self) -> Tensor | float:
+        """Temperature now."""
+
+
+@runtime_checkable
 class ContrastiveObjective(Protocol):
     """Any ``torch.nn.Module`` with these members is an objective; there is nothing to inherit from.
 

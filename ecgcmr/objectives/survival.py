@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ecgcmr.contracts import lacking
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
 from ecgcmr.objectives.rows import at_least_float32
@@ -23,12 +24,13 @@ class SurvivalObjective(Protocol):
 
     Called with ``(output (B, K * outputs), time (B, K), event (B, K))`` for K diseases, it returns a scalar whose mean
     over ranks is the loss of the global batch and whose gradient, averaged over ranks, is that loss's gradient. Times
-    are in years; an event is 1, or 0 where follow-up ended without; NaN in either counts in nothing. Where a constant
-    on all outputs of a disease changes nothing, a further member ``ignores_constants`` that is True says so.
+    are in years; an event is 1, or 0 where follow-up ended without; NaN in either counts in nothing.
     """
 
     outputs: int
     """Outputs of the network per disease."""
+    ignores_constants: bool
+    """Whether a constant on all outputs of a disease changes nothing, so that the head needs no bias."""
 
     def prepare(self, time: Tensor, event: Tensor) -> None:
         """Take what the objective needs to know of the training rows, (N, K) each, before the first step."""
@@ -49,7 +51,7 @@ def require_survival_objective(candidate: Any) -> Any:
     Raises:
         UserError: Members are missing; the message lists them.
     """
-    missing = [name for name in ("outputs", "prepare", "risk", "defined") if not hasattr(candidate, name)]
+    missing = lacking(candidate, SurvivalObjective)
     if missing:
         name = type(candidate).__name__
         raise UserError(
@@ -81,7 +83,6 @@ class CoxPartialLikelihood(nn.Module):
 
     outputs = 1
     ignores_constants = True
-    """A constant on all risks of a disease changes nothing."""
 
     def __init__(self, ties: Ties = "efron") -> None:
         super().__init__()

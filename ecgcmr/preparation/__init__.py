@@ -3,13 +3,11 @@
 from ecgcmr.preparation.baseline import BaselineSolver, remove_baseline
 from ecgcmr.preparation.cine import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
 from ecgcmr.preparation.ecg import LEADS, ECGCleaner, clean_ecg, clean_ecgs, standardise_record
-from ecgcmr.preparation.labels import LABELS, PTBXL_LABELS
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.splits import assign_split, load_key, subject_hash
 
 __all__ = [
-    "LABELS",
     "LEADS",
-    "PTBXL_LABELS",
     "BaselineSolver",
     "CineOptions",
     "ECGCleaner",
@@ -19,6 +17,7 @@ __all__ = [
     "finish_frames",
     "finish_frames_batch",
     "frames_from_short_axis",
+    "label_schema",
     "load_key",
     "remove_baseline",
     "standardise_record",

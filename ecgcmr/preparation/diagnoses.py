@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import TypeVar
 
 from ecgcmr.formats.table_dates import SPECIAL_DATES, parse_date, split_joined
-from ecgcmr.preparation.labels import DISEASES, Disease, clean_code
+from ecgcmr.preparation.diseases import DISEASES, Disease, clean_code
 
 CODES, CODE_DATES, VISIT_DATE, DEATH, LOST = 41270, 41280, 53, 40000, 191
 FIRST_OCCURRENCE = {131306: "I259", 131350: "I489", 130708: "E119"}
@@ -25,12 +26,14 @@ DAYS_PER_YEAR = 365.25
 
 @dataclass(slots=True)
 class History:
-    """What the tables say about one subject.
+    """What the tables say about one subject, a row of a table after the other.
+
+    A code and its date belong together by their array index within a row: another export has another order. Only
+    codes without any date, and dates without any code, are paired over rows and tables.
 
     Attributes:
         complete: Whether the list of all hospital diagnoses is there, so that a code's absence means something.
-        codes: Array index -> ICD-10 code.
-        dates: Array index -> date of its first diagnosis, None if it is unknown.
+        dated: ICD-10 code -> date of its first diagnosis, None if it is unknown.
         first: Code and date from first-occurrence fields.
         imaging: Day of the visit.
         death: Day of death.
@@ -38,15 +41,18 @@ class History:
     """
 
     complete: bool = False
-    codes: dict[int, str] = field(default_factory=dict)
-    dates: dict[int, date | None] = field(default_factory=dict)
+    dated: dict[str, date | None] = field(default_factory=dict)
     first: list[tuple[str, date | None]] = field(default_factory=list)
     imaging: date | None = None
     death: date | None = None
     lost: date | None = None
+    _codes: dict[int, str] = field(default_factory=dict)
+    _dates: dict[int, date | None] = field(default_factory=dict)
+    _loose_codes: dict[int, str] = field(default_factory=dict)
+    _loose_dates: dict[int, date | None] = field(default_factory=dict)
 
     def add(self, number: int, text: str, unreadable: Counter[str], newest: date | None = None) -> int:
-        """Add one value of a table; of several, the first code, date or visit and the earliest death or loss stand.
+        """Add one value of a row; of several, the first date of a visit and the earliest death or loss stand.
 
         Args:
             number: One of ``HISTORY_FIELDS``.
@@ -55,29 +61,53 @@ class History:
             newest: The newest day that a date can be; a later one is unknown.
 
         Returns:
-            How many values differ from one that stands: of a code or the day of imaging.
+            1 if it is another day of imaging than the one that stands.
         """
-        differing = 0
         if number == CODES:
-            for i, code in enumerate(split_joined(text)):
-                if code:
-                    differing += self.codes.setdefault(i, clean_code(code)) != clean_code(code)
-            return differing
+            self._codes |= {i: clean_code(code) for i, code in enumerate(split_joined(text)) if code}
+            return 0
         if number == CODE_DATES:
             for i, part in enumerate(split_joined(text)):
                 if part:
-                    self.dates.setdefault(i, _known_date(part, number, unreadable, newest))
-            return differing
+                    self._dates[i] = _known_date(part, number, unreadable, newest)
+            return 0
         when = _known_date(text, number, unreadable, newest)
         if number == VISIT_DATE:
-            differing += bool(when and self.imaging and when != self.imaging)
+            differs = bool(when and self.imaging and when != self.imaging)
             self.imaging = self.imaging or when
-        elif number == DEATH:
+            return int(differs)
+        if number == DEATH:
             self.death = _earlier(self.death, when)
         elif number == LOST:
             self.lost = _earlier(self.lost, when)
         else:
             self.first.append((FIRST_OCCURRENCE[number], when))
+        return 0
+
+    def end_row(self) -> dict[int, int]:
+        """Take over the codes and dates of a row; the first known date of a code stands.
+
+        Returns:
+            Field -> how many of its values differ from the one that stands.
+        """
+        codes, dates = self._codes, self._dates
+        self._codes, self._dates = {}, {}
+        if codes and dates:
+            return {CODE_DATES: self._add_pairs(codes, dates)}
+        differing = sum(self._loose_codes.setdefault(i, code) != code for i, code in codes.items())
+        late = sum(not _stands(self._loose_dates, i, when) for i, when in dates.items())
+        return {CODES: differing, CODE_DATES: late}
+
+    def _add_pairs(self, codes: dict[int, str], dates: dict[int, date | None]) -> int:
+        known, differing = set(self.dated), 0
+        for i, code in codes.items():
+            when = dates.get(i)
+            if code in known:
+                differing += not _stands(self.dated, code, when)
+            elif code in self.dated:  # twice in a row: it began with the earlier, if both are known
+                self.dated[code] = None if None in (when, self.dated[code]) else _earlier(when, self.dated[code])
+            else:
+                self.dated[code] = when
         return differing
 
     def forget_before_birth(self, age: float) -> int:
@@ -92,11 +122,10 @@ class History:
         if self.imaging is None or not age >= 0:
             return 0
         born = self.imaging - timedelta(days=math.ceil((age + 1) * DAYS_PER_YEAR))
-        early = [i for i, when in self.dates.items() if when is not None and when < born]
-        self.dates.update(dict.fromkeys(early))
-        count = sum(when is not None and when < born for _, when in self.first)
+        count = _forget_before(self.dated, born) + _forget_before(self._loose_dates, born)
+        count += sum(when is not None and when < born for _, when in self.first)
         self.first = [(code, None if when is not None and when < born else when) for code, when in self.first]
-        return len(early) + count
+        return count
 
     @property
     def ends_before_imaging(self) -> list[int]:
@@ -107,7 +136,10 @@ class History:
     @property
     def diagnoses(self) -> Iterator[tuple[str, date | None]]:
         """All codes with their dates, None where a date is unknown."""
-        yield from ((code, self.dates.get(i)) for i, code in self.codes.items())
+        together = dict(self.dated)
+        for i, code in self._loose_codes.items():
+            _stands(together, code, self._loose_dates.get(i))
+        yield from together.items()
         yield from self.first
 
     def end_of_follow_up(self, censoring: date | None) -> date | None:
@@ -120,6 +152,22 @@ class History:
         """
         ends = [day for day in (self.death, self.lost) if day and not (self.imaging and day < self.imaging)]
         return min([*ends, *([censoring] if censoring else [])], default=None)
+
+
+_Key = TypeVar("_Key", int, str)
+
+
+def _stands(known: dict[_Key, date | None], key: _Key, when: date | None) -> bool:
+    """Add a date where none is known yet; return False if another one stands."""
+    if known.get(key) is None:
+        known[key] = when
+    return when is None or known[key] == when
+
+
+def _forget_before(known: dict[_Key, date | None], born: date) -> int:
+    early = [key for key, when in known.items() if when is not None and when < born]
+    known.update(dict.fromkeys(early))
+    return len(early)
 
 
 def _known_date(text: str, number: int, unreadable: Counter[str], newest: date | None = None) -> date | None:

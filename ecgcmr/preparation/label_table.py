@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.ptbxl import PTBXLRecord
+from ecgcmr.formats.header_units import check_header_unit
 from ecgcmr.formats.table_file import TableFile
-from ecgcmr.formats.ukb_table import Numbers, Table, read_table, to_numbers
-from ecgcmr.phenotypes import BY_FIELD
+from ecgcmr.formats.ukb_table import Numbers, Table, read_table
 from ecgcmr.preparation.diagnoses import (
     CODES,
     DATE_FIELDS,
@@ -26,61 +24,17 @@ from ecgcmr.preparation.diagnoses import (
     History,
     disease_labels,
 )
-from ecgcmr.preparation.labels import (
-    COVARIATES,
-    DISEASES,
-    FINDINGS,
-    PTBXL_LABELS,
-    RANGES,
-    Disease,
-    label_schema,
-    plausible,
-    within_range,
-)
-from ecgcmr.shards.layout import Label
+from ecgcmr.preparation.diseases import Disease
+from ecgcmr.preparation.label_columns import LabelColumn, LabelCounts
+from ecgcmr.preparation.labels import ALIASES, TableLabels
 
 IMAGING_VISIT = 2
-SEX = 31
-
-ALIASES = {
-    "lvedv_ml": "lv_edv",
-    "lvesv_ml": "lv_esv",
-    "lvef_pct": "lv_ef",
-    "rvedv_ml": "rv_edv",
-    "rvesv_ml": "rv_esv",
-    "rvef_pct": "rv_ef",
-    "lvm_ed_g": "lv_mass",
-}
-"""Column names of other data sets -> label names."""
-
-_FIELD_LABELS = {
-    **{number: phenotype.name for number, phenotype in BY_FIELD.items()},
-    **{covariate.field: covariate.label.name for covariate in COVARIATES if covariate.field},
-}
-_SEXES = {"male": "1", "m": "1", "female": "0", "f": "0"}
-
-
-@dataclass
-class LabelCounts:
-    """What could not be used, by label or field.
-
-    Attributes:
-        out_of_range: Label -> values outside its plausible range, taken as missing.
-        unreadable: Label or field -> texts that are no number or date, taken as missing.
-        dates: Field and reason -> dates that cannot be, taken as unknown, or contradict each other.
-        disagreeing: Label or field -> usable values that differ from the one that stands.
-    """
-
-    out_of_range: Counter[str] = field(default_factory=Counter)
-    unreadable: Counter[str] = field(default_factory=Counter)
-    dates: Counter[str] = field(default_factory=Counter)
-    disagreeing: Counter[str] = field(default_factory=Counter)
 
 
 def read_label_table(
     source: Path | TableFile,
     ids: Sequence[str],
-    diseases: Sequence[Disease] = DISEASES,
+    labels: TableLabels | None = None,
     newest: date | None = None,
 ) -> Table:
     """Read what can become a label from a table, for these subjects; see ``read_table``.
@@ -88,24 +42,27 @@ def read_label_table(
     Args:
         source: The table.
         ids: The subjects.
-        diseases: What to label besides phenotypes and covariates.
+        labels: What to read; None for what every biobank cohort has.
         newest: The newest day that a date of the table can be; None if any may be.
 
     Raises:
-        UserError: As ``read_table``; or the table speaks of none of these subjects.
+        UserError: As ``read_table``; or the table speaks of none of these subjects, or states another unit for a label
+            than is declared.
     """
-    names = {**{label.name: label.name for label in label_schema(diseases)}, **ALIASES}
+    labels = labels or TableLabels()
+    fields = labels.by_field
     table = read_table(
         source,
-        {*_FIELD_LABELS, *HISTORY_FIELDS},
-        names,
+        {*fields, *HISTORY_FIELDS},
+        {**{name: name for name in labels.by_name}, **ALIASES},
         ids,
-        numeric=_FIELD_LABELS.keys() - {SEX},
+        numeric=[field for field, columns in fields.items() if all(c.words is None and c.factor == 1 for c in columns)],
         joined=JOINED_FIELDS,
         dated=DIAGNOSIS_DATES,
         dates=DATE_FIELDS,
         newest=newest,
     )
+    check_units(table, labels)
     if not table.rows:
         raise UserError(f"{table.name}: has no row with an id below its header")
     if ids and not len(table.ids):
@@ -116,12 +73,24 @@ def read_label_table(
     return table
 
 
+def check_units(table: Table, labels: TableLabels) -> None:
+    """Refuse a table whose header states another unit for a label than is declared.
+
+    Raises:
+        UserError: It does.
+    """
+    for name, header in table.named_columns.items():
+        for column in labels.by_name.get(name, ()):
+            if column.words is None:
+                check_header_unit(table.name, header, column.label.name, column.unit)
+
+
 def label_subjects(
     ids: Sequence[str],
     tables: Sequence[Table],
     visit: int,
     counts: LabelCounts,
-    diseases: Sequence[Disease] = DISEASES,
+    labels: TableLabels | None = None,
     censor_date: date | None = None,
 ) -> npt.NDArray[np.float32]:
     """Label subjects of one imaging visit.
@@ -134,115 +103,102 @@ def label_subjects(
         tables: The tables, in order of precedence.
         visit: Instance of the visit, 2 for imaging, 3 for the repeat.
         counts: Implausible, unreadable and disagreeing values are added here.
-        diseases: What to label besides phenotypes and covariates.
+        labels: What to label; None for what every biobank cohort has.
         censor_date: Last day up to which diagnoses are known; None takes the latest date of any diagnosis in the
             files, of whatever subject.
 
     Returns:
-        (n, L) float32 in the order and units of ``label_schema(diseases)``, NaN = missing.
+        (n, L) float32 in the order and units of ``labels.columns``, NaN = missing.
     """
-    schema = label_schema(diseases)
-    column = {label.name: i for i, label in enumerate(schema)}
-    filling = _Filling(len(ids), column, schema, counts)
+    labels = labels or TableLabels()
+    filling = _Filling(len(ids), labels.columns, counts)
     row_of = {subject: i for i, subject in enumerate(ids)}
     for table in tables:
         rows = np.array([row_of.get(subject, -1) for subject in table.ids], dtype=np.int64)
         for place, numbers in table.numbers.items():
-            if place.instance == visit and not place.array:
-                filling.fill(rows, _FIELD_LABELS[place.field], numbers)
+            for column in labels.by_field[place.field]:
+                if (place.instance == visit or column.any_visit) and not place.array:
+                    filling.fill(rows, column, numbers)
         for place, texts in table.fields.items():
-            if place.field == SEX and not place.array:
-                filling.fill(rows, "sex", _sexes(texts))
+            for column in labels.by_field.get(place.field, ()):
+                if (place.instance == visit or column.any_visit) and not place.array:
+                    filling.fill(rows, column, column.read(texts, decimal_comma=table.decimal_comma))
         for name, texts in table.named.items():
-            filling.fill(rows, name, _sexes(texts) if name == "sex" else table.numbers_in(texts))
+            for column in labels.by_name[name]:
+                filling.fill(rows, column, column.read(texts, decimal_comma=table.decimal_comma))
     filling.add_body_mass_index()
     censoring = censor_date or max((day for table in tables for day in table.latest.values()), default=None)
     for row, history in _histories(row_of, tables, visit, counts).items():
-        _count_impossible(history, filling.labels[row, column["age"]], censoring, counts)
+        _count_impossible(history, filling.of("age")[row], censoring, counts)
         end = history.end_of_follow_up(censoring)
-        computed = disease_labels(history.diagnoses, history.imaging, diseases=diseases, end=end)
-        for disease in diseases:
+        computed = disease_labels(history.diagnoses, history.imaging, diseases=labels.diseases, end=end)
+        for disease in labels.diseases:
             # Without the full list of diagnoses only what is positive is known.
             if history.complete or computed[f"{disease.name}_ever"] == 1.0:
                 filling.add(row, computed, disease)
     return filling.labels.astype(np.float32)
 
 
-def label_ptbxl(record: PTBXLRecord) -> npt.NDArray[np.float32]:
-    """Label one PTB-XL recording: (7,) float32 in the order of ``PTBXL_LABELS``, NaN = unknown."""
-    found = record.superclasses
-    findings = [np.nan if found is None else float(name in found) for name in FINDINGS]
-    age = record.age if within_range("age", record.age) else np.nan
-    labels = np.array([*findings, age, record.male], dtype=np.float32)
-    if labels.shape != (len(PTBXL_LABELS),):
-        raise ValueError(f"{labels.shape} labels for {len(PTBXL_LABELS)} columns")
-    return labels
-
-
 class _Filling:
     """Label vectors being filled: what is there already stands."""
 
-    def __init__(self, subjects: int, column: Mapping[str, int], schema: Sequence[Label], counts: LabelCounts) -> None:
-        self.labels = np.full((subjects, len(schema)), np.nan)
-        self._column = column
-        self._schema = schema
+    def __init__(self, subjects: int, columns: Sequence[LabelColumn], counts: LabelCounts) -> None:
+        self.labels = np.full((subjects, len(columns)), np.nan)
+        self._columns = {column.label.name: column for column in columns}
+        self._place = {name: place for place, name in enumerate(self._columns)}
         self._counts = counts
 
-    def fill(self, rows: npt.NDArray[np.int64], name: str, numbers: Numbers) -> None:
+    def of(self, name: str) -> npt.NDArray[np.float64]:
+        """Return a view of one label, (subjects,)."""
+        return self.labels[:, self._place[name]]
+
+    def fill(self, rows: npt.NDArray[np.int64], column: LabelColumn, numbers: Numbers) -> None:
         """Put the plausible values of one column into its label where that is still missing.
 
         Args:
             rows: (k,) subject of each number, -1 for none.
-            name: The label.
+            column: The label.
             numbers: k numbers.
         """
-        there = self.labels[:, self._column[name]]
+        there = self.of(column.label.name)
         all_rows = rows
         given = np.flatnonzero((rows >= 0) & (numbers.unreadable | ~np.isnan(numbers.values)) & np.isnan(there[rows]))
         rows, values, unreadable = rows[given], numbers.values[given], numbers.unreadable[given]
-        fits = plausible(self._schema[self._column[name]], values)
+        fits = column.plausible(values)
         # A subject may stand in several rows: the first usable one counts, and what follows it is not looked at.
         order = np.arange(len(rows))
         first = np.full(len(there), len(rows))
         np.minimum.at(first, rows[fits], order[fits])
         chosen = fits & (order == first[rows])
         there[rows[chosen]] = values[chosen]
-        self._count_disagreeing(all_rows, name, numbers.values)
-        refused = ~fits & (order < first[rows])
-        for counter, count in (
-            (self._counts.out_of_range, int((refused & ~unreadable).sum())),
-            (self._counts.unreadable, int((refused & unreadable).sum())),
-        ):
-            if count:
-                counter[name] += count
+        if column.is_counted:
+            self._count_disagreeing(all_rows, column, numbers.values)
+            refused = ~fits & (order < first[rows])
+            self._counts.add(column.entry, refused & ~unreadable, refused & unreadable)
 
-    def _count_disagreeing(self, rows: npt.NDArray[np.int64], name: str, values: npt.NDArray[np.float64]) -> None:
+    def _count_disagreeing(
+        self, rows: npt.NDArray[np.int64], column: LabelColumn, values: npt.NDArray[np.float64]
+    ) -> None:
         """Count the usable values that are not the one that stands, from an earlier table or row."""
-        standing = np.append(self.labels[:, self._column[name]], np.nan)[rows]
-        usable = plausible(self._schema[self._column[name]], values) & ~np.isnan(standing)
+        standing = np.append(self.of(column.label.name), np.nan)[rows]
+        usable = column.plausible(values) & ~np.isnan(standing)
         count = int((usable & ~np.isclose(values, standing, rtol=1e-6, atol=0.0)).sum())
         if count:
-            self._counts.disagreeing[name] += count
+            self._counts.disagreeing[column.entry] += count
 
     def add_body_mass_index(self) -> None:
         """Compute the body-mass index where height and weight are known and it is not."""
-        height, weight, index = (self.labels[:, self._column[name]] for name in ("height", "weight", "bmi"))
+        height, weight, index = (self.of(name) for name in ("height", "weight", "bmi"))
         computed = weight / (height / 100.0) ** 2
-        low, high = RANGES["bmi"]
-        usable = np.isnan(index) & (computed >= low) & (computed <= high)
+        usable = np.isnan(index) & self._columns["bmi"].plausible(computed)
         index[usable] = computed[usable]
 
     def add(self, row: int, computed: Mapping[str, float], disease: Disease) -> None:
         """Put a subject's computed labels of one disease where they are still missing."""
         for part in ("prevalent", "incident", "ever", "years"):
-            name = f"{disease.name}_{part}"
-            if np.isnan(self.labels[row, self._column[name]]):
-                self.labels[row, self._column[name]] = computed[name]
-
-
-def _sexes(texts: npt.NDArray[np.object_]) -> Numbers:
-    words = [None if text is None else _SEXES.get(text.lower(), text) for text in texts]
-    return to_numbers(np.array([*words, None], dtype=object)[:-1])
+            label = self.of(f"{disease.name}_{part}")
+            if np.isnan(label[row]):
+                label[row] = computed[f"{disease.name}_{part}"]
 
 
 def _count_impossible(history: History, age: float, censoring: date | None, counts: LabelCounts) -> None:
@@ -259,18 +215,23 @@ def _count_impossible(history: History, age: float, censoring: date | None, coun
 def _histories(
     row_of: Mapping[str, int], tables: Sequence[Table], visit: int, counts: LabelCounts
 ) -> dict[int, History]:
-    """Collect diagnoses; codes and dates are paired by array index, even from different tables."""
+    """Collect diagnoses; codes and dates are paired by array index within a row (``History``)."""
     histories: dict[int, History] = {}
     for table in tables:
-        known = [(i, row_of[subject]) for i, subject in enumerate(table.ids) if subject in row_of]
-        for column, texts in table.fields.items():
-            if column.field not in HISTORY_FIELDS or (column.field == VISIT_DATE and column.instance != visit):
+        columns = [
+            (column, texts)
+            for column, texts in table.fields.items()
+            if column.field in HISTORY_FIELDS and (column.field != VISIT_DATE or column.instance == visit)
+        ]
+        for i, subject in enumerate(table.ids):
+            if subject not in row_of or not columns:
                 continue
-            for i, row in known:
-                history = histories.setdefault(row, History())
+            history = histories.setdefault(row_of[subject], History())
+            differing = Counter[int]()
+            for column, texts in columns:
                 history.complete |= column.field == CODES
                 if texts[i] is not None:
-                    differing = history.add(column.field, texts[i], counts.unreadable, table.newest)
-                    if differing:
-                        counts.disagreeing[str(column.field)] += differing
+                    differing[column.field] += history.add(column.field, texts[i], counts.unreadable, table.newest)
+            differing.update(history.end_row())
+            counts.disagreeing.update({str(number): count for number, count in differing.items() if count})
     return histories

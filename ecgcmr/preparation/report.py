@@ -93,7 +93,7 @@ class Report:
 
 def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence[ShardOutcome]) -> Report:
     """Gather the report from the plan and from what became of each chunk of its rows."""
-    skipped = [{"file": name, "reason": reason} for name, reason in plan.skipped]
+    skipped = [{"file": name, "reason": reason} for name, reason in plan.notes.skipped]
     notes = []
     for rows, outcome in zip(chunks, outcomes, strict=True):
         skipped += [{"file": _name(rows, problem), "reason": problem.text} for problem in outcome.problems]
@@ -103,14 +103,14 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
         written=sum(outcome.entry.rows for outcome in outcomes if outcome.entry is not None),
         skipped=sorted(skipped, key=lambda item: (item["file"], item["reason"])),
         notes=sorted(notes, key=lambda item: (item["file"], item["note"])),
-        out_of_range=dict(sorted(plan.counts.out_of_range.items())),
-        unreadable=dict(sorted(plan.counts.unreadable.items())),
+        out_of_range=dict(sorted(plan.notes.counts.out_of_range.items())),
+        unreadable=dict(sorted(plan.notes.counts.unreadable.items())),
         clipping=summary_of(pair for outcome in outcomes for pair in outcome.clipped),
-        dates=dict(sorted(plan.counts.dates.items())),
-        disagreeing=dict(sorted(plan.counts.disagreeing.items())),
-        tables=[table.to_dict() for table in plan.tables],
-        without_row=plan.without_row,
-        remarks=list(plan.remarks),
+        dates=dict(sorted(plan.notes.counts.dates.items())),
+        disagreeing=dict(sorted(plan.notes.counts.disagreeing.items())),
+        tables=[table.to_dict() for table in plan.notes.tables],
+        without_row=plan.notes.without_row,
+        remarks=list(plan.notes.remarks),
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
+from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
 from ecgcmr.formats.signal_file import SignalDeclaration
 from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
@@ -73,6 +74,7 @@ class Reading:
     cine: CineOptions | None
     view: str
     declaration: SignalDeclaration | None
+    reader: NamedReader | None
 
 
 @dataclass
@@ -136,7 +138,7 @@ class RowBuilder:
         self.rows += rows
 
     def _ecg_rows(self, number: int, member: Member, path: Path) -> list[Row]:
-        record = read_ecg(path, self.reading.declaration)
+        record = read_ecg(path, self.reading.declaration, self.reading.reader)
         windows = standard_windows(record, self.reading.standard)
         rows = [self._ecg_row(number, member, window) for window in windows]
         notes = (*record.notes, *(note for window in windows for note in window.notes))

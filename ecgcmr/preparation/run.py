@@ -16,6 +16,7 @@ from ecgcmr.parallel import run_all
 from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.leave_out_first import leave_out_first
+from ecgcmr.preparation.lost_content import index_before, lost_content
 from ecgcmr.preparation.membership import MEMBERSHIP_NAME, Membership, extend_membership, read_membership
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.out_folder import refuse_foreign
@@ -45,6 +46,7 @@ def prepare(options: PrepareOptions) -> Report:
     folder = options.out / SHARD_FOLDER
     refuse_foreign(options.out, SHARD_FOLDER)
     earlier = read_earlier(options.out, options.shard_size, lists_withdrawn=options.withdrawn is not None)
+    before = index_before(options.out)
     plan = make_plan(options, earlier)
     membership = _membership(plan, earlier)
     chunks = [[plan.rows[row] for row in shard] for shard in membership.shards]
@@ -76,6 +78,7 @@ def prepare(options: PrepareOptions) -> Report:
         select=select_training,
     )
     report.counts = dict(index.counts)
+    report.remarks += lost_content(before, index)
     report.write(options.out)
     _remove_stale(folder, len(chunks))
     return report
@@ -145,10 +148,11 @@ def _tasks(out: Path, plan: Plan, chunks: Sequence[Sequence[Row]]) -> list[Shard
         ShardTask(
             path=out / SHARD_FOLDER / f"shard-{number:05d}.h5",
             layout=plan.layout,
-            standard=plan.standard,
+            standard=plan.options.standard,
             cine=plan.cine,
-            view=plan.view,
+            view=plan.options.view,
             declaration=plan.declaration,
+            reader=plan.options.reader,
             members=tuple(row.member for row in rows),
         )
         for number, rows in enumerate(chunks)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
+from ecgcmr.formats.ecg_reader import NamedReader, load_reader
 from ecgcmr.formats.short_axis_file import cmr_files
 from ecgcmr.formats.signal_file import SignalDeclaration
 from ecgcmr.preparation.beats import MEASUREMENTS
@@ -43,6 +44,7 @@ class ShardTask:
         view: Which images to read.
         declaration: Leads, unit and rate of files that do not tell; None if none was given.
         members: The rows, before any is left out.
+        reader: Name of a class of the user's own that reads ECG files.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class ShardTask:
     view: str
     declaration: SignalDeclaration | None
     members: tuple[Member, ...] = field(repr=False)
+    reader: str | None = None
 
     @property
     def record_file(self) -> Path:
@@ -103,9 +106,12 @@ def content_fingerprint(task: ShardTask) -> str:
     recipe = {key: value for key, value in task.layout.preparation.items() if key != "splits"}
     settings = [ecg, cmr, recipe, asdict(task.standard), task.view, task.declaration and asdict(task.declaration)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    reader = load_reader(task.reader)
+    if reader is not None:
+        digest.update(reader.fingerprint.encode())
     for member in task.members:
         digest.update(f"\n{member.row}".encode())
-        for path in _input_files(member, task.view):
+        for path in _input_files(member, task.view, reader):
             state = path.stat() if path.exists() else None
             digest.update(
                 f" {path.name.rsplit('.')[-1]} {state and (state.st_size, state.st_mtime_ns)}".encode(
@@ -124,14 +130,14 @@ def label_fingerprint(task: ShardTask) -> str:
     return digest.hexdigest()
 
 
-def _input_files(member: Member, view: str) -> list[Path]:
+def _input_files(member: Member, view: str, reader: NamedReader | None) -> list[Path]:
     files = [] if member.cmr is None else cmr_files(member.cmr, view)
-    return files if member.ecg is None else [*files, *_ecg_files(member.ecg)]
+    return files if member.ecg is None else [*files, *_ecg_files(member.ecg, reader)]
 
 
-def _ecg_files(path: Path) -> list[Path]:
+def _ecg_files(path: Path, reader: NamedReader | None) -> list[Path]:
     try:
-        return ecg_files(path)
+        return ecg_files(path, reader)
     except (UserError, OSError):  # reading it will tell what is wrong
         return [path]
 
@@ -184,7 +190,7 @@ def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
 
 
 def _compute(task: ShardTask) -> ShardOutcome:
-    reading = Reading(task.layout, task.standard, task.cine, task.view, task.declaration)
+    reading = Reading(task.layout, task.standard, task.cine, task.view, task.declaration, load_reader(task.reader))
     builder = RowBuilder(reading)
     for number, member in enumerate(task.members):
         builder.add(number, member)

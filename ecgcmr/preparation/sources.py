@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_kind import identify_ecg
+from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.formats.signal_file import DECLARATION_FILE
@@ -58,19 +58,13 @@ class Found:
             del sources[1:]
 
 
-def require_folder(path: Path, option: str) -> Path:
-    """Return the path if it is a folder.
-
-    Raises:
-        UserError: It is not; the message names the option.
-    """
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
-        raise UserError(f"{option} {path}: {what}; name the folder that holds the raw files")
-    return path
-
-
-def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None, *, declared: bool = False) -> Found:
+def find_ecgs(
+    folder: Path,
+    subjects: SubjectMatcher | None = None,
+    *,
+    declared: bool = False,
+    reader: NamedReader | None = None,
+) -> Found:
     """Find ECG files in a folder and the folders below.
 
     What a file is, its content alone decides (``identify_ecg``); one that is no ECG is reported with the reason. The
@@ -82,6 +76,7 @@ def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None, *, declared:
         folder: Where to search.
         subjects: Whose file is whose; None leaves it to the names.
         declared: Whether unit, rate and leads of bare signals are declared for all files.
+        reader: A reader of the user's own, asked first.
 
     Raises:
         UserError: The table of subjects contradicts itself about a file.
@@ -95,9 +90,9 @@ def find_ecgs(folder: Path, subjects: SubjectMatcher | None = None, *, declared:
         if path.is_dir() or path.name.startswith(".") or path.name == DECLARATION_FILE:
             continue
         suffix = path.suffix.lower()
-        if suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
+        what = identify_ecg(path, declared=declared, reader=reader)
+        if what.kind != OWN_KIND and suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
             continue
-        what = identify_ecg(path, declared=declared)
         if what.kind is None:
             _named_in_vain(name, subjects)
             found.skipped.append((name, what.reason))

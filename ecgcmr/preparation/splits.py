@@ -16,20 +16,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import KEY_BYTES, default_key_file, load_key
+from ecgcmr.shards.layout import SPLITS
 
 __all__ = [
     "KEY_BYTES",
-    "SPLITS",
+    "SPLIT_FRACTIONS",
     "assign_split",
     "assign_splits",
     "default_key_file",
     "find_leaks",
     "load_key",
+    "split_rule_by_hash",
     "strata_of",
     "subject_hash",
 ]
 
-SPLITS = ("train", "val", "test")
+SPLIT_FRACTIONS = (0.7, 0.15, 0.15)
 
 
 def subject_hash(source_id: str, key: bytes) -> str:
@@ -48,7 +50,12 @@ def subject_hash(source_id: str, key: bytes) -> str:
     return hashlib.blake2b(source_id.encode("utf-8", "surrogateescape"), key=key, digest_size=16).hexdigest()
 
 
-def assign_split(hashed: str, fractions: Sequence[float] = (0.7, 0.15, 0.15), salt: str = "") -> str:
+def split_rule_by_hash() -> dict[str, object]:
+    """Describe the division by the subject's hash alone, as the shards keep it."""
+    return {"by": "hash", "fractions": list(SPLIT_FRACTIONS)}
+
+
+def assign_split(hashed: str, fractions: Sequence[float] = SPLIT_FRACTIONS, salt: str = "") -> str:
     """Assign a subject to train, val or test by its hash.
 
     Args:
@@ -82,7 +89,7 @@ def _position(hashed: str, salt: str) -> float:
 
 def assign_splits(
     subjects: Iterable[str],
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    fractions: Sequence[float] = SPLIT_FRACTIONS,
     *,
     strata: Mapping[str, str] | None = None,
     earlier: Mapping[str, str] | None = None,

@@ -95,10 +95,10 @@ class SubjectMatcher:
         if with_line == self._files and len(self._used) == len(self._subjects):
             return None
         if not partial:
-            raise UserError(
-                f"--subjects {self.table}: {counts}; complete the table, or pass --partial-subjects to take "
-                "the other files' subjects from their names"
-            )
+            remedy = "complete the table, or pass --partial-subjects to take the other files' subjects from their names"
+            if with_line == self._files:
+                remedy = "correct or remove the lines that name none, or pass --partial-subjects to let them stand"
+            raise UserError(f"--subjects {self.table}: {counts}; {remedy}")
         return f"{self.table}: {counts}"
 
 

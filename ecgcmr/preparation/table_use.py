@@ -14,8 +14,10 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.table_dates import newest_day
 from ecgcmr.formats.ukb_table import Table, parse_column
 from ecgcmr.preparation.diagnoses import HISTORY_FIELDS, VISIT_DATE
-from ecgcmr.preparation.label_table import ALIASES, SEX, read_label_table
-from ecgcmr.preparation.labels import Disease, label_schema
+from ecgcmr.preparation.label_columns import columns_of
+from ecgcmr.preparation.label_table import read_label_table
+from ecgcmr.preparation.labels import ALIASES, TableLabels
+from ecgcmr.text import printable
 
 _MOST_HINTS = 200
 """Columns for which a similar name is looked up; a full export has thousands."""
@@ -52,7 +54,7 @@ class TableUse:
 
 
 def read_tables(
-    paths: Sequence[Path], ids: Sequence[str], diseases: Sequence[Disease], censor_date: date | None
+    paths: Sequence[Path], ids: Sequence[str], labels: TableLabels, censor_date: date | None
 ) -> list[Table]:
     """Read all tables.
 
@@ -62,43 +64,64 @@ def read_tables(
     Args:
         paths: The tables, in order of precedence.
         ids: Subjects with an ECG or images.
-        diseases: What to label besides phenotypes and covariates.
+        labels: What to read.
         censor_date: Day up to which diagnoses are known, if the user names it.
 
     Raises:
-        UserError: A table cannot be read, or speaks of none of the subjects.
+        UserError: A table cannot be read, or speaks of none of the subjects; or a declared label's column is in none.
     """
     tables = []
     for path in paths:
         try:
-            tables.append(read_label_table(path, ids, diseases, newest_day(path, censor_date)))
+            tables.append(read_label_table(path, ids, labels, newest_day(path, censor_date)))
         except UserError as error:
             raise UserError(f"--table {error}") from error
         except OSError as error:
             raise UserError(f"--table {path.name}: cannot be read ({error.strerror})") from error
+    check_declared(labels, tables)
     return tables
 
 
-def use_of_table(table: Table, diseases: Sequence[Disease], visits: Collection[int]) -> TableUse:
+def check_declared(labels: TableLabels, tables: Sequence[Table]) -> None:
+    """Refuse a declared label that no table holds: it would be missing of everybody.
+
+    Raises:
+        UserError: The column of a declared label is in none of the tables.
+    """
+    names = {name for table in tables for name in table.named}
+    fields = {column.field for table in tables for column in (*table.fields, *table.numbers)}
+    for column in (column for declared in labels.declared for column in columns_of(declared)):
+        if column.column not in fields and column.plain_column not in names:
+            unread = {name.strip().lower(): name for table in tables for name in table.unread}
+            close = difflib.get_close_matches(column.plain_column, unread, n=1, cutoff=_CLOSE)
+            hint = f" (did you mean {printable(unread[close[0]], 60)}?)" if close else ""
+            raise UserError(
+                f"--labels: {column.entry}: no table has the column {printable(column.column, 60)}{hint}; name the "
+                "table with --table, or leave the label out"
+            )
+
+
+def use_of_table(table: Table, labels: TableLabels, visits: Collection[int]) -> TableUse:
     """Count what was used of a table.
 
     Args:
         table: As read.
-        diseases: As it was read with.
+        labels: As it was read with.
         visits: Instances of the visits that recordings are of.
     """
     times = Counter(table.ids.tolist())
-    known = [*(label.name for label in label_schema(diseases)), *ALIASES]
+    known = [*labels.by_name, *ALIASES]
     similar: dict[str, str] = {}
     for name in [column for column in table.unread if parse_column(column) is None][:_MOST_HINTS]:
         close = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=_CLOSE)
         if close:
             similar[name] = close[0]
+    any_visit = {field for field, columns in labels.by_field.items() if any(column.any_visit for column in columns)}
     other_visits = [
         name
         for column, name in table.column_names.items()
         if (column.field not in HISTORY_FIELDS or column.field == VISIT_DATE)
-        and (column.array or (column.field != SEX and column.instance not in visits))
+        and (column.array or (column.instance not in visits and column.field not in any_visit))
     ]
     return TableUse(
         table=table.name,

@@ -15,7 +15,7 @@ from ecgcmr.evaluation.rows import Target
 from ecgcmr.metrics.agreement import agreement_metrics
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.figure_styles import POINTS, Styles
-from ecgcmr.reports.figures import curve_look, grid, others_line
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE, curve_look, grid, others_line
 
 
 def bland_altman(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, title: str = "") -> Figure:
@@ -68,7 +68,9 @@ def calibration(
     known = method_order(method for own in curves.values() for method in own)
     drawn = known if methods is None else [method for method in known if method in methods]
     styles = Styles(known)
-    across = max(1, min(4, len(targets), len(drawn)))  # of the legend, which the panels share
+    longest = min(LONGEST_IN_FIGURE, max((len(method_title(method)) for method in drawn), default=0))
+    fitting = int(3.4 * min(4, len(targets)) / (0.55 + 0.068 * longest))  # inches of an entry's line and letters
+    across = max(1, min(4, len(targets), len(drawn), fitting))  # of the legend, which the panels share
     figure, panels = grid(len(targets), title, width=3.4)
     entries = len(drawn) + (len(known) > len(drawn))
     figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(entries / across))

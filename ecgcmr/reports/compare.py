@@ -41,14 +41,15 @@ def compare_runs(folders: Sequence[Path], settings: Settings, on_step: OnStep = 
     Raises:
         UserError: If a run cannot be read, or two runs hold different truths of the same subject and target.
     """
-    runs, left_out = on_common_targets(load_runs(folders))
+    runs, left_out = on_common_targets(load_runs(folders, settings.split))
     runs, renamed = on_common_tasks(runs)
     table, rows = merged(runs)
     if table is None:
         found = nothing_assessed(settings)
     else:
         found = assess(arrange(table, "the runs together", split=settings.split), settings, on_step)
-    found.notes = [*subject_notes(runs, settings.split), *left_out, *renamed, *found.notes]
+    unread = [note for run in runs for note in run.notes]
+    found.notes = [*subject_notes(runs, settings.split), *left_out, *renamed, *unread, *found.notes]
     return ComparedRuns(found, tuple(rows), tuple(run.name for run in runs))
 
 

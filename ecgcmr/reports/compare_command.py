@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from ecgcmr.reports.evaluate_command import RESULTS, add_overwrite, add_settings, settings_of
+from ecgcmr.reports.evaluate_command import RESULTS, add_overwrite, add_settings, refuse_foreign, settings_of
 
 HELP = """\
 Put runs into one table: methods x metrics with intervals, and paired differences over the test subjects that both of a
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("compare needs two runs or more; 'ecgcmr evaluate' scores a single one")
     if args.out.resolve() in [folder.resolve() for folder in args.runs]:
         raise UserError(f"--out {args.out} is one of the runs; its results would be overwritten")
+    refuse_foreign(args.out)
     settings = settings_of(args, split=args.split)
     source = {"runs": [_checksums(folder) for folder in args.runs], "settings": asdict(settings)}
     with output_folder(args.out, "compare", source, names=RESULTS, overwrite=args.overwrite) as staged:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.evaluation.arrangement import arrange
     from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
-    from ecgcmr.evaluation.prediction_table import read_prediction_table
+    from ecgcmr.evaluation.prediction_table import read_prediction_table, unread_note
     from ecgcmr.evaluation.progress import progress_bar
     from ecgcmr.files import sha256_of
     from ecgcmr.output_folder import output_folder
@@ -72,15 +72,33 @@ def run(args: argparse.Namespace) -> int:
     table = read_prediction_table(args.predictions)
     settings = settings_of(args, split=args.split)
     out = args.out or args.predictions.parent / "evaluation"
+    refuse_foreign(out)
     source = {"table": sha256_of(args.predictions), "name": args.predictions.name, "settings": asdict(settings)}
     with output_folder(out, "evaluate", source, names=RESULTS, overwrite=args.overwrite) as staged:
         data = arrange(table, args.predictions.name, split=args.split)
         with progress_bar("scoring") as on_step:
             found = assess(data, settings, on_step)
+        found.notes = [*unread_note(args.predictions), *found.notes]
         title = f"Evaluation of {args.predictions.name}"
         figures = write_all(found, staged, title=title, figures=not args.no_figures)
     print_summary(found, out, figures)
     return 0
+
+
+_FOREIGN = ("config.yaml", "last.ckpt", "best.ckpt", "encoder.yaml", "stage.json", "experiment.json", "index.json")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse the folder of a run, an experiment or a cohort: results there would be taken for its own.
+
+    Raises:
+        UserError: It is one, also with ``--overwrite``.
+    """
+    from ecgcmr.errors import UserError
+
+    found = next((name for name in _FOREIGN if (out / name).exists()), None)
+    if found is not None:
+        raise UserError(f"--out {out}: holds {found}, so it is a run, an experiment or a cohort; choose another folder")
 
 
 def settings_of(args: argparse.Namespace, *, split: str) -> Settings:

@@ -23,7 +23,7 @@ from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
 from ecgcmr.reports.figure_styles import POINTS, Styles
-from ecgcmr.text import show_names_plainly
+from ecgcmr.text import printable, show_names_plainly
 
 _DPI = 150
 
@@ -31,9 +31,25 @@ _DPI = 150
 def save_figure(figure: Figure, path: Path | str) -> Path:
     """Write a PNG of 150 dots an inch atomically; no date or software version goes into the file."""
     show_names_plainly(figure)
+    _shorten_names(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return write_atomically(path, buffer.getvalue())
+
+
+LONGEST_IN_FIGURE = 48
+"""Characters of a name in a legend, a title or at an axis: a longer one would push the panels out of the figure."""
+
+
+def _shorten_names(figure: Figure) -> None:
+    """Shorten legends, titles and axis labels, in place; a number at the end stays."""
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    texts = [text for legend in legends if legend is not None for text in legend.get_texts()]
+    texts += [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    for text in texts:
+        text.set_text(printable(text.get_text(), LONGEST_IN_FIGURE))
+    if figure.get_suptitle():
+        figure.suptitle(printable(figure.get_suptitle(), 2 * LONGEST_IN_FIGURE))
 
 
 def label_efficiency(

@@ -14,6 +14,7 @@ from ecgcmr.evaluation.methods import Method, best_row, headline_group, is_ceili
 from ecgcmr.evaluation.rows import MEAN, ResultRow, Target
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.reports.figure_styles import Styles
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE
 from ecgcmr.text import figure_text
 
 MOST_INTERVALS = 150
@@ -21,6 +22,7 @@ MOST_INTERVALS = 150
 MOST_METHODS = 6
 """Methods that are shown target by target where all would be too many."""
 _MOST_LINES = 24  # targets one below the other
+_LEGEND_ENTRY, _LETTER = 0.65, 0.083  # inches that an entry's marker and a letter of its name take
 
 
 def forests(
@@ -134,9 +136,12 @@ def forest(
         raise ValueError(f"no {metric} at {labels} labels among the rows for these targets and methods")
     columns = min(3, math.ceil(len(targets) / _MOST_LINES))
     per_column = math.ceil(len(targets) / columns)
-    legend_columns = min(2 * columns + (columns == 1), len(shown))
+    width = {1: 7.5, 2: 12.0, 3: 16.0}[columns]
+    longest = min(LONGEST_IN_FIGURE, max(len(method_title(method)) for method in shown))
+    fitting = int(width / (_LEGEND_ENTRY + _LETTER * longest))
+    legend_columns = max(1, min(2 * columns + (columns == 1), len(shown), fitting))
     height = 1.1 + 0.2 * math.ceil(len(shown) / legend_columns) + per_column * max(0.24, 0.075 * len(shown))
-    figure = Figure(figsize=({1: 7.5, 2: 12.0, 3: 16.0}[columns], height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
     styles = Styles(_shown(rows, labels, metric))  # of all: each looks as it does where the others are drawn too
@@ -229,7 +234,7 @@ def _means_panel(
 
 def _lines_of(axes: Axes, names: Sequence[str], no_skill: float) -> None:
     axes.axvline(no_skill, color="black", linewidth=0.7)
-    axes.set_yticks(range(len(names)), [figure_text(name) for name in names], fontsize=8)
+    axes.set_yticks(range(len(names)), [figure_text(name, LONGEST_IN_FIGURE) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
 

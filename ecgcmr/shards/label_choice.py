@@ -9,7 +9,8 @@ from ecgcmr.shards.index import ShardIndex
 from ecgcmr.shards.layout import Label
 
 EVENT, TIME = "{}_incident", "{}_years"
-"""Names of a disease's labels: whether it came after imaging, and after how many years it came or follow-up ended."""
+"""Names of a disease's labels: whether it came after imaging, and after how many years it came or follow-up ended. A
+declared event has its name alone for the first."""
 BODY_SIZE = frozenset(("height", "weight", "bmi"))
 """Any two of these give the third."""
 
@@ -46,16 +47,16 @@ def disease_labels(index: ShardIndex, diseases: Sequence[str]) -> list[tuple[str
         UserError: If a cohort lacks a disease (the message lists those it has), or one is named twice.
     """
     names = set(index.label_names)
-    event_end = EVENT.format("")
-    there = [name.removesuffix(event_end) for name in index.label_names if name.endswith(event_end)]
-    there = [name for name in there if TIME.format(name) in names]
+    stems = [label.name.removesuffix(TIME.format("")) for label in index.layout.labels if label.kind == "time"]
+    events = {stem: next((n for n in (EVENT.format(stem), stem) if n in names), None) for stem in stems}
+    there = {stem: event for stem, event in events.items() if event is not None and TIME.format(stem) in names}
     unknown = [name for name in diseases if name not in there]
     if unknown:
         has = ", ".join(there) or "none with time to event"
         raise UserError(f"diseases: {', '.join(unknown)} is not in the cohort, which has {has}")
     if len(set(diseases)) < len(diseases):
         raise UserError(f"diseases [{', '.join(diseases)}]: name each once")
-    return [(EVENT.format(name), TIME.format(name)) for name in diseases]
+    return [(there[name], TIME.format(name)) for name in diseases]
 
 
 def check_covariates(index: ShardIndex, covariates: Sequence[str], targets: Sequence[str]) -> None:

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ecgcmr.leads import LEADS as LEADS
 from ecgcmr.shards.layout_checks import check_layout
 
 SCHEMA = "ecgcmr-shards"
 SCHEMA_VERSION = 2
 
 SPLITS = ("train", "val", "test")
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 ECG_DTYPES = ("float16", "float32")
 CMR_DTYPES = ("uint8",)
 LABEL_KINDS = ("phenotype", "disease", "covariate", "finding", "measurement", "time")

@@ -118,7 +118,7 @@ def time_parts(parts: Sequence[Part], kinds: Sequence[str], mode: str = "kept", 
             return {name: part.work(*way) for name, way in ways.items()}
 
         kept, note = _times(part.signature, kinds, works, mode, first_rank, set(ways))
-        timed.append(TimedPart(part.name, part.kind, part.count, kept.seconds, kept.steady))
+        timed.append(TimedPart(part.name, part.kind, part.count, kept.seconds))
         notes |= {note} if kept.steady else {f"{note}, on one core, as the machine is busy"}
     return Timings(timed, "; ".join(sorted(notes)))
 

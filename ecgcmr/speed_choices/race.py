@@ -69,7 +69,7 @@ def robust_race(works: Mapping[str, Work], budget_s: float = 2.5) -> Race:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        return Race(race(works, time.thread_time, least=2, most=2, budget_s=4 * budget_s).seconds, steady=False)
+        return Race(race(works, time.thread_time, least=3, most=4, budget_s=4 * budget_s).seconds, steady=False)
     finally:
         torch.set_num_threads(threads)
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.least_rows import LEAST_ROWS
+from ecgcmr.stages.stage_module import StageModule
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
-def check_contrast_size(stage: Any, command: str, *, evaluation: bool = True) -> None:
+def check_contrast_size(stage: StageModule, command: str, *, evaluation: bool = True) -> None:
     """Refuse a command in which a global batch, of training or of the loss over a split, is one recording.
 
     An incomplete last batch is left out, in training and in evaluation, so that no other batch is smaller.
 
     Args:
-        stage: A LightningModule attached to its trainer.
+        stage: Attached to its trainer.
         command: What Lightning's ``setup`` is given: fit, validate, test or predict.
         evaluation: Whether the splits that are evaluated are contrasted too.
 
@@ -24,7 +23,7 @@ def check_contrast_size(stage: Any, command: str, *, evaluation: bool = True) ->
         UserError: A global batch would be one recording; the message says whether rows or ``data.batch_size`` are
             to blame.
     """
-    data, devices = stage.trainer.datamodule, stage.trainer.world_size
+    data = stage.data
     for split in _SPLITS.get(command, ()):
         if split != "train" and not evaluation:
             continue
@@ -34,8 +33,9 @@ def check_contrast_size(stage: Any, command: str, *, evaluation: bool = True) ->
                 f"{type(stage).__name__}: the {split} split has one recording, which has nothing to be contrasted "
                 f"with; take a cohort, or a selection, with at least {LEAST_ROWS}"
             )
-        if data.batch_size * devices < LEAST_ROWS:
+        if data.global_batch < LEAST_ROWS:
             raise UserError(
-                f"{type(stage).__name__}: data.batch_size {data.batch_size} on {devices} device is a global batch of "
-                f"one recording, which has nothing to be contrasted with; set data.batch_size to at least {LEAST_ROWS}"
+                f"{type(stage).__name__}: data.batch_size {data.batch_size} on {stage.trainer.world_size} device is a "
+                "global batch of one recording, which has nothing to be contrasted with; set data.batch_size to at "
+                f"least {LEAST_ROWS}"
             )

@@ -13,7 +13,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.objectives import mean_over_known
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ClassificationScores
-from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import LabelledData, StageData, require_data
 
 
 def check_yes_or_no(names: Sequence[str], values: np.ndarray, option: str = "data.labels") -> None:
@@ -42,46 +42,31 @@ class DiagnosisClassification(Downstream):
 
     Args:
         encoder: ECG or CMR encoder.
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
-            attention pooling over the frozen encoder's tokens.
         label_smoothing: Pulls targets 0/1 towards 1/2, in [0, 1).
         balance: Weigh positives so that both classes of a target count alike (from training prevalence).
             ``data.balance`` balances the rows instead; for one target it is one or the other.
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+        options: Those of ``Downstream``.
     """
 
     task = "classification"
     monitor = "val/auroc"
     mode = "max"
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        label_smoothing: float = 0.0,
-        balance: bool = False,
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-        attention_heads: int = 4,
-    ) -> None:
-        super().__init__(
-            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ClassificationScores
-        )
+    score_kind = ClassificationScores
+
+    def __init__(self, encoder: nn.Module, label_smoothing: float = 0.0, balance: bool = False, **options: Any) -> None:
+        super().__init__(encoder, **options)
         if not 0.0 <= label_smoothing < 1.0:
             raise UserError(f"model.label_smoothing is {label_smoothing}; it must lie in [0, 1)")
         self.label_smoothing = label_smoothing
         self.balance = balance
 
-    def _check_targets(self, data: Any) -> None:
+    def _check_targets(self, data: StageData) -> None:
         super()._check_targets(data)
-        balanced = getattr(data, "balanced_label", None)
-        if self.balance and self.label_names == [balanced]:
-            raise UserError(f"model.balance, data.balance: both balance {balanced}; set one of them")
-        values = data.label_values()
+        labelled: LabelledData = require_data(data, LabelledData, "a classification")
+        if self.balance and self.label_names == [labelled.balanced_label]:
+            raise UserError(f"model.balance, data.balance: both balance {labelled.balanced_label}; set one of them")
+        values = labelled.label_values()
         if values is not None:
             check_yes_or_no(self.label_names, values)
 

@@ -7,39 +7,56 @@ The protocol says what is trained: everything (``finetune``, also used from rand
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
-from ecgcmr.encoders import require_encoder
+from ecgcmr.encoders import View, require_encoder
 from ecgcmr.errors import UserError
-from ecgcmr.stages.collection import EpochCollector
-from ecgcmr.stages.covariates import CovariateInputs, covariate_inputs, covariates_of_a_checkpoint
-from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
-from ecgcmr.stages.missing_leads import check_missing_leads
+from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
-from ecgcmr.stages.readout import AttentionReadout, modality_of, read_out
-from ecgcmr.stages.transfer import check_input, start_from
+from ecgcmr.stages.protocol import StageData
+from ecgcmr.stages.readout import (
+    AttentionReadout,
+    CovariateInputs,
+    covariate_inputs,
+    covariates_of_a_checkpoint,
+    modality_of,
+    read_out,
+)
+from ecgcmr.stages.stage_module import StageModule, predicted
+from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
+from ecgcmr.stages.whole_split import EpochCollector
 
 PROTOCOLS = ("finetune", "linear_probe", "attention_probe")
 
 
-class Downstream(lightning.LightningModule):
+class Downstream(StageModule):
     """What the downstream stages share: encoder, head, protocol and the flow of an epoch.
 
-    Subclasses give ``_loss``, ``_to_prediction`` and a scores metric. The head and the label statistics are made in
-    ``setup``, when the DataModule has said which labels there are. A loss is this rank's part: its mean over ranks is
-    the loss over the known labels of the global batch.
+    Subclasses give ``task``, ``monitor``, ``mode``, ``score_kind``, ``_loss`` and ``_to_prediction``. Head and label
+    statistics are made in ``setup``, when the DataModule has said which labels there are. A loss is this rank's part:
+    its mean over ranks is the loss over the known labels of the global batch.
+
+    Args:
+        encoder: ECG or CMR encoder.
+        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
+        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
+            attention pooling over the frozen encoder's tokens.
+        optimiser: Learning rate, decay and schedule.
+        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
+        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+
+    Attributes:
+        score_kind: Metric of a split.
     """
 
     exports = {"encoder": "encoder"}
-    takes_lead_mask = True
     takes_windows = True
-    accept_other_preparation = False
-    loads_checkpoint = False
+    score_kind: Callable[[], nn.Module]
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -48,12 +65,11 @@ class Downstream(lightning.LightningModule):
     def __init__(
         self,
         encoder: nn.Module,
-        encoder_weights: str | None,
-        protocol: str,
-        optimiser: OptimiserSettings | None,
-        adapt_encoder_weights: bool,
-        attention_heads: int,
-        scores: Any,
+        encoder_weights: str | None = None,
+        protocol: str = "finetune",
+        optimiser: OptimiserSettings | None = None,
+        adapt_encoder_weights: bool = False,
+        attention_heads: int = 4,
     ) -> None:
         super().__init__()
         if protocol not in PROTOCOLS:
@@ -69,7 +85,7 @@ class Downstream(lightning.LightningModule):
         self.covariates: CovariateInputs | None = None
         self.head: nn.Linear | None = None
         self.label_names: list[str] = []
-        self.scores = nn.ModuleDict({split: scores() for split in ("val", "test")})
+        self.scores = nn.ModuleDict({split: self.score_kind() for split in ("val", "test")})
         self._losses = {split: EpochCollector() for split in ("val", "test")}
         self._noted: set[str] = set()
         if self._is_probe:
@@ -81,8 +97,8 @@ class Downstream(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the head for the DataModule's labels and take over exported weights."""
-        trainer: Any = self.trainer
-        data = trainer.datamodule
+        super().setup(stage)
+        data = self.data
         if self.modality not in data.input_spec:
             raise UserError(f"model.encoder takes {self.modality.upper()}: set data.input to {self.modality}")
         check_input(self, self.encoder, self.modality, "model.encoder")
@@ -122,13 +138,13 @@ class Downstream(lightning.LightningModule):
         """Outputs of the head per label."""
         return 1
 
-    def _check_targets(self, data: Any) -> None:
-        """Hold the DataModule's targets against the task.
+    def _check_targets(self, data: StageData) -> None:
+        """Check that the DataModule's targets are of the task.
 
         Raises:
             UserError: They are of another task.
         """
-        if getattr(data, "diseases", None):
+        if data.diseases:
             raise UserError(
                 f"data.diseases is the target of ecgcmr.stages.TimeToEvent; {type(self).__name__} takes data.labels"
             )
@@ -151,7 +167,7 @@ class Downstream(lightning.LightningModule):
             x: ECGs (B, leads, T), windows of ECGs (B, W, leads, T), or frames (B, F, H, W).
             covariates: (B, C) in their units, NaN = missing, where the stage was trained with some.
         """
-        return self._head(read_out(self.encoder, self.readout, x), covariates)
+        return self._head(read_out(self.encoder, self.readout, View(x)), covariates)
 
     def _head(self, features: Tensor, covariates: Tensor | None) -> Tensor:
         if self.head is None:
@@ -165,7 +181,7 @@ class Downstream(lightning.LightningModule):
             return self.head(features.to(self.head.weight.dtype))
 
     def _output(self, batch: dict[str, Tensor]) -> Tensor:
-        features = read_out(self.encoder, self.readout, batch[self.modality], batch.get("lead_mask"))
+        features = read_out(self.encoder, self.readout, View.from_batch(batch, self.modality))
         return self._head(features, batch.get("covariates"))
 
     def _targets(self, batch: dict[str, Tensor]) -> Tensor:
@@ -194,14 +210,6 @@ class Downstream(lightning.LightningModule):
         valid = batch["valid"]
         self.scores[split].update(self._to_prediction(output)[valid], targets[valid])
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Predict one batch."""
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Predict one batch."""
-        self._evaluate(batch, "test")
-
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return predictions: phenotypes in their units, classes as probabilities, risks of events.
 
@@ -209,16 +217,7 @@ class Downstream(lightning.LightningModule):
         """
         output = self._output(batch)
         prediction = self._to_prediction(output)
-        finite = finite_rows(output, torch.where(prediction.isinf(), prediction, 0.0))
-        return {"row": batch["row"], "valid": batch["valid"], "prediction": prediction, "finite": finite}
-
-    def on_validation_epoch_end(self) -> None:
-        """Log loss and scores over the whole split."""
-        self._finish("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log loss and scores over the whole split."""
-        self._finish("test")
+        return predicted(batch, prediction, output, torch.where(prediction.isinf(), prediction, 0.0))
 
     def _finish(self, split: str) -> None:
         collected = self._losses[split].collect(self)

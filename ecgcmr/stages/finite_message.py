@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
+
+from ecgcmr.stages.protocol import stage_data
 
 MOST_ROWS = 4
 """Recordings that are named, so that the line stays one."""
@@ -137,7 +140,7 @@ def _where(step: Place, culprits: Sequence[RankReport]) -> str:
 
 
 def _rows(trainer: Any, rows: tuple[int, ...], total: int) -> str:
-    subjects = trainer.datamodule.index.subjects(list(rows))
+    subjects = stage_data(trainer).index.subjects(np.asarray(rows, dtype=np.int64))
     shown = ", ".join(f"row {row} (subject {subject})" for row, subject in zip(rows, subjects, strict=True))
     return shown + (f" and {total - len(rows)} more" if total > len(rows) else "")
 
@@ -151,7 +154,7 @@ def _remedy(trainer: Any) -> str:
 
 
 def _mend_input(trainer: Any) -> str:
-    root = trainer.datamodule.root.name
+    root = stage_data(trainer).root.name
     return f"see what 'ecgcmr verify' says of {root} and prepare them again, or mend the augmentation that made it"
 
 

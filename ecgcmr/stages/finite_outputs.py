@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
+import lightning
 from torch import Tensor
 
 from ecgcmr.errors import UserError
@@ -26,7 +26,7 @@ def finite_rows(*outputs: Tensor) -> Tensor:
     return first
 
 
-def require_finite_outputs(stage: Any, split: str, collected: Mapping[str, Tensor]) -> None:
+def require_finite_outputs(stage: lightning.LightningModule, split: str, collected: Mapping[str, Tensor]) -> None:
     """Check what was collected of a split, which is the same on every rank.
 
     Args:
@@ -45,7 +45,7 @@ def require_finite_outputs(stage: Any, split: str, collected: Mapping[str, Tenso
                 raise UserError(outputs_not_finite(stage.trainer, split, name, rows, len(rows)))
 
 
-def require_finite_values(stage: Any, split: str, values: Mapping[str, Tensor]) -> None:
+def require_finite_values(stage: lightning.LightningModule, split: str, values: Mapping[str, Tensor]) -> None:
     """Check losses of a split that are defined; every rank must call this, and all raise if one has to.
 
     Args:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ecgcmr.stages.protocol import stage_data
+
 
 @dataclass(frozen=True)
 class GlobalBatch:
@@ -42,7 +44,7 @@ def global_batch_of_fit(trainer: Any) -> GlobalBatch:
         trainer: With its DataModule, whose ``global_batch`` is that of its sampler. Where an epoch has fewer batches
             than are to be accumulated, a step comes at its end, after those it has.
     """
-    data = trainer.datamodule
+    data = stage_data(trainer)
     accumulated = int(trainer.accumulate_grad_batches)
     batches = trainer.num_training_batches
     if 0 < batches < math.inf:

@@ -6,35 +6,68 @@ After Turgut et al. (arXiv 2308.05764) and He et al. (arXiv 2111.06377). The net
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import lightning
-import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from data_modules.sampling import PURPOSE
 from ecgcmr.augmentations.sampling_rates import check_rates
-from ecgcmr.encoders import MAEDecoder, MAEOutput, MaskedAutoencoder, MaskingName, PatchMasking, require_maskable
+from ecgcmr.encoders import (
+    MAEDecoder,
+    MAEOutput,
+    MaskableEncoder,
+    MaskedAutoencoder,
+    MaskingName,
+    PatchMasking,
+    View,
+    require_encoder,
+)
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.reconstruction import MaskedReconstruction, unpatchify
 from ecgcmr.objectives.view_agreement import CosineAgreement
+from ecgcmr.option_checks import check_least
 from ecgcmr.row_random import RowGenerator
-from ecgcmr.stages.collection import EpochCollector
 from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.figures import lead_names, reconstruction_figure
-from ecgcmr.stages.finite_outputs import finite_rows, require_finite_outputs, require_finite_values
+from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.metrics import WeightedMeans
-from ecgcmr.stages.missing_leads import check_missing_leads, features_of
-from ecgcmr.stages.online_probe import ProbeKind, cross_fitted_scores, probe_penalty
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.randomness import noise_per_row, training_noise
-from ecgcmr.stages.second_view import SecondViewSettings
-from ecgcmr.stages.transfer import check_input, start_from
+from ecgcmr.stages.stage_module import StageModule, predicted
+from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
+from ecgcmr.stages.whole_split import EpochCollector, ProbeKind, probe_penalty, probe_scores
 
 _PARTS = ("loss", "mse", "ncc")
 
 
-class ECGMaskedAutoencoder(lightning.LightningModule):
+@dataclass
+class SecondViewSettings:
+    """A second view of each recording, to agree with the first as in SimSiam (Chen and He 2021).
+
+    The loss becomes reconstruction + weight x (1 - cosine); see ``ecgcmr.objectives.CosineAgreement``.
+
+    Attributes:
+        weight: Weight of the branch; 0 leaves it out.
+        size: Width of projector and projections.
+        hidden: Bottleneck of the predictor.
+        augmentation: ``(ecg, generator) -> ecg`` for the second view, on top of the DataModule's; None leaves the views
+            to differ by their masks alone.
+    """
+
+    weight: float = 0.0
+    size: int = 512
+    hidden: int = 128
+    augmentation: Callable | None = None
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0.0:
+            raise UserError(f"second_view.weight must not be negative, got {self.weight}")
+
+
+class ECGMaskedAutoencoder(StageModule):
     """Pre-train an ECG encoder by reconstructing removed patches.
 
     Args:
@@ -59,9 +92,6 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
     mode = "min"
     exports = {"encoder": "encoder"}
     task = "pre-training"
-    takes_lead_mask = True
-    accept_other_preparation = False
-    loads_checkpoint = False
     means: Any  # split -> WeightedMeans
     encoder: Any  # meets MaskableEncoder, checked at construction
 
@@ -82,9 +112,8 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         adapt_encoder_weights: bool = False,
     ) -> None:
         super().__init__()
-        if seed < 0:
-            raise UserError(f"model.seed {seed}: must be at least 0")
-        self.encoder = require_maskable(encoder)
+        check_least(0, **{"model.seed": seed})
+        self.encoder = require_encoder(encoder, MaskableEncoder)
         self.decoder = MAEDecoder.for_encoder(
             self.encoder, width=decoder_width, depth=decoder_depth, heads=decoder_heads
         )
@@ -109,11 +138,11 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         return self._autoencoder[0]
 
     def setup(self, stage: str) -> None:
-        """Hold the encoder against the data, and take over exported weights at the start of a fit."""
+        """Compare the encoder with the data, and take over exported weights at the start of a fit."""
+        super().setup(stage)
         check_input(self, self.encoder, "ecg", "model.encoder")
         check_missing_leads(self, self.encoder, "model.encoder")
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        check_rates(self.second_view.augmentation, data.input_spec["ecg"]["sampling_rate"])
+        check_rates(self.second_view.augmentation, self.data.input_spec["ecg"]["sampling_rate"])
         if self.agreement is not None:
             check_contrast_size(self, stage, evaluation=False)
         adapt = self.adapt_encoder_weights
@@ -123,15 +152,15 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         """Return pooled features (B, D) of unmasked ECGs (B, leads, T)."""
         return self.encoder(ecg)
 
-    def _judged(self, ecg: Tensor, noise: Tensor, lead_mask: Tensor | None) -> tuple[MAEOutput, dict[str, Tensor]]:
+    def _judged(self, view: View, noise: Tensor) -> tuple[MAEOutput, dict[str, Tensor]]:
         """Reconstruct ECGs and compare: the output, and the objective's terms."""
-        output = self.autoencoder(ecg, noise, lead_mask)
-        return output, self.objective(output.pred, ecg, output.mask, self.autoencoder.patch_size, lead_mask)
+        output = self.autoencoder(view.x, noise, view.lead_mask)
+        return output, self.objective(output.pred, view.x, output.mask, self.autoencoder.patch_size, view.lead_mask)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Reconstruct one augmented batch."""
         noise = training_noise(batch["row"], self.autoencoder.draws, self.seed, self.current_epoch)
-        output, parts = self._judged(batch["ecg"], noise, batch.get("lead_mask"))
+        output, parts = self._judged(View.from_batch(batch, "ecg"), noise)
         values = {f"train/{name}": parts[name].detach() for name in _PARTS}
         loss = parts["loss"]
         if self.agreement is not None:
@@ -143,7 +172,7 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
 
     def _disagreement(self, batch: dict[str, Tensor], first: MAEOutput) -> Tensor:
         """Loss of the branch: a second view, masked (and augmented) anew, is encoded but not reconstructed."""
-        ecg, rows, lead_mask = batch["ecg"], batch["row"], batch.get("lead_mask")
+        (ecg, lead_mask), rows = View.from_batch(batch, "ecg"), batch["row"]
         key = (self.seed, self.current_epoch)
         noise = training_noise(rows, self.autoencoder.draws, *key, purpose=PURPOSE.second_mask)
         if self.second_view.augmentation is not None:
@@ -157,16 +186,18 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
         valid = batch["valid"]
-        rows, ecg = batch["row"][valid], batch["ecg"][valid]
-        if len(ecg) == 0:  # a rank may hold nothing but padding in its last batch
+        view, rows = View.from_batch(batch, "ecg").rows(valid), batch["row"][valid]
+        if len(view.x) == 0:  # a rank may hold nothing but padding in its last batch
             return
-        lead_mask = batch["lead_mask"][valid] if "lead_mask" in batch else None
         # Masks belong to the row: the same for every batch size and number of ranks.
-        noise = noise_per_row(rows, self.autoencoder.draws, self.seed).to(ecg.device)
-        _, parts = self._judged(ecg, noise, lead_mask)
-        self.means[split].update(parts, weight=len(ecg))
+        noise = noise_per_row(rows, self.autoencoder.draws, self.seed).to(view.x.device)
+        _, parts = self._judged(view, noise)
+        self.means[split].update(parts, weight=len(view.x))
         if self.probe is not None and "labels" in batch:
-            self._collector.add(batch, features=features_of(self.encoder, batch), labels=batch["labels"])
+            self._collector.add(batch, features=self._features(batch), labels=batch["labels"])
+
+    def _features(self, batch: dict[str, Tensor]) -> Tensor:
+        return View.from_batch(batch, "ecg").features(self.encoder)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Reconstruct without augmentation, with masks fixed per recording."""
@@ -174,27 +205,9 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         if batch_idx == 0 and self.trainer.is_global_zero and not self.trainer.sanity_checking:
             self._log_reconstruction(batch)
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """As in validation."""
-        self._evaluate(batch, "test")
-
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return pooled features of a batch."""
-        features = features_of(self.encoder, batch)
-        return {
-            "row": batch["row"],
-            "valid": batch["valid"],
-            "prediction": features,
-            "finite": finite_rows(features),
-        }
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the epoch's means and the probe."""
-        self._finish("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the epoch's means and the probe."""
-        self._finish("test")
+        return predicted(batch, self._features(batch))
 
     def _finish(self, split: str) -> None:
         means = self.means[split].compute()
@@ -203,17 +216,13 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
         require_finite_outputs(self, split, collected)
         require_finite_values(self, split, means)
         self.log_dict({f"{split}/{name}": value for name, value in means.items()})
-        if collected and self.probe is not None:
-            probed = cross_fitted_scores(collected["features"], collected["labels"], penalty=self.probe)
-            for name, scores in probed.items():
-                if torch.isfinite(scores).any():
-                    self.log(f"{split}/probe_{name}", scores.nanmean().float())
+        if self.probe is not None:
+            self.log_dict(probe_scores(collected, split, self.probe))
 
     def _log_reconstruction(self, batch: dict[str, Tensor]) -> None:
-        experiment = getattr(self.logger, "experiment", None)
-        if experiment is None or not hasattr(experiment, "add_figure"):
+        if not isinstance(self.logger, TensorBoardLogger):
             return
-        ecg, lead_mask = batch["ecg"][:1], batch["lead_mask"][:1] if "lead_mask" in batch else None
+        ecg, lead_mask = View.from_batch(batch, "ecg").rows(slice(1))
         noise = noise_per_row(batch["row"][:1], self.autoencoder.draws, self.seed).to(ecg.device)
         output = self.autoencoder(ecg, noise, lead_mask)
         patch_size, specification = self.autoencoder.patch_size, self.encoder.input_spec
@@ -226,7 +235,7 @@ class ECGMaskedAutoencoder(lightning.LightningModule):
             specification.sampling_rate,
             lead_names(ecg.shape[1], specification.lead_rows),
         )
-        experiment.add_figure("val/reconstruction", figure, global_step=self.global_step)
+        self.logger.experiment.add_figure("val/reconstruction", figure, global_step=self.global_step)
 
     def configure_optimizers(self) -> Any:
         """AdamW over encoder, decoder and branch, warm-up and cosine by step."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,6 @@ from ecgcmr.errors import UserError
 from ecgcmr.objectives import mean_over_known
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import RegressionScores
-from ecgcmr.stages.optimisation import OptimiserSettings
 
 MONITORS = {"val/loss": "min", "val/mae": "min", "val/pearson": "max", "val/r2": "max"}
 
@@ -22,33 +23,19 @@ class PhenotypeRegression(Downstream):
 
     Args:
         encoder: ECG or CMR encoder.
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
-            attention pooling over the frozen encoder's tokens.
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
         monitor: What chooses ``best.ckpt``: ``val/loss``, ``val/mae``, ``val/pearson`` (published: the mean correlation
             over targets) or ``val/r2``.
+        options: Those of ``Downstream``.
     """
 
     task = "regression"
     monitor = "val/loss"
     mode = "min"
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-        attention_heads: int = 4,
-        monitor: str = "val/loss",
-    ) -> None:
-        super().__init__(
-            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, RegressionScores
-        )
+    score_kind = RegressionScores
+
+    def __init__(self, encoder: nn.Module, monitor: str = "val/loss", **options: Any) -> None:
+        super().__init__(encoder, **options)
         if monitor not in MONITORS:
             raise UserError(f"model.monitor is '{monitor}'; choose one of {', '.join(MONITORS)}")
         self.monitor, self.mode = monitor, MONITORS[monitor]

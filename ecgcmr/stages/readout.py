@@ -1,15 +1,14 @@
-"""From an encoder to one feature per recording: its own pooling, or attention that is trained on its tokens."""
+"""What a head sees: one feature per recording, pooled by the encoder or by attention on its tokens, and covariates."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders import AttentionPooling, CMRInput
+from ecgcmr.encoders import AttentionPooling, CMRInput, Encoder, View
 from ecgcmr.encoders.transformer import NORM_EPS
 from ecgcmr.errors import UserError
+from ecgcmr.stages.protocol import CovariateData, StageData, require_data
 
 
 class AttentionReadout(nn.Module):
@@ -35,35 +34,78 @@ class AttentionReadout(nn.Module):
         return self.norm(self.attention(tokens, mask))
 
 
-def modality_of(encoder: Any) -> str:
+def modality_of(encoder: Encoder) -> str:
     """Return what an encoder takes: ``ecg`` or ``cmr``."""
     return "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
 
 
-def read_out(encoder: Any, readout: nn.Module | None, x: Tensor, lead_mask: Tensor | None = None) -> Tensor:
+def read_out(encoder: Encoder, readout: nn.Module | None, view: View) -> Tensor:
     """Return one feature per recording, (B, D), the mean over its windows where it has several.
 
     Args:
         encoder: Meets the encoder contract.
         readout: Pools its tokens; None: the encoder's own feature.
-        x: A batch as the encoder takes it; or windows of ECGs, (B, W, leads, T).
-        lead_mask: (B, leads) bool, True = recorded; None: all are, or the encoder knows no leads.
+        view: A batch as the encoder takes it; or windows of ECGs, (B, W, leads, T), whose lead mask is the recording's.
     """
-    if x.ndim == 4 and modality_of(encoder) == "ecg":
-        windows = x.shape[1]
-        masks = None if lead_mask is None else lead_mask.repeat_interleave(windows, dim=0)
-        features = _read_out(encoder, readout, x.flatten(0, 1), masks).unflatten(0, (-1, windows))
+    if view.x.ndim == 4 and modality_of(encoder) == "ecg":
+        windows = view.x.shape[1]
+        masks = None if view.lead_mask is None else view.lead_mask.repeat_interleave(windows, dim=0)
+        features = _read_out(encoder, readout, View(view.x.flatten(0, 1), masks)).unflatten(0, (-1, windows))
         # Not in bfloat16, which would round the mean.
         return features.mean(dim=1, dtype=torch.promote_types(features.dtype, torch.float32))
-    return _read_out(encoder, readout, x, lead_mask)
+    return _read_out(encoder, readout, view)
 
 
-def _read_out(encoder: Any, readout: nn.Module | None, x: Tensor, lead_mask: Tensor | None) -> Tensor:
+def _read_out(encoder: Encoder, readout: nn.Module | None, view: View) -> Tensor:
     """As ``read_out``, of a batch as the encoder takes it."""
-    masks = () if lead_mask is None else (lead_mask,)
     if readout is None:
-        return encoder(x, *masks)
+        return view.features(encoder)
     # A probe's encoder is frozen: nothing of it is kept for a backward pass.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())):
-        tokens = encoder.forward_tokens(x, *masks)
-    return readout(tokens, None if lead_mask is None else encoder.token_mask(lead_mask))
+    trained = isinstance(encoder, nn.Module) and any(p.requires_grad for p in encoder.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+        tokens = view.tokens(encoder)
+    return readout(tokens, view.token_mask(encoder))
+
+
+class CovariateInputs(nn.Module):
+    """Covariates standardised by the training rows, and which of them are missing.
+
+    A missing one takes the training mean, and its indicator is 1. Mean and deviation are kept with the weights, so that
+    another cohort is standardised as the training cohort was.
+
+    Args:
+        mean: (C,) of the training rows.
+        deviation: (C,) likewise, above 0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("deviation", deviation.float())
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the result, two a covariate."""
+        return 2 * len(self.mean)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C) in the covariates' units, NaN = missing -> (B, 2 C): standardised values, then indicators."""
+        missing = ~torch.isfinite(values)
+        standardised = torch.where(missing, 0.0, (values - self.mean) / self.deviation)
+        return torch.cat([standardised, missing.to(standardised)], dim=1)
+
+
+def covariate_inputs(data: StageData) -> CovariateInputs | None:
+    """Return the covariates that a DataModule gives, None if it gives none."""
+    if not data.covariate_names:
+        return None
+    return CovariateInputs(*require_data(data, CovariateData, "covariates").covariate_statistics())
+
+
+def covariates_of_a_checkpoint(data: StageData) -> CovariateInputs | None:
+    """Return the inputs of the covariates that a DataModule gives, whose mean and deviation a checkpoint will bring."""
+    count = len(data.covariate_names)
+    return CovariateInputs(torch.full((count,), torch.nan), torch.ones(count)) if count else None

@@ -6,21 +6,12 @@ A head's columns have no names. Only with these can a checkpoint refuse to predi
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.shards.index import ShardIndex
 from ecgcmr.shards.recipe import COMPARED, Comparison, Recipe, compare_recipes, recipe_of
-
-NO_TARGETS = ("pre-training", "alignment")
-"""Tasks whose labels are probed, and no part of what is learned or predicted."""
-
-
-@runtime_checkable
-class HasTask(Protocol):
-    """A stage that says what it learns: ``regression``, ``classification``, ``time to event`` or one of NO_TARGETS."""
-
-    task: str
+from ecgcmr.stages.protocol import NO_TARGETS, Stage, StageData
 
 
 @dataclass(frozen=True)
@@ -146,20 +137,15 @@ class RunContract:
         return Comparison(tuple(differences), tuple(unknown))
 
 
-def contract_of(stage: Any, data: Any) -> RunContract:
-    """Return what a stage learns from a DataModule.
-
-    Args:
-        stage: A stage; one without ``task`` is taken to learn the labels that its data give.
-        data: A ``ShardDataModule``, set up.
+def contract_of(stage: Stage, data: StageData) -> RunContract:
+    """Return what a stage learns from a DataModule, which is set up.
 
     Raises:
-        UserError: The DataModule has no index of a cohort.
+        UserError: The DataModule's index is none of a prepared cohort.
     """
-    index = getattr(data, "index", None)
-    if not isinstance(index, ShardIndex):
-        raise UserError(f"{type(data).__name__} has no index of a prepared cohort; derive it from ShardDataModule")
-    layout, task = index.layout, stage.task if isinstance(stage, HasTask) else ""
+    if not isinstance(data.index, ShardIndex):
+        raise UserError(f"{type(data).__name__}: index is a {type(data.index).__name__}; it must be a ShardIndex")
+    layout, task = data.index.layout, stage.task
     columns = {label.name: Column(label.name, label.kind, label.unit) for label in layout.labels}
     spec, ecg = data.input_spec, layout.ecg
     names = () if task in NO_TARGETS else data.label_names

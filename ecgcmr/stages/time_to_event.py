@@ -14,7 +14,7 @@ from ecgcmr.objectives import CoxPartialLikelihood, require_survival_objective
 from ecgcmr.stages.diagnosis_classification import check_yes_or_no
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import ConcordanceScores
-from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import FollowUpData, StageData, require_data
 
 
 class TimeToEvent(Downstream):
@@ -27,12 +27,7 @@ class TimeToEvent(Downstream):
         encoder: ECG or CMR encoder.
         objective: ``ecgcmr.objectives.CoxPartialLikelihood`` (default; predictions are log risks) or
             ``ecgcmr.objectives.DiscreteTimeHazards`` (predictions are risks by a horizon).
-        encoder_weights: Run folder of a finished stage to start from; ``null`` trains from scratch.
-        protocol: ``finetune`` trains everything, ``linear_probe`` the head alone, ``attention_probe`` the head and an
-            attention pooling over the frozen encoder's tokens.
-        optimiser: Learning rate, decay and schedule.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
-        attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+        options: Those of ``Downstream``.
     """
 
     task = "time to event"
@@ -40,39 +35,31 @@ class TimeToEvent(Downstream):
     mode = "max"
     objective: Any
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        objective: nn.Module | None = None,
-        encoder_weights: str | None = None,
-        protocol: str = "finetune",
-        optimiser: OptimiserSettings | None = None,
-        adapt_encoder_weights: bool = False,
-        attention_heads: int = 4,
-    ) -> None:
-        super().__init__(
-            encoder, encoder_weights, protocol, optimiser, adapt_encoder_weights, attention_heads, ConcordanceScores
-        )
+    score_kind = ConcordanceScores
+
+    def __init__(self, encoder: nn.Module, objective: nn.Module | None = None, **options: Any) -> None:
+        super().__init__(encoder, **options)
         self.objective = require_survival_objective(objective or CoxPartialLikelihood())
         self.register_load_state_dict_pre_hook(_take_sizes_of_the_objective)
 
     def setup(self, stage: str) -> None:
         """As in every downstream stage; without the head's bias where the objective cannot see it."""
         super().setup(stage)
-        if self.head is not None and getattr(self.objective, "ignores_constants", False):
+        if self.head is not None and self.objective.ignores_constants:
             self.head.bias.requires_grad_(False)  # else Adam would make whole steps of rounding errors
 
     @property
     def _outputs(self) -> int:
         return self.objective.outputs
 
-    def _check_targets(self, data: Any) -> None:
-        if not getattr(data, "diseases", None):
+    def _check_targets(self, data: StageData) -> None:
+        if not data.diseases:
             raise UserError("TimeToEvent needs data.diseases, such as [cad, af, dm], in place of data.labels")
         if self.takes_statistics_from_checkpoint:
             return  # so does what the objective took from the training rows
-        years, event = data.training_follow_up()
-        check_yes_or_no(data.diseases, data.label_values(), "data.diseases")
+        followed: FollowUpData = require_data(data, FollowUpData, "a time to event")
+        years, event = followed.training_follow_up()
+        check_yes_or_no(data.diseases, followed.label_values(), "data.diseases")
         without = [name for name, column in zip(data.diseases, event.T, strict=True) if not (column == 1).any()]
         if len(without) == len(data.diseases):
             raise UserError(f"data.diseases: no training row has an event of {', '.join(without)}; take others")

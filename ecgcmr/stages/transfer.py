@@ -1,33 +1,40 @@
 """Handing encoders from stage to stage: an exported folder goes in as an explicit argument and is loaded strictly.
 
-Before that, an encoder is held against the data it is to see.
+Before that, an encoder is compared with the data that it is to see: its input, and leads that a recording lacks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from ecgcmr.encoders import Encoder, VariableLeadEncoder, require_encoder
+from ecgcmr.encoders.own_class import check_own_class
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.stages.preparation_check import check_encoder_preparation
 from ecgcmr.stages.run_contract import contract_of
+from ecgcmr.stages.stage_module import StageModule
 
 NEW_PARTS = ("attention_pool",)
 """Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
 _OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size"}
 
 
-def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str, adapt_input: bool = False) -> None:
+def start_from(
+    stage: StageModule, encoder: nn.Module, folder: str | None, argument: str, adapt_input: bool = False
+) -> None:
     """Load exported weights into ``encoder`` at the start of a fit.
 
     A resumed fit, and every evaluation, takes its weights from the checkpoint instead.
 
     Args:
-        stage: The LightningModule, attached to its trainer. Its ``accept_other_preparation`` lets weights in that were
+        stage: Attached to its trainer. Its ``accept_other_preparation`` lets weights in that were
             trained on recordings of another preparation; its ``loads_checkpoint`` says that a checkpoint will bring
             the weights (the trainer itself knows that only after ``setup``).
         encoder: The encoder built from the config.
@@ -45,38 +52,71 @@ def start_from(stage: Any, encoder: nn.Module, folder: str | None, argument: str
     if not Path(folder).is_dir():
         raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
     card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
-    data = stage.trainer.datamodule
+    data = stage.data
     modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
     recipe = contract_of(stage, data).recipe(modality)
     accept = stage.accept_other_preparation
     check_encoder_preparation(card, Path(folder), recipe, data.index.layout, argument, accept=accept)
 
 
-def check_input(stage: Any, encoder: Any, modality: str, argument: str) -> None:
+def check_input(stage: StageModule, encoder: Encoder, modality: str, argument: str) -> None:
     """Compare what an encoder takes with what the DataModule gives, before a batch of the wrong shape does.
 
     Args:
-        stage: The LightningModule, attached to its trainer.
+        stage: Attached to its trainer.
         encoder: Meets the encoder contract.
         modality: ``ecg`` or ``cmr``.
         argument: Name of the config entry, for the error message.
 
     Raises:
-        UserError: If they differ; the message names the entries of both.
+        UserError: If they differ; the message names the entries of both. Or the encoder is of somebody else's class
+            and does not give what it says.
     """
-    given = dict(stage.trainer.datamodule.input_spec[modality])
+    check_own_class(encoder, argument)
+    check_shape(encoder, stage.data.input_spec[modality], modality, argument, "the data gives")
+
+
+def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argument: str, giver: str) -> None:
+    """Compare what an encoder takes with the ``input_spec`` of what it is given.
+
+    Raises:
+        UserError: They differ; the message names the entries of both, and ``giver``.
+    """
     wanted = dataclasses.asdict(encoder.input_spec)
     if modality == "ecg" and wanted.get("lead_rows") is None and given["leads"] == wanted["leads"]:
         # Without lead_rows an encoder that knows leads apart takes them for the first ones; others do not care.
-        wanted["lead_rows"] = (
-            tuple(range(wanted["leads"])) if hasattr(encoder, "token_mask") else given.get("lead_rows")
-        )
+        knows = isinstance(encoder, VariableLeadEncoder)
+        wanted["lead_rows"] = tuple(range(wanted["leads"])) if knows else given.get("lead_rows")
     odd = {name: value for name, value in given.items() if wanted.get(name) != value}
     if odd:
         takes = ", ".join(f"{name} {_plain(wanted.get(name))}" for name in odd)
         gives = ", ".join(f"{name} {_plain(value)}" for name, value in odd.items())
         option = "data.leads" if {"leads", "lead_rows"} & set(odd) else _OPTIONS[modality]
-        raise UserError(f"{argument} takes {takes}, the data gives {gives}; change {argument}, {option} or the cohort")
+        raise UserError(f"{argument} takes {takes}, {giver} {gives}; change {argument}, {option} or the cohort")
+
+
+def check_missing_leads(stage: StageModule, encoder: Encoder, argument: str) -> None:
+    """Refuse an encoder that cannot leave leads out, where the DataModule asks for it.
+
+    Args:
+        stage: Attached to its trainer.
+        encoder: Meets the encoder contract.
+        argument: Name of the config entry, for the error message.
+
+    Raises:
+        UserError: The encoder takes no mask, or its patches span several leads.
+    """
+    if not stage.data.leave_out_leads:
+        return
+    try:
+        require_lead_masks(encoder, stage.data.input_spec["ecg"]["leads"])
+    except UserError as error:
+        raise UserError(f"{argument}: data.leave_out_leads is set, but {error}") from error
+
+
+def require_lead_masks(encoder: Encoder, leads: int) -> None:
+    """Raise UserError if an encoder cannot leave leads out: it takes no mask, or its patches span several leads."""
+    require_encoder(encoder, VariableLeadEncoder).token_mask(torch.ones(1, leads, dtype=torch.bool))
 
 
 def _plain(value: Any) -> Any:

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ecgcmr.encoders.protocol import require_variable_leads
+from ecgcmr.encoders import Encoder, View
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import RowGenerator
+from ecgcmr.stages.transfer import check_shape, require_lead_masks
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class View(NamedTuple):
-    """What an encoder sees of a batch.
-
-    Attributes:
-        x: (B, ...) as the encoder takes it.
-        lead_mask: (B, leads) bool, True = to be seen; None = all.
-    """
-
-    x: Tensor
-    lead_mask: Tensor | None = None
-
-    def encoded_by(self, encoder: nn.Module) -> Tensor:
-        """Return the features (B, D)."""
-        return encoder(self.x) if self.lead_mask is None else encoder(self.x, self.lead_mask)
 
 
 class TwoViews(abc.ABC):
@@ -127,8 +111,8 @@ def _halves(x: Tensor, mask: Tensor | None, generator: RowGenerator) -> tuple[Te
     return first, second
 
 
-def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: str) -> None:
-    """Hold the encoder against the views that the data gives, before a batch of the wrong shape does.
+def check_views(views: TwoViews, encoder: Encoder, given: Mapping[str, Any], modality: str) -> None:
+    """Compare the encoder with the views that the data gives, before a batch of the wrong shape does.
 
     Args:
         views: How views are made.
@@ -143,22 +127,8 @@ def check_views(views: TwoViews, encoder: Any, given: dict[str, Any], modality: 
         if modality != "ecg":
             raise UserError("PatientViews are parts of an ECG; use AugmentedViews for images")
         if views.leads:
-            # An encoder whose patches span several leads refuses here.
-            require_variable_leads(encoder).token_mask(torch.ones(1, given["leads"], dtype=torch.bool))
-    wanted = dataclasses.asdict(encoder.input_spec)
+            require_lead_masks(encoder, given["leads"])
     seen = dict(given)
     if "samples" in seen:
         seen["samples"] = views.given_samples(seen["samples"])
-    if wanted.get("lead_rows") is None and seen.get("leads") == wanted.get("leads"):
-        if not hasattr(encoder, "token_mask"):  # it does not know leads apart
-            seen.pop("lead_rows", None)
-        elif "lead_rows" in seen:
-            wanted["lead_rows"] = tuple(range(wanted["leads"]))
-    odd = {name: value for name, value in seen.items() if wanted.get(name) != value}
-    if odd:
-        takes = ", ".join(f"{name} {wanted.get(name)}" for name in odd)
-        gives = ", ".join(f"{name} {value}" for name, value in odd.items())
-        option = {"ecg": "data.samples", "cmr": "data.image_size"}[modality]
-        if {"leads", "lead_rows"} & set(odd):
-            option = "data.leads"
-        raise UserError(f"model.encoder takes {takes}, its views have {gives}; change model.encoder, {option} or both")
+    check_shape(encoder, seen, modality, "model.encoder", "its views have")

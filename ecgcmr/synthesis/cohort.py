@@ -28,11 +28,11 @@ from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 from ecgcmr.preparation.cleaning import Cleaning
-from ecgcmr.preparation.labels import LABELS
+from ecgcmr.preparation.cohort_layout import RECIPE_VERSION, layout_of
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
-from ecgcmr.preparation.plan import RECIPE_VERSION, SPLIT_FRACTIONS, layout_of, split_rule_by_hash
 from ecgcmr.preparation.run import select_training
-from ecgcmr.preparation.splits import assign_split
+from ecgcmr.preparation.splits import SPLIT_FRACTIONS, assign_split, split_rule_by_hash
 from ecgcmr.shards.index import INDEX_NAME
 from ecgcmr.shards.index_writer import write_index
 from ecgcmr.shards.layout import ECGLayout, Layout
@@ -200,7 +200,7 @@ class _ShardTask:
 def shard_layout(cine: CineOptions) -> Layout:
     """Return the layout of a bulk cohort: the one that ``ecgcmr prepare --no-beats`` gives its raw files."""
     options = PrepareOptions(Path(), cine=cine, beats=False)
-    return layout_of(options, cine, LABELS, split_rule_by_hash())
+    return layout_of(options, cine, label_schema(), split_rule_by_hash())
 
 
 def _write_shards(options: SynthesisOptions) -> Summary:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+from ecgcmr.leads import LEADS as LEADS
 
 DOWER = np.array(
     [

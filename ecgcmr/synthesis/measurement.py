@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecgcmr.phenotypes import BY_NAME, PHENOTYPES, names_of_groups
+from ecgcmr.phenotypes import names_of_groups, phenotype_positions, phenotypes
 from ecgcmr.synthesis.heart import Anatomy, Body, Chambers
 
 VOLUME_NOISE = {"lv_edv": 0.03, "lv_esv": 0.055, "lv_mass": 0.05, "rv_edv": 0.03, "rv_esv": 0.05}
@@ -26,14 +26,11 @@ MISSING_CELL = 0.004
 SECOND_RATE_SD = 3.0
 """The heart rate in the scanner differs from that of the ECG by this SD, beats per minute."""
 
-_COLUMN = {phenotype.name: index for index, phenotype in enumerate(PHENOTYPES)}
-_LOW = np.array([phenotype.low for phenotype in PHENOTYPES], dtype=np.float64)
-_HIGH = np.array([phenotype.high for phenotype in PHENOTYPES], dtype=np.float64)
-
 
 def lay_out_phenotypes(body: Body, chambers: Chambers, anatomy: Anatomy) -> np.ndarray:
     """Return the true phenotypes (N, 82) in column order, in the units of ``ecgcmr.phenotypes``."""
-    table = np.full((len(body.age), len(PHENOTYPES)), np.nan)
+    place = phenotype_positions()
+    table = np.full((len(body.age), len(place)), np.nan)
     base = {
         "lv_edv": chambers.lv_edv, "lv_esv": chambers.lv_esv, "lv_mass": chambers.lv_mass,
         "rv_edv": chambers.rv_edv, "rv_esv": chambers.rv_esv,
@@ -45,24 +42,25 @@ def lay_out_phenotypes(body: Body, chambers: Chambers, anatomy: Anatomy) -> np.n
         "desc_aorta_distensibility": chambers.descending_distensibility,
     }  # fmt: skip
     for name, values in base.items():
-        table[:, _COLUMN[name]] = values
+        table[:, place[name]] = values
     for stem, segments in (
         ("wt_aha", anatomy.wall_thickness),
         ("ecc_aha", anatomy.circumferential_strain),
         ("err_aha", anatomy.radial_strain),
         ("ell", anatomy.longitudinal_strain),
     ):
-        first = _COLUMN[f"{stem}_1"]
+        first = place[f"{stem}_1"]
         table[:, first : first + segments.shape[1]] = segments
     _derive(table, body.heart_rate)
-    return np.clip(table, _LOW, _HIGH)
+    return clip_to_plausible(table)
 
 
 def _derive(table: np.ndarray, heart_rate: np.ndarray) -> None:
     """Fill, in place, the columns that follow from others: stroke volumes, fractions, output, global means."""
+    place = phenotype_positions()
 
     def column(name: str) -> np.ndarray:
-        return table[:, _COLUMN[name]]
+        return table[:, place[name]]
 
     for chamber, largest, smallest in (
         ("lv", "lv_edv", "lv_esv"),
@@ -71,48 +69,53 @@ def _derive(table: np.ndarray, heart_rate: np.ndarray) -> None:
         ("ra", "ra_max_volume", "ra_min_volume"),
     ):
         stroke = column(largest) - column(smallest)
-        table[:, _COLUMN[f"{chamber}_sv"]] = stroke
-        table[:, _COLUMN[f"{chamber}_ef"]] = 100 * stroke / column(largest)
-    table[:, _COLUMN["lv_co"]] = column("lv_sv") * heart_rate / 1000
-    for stem in ("wt", "ecc", "err", "ell"):
-        group = BY_NAME[f"{stem}_global"].group
-        segments = [_COLUMN[name] for name in names_of_groups(group) if not name.endswith("global")]
-        table[:, _COLUMN[f"{stem}_global"]] = table[:, segments].mean(1)
+        table[:, place[f"{chamber}_sv"]] = stroke
+        table[:, place[f"{chamber}_ef"]] = 100 * stroke / column(largest)
+    table[:, place["lv_co"]] = column("lv_sv") * heart_rate / 1000
+    for stem, group in (("wt", "WT"), ("ecc", "Ecc"), ("err", "Err"), ("ell", "Ell")):
+        segments = [place[name] for name in names_of_groups(group) if not name.endswith("global")]
+        table[:, place[f"{stem}_global"]] = table[:, segments].mean(1)
 
 
-def observe_phenotypes(phenotypes: np.ndarray, heart_rate: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def clip_to_plausible(table: np.ndarray) -> np.ndarray:
+    """Return phenotypes (N, 82) no smaller and no larger than is plausible."""
+    return np.clip(table, [phenotype.low for phenotype in phenotypes()], [phenotype.high for phenotype in phenotypes()])
+
+
+def observe_phenotypes(true: np.ndarray, heart_rate: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Measure the phenotypes: contouring errors on what is contoured, everything else computed from that, gaps.
 
     Args:
-        phenotypes: (N, 82) true values.
+        true: (N, 82) true values.
         heart_rate: (N,) mean heart rate at the ECG, beats per minute.
         generator: Source of the errors.
 
     Returns:
         (N, 82) measured values inside their plausible ranges, NaN where missing.
     """
-    n = len(phenotypes)
-    table = phenotypes.copy()
+    place = phenotype_positions()
+    n = len(true)
+    table = true.copy()
     relative = dict(VOLUME_NOISE)
     relative |= {f"{side}_{which}_volume": ATRIAL_NOISE for side in ("la", "ra") for which in ("max", "min")}
     relative |= {f"{part}_aorta_distensibility": DISTENSIBILITY_NOISE for part in ("asc", "desc")}
     for name, spread in relative.items():
-        table[:, _COLUMN[name]] *= np.exp(spread * generator.standard_normal(n))
+        table[:, place[name]] *= np.exp(spread * generator.standard_normal(n))
     for part in ("asc", "desc"):
         # The same contour model draws both areas, so most of its error is common to them.
         common = AREA_NOISE * generator.standard_normal(n)
-        table[:, _COLUMN[f"{part}_aorta_max_area"]] *= np.exp(common)
+        table[:, place[f"{part}_aorta_max_area"]] *= np.exp(common)
         own = 0.2 * AREA_NOISE * generator.standard_normal(n)
-        table[:, _COLUMN[f"{part}_aorta_min_area"]] *= np.exp(common + own)
+        table[:, place[f"{part}_aorta_min_area"]] *= np.exp(common + own)
     for largest, smallest in (("la_max_volume", "la_min_volume"), ("ra_max_volume", "ra_min_volume")):
-        table[:, _COLUMN[smallest]] = np.minimum(table[:, _COLUMN[smallest]], 0.97 * table[:, _COLUMN[largest]])
+        table[:, place[smallest]] = np.minimum(table[:, place[smallest]], 0.97 * table[:, place[largest]])
     for group, spread in (("WT", THICKNESS_NOISE_MM), *STRAIN_NOISE.items()):
-        columns = [_COLUMN[name] for name in names_of_groups(group)]
+        columns = [place[name] for name in names_of_groups(group)]
         table[:, columns] += spread * generator.standard_normal((n, len(columns)))
     _derive(table, heart_rate + SECOND_RATE_SD * generator.standard_normal(n))
-    table = np.clip(table, _LOW, _HIGH)
+    table = clip_to_plausible(table)
     for group, share in MISSING_BY_GROUP.items():
-        columns = [_COLUMN[name] for name in names_of_groups(group)]
+        columns = [place[name] for name in names_of_groups(group)]
         table[np.ix_(np.flatnonzero(generator.random(n) < share), np.array(columns))] = np.nan
     table[generator.random(table.shape) < MISSING_CELL] = np.nan
     return table

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from ecgcmr.phenotypes import PHENOTYPES, names_of_groups
+from ecgcmr.phenotypes import names_of_groups, phenotype_positions
 from ecgcmr.synthesis.dipole import FIBRILLATION_VECTOR, VENTRICULAR_WAVES, Beats, heartbeats
 from ecgcmr.synthesis.events import CENSORING, DISEASES, FIRST_IMAGING, LAST_IMAGING, sample_onsets
 from ecgcmr.synthesis.leads import DOWER, INVERSE_DOWER
+from ecgcmr.synthesis.measurement import clip_to_plausible
 from ecgcmr.synthesis.state import CardiacState, sample_states
 
 POPULATION = 40_000
@@ -103,9 +104,7 @@ class Oracle:
 
     def phenotypes(self, state: CardiacState) -> np.ndarray:
         """Return (N, 82): the best prediction of each measured phenotype, in its unit and plausible range."""
-        low = np.array([phenotype.low for phenotype in PHENOTYPES])
-        high = np.array([phenotype.high for phenotype in PHENOTYPES])
-        return np.clip(self._columns(state) @ self.weights + self.offset, low, high)
+        return clip_to_plausible(self._columns(state) @ self.weights + self.offset)
 
     def diseases(self, state: CardiacState) -> np.ndarray:
         """Return (N, 3): the probability that CAD, AF, DM are ever recorded (before or after imaging)."""
@@ -157,7 +156,7 @@ def fit_oracle(seed: int, population: int = POPULATION) -> Oracle:
     offset, scale = np.nanmean(observed, 0), np.nanstd(observed, 0)
     targets = (observed - offset) / scale
     # Directions that matter for the phenotypes; the ventricles, our main targets, count double.
-    emphasis = np.where([p.name in names_of_groups("LV", "RV") for p in PHENOTYPES], 2.0, 1.0)
+    emphasis = np.where(np.isin(list(phenotype_positions()), names_of_groups("LV", "RV")), 2.0, 1.0)
     directions = np.linalg.svd(_ridge(features, targets) * emphasis, full_matrices=False)[0][:, :DIRECTIONS]
     directions /= (features @ directions).std(0)
 
@@ -181,5 +180,5 @@ def oracle_table(state: CardiacState, seed: int) -> dict[str, np.ndarray]:
     """Return all predictions by name: the 82 phenotypes, then ``cad_ever``, ``af_ever``, ``dm_ever``; each (N,)."""
     oracle = fit_oracle(seed)
     phenotypes, diseases = oracle.phenotypes(state), oracle.diseases(state)
-    table = {phenotype.name: phenotypes[:, k] for k, phenotype in enumerate(PHENOTYPES)}
+    table = {name: phenotypes[:, k] for name, k in phenotype_positions().items()}
     return table | {f"{name}_ever": diseases[:, k] for k, name in enumerate(DISEASES)}

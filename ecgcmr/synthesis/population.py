@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ecgcmr.formats.table_file import open_text
 from ecgcmr.formats.ukb_table import Table
 from ecgcmr.preparation.diagnoses import DEATH, LOST
-from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_subjects, read_label_table
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import IMAGING_VISIT, label_subjects, read_label_table
 from ecgcmr.preparation.splits import subject_hash
 from ecgcmr.synthesis.events import Events, sample_events
 from ecgcmr.synthesis.links import electrical_parameters

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecgcmr.files import replace_atomically
-from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.phenotypes import phenotypes as declared_phenotypes
 from ecgcmr.shards.layout import LEADS
 from ecgcmr.synthesis.phantom import Cine
 
@@ -156,7 +156,7 @@ def phenotype_table(
             "53-2.0": [str(day) for day in imaging],
         }
     )
-    columns = {f"{p.field}-2.0": np.round(phenotypes[:, i], 3) for i, p in enumerate(PHENOTYPES)}
+    columns = {f"{p.column}-2.0": np.round(phenotypes[:, i], 3) for i, p in enumerate(declared_phenotypes())}
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 

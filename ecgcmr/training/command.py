@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import functools
-import logging
 import operator
 import os
 import sys
-import warnings
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jsonargparse
 import yaml
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
-from ecgcmr.stages.randomness import StepSeed
+from ecgcmr.speed_choices.choose import Choices
+from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
-from ecgcmr.training.config_files import check_config_files
+from ecgcmr.training.config_files import Composition
+from ecgcmr.training.early_stopping import StaysStopped
+from ecgcmr.training.encoder_source import check_networks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
-from ecgcmr.training.host_memory import keep_freed_memory
-from ecgcmr.training.launch import check_environment, check_launch, missing_variables_named, runs_on_cpu
+from ecgcmr.training.launch import check_environment
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
-from ecgcmr.training.run_claim import choose_folder, launched_for, run_files, take_leave
+from ecgcmr.training.messages import one_line, silence_advice, user_error_behind
+from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files, take_leave
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
-from ecgcmr.training.run_log import RunLog
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunStart
+from ecgcmr.training.run_start import RunLog, RunStart
 from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
+from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
-from ecgcmr.training.whole_checkpoints import LAST, WholeCheckpoints, newest_whole
+from ecgcmr.training.trainer import make_trainer
+from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
 HELP = """\
 Run one stage from a config file; every setting can be overridden on the command line.
@@ -77,8 +76,10 @@ class StageCLI(LightningCLI):
 
     def __init__(self, args: list[str], session: RunSession | None = None) -> None:
         self.arguments = args
+        self.composition = Composition(args[0], args[1:])
         self.session = session or RunSession(args[0])
         self.checkpoint: CheckpointRecord | None = None
+        self.export: EncoderExport | None = None
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -90,10 +91,16 @@ class StageCLI(LightningCLI):
             trainer_defaults={"use_distributed_sampler": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr"}
-            | {name: {"exit_on_error": False} for name in self.subcommands()},
-            args=args,
+            # References such as ${data.samples} are resolved after all files and the command line.
+            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr", "parser_mode": "omegaconf+"}
+            | {name: {"exit_on_error": False, "parser_mode": "omegaconf+"} for name in self.subcommands()},
+            args=[args[0], *self.composition.arguments()],
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the composed settings; a piece or a reference that leads nowhere is named."""
+        with self.composition.parsing():
+            super().parse_arguments(parser, args)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the one command that is run: to make parsers of the others too takes a third of a second."""
@@ -133,13 +140,13 @@ class StageCLI(LightningCLI):
             if settings.get("resume_with_changes"):
                 raise UserError(f"{RESUME_OPTION} belongs to a run that goes on: add --ckpt_path last")
             return
-        self.session.resumes = self.config.subcommand == "fit"
         folder = self._run_folder(settings.trainer)
         if path in ("best", "last"):
             path = str(folder / f"{path}.ckpt")
         if Path(path) == folder / LAST:
             path = str(newest_whole(folder))
         settings["ckpt_path"] = path
+        self.session.resumes = Path(path) if self.config.subcommand == "fit" else None
         self.checkpoint = read_checkpoint_record(Path(path))
         stage, wanted = self.checkpoint.stage, settings.model.class_path
         if stage is not None and stage.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]:
@@ -165,9 +172,11 @@ class StageCLI(LightningCLI):
             if folder != asked and launched_for() is None:
                 print(f"the run goes to {folder}", file=sys.stderr)
             settings.trainer["default_root_dir"] = str(folder)
+        if self.subcommand == "fit" and not settings.get("ckpt_path"):
+            check_networks(settings.model.as_dict())
 
     def instantiate_classes(self) -> None:
-        """Make stage, data and trainer; a refused argument is told as its class told it."""
+        """Make stage, data and trainer; a refused argument is reported as its class reports it."""
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
@@ -190,66 +199,56 @@ class StageCLI(LightningCLI):
         return Path(trainer.get("default_root_dir") or default_run_folder(self.arguments))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer with the run folder's callbacks and logger."""
-        settings = self.config[self.subcommand]
-        trainer = dict(self._get(self.config_init, "trainer"))
-        folder = self._run_folder(trainer)
-        trainer["default_root_dir"] = str(folder)
-        model_config = settings.model.as_dict() if hasattr(settings.model, "as_dict") else dict(settings.model)
-        record = self._run_record()
+        """Check stage and data, then make the trainer with the run folder's callbacks and logger."""
+        command = str(self.subcommand)
+        check_run(self.model, self.datamodule, command)
+        trainer = {**self._get(self.config_init, "trainer"), **kwargs}
+        folder, fits = self._run_folder(trainer), command == "fit"
+        recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
+        choices = choose_for_run(self.model, trainer, fits, recorded)
+        trainer |= {"default_root_dir": str(folder), "precision": choices.precision}
+        if trainer.get("logger") is None:
+            trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
+        writes = not trainer.get("fast_dev_run")
+        callbacks = self._callbacks(folder, choices, writes=writes)
+        made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
+        self.session.hold(folder, made, writes=writes)
+        return made
+
+    def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
+        """Return what every run has, and what keeps the folder of one that writes."""
+        settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
             FiniteCheck(settings.overflow_steps),
             FiniteInputs(),
             MetricsFile(),
+            StaysStopped(),
             StepSeed(),
+            *([Compiled()] if settings.compile else []),
+            MachineChoices(choices),
         ]
-        if settings.compile:
-            callbacks.append(Compiled())
-        recorded = None if self.checkpoint is None or self.subcommand != "fit" else self.checkpoint.machine_choices
-        choices = choose_for_run(self.model, trainer, self.subcommand == "fit", recorded)
-        trainer["precision"] = choices.precision
-        callbacks.append(MachineChoices(choices))
-        writes = not trainer.get("fast_dev_run")
-        earlier = run_files(folder) if self.session.leave.overwrite else []
         if writes:
-            best, last = checkpoints(folder, self.model.monitor, self.model.mode)
+            best, last = checkpoints(folder, stage.monitor, stage.mode)
             callbacks += [best, last]
             if self.subcommand == "fit":
-                callbacks += [RunStart(self.session, earlier), StopWhenTerminated(self.session, last)]
-                callbacks.append(EncoderExport(model_config, record))
+                earlier = run_files(folder) if self.session.leave.overwrite else []
+                self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
+                start = RunStart(self.session, earlier, record)
+                callbacks += [start, StopWhenTerminated(self.session, last), self.export]
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
-        if trainer.get("logger") is None:
-            trainer["logger"] = self.subcommand == "fit" and RunLog(folder, name="tensorboard", version="")
-        trainer["plugins"] = with_whole_checkpoints(trainer.get("plugins"))
-        unsynced = bool(trainer.get("sync_batchnorm")) and runs_on_cpu(trainer.get("accelerator"))
-        if unsynced:  # torch's runs on CUDA alone
-            trainer["sync_batchnorm"] = False
-        with missing_variables_named():
-            made = self._instantiate_trainer({**trainer, **kwargs}, callbacks)
-        check_launch(made.num_devices, made.num_nodes, os.environ)
-        if unsynced and made.world_size > 1:
-            rank_zero_info(
-                "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
-            )
-        # The session's handler, which Lightning calls after its, decides.
-        made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
-        self.session.hold(folder, made, writes=writes)
-        if self.subcommand == "fit" and isinstance(made.accelerator, CPUAccelerator):
-            keep_freed_memory()
-        return made
+        return callbacks
 
+    def after_fit(self) -> None:
+        """Refuse to call a fit done that left nothing for others to go on from.
 
-def ignore_signal(signum: int, frame: Any) -> None:
-    """Take the place of Lightning's SIGTERM handler, which broadcasts in the midst of whatever is being exchanged."""
-
-
-def with_whole_checkpoints(plugins: Any) -> list[Any]:
-    """Add to a trainer's plugins the one that writes checkpoints, unless the config names another."""
-    named = plugins if isinstance(plugins, list) else [plugins] if plugins is not None else []
-    return named if any(isinstance(plugin, CheckpointIO) for plugin in named) else [*named, WholeCheckpoints()]
+        Raises:
+            UserError: No epoch was validated.
+        """
+        if self.export is not None and self.export.problem:
+            raise UserError(self.export.problem)
 
 
 def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
@@ -269,77 +268,6 @@ def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
             action._typehint = functools.reduce(operator.or_, ordered)  # type: ignore[attr-defined]
 
 
-def default_run_folder(arguments: list[str]) -> Path:
-    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``.
-
-    Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
-    """
-    configs = []
-    for position, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
-        if flag in ("-c", "--config"):
-            configs.append(Path(value or arguments[position + 1]).resolve())
-    if not configs:
-        return Path("runs") / "unnamed"
-    return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)
-
-
-def user_error_behind(error: BaseException) -> UserError | None:
-    """Return the UserError that a parser wrapped into its own exception, if there is one."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
-
-
-def one_line(error: Exception) -> str:
-    """Return the lines of a parser's or Lightning's message that name the mistake, joined into one."""
-    noise = (
-        "usage:",
-        "Problem with given class_path",
-        "Subtypes:",
-        "Given value",
-        "Errors:",
-        "Expected a <class 'None",
-    )
-    lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(noise)] or lines
-    text = " ".join(telling).replace("Does not validate against any of the Union subtypes", "").replace(":  ", ": ")
-    return text[:400] or type(error).__name__
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    """Tell whether a log record is about the run; Lightning recommends other products at the same level.
-
-    What it says of signals is left out too: the command line says in one line how to go on.
-    """
-    return not any(words in record.getMessage() for words in ("Tip:", "Detected KeyboardInterrupt", "SIGTERM"))
-
-
-def _quiet() -> None:
-    """Silence advice that does not concern the reader of a run's output."""
-    for message in (
-        ".*does not have many workers.*",
-        ".*The number of training batches.*is smaller than the logging interval.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-        ".*args parameter is intended to run from within Python.*",
-        ".*`trainer.init_module`.*",
-        ".*Couldn't infer the batch indices.*",
-        ".*is not supported by the model summary.*",  # weights are float32 under bf16-mixed: the size is right
-        ".*The dirpath has changed from.*",  # a checkpoint evaluated into another run folder
-        ".*could not find the monitored key.*",  # the end of the fit says that there was no validation
-        ".*sync_dist=True.*",  # scores are computed from the rows of all ranks, the same on each
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    for name in ("utilities.rank_zero", "trainer.connectors.signal_connector"):
-        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_advertisement)
-    # Read by ddp's child processes, which start anew from the command line.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
-
-
 def run(name: str, arguments: list[str]) -> int:
     """Run one of ``fit, validate, test, predict``.
 
@@ -355,8 +283,7 @@ def run(name: str, arguments: list[str]) -> int:
         KeyboardInterrupt: It was interrupted; the argument says how to go on.
         Terminated: SIGTERM ended it, after a checkpoint if it was training; it says how to go on.
     """
-    _quiet()
-    check_config_files(arguments)
+    silence_advice()
     arguments, leave = take_leave(arguments)
     if name != "fit" and (leave.overwrite or leave.new_folder):
         raise UserError(f"{name} begins no run; --overwrite and --new_folder belong to fit")

@@ -1,50 +1,175 @@
-"""Config files of ``fit`` and its siblings, checked before jsonargparse reads them.
+"""Config files of ``fit`` and its siblings, composed and checked before jsonargparse reads them.
 
-jsonargparse expands aliases without bound, takes the last of two equal keys and waits for a pipe. The files that the
-command line names, and those that they name in turn, are read by this project's reader first; whatever else
-jsonargparse takes for YAML, such as a text within a config, goes through a loader with the same bounds.
+jsonargparse expands aliases without bound, takes the last of two equal keys, waits for a pipe, and lays an encoder over
+another so that arguments of both are mixed. So the files that the command line names become one config here, with all
+pieces in their places; whatever else jsonargparse takes for YAML goes through a loader with the same bounds. References
+such as ``${data.samples}`` are resolved by jsonargparse, after the settings of the command line.
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import _loaders_dumpers
+from omegaconf.errors import OmegaConfBaseException
 
+from ecgcmr.config_pieces import ConfigReader, Whole, check_references, laid_over, place_in, value_at
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
-from ecgcmr.yaml_file import MALFORMED, check_bounds, read_yaml
+from ecgcmr.training.encoder_source import add_networks
+from ecgcmr.yaml_file import MALFORMED, check_bounds
 
-_SUFFIXES = (".yaml", ".yml", ".json")
-_MOST_FILES = 100
-_LONGEST_PATH = 4096
+CONFIG_FLAGS = ("-c", "--config")
+_PARTS = ("--model", "--data", "--trainer")
 
 
-def check_config_files(arguments: Sequence[str]) -> None:
-    """Read every config file that the arguments name, and every one that these name.
+class Composition:
+    """The settings of a command line: config files joined into one, parts that are given whole, all other words.
 
     Args:
-        arguments: Of the command line, after the command.
+        command: Below which jsonargparse keeps the settings.
+        arguments: After the command.
+
+    Attributes:
+        config: What the files say, one laid over the other.
+        parts: Flag -> part that is given whole, such as an encoder by the path of its file.
+        words: The other arguments in their order.
+        unread: Text that looks like the path of a piece and names none -> why.
 
     Raises:
-        UserError: One is missing, no file, or no sound YAML (see ``read_yaml``).
+        UserError: A file is missing, no file, no sound YAML or too much, or a reference is none.
     """
-    bound_what_jsonargparse_reads()
-    seen: set[Path] = set()
-    for position, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag in ("-c", "--config"):
-            given = value if equals else next(iter(arguments[position + 1 : position + 2]), "")
-            if not given:
-                continue  # the parser says that a value is missing
-            if not Path(given).exists():
-                raise UserError(f"there is no config file {printable(given)}")
-            _check(Path(given), seen, dict)
-        else:
-            _check_named(value if equals else argument, Path(), seen)
+
+    def __init__(self, command: str, arguments: Sequence[str]) -> None:
+        bound_what_jsonargparse_reads()
+        reader = ConfigReader()
+        self.config: dict[str, Any] = {}
+        self.parts: dict[str, Whole] = {}
+        self.words: list[str] = []
+        self.unread = reader.unread
+        self._has_config = False
+        emptied: dict[str, list[str]] = {}
+        words = list(arguments)
+        while words:
+            word = words.pop(0)
+            flag, equals, value = word.partition("=")
+            value = value if equals else next(iter(words), "")
+            if flag in CONFIG_FLAGS and value:
+                self._add_config(Path(value), reader)
+            elif flag.split(".")[0].rstrip("+") in _PARTS and isinstance(part := reader.part(value), Whole):
+                self._put(flag)
+                self.parts[flag] = part
+            elif flag.startswith("--model.") and flag.endswith("encoder") and value == "null":
+                self._put(flag, None)
+                emptied[flag.rsplit(".", 1)[-1]] = [f"{flag}=null"]
+            else:
+                if not flag.startswith("-"):
+                    reader.part(word)  # a value: for its bounds
+                self.words.append(word)
+                continue
+            if not equals:
+                words.pop(0)
+        self._check_overlay()
+        for argument in emptied.keys() - self._add_networks():
+            self.words += emptied[argument]  # the stage says what it makes of none
+        given, self._below = self.config, f"{command}."
+        self.config = check_references(given, below=self._below)
+        self.parts = {
+            flag: Whole(check_references(part, given, flag, self._below)) for flag, part in self.parts.items()
+        }
+
+    def arguments(self) -> list[str]:
+        """Return the command line for jsonargparse: one config, then parts given whole, then single settings."""
+        config = ["--config", as_yaml(self.config)] if self._has_config else []
+        return [*config, *(f"{flag}={as_yaml(part)}" for flag, part in self.parts.items()), *self._checked_words()]
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """Surround the parsing of ``arguments``: say of a piece or a reference that leads nowhere why.
+
+        Raises:
+            UserError: There was one.
+        """
+        try:
+            yield
+        except OmegaConfBaseException as error:
+            key = str(getattr(error, "full_key", "")).removeprefix(self._below)
+            reason = str(error).splitlines()[0].replace(self._below, "")
+            raise UserError(f"{key}: {reason}; a reference names another setting, such as ${{data.samples}}") from error
+        except ArgumentError as error:
+            reasons = [reason for text, reason in self.unread.items() if text in str(error)]
+            if not reasons:
+                raise
+            raise UserError(
+                f"{reasons[0]}; a part, such as an encoder, is a file with class_path and init_args"
+            ) from error
+
+    def _add_config(self, path: Path, reader: ConfigReader) -> None:
+        if not path.exists():
+            raise UserError(f"there is no config file {printable(path)}; paths start from {Path.cwd()}")
+        self.config = laid_over(self.config, reader.config(path))
+        self._has_config = True
+
+    def _check_overlay(self) -> None:
+        """Refuse files that only change a stage or data which nothing names."""
+        for part in ("model", "data"):
+            named = any(word.partition("=")[0] in (f"--{part}", f"--{part}.class_path") for word in self.words)
+            if (
+                "class_path" not in self.config.get(part, {"class_path": ""})
+                and f"--{part}" not in self.parts
+                and not named
+            ):
+                raise UserError(
+                    f"config: {part} has no class_path, so these are changes to another config; give that before: "
+                    "-c configs/mae/demo.yaml -c ..."
+                )
+
+    def _put(self, flag: str, *value: None) -> None:
+        """Empty a place of the config, or take it out: nothing of it is to be mixed with what a flag gives."""
+        *keys, last = place_in(self.config, flag.lstrip("-"))
+        part = value_at(self.config, keys)
+        if isinstance(part, dict):
+            part.pop(last, None)
+            part.update(dict.fromkeys([last], *value) if value else {})
+
+    def _add_networks(self) -> set[str]:
+        """Put in the networks that the config leaves to the folders of their weights."""
+        folders = {}
+        for word, after in zip(self.words, [*self.words[1:], ""], strict=False):
+            flag, equals, value = word.partition("=")
+            if flag.startswith("--model.") and flag.endswith("encoder_weights"):
+                folders[flag.rsplit(".", 1)[-1]] = value if equals else after
+        if "model" not in self.config:
+            return set()
+        return add_networks(self.config, folders, {flag.rsplit(".", 1)[-1] for flag in self.parts})
+
+    def _checked_words(self) -> list[str]:
+        """Return the single settings with their references checked."""
+        checked = []
+        for word in self.words:
+            flag, equals, value = word.partition("=")
+            text = value if equals else word
+            if "${" in text:
+                where = flag if equals else "command line"
+                text = check_references(text, self.config, where, self._below)
+            checked.append(f"{flag}={text}" if equals else text)
+        return checked
+
+
+def as_yaml(content: Any) -> str:
+    """Return YAML of plain values."""
+    return yaml.safe_dump(_plain(content), sort_keys=False, default_flow_style=True, width=10**9, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def bound_what_jsonargparse_reads() -> None:
@@ -69,41 +194,3 @@ def bound_what_jsonargparse_reads() -> None:
                 raise yaml.YAMLError(f"a value is not what its tag or form says ({printable(error, 100)})") from error
 
     _loaders_dumpers.yaml_default_loader = Bounded  # type: ignore[assignment]
-
-
-def _check(path: Path, seen: set[Path], root: type | None = None) -> None:
-    place = path.resolve()
-    if place in seen:
-        return
-    seen.add(place)
-    if len(seen) > _MOST_FILES:
-        raise UserError(f"{path}: more than {_MOST_FILES} config files name each other")
-    for text in dict.fromkeys(_texts(read_yaml(path, what="config", root=root))):
-        _check_named(text, path.parent, seen)
-
-
-def _check_named(text: str, folder: Path, seen: set[Path]) -> None:
-    """Check the file that a value names, if it names one that would be read as a config."""
-    if not 0 < len(text) <= _LONGEST_PATH or "\n" in text or "\0" in text:
-        return
-    for path in dict.fromkeys((folder / text, Path(text))):
-        try:
-            exists, ordinary = path.exists(), path.is_file() or path.is_dir()
-        except OSError:  # a name too long for the file system is no file's
-            continue
-        if exists and not ordinary:
-            raise UserError(f"{printable(path)}: is a pipe or device, which would be waited for; give a file")
-        if exists and path.is_file() and path.suffix in _SUFFIXES:
-            _check(path, seen)
-
-
-def _texts(content: Any) -> Iterator[str]:
-    """Give every text among the values; the reader bounds how many and how deep."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict):
-        for value in content.values():
-            yield from _texts(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _texts(value)

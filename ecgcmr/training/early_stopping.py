@@ -1,14 +1,29 @@
-"""Early stopping as the published downstream code does it: only epochs that are clearly worse count."""
+"""Early stopping as the published downstream code does it (only epochs that are clearly worse count), and what it ends.
+
+A run that was stopped early has come to its end: to go on from its checkpoint trains nothing more.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Literal
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
+
+
+def check_logged(trainer: Any, monitor: str) -> None:
+    """Check, once a validation is over, that what is monitored was logged.
+
+    Raises:
+        UserError: It was not; the message lists what was.
+    """
+    if monitor not in trainer.callback_metrics:
+        logged = ", ".join(sorted(name for name in trainer.callback_metrics if not name.startswith("train/")))
+        raise UserError(f"monitor '{monitor}' is not logged; there are {logged or 'no numbers of validation'}")
 
 
 class ToleranceEarlyStopping(Callback):
@@ -66,12 +81,42 @@ class ToleranceEarlyStopping(Callback):
         """
         if trainer.sanity_checking or trainer.state.fn != "fit" or trainer.fast_dev_run:
             return
-        if self.monitor not in trainer.callback_metrics:
-            logged = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
-            raise UserError(f"monitor '{self.monitor}' is not logged; there are {logged}")
+        check_logged(trainer, self.monitor)
         stop = self.should_stop(float(trainer.callback_metrics[self.monitor]))
         if trainer.strategy.reduce_boolean_decision(stop, all=False):
             trainer.should_stop = True
             rank_zero_info(
                 f"stopped: {self.monitor} was worse than its best for more than {self.patience} validations in a row"
             )
+
+
+class StaysStopped(Callback):
+    """Says that a run was stopped early, and leaves it so when it is resumed with the same patience.
+
+    Neither Lightning nor a checkpoint remembers it: each resumption would train another epoch.
+    """
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Train nothing if the run that goes on had been stopped; callbacks have their state and patience by now."""
+        for callback in trainer.callbacks:
+            if isinstance(callback, ToleranceEarlyStopping):
+                stopped, monitor = callback.worse > callback.patience, callback.monitor
+            elif isinstance(callback, EarlyStopping):
+                by_patience = callback.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED
+                stopped, monitor = callback.stopping_reason_message is not None, callback.monitor
+                stopped &= not by_patience or callback.wait_count >= callback.patience
+                if not stopped:
+                    callback.stopping_reason_message, callback.stopped_epoch = None, 0
+            else:
+                continue
+            if stopped:
+                trainer.should_stop = True
+                rank_zero_info(f"note: this run had been stopped early by {monitor}; nothing is left to train")
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Say which callback of Lightning's ended the run, and why."""
+        for callback in trainer.callbacks:
+            if isinstance(callback, EarlyStopping) and callback.stopping_reason_message is not None:
+                rank_zero_info(
+                    f"stopped: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
+                )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import RankReport, diverged, overflowed, without_finite_weights
 from ecgcmr.stages.mixed_precision import has_loss_scaler
 from ecgcmr.training.finite_inputs import over_ranks, sums_of_inputs
@@ -70,8 +71,7 @@ class FiniteCheck(Callback):
     """
 
     def __init__(self, overflow_steps: int = 20) -> None:
-        if overflow_steps < 0:
-            raise UserError(f"overflow_steps {overflow_steps}: must be at least 0")
+        check_least(0, overflow_steps=overflow_steps)
         self.overflow_steps = overflow_steps
         self._overflows = 0
         self._norm: Tensor | None = None
@@ -138,21 +138,19 @@ class FiniteCheck(Callback):
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last step and, on all ranks, at the weights that are to be judged."""
         self._flush(trainer)
-        self._look_at_weights(trainer, pl_module)
+        self.on_test_start(trainer, pl_module)
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the weights that are to be judged."""
-        self._look_at_weights(trainer, pl_module)
+        """Look at the weights that are to be judged or to predict.
 
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the weights that are to predict."""
-        self._look_at_weights(trainer, pl_module)
-
-    def _look_at_weights(self, trainer: Any, pl_module: Any) -> None:
-        """Raise UserError on all ranks if a weight is not finite."""
+        Raises:
+            UserError: One is not finite; on all ranks.
+        """
         name = not_finite(pl_module)
         if trainer.strategy.reduce_boolean_decision(name is not None, all=False):
             raise UserError(without_finite_weights(trainer, name, self._saved_step))
+
+    on_predict_start = on_test_start
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Refuse to write weights that are not finite.

@@ -10,7 +10,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from ecgcmr.errors import UserError
+from ecgcmr.stages.contract_checks import check_batch
 from ecgcmr.stages.finite_message import RankReport, broken_batches
+from ecgcmr.stages.protocol import stage_data
 
 
 class FiniteInputs(Callback):
@@ -26,11 +28,30 @@ class FiniteInputs(Callback):
         """Forget what was noted before."""
         self._evaluated = []
 
-    def _note_inputs(self, batch: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Check what the first batch holds."""
+        if batch_idx == 0:
+            check_batch(batch, stage_data(trainer), evaluated=False)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Check what the first batch holds."""
+        if batch_idx == 0:
+            check_batch(batch, stage_data(trainer), evaluated=True)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Note the inputs."""
         self._evaluated.append((batch["row"], sums_of_inputs(batch)))
 
-    def _look_at_inputs(self, trainer: Any) -> None:
-        """Raise UserError on all ranks if a recording that was evaluated is not finite."""
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Look at the inputs, before the stage judges what became of them, or predictions are written.
+
+        Raises:
+            UserError: A recording that was evaluated is not finite; on all ranks.
+        """
         parts, self._evaluated = self._evaluated, []
         rows = torch.cat([row.cpu() for row, _ in parts]) if parts else torch.empty(0, dtype=torch.int64)
         sums = torch.cat([part.cpu() for _, part in parts]) if parts else torch.empty(0)
@@ -39,29 +60,9 @@ class FiniteInputs(Callback):
         reports = over_ranks(trainer, RankReport.of(trainer, 0.0, 0.0, rows, sums))
         raise UserError(broken_batches(trainer, reports))
 
-    def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        """Note the inputs."""
-        self._note_inputs(batch)
-
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the inputs, before the stage judges what became of them."""
-        self._look_at_inputs(trainer)
-
-    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        """Note the inputs."""
-        self._note_inputs(batch)
-
-    def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the inputs."""
-        self._look_at_inputs(trainer)
-
-    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        """Note the inputs."""
-        self._note_inputs(batch)
-
-    def on_predict_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Look at the inputs, before predictions are written."""
-        self._look_at_inputs(trainer)
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
 
 def sums_of_inputs(batch: Any) -> Tensor:

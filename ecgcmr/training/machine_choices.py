@@ -19,8 +19,7 @@ from torch import nn
 
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.errors import UserError
-from ecgcmr.speed_choices.choose import Choices, choose_on_cpu, mode_asked_for
-from ecgcmr.training.precision import accelerator_precision
+from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, Choices, choose_on_cpu, mode_asked_for
 
 RECORD = "ecgcmr_machine_choices"  # in a checkpoint
 _HANDED = "ECGCMR_CHOICES_OF_FIRST_RANK"  # from the process that starts the other ranks
@@ -54,6 +53,21 @@ def choose_for_run(
         os.environ[_HANDED] = json.dumps({"process": os.getpid(), **_plain(choices)})
     rank_zero_info(choices.line)
     return choices
+
+
+def accelerator_precision(accelerator: str = "auto") -> str | None:
+    """Return Lightning's name of the precision to take where nobody says, None for a CPU, where it is measured.
+
+    Weights, optimiser state and losses stay float32 under ``bf16-mixed``; only products are computed with bfloat16.
+
+    Args:
+        accelerator: As Lightning names it; "auto", "gpu" and "cuda" mean CUDA where it is there.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return LOW_PRECISION if torch.cuda.is_bf16_supported(including_emulation=False) else FULL_PRECISION
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
+        return None
+    return FULL_PRECISION
 
 
 class MachineChoices(Callback):

@@ -72,6 +72,21 @@ def run_files(folder: Path) -> list[Path]:
     return sorted({path for pattern in _OF_A_RUN for path in folder.glob(pattern)})
 
 
+def default_run_folder(arguments: list[str]) -> Path:
+    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``.
+
+    Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
+    """
+    configs = []
+    for position, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in ("-c", "--config"):
+            configs.append(Path(value or arguments[position + 1]).resolve())
+    if not configs:
+        return Path("runs") / "unnamed"
+    return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)
+
+
 def choose_folder(folder: Path, leave: Leave, checkpoint: Path | None) -> Path:
     """Return the folder a fit writes to.
 

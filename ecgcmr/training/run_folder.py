@@ -18,15 +18,20 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.option_checks import check_least
+from ecgcmr.stages.contract_checks import check_prediction
 from ecgcmr.stages.finite_message import outputs_not_finite
+from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
+from ecgcmr.training.early_stopping import check_logged
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
+from ecgcmr.training.stop_when_terminated import may_save
 from ecgcmr.training.whole_checkpoints import BEST, LAST
 
 
@@ -61,25 +66,22 @@ class StepCheckpoint(Checkpoint):
     """Writes ``last.ckpt`` within an epoch too, for machines that may be taken away; ``--ckpt_path last`` goes on.
 
     The resumed run takes the next batch and draws what the uninterrupted run would have drawn. Nothing is written in
-    the middle of an accumulated step, whose gradients no checkpoint holds, nor at the last batch of an epoch: the
-    validation that follows belongs to the epoch, and its own checkpoint comes after it.
+    the middle of an accumulated step, whose gradients no checkpoint holds, nor where a validation follows, which
+    belongs to the batch; an epoch's own checkpoint comes after its last batch.
 
     Args:
         every_n_train_steps: Optimiser steps between checkpoints.
     """
 
     def __init__(self, every_n_train_steps: int = 100) -> None:
-        if every_n_train_steps < 1:
-            raise UserError(f"every_n_train_steps {every_n_train_steps}: must be at least 1")
+        check_least(1, every_n_train_steps=every_n_train_steps)
         self.every_n_train_steps = every_n_train_steps
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write the file if it is time to; all ranks take part."""
-        last = trainer.is_last_batch or trainer.global_step == trainer.max_steps
-        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
-        if last or accumulating or trainer.fast_dev_run or trainer.global_step % self.every_n_train_steps:
-            return
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+        due = trainer.global_step % self.every_n_train_steps == 0 and not trainer.fast_dev_run
+        if due and may_save(trainer):
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
 
 
 class EncoderExport(Callback):
@@ -88,32 +90,52 @@ class EncoderExport(Callback):
     Args:
         model_config: The stage's config: ``class_path`` and ``init_args``, the encoders' among them.
         record: Knows what the run is for.
+        exports: The stage's: folder -> attribute.
+
+    Attributes:
+        problem: Once the fit has ended, why there is nothing to hand on; empty where there is.
+
+    Raises:
+        UserError: The config does not say how an encoder is built again.
     """
 
-    def __init__(self, model_config: Mapping[str, Any], record: RunRecord) -> None:
+    def __init__(self, model_config: Mapping[str, Any], record: RunRecord, exports: Mapping[str, str]) -> None:
+        for attribute in exports.values():
+            built = model_config.get("init_args", {}).get(attribute)
+            if not isinstance(built, Mapping) or "class_path" not in built:
+                raise UserError(
+                    f"exports of {model_config['class_path']}: model.{attribute} gives no class_path, from which the "
+                    "next stage would build this encoder again"
+                )
         self.model_config = model_config
         self.record = record
+        self.problem = ""
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Record which stage the checkpoint is of, so that another is not resumed from it."""
         checkpoint[STAGE_KEY] = self.model_config["class_path"]
 
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a stage that monitors what it does not log: it would have no best epoch."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            check_logged(trainer, pl_module.monitor)
+
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write ``encoder.safetensors`` and ``encoder.yaml``, or say why there are none."""
+        """Write ``encoder.safetensors`` and ``encoder.yaml``, or keep why there are none."""
         folder = Path(trainer.default_root_dir)
         best = folder / BEST
         if trainer.interrupted or not trainer.is_global_zero:
             return
         if not best.is_file():
-            rank_zero_info(
-                f"note: the run ended at step {trainer.global_step} before any validation: no epoch is the best, "
-                f"there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
+            self.problem = (
+                f"{folder}: the run ended at step {trainer.global_step} before any validation, so that no epoch is the "
+                f"best: there is no {BEST} and no encoder; to go on add --ckpt_path last {RESUME_OPTION} and a larger "
                 "trainer.max_steps"
             )
             return
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         for name, attribute in pl_module.exports.items():
-            encoder = getattr(pl_module, attribute)
+            encoder = pl_module.get_submodule(attribute)
             prefix = f"{attribute}."
             encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
             config = self.model_config["init_args"][attribute]
@@ -122,7 +144,7 @@ class EncoderExport(Callback):
                 folder if name == "encoder" else folder / name,
                 class_path=config["class_path"],
                 init_args=dict(config.get("init_args", {})),
-                fingerprint=trainer.datamodule.index.layout.fingerprint,
+                fingerprint=stage_data(trainer).index.layout.fingerprint,
                 parent=self._parent(attribute),
                 **self.record.card_entries(encoder),
             )
@@ -173,6 +195,13 @@ class PredictionFile(BasePredictionWriter):
         super().__init__(write_interval="epoch")
         self.record = record
 
+    def on_predict_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Check that there is something to write."""
+        if batch_idx == 0:
+            check_prediction(outputs, pl_module)
+
     def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
         """Join the ranks' predictions and write them in index order.
 
@@ -190,20 +219,22 @@ class PredictionFile(BasePredictionWriter):
             torch.distributed.all_gather_object(parts, part)
         row = torch.cat([p[0] for p in parts])
         broken = row[~torch.cat([p[2] for p in parts])].tolist()
+        data = stage_data(trainer)
         if broken:
-            split = trainer.datamodule.predict_split
-            raise UserError(outputs_not_finite(trainer, split, "prediction", broken, len(broken)))
+            raise UserError(outputs_not_finite(trainer, data.predict_split, "prediction", broken, len(broken)))
         if not trainer.is_global_zero:
             return
         order = torch.argsort(row)
         row_sorted = row[order].numpy()
-        data = trainer.datamodule
         arrays = {
             "row": row_sorted,
             "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
             "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
+            "split": np.asarray(data.predict_split.encode(), dtype="S5"),
             **self.record.prediction_arrays(),
         }
         image = io.BytesIO()
         np.savez(image, **arrays)  # type: ignore[arg-type]
-        write_atomically(Path(trainer.default_root_dir) / "predictions.npz", image.getvalue())
+        path = Path(trainer.default_root_dir) / "predictions.npz"
+        write_atomically(path, image.getvalue())
+        rank_zero_info(f"{len(row_sorted)} rows of the {data.predict_split} split predicted, in {path}")

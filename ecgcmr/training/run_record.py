@@ -20,9 +20,11 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.preparation_check import OPTION, judge, warn
+from ecgcmr.stages.protocol import stage_data
 from ecgcmr.stages.run_contract import RunContract, contract_of
 from ecgcmr.training.checkpoint_record import RECORD_KEY, CheckpointRecord
 from ecgcmr.training.run_settings import setting_differences, settings_of_data, settings_that_count, weights_differences
+from ecgcmr.training.same_network import check_network_of_checkpoint, check_network_of_weights
 
 CHANGES_FILE = "resumed.json"
 RESUME_OPTION = "--resume-with-changes"
@@ -31,13 +33,13 @@ _MOST_SHOWN = 12
 
 @runtime_checkable
 class HasOptimiser(Protocol):
-    """A stage that says how it is optimised."""
+    """A stage that says how it is optimised, by ``OptimiserSettings``; what others keep under this name is theirs."""
 
-    settings: OptimiserSettings
+    settings: Any
 
 
 class RunRecord(Callback):
-    """Writes the record of a run into its checkpoints, and holds a checkpoint that is loaded to its record.
+    """Writes the record of a run into its checkpoints, and compares a checkpoint that is loaded with its record.
 
     Args:
         config: Of this run, as ``config.yaml`` holds it.
@@ -69,16 +71,23 @@ class RunRecord(Callback):
         Raises:
             UserError: The checkpoint was trained for something else than the config asks for.
         """
-        self.contract = contract_of(pl_module, trainer.datamodule)
+        data = stage_data(trainer)
+        self.contract = contract_of(pl_module, data)
         pl_module.accept_other_preparation = self.accept_other_preparation
         pl_module.loads_checkpoint = self.checkpoint is not None
+        given = pl_module.settings if isinstance(pl_module, HasOptimiser) else None
+        optimiser = given if isinstance(given, OptimiserSettings) else None
+        settings = settings_that_count(self.config, optimiser)
         if stage == "fit":
-            optimiser = pl_module.settings if isinstance(pl_module, HasOptimiser) else None
-            settings = settings_that_count(self.config, optimiser) | settings_of_data(trainer.datamodule)
+            settings |= settings_of_data(data)
             self.settings = json.loads(json.dumps(settings))  # as a checkpoint gives them back
         if self.checkpoint is None:
+            if stage == "fit":
+                check_network_of_weights(self.config["model"])
             return
         self._check_contract(self.checkpoint, self.contract)
+        if stage != "fit" and self.checkpoint.settings is not None:
+            check_network_of_checkpoint(self.checkpoint.settings, settings, self.checkpoint.path)
         if stage == "fit":
             self._check_settings(self.checkpoint)
             stopping = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
@@ -157,9 +166,17 @@ class RunRecord(Callback):
             )
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Give early stopping the patience of the config back, and write down the changes on the way."""
+        """Give early stopping the patience of the config back."""
         for callback, patience in self._patience:
             callback.patience = patience
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether this run goes on with other settings than its checkpoint's."""
+        return self.checkpoint is not None and len(self.changes) > len(self.checkpoint.changes)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Write down the changes on the way, once there is something to train with them."""
         if self.changes and trainer.is_global_zero and not trainer.fast_dev_run:
             with replace_atomically(Path(trainer.default_root_dir) / CHANGES_FILE) as temporary:
                 temporary.write_text(json.dumps(self.changes, indent=2) + "\n")

@@ -17,7 +17,7 @@ from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 
 from ecgcmr.locks import FolderLock
 from ecgcmr.termination import Terminated, Termination
-from ecgcmr.training.run_claim import LAUNCHED_FOR, OVERWRITE, Leave, launch_mark, launched_for, run_files
+from ecgcmr.training.run_claim import LAUNCHED_FOR, NEW_FOLDER, OVERWRITE, Leave, launch_mark, launched_for, run_files
 from ecgcmr.training.whole_checkpoints import LAST
 
 _SECONDS_TO_END = 30
@@ -35,7 +35,7 @@ class RunSession:
         termination: What to do at SIGTERM.
         folder: The run folder, once it is known.
         started: Whether training has begun, so that there is something to go on from.
-        resumes: Whether the command line names a checkpoint to go on from.
+        resumes: The checkpoint that a fit is to go on from; None if it begins anew.
         finished: Whether training has come to its end.
         stops_together: Whether all ranks have agreed to stop.
     """
@@ -46,12 +46,13 @@ class RunSession:
         self.termination = Termination()
         self.folder: Path | None = None
         self.started = False
-        self.resumes = False
+        self.resumes: Path | None = None
         self.finished = False
         self.stops_together = False
         self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
+        self._last_before: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         """Receive SIGTERM, and keep the thread that writes TensorBoard's log quiet: its error is raised here too."""
@@ -91,6 +92,7 @@ class RunSession:
             UserError: Another process is writing there.
         """
         self.folder, self._trainer = folder, trainer
+        self._last_before = _identity(folder / LAST)
         if writes and trainer.is_global_zero and not self._launched:
             self._stack.enter_context(FolderLock(folder, self.command))
             os.environ[LAUNCHED_FOR] = launch_mark(folder)  # for the ranks that this process starts
@@ -102,16 +104,25 @@ class RunSession:
             return "the same command begins anew"
         if self.finished:
             return f"training had come to its end, and all of it is in {self.folder}"
-        if self.resumes:
+        last = self.folder / LAST
+        if self.resumes is not None and self.resumes.resolve() == last.resolve():
             return "the same command goes on"
         place = f" with --trainer.default_root_dir {self.folder}" if self.leave.new_folder else ""
-        if self.started and (self.folder / LAST).is_file():
-            flags = {"--new_folder": self.leave.new_folder, OVERWRITE: self.leave.overwrite}
-            instead = next((f" in place of {flag}" for flag, given in flags.items() if given), "")
+        flags = [f"--ckpt_path {self.resumes}"] if self.resumes is not None else []
+        flags += [NEW_FOLDER] * self.leave.new_folder + [OVERWRITE] * self.leave.overwrite
+        if self.started and _identity(last) not in (None, self._last_before):
+            instead = f" in place of {' and '.join(flags)}" if flags else ""
             return f"add --ckpt_path last{instead} to the same command{place} to go on"
-        if self.started and run_files(self.folder) and not self.leave.overwrite:
-            return f"nothing to go on from yet: add {OVERWRITE} to the same command{place} to begin anew"
-        return "the same command begins anew"
+        begins = "begins anew" if self.resumes is None else f"begins again from {self.resumes}"
+        if self.started and self._refused_next_time():
+            return f"nothing to go on from yet: add {OVERWRITE} to the same command, which {begins}"
+        return f"the same command {begins}"
+
+    def _refused_next_time(self) -> bool:
+        """Whether the folder holds a run by now that the same command may not touch."""
+        if self.folder is None or self.leave.overwrite or self.leave.new_folder or not run_files(self.folder):
+            return False
+        return self.resumes is None or self.resumes.resolve().parent != self.folder.resolve()
 
     def ended(self) -> Terminated:
         """Return what to raise after a SIGTERM: it says how to go on.
@@ -139,3 +150,12 @@ class RunSession:
                     rank.wait(timeout=_SECONDS_TO_END)
             rank.kill()
             rank.wait()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """By what a file that was replaced is told from the one before it; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ecgcmr.stages.optimisation import OptimiserSettings
+from ecgcmr.stages.protocol import StageData
 
 _DATA_OF_THE_MACHINE = (
     "root",
@@ -79,11 +80,11 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
     return found
 
 
-def settings_of_data(data: Any) -> dict[str, Any]:
+def settings_of_data(data: StageData) -> dict[str, Any]:
     """Return what of a cohort and of the machine shapes the result: content, training rows and global batch.
 
     Args:
-        data: A ``ShardDataModule``, set up for a fit.
+        data: Set up for a fit.
     """
     digest = hashlib.sha256(data.index.layout.fingerprint.encode())
     for shard in data.index.shards:

@@ -1,4 +1,7 @@
-"""The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed."""
+"""The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed.
+
+TensorBoard's log begins then too: a start that fails adds nothing to an earlier log.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 
+from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
 from ecgcmr.training.run_claim import remove_requeued
-from ecgcmr.training.run_log import RunLog
+from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
+
+
+class RunLog(TensorBoardLogger):
+    """Lightning's logger, which writes nothing until ``begin``; before, Lightning opens logs while it sets up."""
+
+    begun = False
+
+    def begin(self) -> None:
+        """Write from now on."""
+        self.begun = True
+
+    @property
+    def experiment(self) -> Any:
+        """TensorBoard's writer on rank zero once training has begun, else one that takes all and does nothing."""
+        return super().experiment if self.begun else _DummyExperiment()
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Record nothing: all settings are in ``config.yaml``."""
+
+    def save(self) -> None:
+        """Flush what has been logged, if anything could be."""
+        if self.begun:
+            super().save()
 
 
 class RunStart(Callback):
@@ -20,11 +49,13 @@ class RunStart(Callback):
     Args:
         session: The call this fit belongs to.
         earlier: Files of the earlier run; files that the new one has made meanwhile are not among them.
+        record: Knows whether the run goes on with changed settings.
     """
 
-    def __init__(self, session: RunSession, earlier: Sequence[Path]) -> None:
+    def __init__(self, session: RunSession, earlier: Sequence[Path], record: RunRecord) -> None:
         self.session = session
         self.earlier = list(earlier)
+        self.record = record
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start."""
@@ -36,9 +67,25 @@ class RunStart(Callback):
         self.session.started = True
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked."""
+        """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked.
+
+        Raises:
+            UserError: Nothing was left to train from a checkpoint that lies elsewhere, or with the changes asked for.
+        """
         if trainer.interrupted:
             return
+        if not self.session.started and trainer.ckpt_path and not trainer.fast_dev_run:
+            self._refuse_nothing(Path(trainer.ckpt_path), Path(trainer.default_root_dir))
         self.session.finished = True
         if trainer.is_global_zero:
             remove_requeued(Path(trainer.default_root_dir))
+
+    def _refuse_nothing(self, checkpoint: Path, folder: Path) -> None:
+        goes_on = checkpoint.resolve().parent == folder.resolve()
+        if goes_on and not self.record.is_changed:
+            return
+        what = "with these changes" if goes_on else f"and so there is nothing to write to {folder}"
+        raise UserError(
+            f"ckpt_path: {checkpoint} has come to its end: nothing is left to train {what}; raise trainer.max_epochs "
+            f"(or max_steps, or the patience of early stopping) and add {RESUME_OPTION}"
+        )

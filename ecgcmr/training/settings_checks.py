@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_least
 
 LARGEST_SEED = 2**32 - 1
 """NumPy's and Lightning's bound."""
@@ -42,8 +43,8 @@ def check_trainer(command: str, trainer: Any) -> None:
         )
     for name, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
         value = trainer.get(name)
-        if value is not None and value < least:
-            raise UserError(f"trainer.{name} {value}: must be at least {least}")
+        if value is not None:
+            check_least(least, **{f"trainer.{name}": value})
     if command == "fit":
         _check_length(trainer)
 

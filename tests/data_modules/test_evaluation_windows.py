@@ -21,10 +21,7 @@ from ecgcmr.shards.shard import LeadQuality
 
 
 class Keeper(Witness):
-    """Keeps whole batches, and takes windows."""
-
-    takes_windows = True
-    takes_lead_mask = True
+    """Keeps whole batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,9 +137,3 @@ def test_one_window_asks_nothing(cohort: ShardIndex) -> None:
         data = LabelledDataModule(cohort.root, ["lv_edv"], samples=40, evaluation_windows=1, input=modality)
         data.setup("fit")
         assert len(data.rows("train")) > 0
-
-
-def test_a_stage_that_takes_one_window_is_refused(cohort: ShardIndex) -> None:
-    data = LabelledDataModule(cohort.root, ["lv_edv"], samples=20, evaluation_windows=2)
-    with pytest.raises(UserError, match="^evaluation_windows 2: Witness takes one window of each recording"):
-        trainer().fit(Witness(), datamodule=data)

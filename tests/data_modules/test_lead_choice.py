@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule
 from tiny_cohort import tiny_layout, tiny_rows
 
 from data_modules import ECGDataModule
@@ -110,18 +108,3 @@ def test_a_subset_keeps_its_marks(marked: ShardIndex) -> None:
 def test_mistakes_are_told(cohort: ShardIndex, make: Callable[[Path], ShardDataModule], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(cohort.root).setup("fit")
-
-
-def test_a_stage_that_would_overlook_the_mask_is_refused(marked: ShardIndex) -> None:
-    class Careless(LightningModule):
-        pass
-
-    class Careful(LightningModule):
-        takes_lead_mask = True
-
-    data = ECGDataModule(marked.root, samples=20, leave_out_leads=["missing"])
-    data.trainer = SimpleNamespace(lightning_module=Careless())
-    with pytest.raises(UserError, match="Careless does not leave leads out"):
-        data.setup("fit")
-    data.trainer = SimpleNamespace(lightning_module=Careful())
-    data.setup("fit")

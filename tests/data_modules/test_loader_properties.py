@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_every_rank_and_worker(
         assert joined == data._train_sampler(0, world_size).order(epoch).tolist()[: len(seen)]
 
 
-def test_a_resume_with_other_rows_is_told() -> None:
+def test_a_resume_with_other_rows_is_noted(caplog: pytest.LogCaptureFixture) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         entry = write_shard(root / "shards" / "s.h5", tiny_layout(), tiny_rows(0, ["train"] * 12))
@@ -92,6 +93,7 @@ def test_a_resume_with_other_rows_is_told() -> None:
         assert state == {"epoch": 0, "rows": 4, "global_batch": 2, "size": 11, "seed": 0}
         other = ECGDataModule(root, 2, samples=20, seed=1)
         other.load_state_dict(state)
-        with pytest.warns(UserWarning, match="11 rows under seed 0, the data have 11 under seed 1"):
+        with caplog.at_level(logging.INFO):
             loader = other.train_dataloader()
+        assert any("11 rows under seed 0, the data have 11 under seed 1" in line for line in caplog.messages)
         assert len(list(loader)) == 3

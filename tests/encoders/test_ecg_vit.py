@@ -12,9 +12,10 @@ from ecgcmr.encoders import (
     CMRResNet,
     ECGVisionTransformer,
     MAEDecoder,
+    MaskableEncoder,
     MaskedAutoencoder,
     interpolate_position,
-    require_maskable,
+    require_encoder,
     sincos_position,
 )
 from ecgcmr.encoders.transformer import DropPath
@@ -98,7 +99,7 @@ def test_masked_autoencoder_refuses():
         with pytest.raises(UserError, match="mask_ratio"):
             MaskedAutoencoder(encoder, decoder, ratio)
     with pytest.raises(UserError, match="lacks grid, patch_size, forward_visible"):
-        require_maskable(CMRResNet("custom", block="basic", layers=[1] * 4, widths=[4] * 4))
+        require_encoder(CMRResNet("custom", block="basic", layers=[1] * 4, widths=[4] * 4), MaskableEncoder)
     with pytest.raises(UserError, match="decoder width 16 is not divisible by decoder heads 3"):
         MAEDecoder.for_encoder(encoder, 16, 1, 3)
     with pytest.raises(ValueError, match=r"expected noise of shape \(2, 48\), got \(2, 47\)"):

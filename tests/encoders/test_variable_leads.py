@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from ecgcmr.encoders import (
+    AdaptableEncoder,
     CMRResNet,
     CMRResNet3d,
     CMRVisionTransformer,
     ECGResNet,
     ECGVisionTransformer,
+    LocalFeatureEncoder,
+    VariableLeadEncoder,
     export_encoder,
     interpolate_position,
     load_encoder_weights,
-    require_adaptable,
-    require_local_features,
-    require_variable_leads,
+    require_encoder,
     sincos_position,
 )
 from ecgcmr.errors import UserError
@@ -112,8 +113,8 @@ def test_masks_that_are_refused():
     with pytest.raises(UserError, match="missing leads need patches of one lead, this encoder's span 3"):
         _encoder(patch_size=(3, 50))(x, _mask(LEADS))
     with pytest.raises(UserError, match="ECGResNet is not an encoder for recordings with missing leads: it lacks to"):
-        require_variable_leads(ECGResNet(samples=200))
-    assert require_variable_leads(encoder) is encoder
+        require_encoder(ECGResNet(samples=200), VariableLeadEncoder)
+    assert require_encoder(encoder, VariableLeadEncoder) is encoder
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [0, 1, 1], [0, 1, -1]])
@@ -209,6 +210,6 @@ def test_capabilities_are_named_when_they_lack():
         no_weight_decay = layer_of = forward_tokens = None
 
     with pytest.raises(UserError, match="Bare is not an encoder with local features: it lacks local_features"):
-        require_local_features(Bare())
+        require_encoder(Bare(), LocalFeatureEncoder)
     with pytest.raises(UserError, match="takes weights made for another input: it lacks adapt_weights"):
-        require_adaptable(Bare())
+        require_encoder(Bare(), AdaptableEncoder)

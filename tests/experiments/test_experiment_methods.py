@@ -124,7 +124,13 @@ def problem(cohort_root: Path) -> Problem:
 
 
 @pytest.fixture
-def tuning(cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> Any:
+def tuning(
+    cohort_root: Path,
+    tmp_path: Path,
+    problem: Problem,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Any:
     """A fine-tuning of one model a disease whose runs are recorded, not run; its predictions are the row numbers."""
     base = {
         "model": {"init_args": {"encoder": {"class_path": "E", "init_args": {"pooling": "attention", "width": 8}}}},
@@ -136,6 +142,8 @@ def tuning(cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pyt
     evaluation = EvaluationPlan({"diseases": task}, ["all"], finetune=["cnn"], supervised={"cnn": network})
     plan = Plan(tmp_path / "plan.yaml", CohortPlan(root="x"), {}, evaluation)
     runs: list[StageRun] = []
+    change = getattr(request, "param", lambda kept: kept)
+    index = ShardIndex.load(cohort_root)
 
     def recorded(run: StageRun, *, predict: tuple[str, ...]) -> bool:
         runs.append(run)
@@ -144,11 +152,12 @@ def tuning(cohort_root: Path, tmp_path: Path, problem: Problem, monkeypatch: pyt
             rows = problem.rows[problem.part(split)]
             name = "predictions.npz" if split == "test" else f"predictions_{split}.npz"
             label = np.asarray([column.encode() for column in run.overrides["data.labels"]])
-            np.savez(run.folder / name, row=rows, prediction=rows[:, None].astype(float), label=label)
+            subject = index.subjects(rows).astype("S32")
+            kept = {"row": rows, "subject": subject, "prediction": rows[:, None].astype(float), "label": label}
+            np.savez(run.folder / name, **change(kept))  # type: ignore[arg-type]
         return True
 
     monkeypatch.setattr(fine_tuning, "run_stage", recorded)
-    index = ShardIndex.load(cohort_root)
     made = FineTuning(plan, index, tmp_path, Console(quiet=True), "c", {"random": tmp_path}, {})
     return made, runs
 
@@ -168,6 +177,21 @@ def test_one_model_a_target_is_balanced_by_its_own_classes(problem: Problem, tun
     for values, split in ((outcome.prediction, "test"), (outcome.validation, "val")):
         rows = problem.rows[problem.part(split)]
         assert np.array_equal(values, np.column_stack([rows, rows]))
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        lambda kept: {**kept, "subject": np.sort(kept["subject"])[::-1]},
+        lambda kept: {**kept, "row": kept["row"] + 1},
+        lambda kept: {name: values if name == "label" else values[:-1] for name, values in kept.items()},
+        lambda kept: {name: values if name == "label" else values[:0] for name, values in kept.items()},
+    ],
+    indirect=True,
+)
+def test_predictions_of_other_recordings_are_not_taken_for_those_of_the_split(problem: Problem, tuning: Any) -> None:
+    with pytest.raises(UserError, match="holds predictions of other recordings than the test split"):
+        tuning[0].outcome(problem, "cnn", 40, 7)
 
 
 def test_a_model_of_one_class_is_not_trained(problem: Problem, tuning: Any) -> None:
@@ -235,3 +259,15 @@ def test_the_table_has_every_recording_with_its_covariates(cohort_root: Path) ->
     assert frame["truth"].tolist() == [1.0, 2.0, 3.0]
     age = read_labels(index, ["age"], index.positions("test"))[:, 0]
     assert frame["age"].tolist() == pytest.approx([age[1], age[0], age[1]])
+
+
+def test_predictions_of_another_split_are_not_taken_for_the_test_split(
+    problem: Problem, tuning: Any, tmp_path: Path
+) -> None:
+    made, _ = tuning
+    rows, path = problem.rows[problem.part("val")], tmp_path / "predictions.npz"
+    names = np.asarray([label.name.encode() for label in problem.labels])
+    np.savez(path, row=rows, prediction=np.zeros((len(rows), len(names)), dtype=np.float32), label=names)
+    assert made._read(path, problem, "val").shape == (len(rows), len(names))
+    with pytest.raises(UserError, match=r"predictions.npz: holds predictions of other recordings than the test split"):
+        made._read(path, problem, "test")

@@ -144,6 +144,7 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
             ["evaluation", "nothing", "linear_probe"],
         ),
         ([("seed", "zero")], ["seed", "'zero'", "int"]),
+        ([("evaluation/resamples", 5)], ["evaluation.resamples is 5", "at least 10"]),
     ],
 )
 def test_mistakes_name_file_and_entry_in_one_line(
@@ -156,6 +157,28 @@ def test_mistakes_name_file_and_entry_in_one_line(
     assert "\n" not in message
     assert message.startswith("trial.yaml: ")
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["data.train_labels", "data.init_args.labels", "data.predict_split", "data.seed", "seed_everything", "data.root",
+     "data", "model.encoder_weights", "data.evaluation_windows", "trainer.default_root_dir"],
+)  # fmt: skip
+def test_what_an_experiment_gives_fine_tuning_cannot_be_set_to_something_else(tmp_path: Path, setting: str) -> None:
+    """A row "20 labels" of a model of 40, or predictions of another cohort or split, would be none of the kind."""
+    task = {"task": "regression", "targets": ["LV"], "finetune": "stage.yaml", "set": {setting: 1}}
+    for change in (
+        ("evaluation/tasks/phenotypes", task),
+        ("evaluation/supervised", {"scratch": {"set": {setting: 1}}}),
+    ):
+        with pytest.raises(UserError, match=f"set: {setting} is given by the experiment; "):
+            load_plan(write_plan(tmp_path, change))
+
+
+@pytest.mark.parametrize("setting", ["data.root", "data.init_args.root", "model.ecg_encoder_weights"])
+def test_a_stage_is_of_the_experiments_cohort(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(UserError, match=f"stages.mae.set: {setting} is given by the experiment; "):
+        load_plan(write_plan(tmp_path, ("stages/mae", {"config": "stage.yaml", "set": {setting: "x"}})))
 
 
 @pytest.mark.parametrize(

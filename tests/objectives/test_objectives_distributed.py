@@ -15,7 +15,7 @@ from distributed_objectives import OBJECTIVES, Pair, global_batch, loss_and_grad
 from torch.nn.parallel import DistributedDataParallel
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives import GlobalBatchNorm, gather_with_gradient, sum_over_ranks
+from ecgcmr.objectives import GlobalBatchNorm, gather_rows, sum_over_ranks
 
 pytestmark = pytest.mark.multiprocess
 MOST = 4
@@ -39,7 +39,7 @@ def gather_own_rows(sizes: list[int]):
     """Gathered rows, and the gradient of sum over ranks r of (r + 1) * sum(gathered * weights)."""
     rank = dist.get_rank()
     x = (torch.arange(sizes[rank] * 2, dtype=torch.float64).view(-1, 2) + 100 * rank).requires_grad_()
-    rows = gather_with_gradient(x)
+    rows = gather_rows(x).rows
     weights = torch.arange(rows.shape[0], dtype=torch.float64)[:, None]
     ((rank + 1) * rows * weights).sum().backward()
     return rows.detach(), x.grad
@@ -170,7 +170,7 @@ def test_batch_norm_keeps_the_statistics_of_all_rows(pool):
 
 def test_one_process_gathers_itself():
     x = torch.ones(2, 3, requires_grad=True)
-    assert gather_with_gradient(x) is x
+    assert gather_rows(x).rows is x
     assert sum_over_ranks(x) is x
 
 

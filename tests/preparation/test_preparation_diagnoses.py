@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from ecgcmr.formats.table_dates import SPECIAL_DATES
 from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR, History, disease_labels
-from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import DISEASES, Disease, label_schema
+from ecgcmr.preparation.diseases import DISEASES, Disease
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import label_subjects, read_label_table
+from ecgcmr.preparation.labels import TableLabels, label_schema
 
 NAN = math.nan
 IMAGING = date(2016, 5, 1)
@@ -27,12 +29,12 @@ FAILURE = Disease("hf", "heart failure", ("I50", "I110"))
 def table(tmp_path, text, name="t.csv", ids=IDS, diseases=DISEASES):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return read_label_table(path, ids, diseases)
+    return read_label_table(path, ids, TableLabels(diseases))
 
 
 def label(tables, ids=IDS, visit=2, diseases=DISEASES, censor_date=None):
     counts = LabelCounts()
-    values = label_subjects(ids, tables, visit, counts, diseases, censor_date)
+    values = label_subjects(ids, tables, visit, counts, TableLabels(diseases), censor_date)
     names = [entry.name for entry in label_schema(diseases)]
     assert values.shape == (len(ids), len(names))
     return dict(zip(names, values.T.tolist(), strict=True)), counts
@@ -127,7 +129,9 @@ def test_special_dates_are_missing_everywhere(special):
     history, counts = History(), Counter()
     for number, text in ((53, str(special)), (40000, str(special)), (191, str(special)), (41280, str(special))):
         history.add(number, text, counts)
-    assert (history.imaging, history.death, history.lost, history.dates) == (None, None, None, {0: None})
+    history.add(41270, "I48", counts)
+    history.end_row()
+    assert (history.imaging, history.death, history.lost, history.dated) == (None, None, None, {"I48": None})
     assert not counts
     assert math.isnan(disease_labels([("I48", special)], IMAGING, end=END)["af_incident"])
 
@@ -191,6 +195,33 @@ def test_codes_and_dates_are_paired_by_index_even_from_two_tables(tmp_path):
     same(values["af_prevalent"], [0, 0, NAN])
     same(values["dm_prevalent"], [0, 1, NAN])
     same(values["cad_ever"], [0, 0, NAN])
+
+
+HEAD = "eid,53-2.0,41270-0.0,41270-0.1,41280-0.0,41280-0.1\n"
+
+
+def test_tables_of_diagnoses_that_disagree(tmp_path):
+    """The first known date of a code stands and another is counted; the order of an array says nothing of a code."""
+    early = table(tmp_path, f"{HEAD}1,2016-05-01,I251,I48,2014-01-01,2018-01-01\n", "early.csv")
+    late = table(tmp_path, f"{HEAD}1,2016-05-01,I251,I48,2018-06-01,2018-01-01\n", "late.csv")
+    turned = table(tmp_path, f"{HEAD}1,2016-05-01,I48,I251,2018-01-01,2014-01-01\n", "turned.csv")
+    undated = table(tmp_path, f"{HEAD}1,2016-05-01,I251,,1900-01-01,\n", "undated.csv")
+    codes = table(tmp_path, "eid,53-2.0,41270-0.0\n1,2016-05-01,I251\n", "codes.csv")
+    for tables, prevalent, disagreeing in (
+        ([early, late], 1, {"41280": 1}),
+        ([late, early], 0, {"41280": 1}),
+        ([early, turned], 1, {}),
+        ([turned, early], 1, {}),
+        ([undated, late], 0, {}),  # what the first does not know the second says
+        ([undated, turned], 1, {}),
+        ([codes, turned], 1, {}),  # and not at its own place in the array, which is of I48 there
+        ([turned, codes], 1, {}),
+    ):
+        values, counts = label(tables)
+        same(values["cad_prevalent"][0], prevalent)
+        same(values["af_incident"][0], 1)
+        same(values["af_years"][0], years("2016-05-01", "2018-01-01"))
+        assert counts.disagreeing == disagreeing
 
 
 def test_an_array_with_gaps_keeps_its_indices(tmp_path):

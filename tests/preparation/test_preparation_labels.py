@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from ecgcmr.errors import UserError
-from ecgcmr.phenotypes import PHENOTYPES
-from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import DISEASES, LABELS, PTBXL_LABELS, Disease, label_schema, load_code_lists
+from ecgcmr.phenotypes import phenotypes
+from ecgcmr.preparation.collections.ptbxl import PTBXL_LABELS
+from ecgcmr.preparation.diseases import DISEASES, Disease, load_code_lists
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import label_subjects, read_label_table
+from ecgcmr.preparation.labels import TableLabels, label_schema
 
 NAN = math.nan
+LABELS = label_schema()
 COLUMN = {label.name: i for i, label in enumerate(LABELS)}
 
 
@@ -34,7 +38,7 @@ def same(actual, expected):
 def test_columns_are_82_phenotypes_5_covariates_9_diseases_3_times():
     kinds = [entry.kind for entry in LABELS]
     assert kinds == ["phenotype"] * 82 + ["covariate"] * 5 + ["disease"] * 9 + ["time"] * 3
-    assert [entry.name for entry in LABELS[:82]] == [phenotype.name for phenotype in PHENOTYPES]
+    assert [entry.name for entry in LABELS[:82]] == [phenotype.name for phenotype in phenotypes()]
     assert [entry.name for entry in LABELS[95:]] == ["dm_ever", "cad_years", "af_years", "dm_years"]
     assert {entry.unit for entry in LABELS[96:]} == {"years"}
     assert [entry.name for entry in PTBXL_LABELS] == ["NORM", "MI", "STTC", "CD", "HYP", "age", "sex"]
@@ -132,7 +136,7 @@ def test_a_table_of_other_people_is_told(tmp_path):
 def codes(tmp_path, text):
     path = tmp_path / "codes.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_code_lists(path)
+    return TableLabels.read(path, None).diseases[len(DISEASES) :]
 
 
 def test_code_lists_in_yaml(tmp_path):

@@ -485,3 +485,21 @@ def test_stratified_splits_share_a_label(tmp_path, key_file):
     assert men[0].tolist() == women[0].tolist() == ["test", "train", "val"]
     assert np.abs(men[1] - women[1]).max() <= 1
     assert index.layout.preparation["splits"]["stratified_by"] == ["sex"]
+
+
+def test_what_an_earlier_run_had_and_this_one_has_not_is_said(raw, tmp_path, key_file, capsys):
+    """A forgotten table empties all labels, a folder that is not mounted takes its subjects along."""
+    options = ("--out", tmp_path / "out", "--size", 32, "--no-beats")
+    assert call(*options, *everything(raw), key_file=key_file) == 0
+    assert report_of(tmp_path / "out")["remarks"] == []
+    (raw / "ecg" / f"{SUBJECTS[6]}_20205_2_0.xml").unlink()
+    assert call(*options, "--ecg", raw / "ecg", key_file=key_file) == 0
+    remarks = report_of(tmp_path / "out")["remarks"]
+    assert remarks[:2] == [
+        "1 of the 7 subjects of the earlier run have no usable file any more",
+        "5 rows had images in the earlier run, none has now; was --cmr forgotten?",
+    ]
+    assert "labels had values in the earlier run and have none now (lv_edv, age, sex" in remarks[2]
+    assert all(remark in capsys.readouterr().err for remark in remarks[:1])
+    assert call(*options, "--ecg", raw / "ecg", key_file=key_file) == 0
+    assert report_of(tmp_path / "out")["remarks"] == []

@@ -79,22 +79,28 @@ def test_a_table_that_matches_nothing_is_refused(call, tmp_path, write, words):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told", "subjects"),
+    ("lines", "counts", "remedy", "subjects"),
     [
-        ({"a/1.xml": "P", "a/2.xml": "P"}, "2 of 3 files have a line, 2 of 2 lines name a file", ("P", "3")),
+        (
+            {"a/1.xml": "P", "a/2.xml": "P"},
+            "2 of 3 files have a line, 2 of 2 lines name a file",
+            "complete the table",
+            ("P", "3"),
+        ),
         (
             {"a/1.xml": "P", "a/2.xml": "P", "3": "Q", "4": "Q"},
             "3 of 3 files have a line, 3 of 4 lines name a file",
+            "correct or remove the lines that name none",
             ("P", "Q"),
         ),
     ],
 )
-def test_a_part_is_refused_unless_it_is_meant(call, tmp_path, capsys, lines, told, subjects):
-    with pytest.raises(UserError, match=f"{told}; complete the table, or pass --partial-subjects"):
+def test_a_part_is_refused_unless_it_is_meant(call, tmp_path, capsys, lines, counts, remedy, subjects):
+    with pytest.raises(UserError, match=f"{counts}; {remedy}, or pass --partial-subjects"):
         call(lines)
     assert call(lines, "--partial-subjects") == hashes(*subjects)
-    assert f"note: s.csv: {told}" in capsys.readouterr().err
-    assert report_in(tmp_path / "out")["remarks"] == [f"s.csv: {told}"]
+    assert f"note: s.csv: {counts}" in capsys.readouterr().err
+    assert report_in(tmp_path / "out")["remarks"] == [f"s.csv: {counts}"]
 
 
 def test_lines_that_disagree_about_a_file_are_refused(call):

@@ -9,8 +9,9 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.beats import mark_beats, measure_beats
+from ecgcmr.preparation.cohort_layout import layout_of
 from ecgcmr.preparation.options import PrepareOptions
-from ecgcmr.preparation.plan import layout_of, split_rule_by_hash
+from ecgcmr.preparation.splits import split_rule_by_hash
 from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS, end_of_t, t_end_of, tangent_end
 from ecgcmr.probes.ecg_features import FEATURE_NAMES, extract_features
 from ecgcmr.shards.layout import ECGLayout, Layout

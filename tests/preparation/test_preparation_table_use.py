@@ -15,12 +15,13 @@ from small_raw import IDS, prepare, report_in, write_ecgs
 from ecgcmr.errors import UserError
 from ecgcmr.preparation import subject_hash
 from ecgcmr.preparation.diagnoses import DAYS_PER_YEAR
-from ecgcmr.preparation.label_table import LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import LABELS
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import label_subjects, read_label_table
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.shards.index import ShardIndex, read_labels
 
 KEY = bytes(range(32))
-NAMES = [label.name for label in LABELS]
+NAMES = [label.name for label in label_schema()]
 
 
 @pytest.fixture
@@ -202,15 +203,18 @@ def test_ids_in_every_usual_writing_match(tmp_path, content):
 
 def test_values_that_disagree_are_counted_and_the_first_stands(tmp_path):
     counts = LabelCounts()
-    contents = ["eid,lv_edv,sex,53-2.0\n1,140,1,2016-01-01\n1,150,1,2016-01-01\n2,90,0,\n"]
-    contents += ["eid,24100-2.0,31-0.0,p53_i2\n1,140,0,2017-01-01\n2,9999,0,\n"]
+    dated = ",41270-0.0,41280-0.0,41280-0.1"
+    contents = [
+        f"eid,lv_edv,sex,53-2.0{dated}\n1,140,1,2016-01-01,I48,2010-01-01,\n1,150,1,2016-01-01,,,\n2,90,0,,,,1903-03-03\n"
+    ]
+    contents += [f"eid,24100-2.0,31-0.0,p53_i2{dated}\n1,140,0,2017-01-01,I48,2012-01-01,\n2,9999,0,,,,2011-01-01\n"]
     tables = []
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.csv").write_text(content)
         tables.append(read_label_table(tmp_path / f"{number}.csv", ["1", "2"]))
     values = label_subjects(["1", "2"], tables, 2, counts)
     assert values[:, NAMES.index("lv_edv")].tolist() == [140, 90]
-    assert counts.disagreeing == {"lv_edv": 1, "sex": 1, "53": 1}
+    assert counts.disagreeing == {"lv_edv": 1, "sex": 1, "53": 1, "41280": 1}
 
 
 def test_text_in_a_label_column_is_said_on_the_terminal(call, capsys):

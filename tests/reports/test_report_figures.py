@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -12,8 +15,8 @@ from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.agreement_figures import calibration
 from ecgcmr.reports.bullseye import bullseye
 from ecgcmr.reports.figure_styles import Styles
-from ecgcmr.reports.figures import roc
-from ecgcmr.reports.forest_figures import MOST_METHODS, forests, leading_methods
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE, roc, save_figure, scatter
+from ecgcmr.reports.forest_figures import MOST_METHODS, forest, forests, leading_methods
 
 TARGETS = [Target(f"t{k}", group) for group, count in (("LV", 6), ("RV", 4), ("WT", 20)) for k in range(count)]
 TARGETS = [Target(f"{target.group}{place}", target.group) for place, target in enumerate(TARGETS)]
@@ -105,3 +108,29 @@ def test_panels_are_named_by_titles_and_share_a_legend() -> None:
     drawn = bullseye([np.zeros(16)], ["Wall thickness"], title="mae, linear probe, 20 labels")
     assert drawn.get_suptitle() == "mae, linear probe, 20 labels"
     assert drawn.axes[0].get_title() == "Wall thickness"
+
+
+def test_long_names_leave_the_panels_their_place(tmp_path: Path) -> None:
+    """A method or target of 900 characters would else push the panels, or every other name, out of the picture."""
+    targets = [Target("x" * 900, "other", "u" * 900), Target("y", "other")]
+    truth = np.random.default_rng(0).normal(size=(30, 2))
+    figure = scatter(truth, truth + 0.1, targets, title="t" * 900)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where panels have no room left
+        save_figure(figure, tmp_path / "scatter.png")
+    assert len(figure.axes[0].get_title()) == LONGEST_IN_FIGURE
+    assert len(figure.get_suptitle()) == 2 * LONGEST_IN_FIGURE
+    rows = [
+        ResultRow(name, "other", "regression", method, None, None, "r2", 0.5, 0.4, 0.6, 30, "regression")
+        for name in ("x" * 900, "y")
+        for method in ("m" * 900, "n", "w" * 40)
+    ]
+    drawn = forest(rows, None, targets=targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_figure(drawn, tmp_path / "forest.png")
+    assert {len(text.get_text()) for text in drawn.legends[0].get_texts()} == {1, 40, LONGEST_IN_FIGURE}
+    assert max(len(tick.get_text()) for tick in drawn.axes[0].get_yticklabels()) == LONGEST_IN_FIGURE
+    box = drawn.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.bbox.x1

@@ -14,8 +14,11 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_ptbxl
-from ecgcmr.preparation.label_table import LabelCounts, label_ptbxl, label_subjects, read_label_table
-from ecgcmr.preparation.labels import LABELS, load_code_lists
+from ecgcmr.preparation.collections.ptbxl import label_values
+from ecgcmr.preparation.diseases import load_code_lists
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import label_subjects, read_label_table
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.subject_table import read_subjects
 from ecgcmr.preparation.withdrawn import read_withdrawn
 from ecgcmr.synthesis.population import Population, draw_population
@@ -81,7 +84,7 @@ def test_damaged_tables(tmp_path, population, name):
 
     def read(path: Path) -> None:
         labels = label_subjects(ids, [read_label_table(path, ids)], 2, LabelCounts())
-        assert labels.shape == (len(ids), len(LABELS))
+        assert labels.shape == (len(ids), len(label_schema()))
         assert not np.isinf(labels).any()
 
     read(_written(tmp_path / name, content))
@@ -96,7 +99,7 @@ def test_damaged_tables_of_ptbxl(tmp_path, real_data_dir, name):
 
     def read(path: Path) -> None:
         for record in read_ptbxl(path.parent):
-            assert label_ptbxl(record).shape == (7,)
+            assert len(label_values(record)) == 7
             assert record.path.resolve().is_relative_to(tmp_path.resolve())
 
     check(tmp_path / name, b"".join(lines[:60]), read, [])

@@ -8,7 +8,7 @@ import pytest
 
 from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.speed_choices.candidates import candidates
-from ecgcmr.speed_choices.decision import BUSY_MARGIN, MARGIN, TimedPart, choose_type, fastest, outcome
+from ecgcmr.speed_choices.decision import MARGIN, TimedPart, choose_type, fastest, outcome
 
 # Times of a block on two processors; the first multiplies bfloat16 at half the speed of float32, though it lists it.
 SLOW_BFLOAT16 = {
@@ -86,12 +86,3 @@ def test_a_tie_goes_to_the_plainer_and_no_choice_is_slower_by_more_than_the_marg
     for times in itertools.product([0.9, 0.97, 0.99, 1.0], repeat=3):
         by_name = dict(zip("abc", times, strict=True))
         assert by_name[fastest(by_name)] * (1.0 - MARGIN) <= min(times)
-
-
-def test_on_a_busy_machine_what_is_plainer_is_left_only_for_much_more() -> None:
-    times = {"float32 channels last": 1.0, "float32 channels first": 1.0 - (MARGIN + BUSY_MARGIN) / 2}
-    steady, busy = (
-        outcome([TimedPart("network", "images", 1.0, times, is_steady)], "float32") for is_steady in (True, False)
-    )
-    assert not steady.kernels.channels_last
-    assert busy.kernels.channels_last

@@ -19,7 +19,7 @@ from ecgcmr.encoders.cmr_frames import CMRFrameResNet
 from ecgcmr.objectives.cardiac_phase import NO_PEAK
 from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardRows, write_index, write_shard
 from ecgcmr.shards.shard import Beats
-from ecgcmr.stages.beats import BatchRPeaks, frame_phases
+from ecgcmr.stages.cycle_segments import BatchRPeaks, frame_phases
 
 FRAME_ENCODER = {"class_path": "ecgcmr.encoders.cmr_frames.CMRFrameResNet", "init_args": CMR_ENCODER["init_args"]}
 PHASES = [0.36, 0.18, 0.0]

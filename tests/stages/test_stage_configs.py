@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -9,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from tiny_configs import small_recipe
 
 from ecgcmr.cli import main
-from ecgcmr.encoders.ecg_vit import SIZES
+from ecgcmr.config_pieces import laid_over, read_config
+from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer
 from ecgcmr.experiments.plan import load_plan
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -21,14 +24,20 @@ ROOMS = ("mae", "alignment", "unimodal", "downstream")
 STAGE_CONFIGS = sorted(path for room in ROOMS for path in (CONFIGS / room).glob("*.yaml"))
 RECIPES = [path for path in STAGE_CONFIGS if path.name.startswith("turgut2025_")]
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
+OVERLAYS = sorted((CONFIGS / "objectives").glob("*.yaml"))
 
 
 def _name(path: Path) -> str:
     return path.relative_to(CONFIGS).as_posix()
 
 
-def _content(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text())
+def _content(*paths: Path) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for path in paths:
+        content = laid_over(content, read_config(path))
+    resolved = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved  # type: ignore[return-value]
 
 
 def _built(part: Any) -> Any:
@@ -42,6 +51,19 @@ def _built(part: Any) -> Any:
     return getattr(import_module(module), name)(**arguments)
 
 
+def _fit(paths: list[Path], cohort_root: Path, out: Path) -> int:
+    """Run one batch of training and validation; a recipe with small networks."""
+    arguments = ["--data.root", str(cohort_root), "--data.batch_size", "4", "--data.num_workers", "0"]
+    arguments += ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+    arguments += ["--trainer.default_root_dir", str(out), "--trainer.enable_progress_bar", "false"]
+    if paths[0] in RECIPES:
+        arguments += small_recipe(_content(*paths))
+    if paths[0].name == "ptbxl.yaml" and _content(*paths)["data"]["init_args"].get("labels"):
+        # The cohort of these tests has diseases in place of PTB-XL's findings; both are 0/1 labels.
+        arguments += ["--data.labels", "[cad_ever, af_ever, dm_ever]"]
+    return main(["fit", *[word for path in paths for word in ("-c", str(path))], *arguments])
+
+
 def test_the_rooms_hold_configs() -> None:
     assert {path.parent.name for path in RECIPES} == set(ROOMS)
     methods = {"ecg_simclr", "ecg_byol", "ecg_barlow_twins", "ecg_clocs", "cmr_simclr"}
@@ -50,17 +72,46 @@ def test_the_rooms_hold_configs() -> None:
     assert EXPERIMENTS
 
 
+def test_configs_repeat_little() -> None:
+    lines = [line.strip() for path in CONFIGS.rglob("*.yaml") for line in path.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 1100
+    assert len(set(lines)) >= len(lines) / 2
+
+
+def test_the_list_of_configs_is_current() -> None:
+    """If this fails, run ``python configs/make_readme.py``."""
+    made = runpy.run_path(str(CONFIGS / "make_readme.py"))
+    assert made["readme"]() == (CONFIGS / "README.md").read_text(encoding="utf-8")
+    assert set(made["ROOMS"]) == {path.parent.name for path in CONFIGS.rglob("*.yaml")}
+
+
 @pytest.mark.parametrize("config", STAGE_CONFIGS, ids=_name)
 def test_every_stage_config_trains(config: Path, cohort_root: Path, tmp_path: Path) -> None:
-    arguments = ["--data.root", str(cohort_root), "--data.batch_size", "4", "--data.num_workers", "0"]
-    arguments += ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
-    arguments += ["--trainer.default_root_dir", str(tmp_path), "--trainer.enable_progress_bar", "false"]
-    if config in RECIPES:
-        arguments += small_recipe(_content(config))
-    if config.name == "ptbxl.yaml" and "labels" in _content(config)["data"]["init_args"]:
-        # The cohort of these tests has diseases in place of PTB-XL's findings; both are 0/1 labels.
-        arguments += ["--data.labels", "[cad_ever, af_ever, dm_ever]"]
-    assert main(["fit", "-c", str(config), *arguments]) == 0
+    assert _fit([config], cohort_root, tmp_path) == 0
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=_name)
+def test_every_overlay_trains_after_the_config_that_it_names(overlay: Path, cohort_root: Path, tmp_path: Path) -> None:
+    named = re.match(r"# -c (configs/\S+\.yaml): ", overlay.read_text())
+    assert named is not None
+    assert _fit([CONFIGS.parent / named[1], overlay], cohort_root, tmp_path) == 0
+
+
+@pytest.mark.parametrize("piece", sorted((CONFIGS / "encoders").glob("*.yaml")), ids=_name)
+def test_every_encoder_can_be_built(piece: Path) -> None:
+    data = {"init_args": {"samples": 1250, "image_size": 64}, "class_path": "D"}
+    if piece.stem == "ecg_vit":
+        data["init_args"] = {"samples": 2500}
+    content = read_config_of_piece(piece, data)
+    with torch.device("meta"):
+        assert _built(content).feature_dim > 0
+
+
+def read_config_of_piece(piece: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece with its references to the data resolved."""
+    config = OmegaConf.create({"piece": read_config(piece, {"data": data}), "data": data})
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)["piece"]  # type: ignore[index, call-overload]
+    return resolved
 
 
 @pytest.mark.parametrize("config", RECIPES, ids=_name)
@@ -73,11 +124,12 @@ def test_every_recipe_can_be_built_at_its_full_size(config: Path, monkeypatch: p
 
 def test_sizes_of_the_masked_autoencoder_differ_in_the_network_alone() -> None:
     tiny = _content(CONFIGS / "mae" / "turgut2025_tiny.yaml")
-    for size, (width, depth, heads) in SIZES.items():
+    for size, numbers in SIZES.items():
         other = _content(CONFIGS / "mae" / f"turgut2025_{size}.yaml")
         encoder = other["model"]["init_args"]["encoder"]["init_args"]
-        assert (encoder["width"], encoder["depth"], encoder["heads"]) == (width, depth, heads)
-        encoder |= {"width": 384, "depth": 3, "heads": 6}
+        built = ECGVisionTransformer.spelled_out(encoder)
+        assert (built["width"], built["depth"], built["heads"]) == numbers
+        encoder |= {"size": "tiny"}
         other["model"]["init_args"] |= {"decoder_width": 256, "decoder_depth": 2, "decoder_heads": 8}
         assert other == tiny, size
 
@@ -93,6 +145,7 @@ def test_encoders_fit_from_recipe_to_recipe() -> None:
                 if part["class_path"].endswith("CMRResNet"):
                     cmr.append(given)
                 else:
+                    given = ECGVisionTransformer.spelled_out(given)
                     ecg.add((given["samples"], *given["patch_size"], given["width"], given["depth"], given["heads"]))
     assert ecg == {(2500, 1, 100, 384, 3, 6)}
     assert len(cmr) == 2

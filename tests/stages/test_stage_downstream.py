@@ -22,7 +22,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.objectives import CoxPartialLikelihood, DiscreteTimeHazards
 from ecgcmr.shards import ShardIndex, read_labels
 from ecgcmr.stages import DiagnosisClassification, OptimiserSettings, PhenotypeRegression, TimeToEvent, downstream
-from ecgcmr.stages.covariates import CovariateInputs
+from ecgcmr.stages.readout import CovariateInputs
 from ecgcmr.training import ToleranceEarlyStopping
 
 FAST = OptimiserSettings(lr=0.01, weight_decay=0.0)

@@ -13,7 +13,6 @@ from data_modules import ECGDataModule, LabelledDataModule
 from ecgcmr.cli import main
 from ecgcmr.stages import optimisation
 from ecgcmr.stages.global_batch import global_batch_of_fit
-from ecgcmr.training import run_folder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def _rates(root: Path, folder: Path, *options: str) -> list[float]:
     config = write_stage(folder, root, "PhenotypeRegression", labels=["lv_edv"])
     words = ["--data.batch_size=4", "--trainer.logger=false", *options]
     optimiser = "--model.optimiser={lr: 1e-3, warmup_epochs: 2, schedule: constant}"
-    assert main(["fit", "-c", str(config), optimiser, *words]) == 0
+    assert main(["fit", "-c", str(config), optimiser, *words]) in (0, 2)  # 2: no epoch was validated
     checkpoint = torch.load(folder / "stage" / "last.ckpt", weights_only=True)
     return [group["lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]]
 
@@ -101,12 +100,17 @@ def test_a_warm_up_that_the_run_does_not_outlast_is_said(
     )
 
 
-def test_a_fit_that_ends_before_its_first_validation_says_that_it_has_no_encoder(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_fit_that_ends_before_its_first_validation_is_no_success(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(run_folder, "rank_zero_info", said.append)
-    _rates(root, tmp_path, "--trainer.max_epochs=-1", "--trainer.max_steps=3")
-    assert len(said) == 1
-    assert said[0].startswith("note: the run ended at step 3 before any validation: no epoch is the best, ")
+    config = ["-c", str(write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv"]))]
+    short = [*config, "--trainer.max_epochs=-1", "--trainer.max_steps=3"]
+    assert main(["fit", *short]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "the run ended at step 3 before any validation, so that no epoch is the best" in line
+    assert {path.name for path in (tmp_path / "stage").glob("*.ckpt")} == {"last.ckpt"}
     assert not (tmp_path / "stage" / "encoder.yaml").exists()
+    longer = [*config, "--trainer.max_epochs=-1", "--trainer.max_steps=5"]
+    assert main(["fit", *longer, "--ckpt_path=last", "--resume-with-changes"]) == 0
+    assert (tmp_path / "stage" / "encoder.yaml").exists()
+    assert main(["fit", *short, "--trainer.fast_dev_run=true"]) == 0

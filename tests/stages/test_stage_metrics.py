@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, r2_sco
 
 from ecgcmr.metrics.survival import concordance
 from ecgcmr.stages.metrics import ClassificationScores, ConcordanceScores, RegressionScores, WeightedMeans
-from ecgcmr.stages.online_probe import cross_fitted_r2
+from ecgcmr.stages.whole_split import cross_fitted_scores
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3, 0.6])
@@ -116,7 +116,7 @@ def test_online_probe_finds_what_is_linear_and_nothing_else() -> None:
         dim=1,
     )
     labels[::7, 0] = float("nan")
-    scores = cross_fitted_r2(features, labels, penalty=1e-3)
+    scores = cross_fitted_scores(features, labels, penalty=1e-3)["r2"]
     assert scores[0] > 0.98
     assert scores[1] < 0.1
     assert torch.isnan(scores[2])

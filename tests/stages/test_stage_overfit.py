@@ -39,7 +39,7 @@ from ecgcmr.stages import (
     PhenotypeRegression,
     UnimodalContrast,
 )
-from ecgcmr.stages.second_view import SecondViewSettings
+from ecgcmr.stages.masked_autoencoder import SecondViewSettings
 from ecgcmr.stages.views import AugmentedViews, PatientViews
 
 N, SAMPLES, SIZE = 32, 200, 8
@@ -125,7 +125,7 @@ def overfit(stage: Any, batch: dict[str, Tensor], steps: int, rate: float = 1e-2
         optimiser.step()
         schedule.step()
         if getattr(stage, "target", None) is not None:
-            towers = stage.towers if isinstance(stage, ECGCMRAlignment) else [stage.tower]
+            towers = stage.towers
             stage.target.follow(towers, MOMENTUM)
     return losses[0], losses[-1]
 

@@ -17,7 +17,7 @@ from tiny_configs import CMR_ENCODER, ENCODER, write_alignment, write_config
 
 from data_modules.sampling import PURPOSE
 from ecgcmr.cli import main
-from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, load_encoder, read_encoder_card
+from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, View, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import BYOLLoss, MomentumTarget
 from ecgcmr.row_random import RowGenerator
@@ -25,7 +25,7 @@ from ecgcmr.shards import ShardIndex
 from ecgcmr.stages import unimodal
 from ecgcmr.stages.towers import follow
 from ecgcmr.stages.unimodal import UnimodalContrast
-from ecgcmr.stages.views import AugmentedViews, PatientViews, View, check_views
+from ecgcmr.stages.views import AugmentedViews, PatientViews, check_views
 
 AUGMENTED = {
     "class_path": "ecgcmr.stages.views.AugmentedViews",
@@ -241,7 +241,7 @@ def test_subsets_of_leads_suit_encoders_that_do_not_tell_leads_apart() -> None:
     check_views(views, ECGCNN(leads=2, samples=200), given, "ecg")
     vit = {"samples": 200, "patch_size": (1, 50), "width": 8, "depth": 1, "heads": 1, "leads": 2}
     check_views(views, ECGVisionTransformer(**vit, lead_rows=(1, 6)), given, "ecg")
-    with pytest.raises(UserError, match=r"lead_rows \(0, 1\), its views have lead_rows \(1, 6\); .*data.leads"):
+    with pytest.raises(UserError, match=r"lead_rows \[0, 1\], its views have lead_rows \[1, 6\]; .*data.leads"):
         check_views(views, ECGVisionTransformer(**vit), given, "ecg")
 
 

@@ -12,7 +12,7 @@ from tiny_configs import CMR_ENCODER, ENCODER
 from torch import Tensor
 
 from data_modules import LabelledDataModule
-from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer
+from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer, View
 from ecgcmr.errors import UserError
 from ecgcmr.shards import read_ecgs, read_labels
 from ecgcmr.stages import (
@@ -61,8 +61,8 @@ def test_features_are_the_mean_over_windows(attends: bool, masked: bool) -> None
         mask = torch.ones(3, 12, dtype=torch.bool)
         mask[0, 3] = mask[1, :6] = mask[2, 11] = False
     with torch.no_grad():
-        got = read_out(encoder, readout, windows, mask)
-        each = [read_out(encoder, readout, windows[:, window], mask) for window in range(4)]
+        got = read_out(encoder, readout, View(windows, mask))
+        each = [read_out(encoder, readout, View(windows[:, window], mask)) for window in range(4)]
     assert got.shape == (3, encoder.feature_dim)
     torch.testing.assert_close(got, torch.stack(each).mean(dim=0))
     assert not torch.allclose(got, each[0], atol=1e-3)
@@ -72,7 +72,7 @@ def test_frames_are_no_windows() -> None:
     encoder = CMRResNet(**CMR_ENCODER["init_args"]).eval()
     frames = torch.rand(2, 3, 48, 48)
     with torch.no_grad():
-        assert torch.equal(read_out(encoder, None, frames), encoder(frames))
+        assert torch.equal(read_out(encoder, None, View(frames)), encoder(frames))
 
 
 def test_the_mean_over_windows_is_not_rounded() -> None:
@@ -80,7 +80,7 @@ def test_the_mean_over_windows_is_not_rounded() -> None:
     with torch.no_grad():
         half = encoder.bfloat16()
         windows = torch.randn(2, 3, 12, 1000).bfloat16()
-        features = read_out(half, None, windows)
+        features = read_out(half, None, View(windows))
     assert features.dtype == torch.float32
     assert not torch.equal(features, features.bfloat16().float())
 

@@ -12,9 +12,9 @@ import pytest
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.phenotypes import phenotypes
 from ecgcmr.preparation.cine_options import CineOptions
-from ecgcmr.preparation.labels import LABELS
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
 from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
@@ -195,14 +195,14 @@ def test_bad_options_are_told_in_one_line(tmp_path, changes, message):
 def test_labels_have_diseases_and_gaps():
     population = draw_population(400, SEED)
     labels = population.labels(population.events.censoring_date)
-    names = [label.name for label in LABELS]
+    names = [label.name for label in label_schema()]
     for name, truth in population.events.labels().items():
         np.testing.assert_array_equal(labels[:, names.index(name)], truth.astype(np.float32), err_msg=name)
     true_sizes = population.state.observed_phenotypes[:, 0]
     np.testing.assert_allclose(labels[:, 0], true_sizes, atol=1e-3)
-    assert labels.shape[1] == len(PHENOTYPES) + 5 + 9 + 3
-    assert 0.001 < np.isnan(labels[:, : len(PHENOTYPES)]).mean() < 0.2
-    assert np.isfinite(labels[:, len(PHENOTYPES) : len(PHENOTYPES) + 5]).all()
+    assert labels.shape[1] == len(phenotypes()) + 5 + 9 + 3
+    assert 0.001 < np.isnan(labels[:, : len(phenotypes())]).mean() < 0.2
+    assert np.isfinite(labels[:, len(phenotypes()) : len(phenotypes()) + 5]).all()
     ever = labels[:, [names.index(f"{disease}_ever") for disease in ("cad", "af", "dm")]]
     assert ((ever.mean(axis=0) > 0.02) & (ever.mean(axis=0) < 0.6)).all()
 
@@ -212,7 +212,7 @@ def test_the_oracle_speaks_of_every_subject(request, folder, column):
     root = request.getfixturevalue(folder)
     with (root / "oracle.csv").open() as stream:
         lines = list(csv.DictReader(stream))
-    assert list(lines[0]) == [column, *(p.name for p in PHENOTYPES), "cad_ever", "af_ever", "dm_ever"]
+    assert list(lines[0]) == [column, *(p.name for p in phenotypes()), "cad_ever", "af_ever", "dm_ever"]
     if column == "subject":
         assert [line[column] for line in lines] == ShardIndex.load(root).subjects().tolist()
     else:

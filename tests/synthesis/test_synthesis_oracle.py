@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 
-from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.phenotypes import phenotypes
 from ecgcmr.synthesis.ecg import r_peak_times, render_ecgs
 from ecgcmr.synthesis.events import sample_events
 from ecgcmr.synthesis.oracle import Oracle, expressed_features, fit_oracle, oracle_predictions, oracle_table
@@ -40,7 +40,7 @@ def test_the_ceiling_of_the_ventricles_is_high_but_not_complete(state: CardiacSt
     assert 0.60 < score[:10].mean() < 0.75
     assert score[:10].min() > 0.4
     assert (score > -0.02).all()
-    distensibility = [k for k, p in enumerate(PHENOTYPES) if p.name.endswith("distensibility")]
+    distensibility = [k for k, p in enumerate(phenotypes()) if p.name.endswith("distensibility")]
     assert score[distensibility].max() < 0.25  # hardly in the ECG
 
 
@@ -85,7 +85,7 @@ def test_nothing_but_the_ecg_is_used(state: CardiacState, oracle: Oracle) -> Non
     np.testing.assert_array_equal(render_ecgs(shuffled, rows, stream), render_ecgs(state, rows, stream))
     # The converse: what the ECG does show moves the oracle.
     louder = dataclasses.replace(state, chambers=dataclasses.replace(state.chambers, lv_mass=1.3 * state.lv_mass))
-    mass = [p.name for p in PHENOTYPES].index("lv_mass")
+    mass = [p.name for p in phenotypes()].index("lv_mass")
     assert (oracle.phenotypes(louder) - oracle.phenotypes(state))[:, mass].mean() > 5
 
 
@@ -128,7 +128,7 @@ def test_tables_and_arrays_agree(state: CardiacState, monkeypatch: pytest.Monkey
     monkeypatch.setattr("ecgcmr.synthesis.oracle.fit_oracle", lambda seed: fit_oracle(seed, 2000))
     part = state.take(slice(0, 20))
     table = oracle_table(part, 4)
-    assert list(table) == [*(p.name for p in PHENOTYPES), "cad_ever", "af_ever", "dm_ever"]
+    assert list(table) == [*(p.name for p in phenotypes()), "cad_ever", "af_ever", "dm_ever"]
     np.testing.assert_array_equal(oracle_predictions(part, 4), np.stack(list(table.values())[:82], 1))
     probability = np.stack(list(table.values())[82:])
     assert ((probability > 0) & (probability < 1)).all()

@@ -180,14 +180,14 @@ def test_pictures_tell_the_phenotypes():
     """A ridge on 24 x 24 pixels must find what a reader would measure; guards against painting noise only."""
     from sklearn.linear_model import RidgeCV
 
-    from ecgcmr.phenotypes import PHENOTYPES
+    from ecgcmr.phenotypes import phenotypes
     from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 
     cohort = sample_states(500, 5)
     frames = render_frames(cohort, range(500), generator(), options=PhantomOptions(size=48, spacing_mm=4.0))
     small = finish_frames_batch(frames.pictures, frames.spacing_mm, frames.centre, CineOptions(size=24))
     x = small.reshape(500, -1) / 255.0
-    names = [p.name for p in PHENOTYPES]
+    names = [p.name for p in phenotypes()]
     for name in ("lv_edv", "lv_ef", "lv_mass", "rv_edv"):
         y = cohort.phenotypes[:, names.index(name)]
         fitted = RidgeCV(np.logspace(0, 4, 9)).fit(x[:400], y[:400])

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgcmr.preparation.label_table import IMAGING_VISIT, LabelCounts, label_subjects, read_label_table
-from ecgcmr.preparation.labels import LABELS
+from ecgcmr.preparation.label_columns import LabelCounts
+from ecgcmr.preparation.label_table import IMAGING_VISIT, label_subjects, read_label_table
+from ecgcmr.preparation.labels import label_schema
 from ecgcmr.synthesis.events import CENSORING
 from ecgcmr.synthesis.population import Population, draw_population
 from ecgcmr.synthesis.raw_files import write_table
 
-NAMES = [label.name for label in LABELS]
+NAMES = [label.name for label in label_schema()]
 
 
 @pytest.fixture(scope="module")

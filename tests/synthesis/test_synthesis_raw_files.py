@@ -12,7 +12,7 @@ import pytest
 
 from ecgcmr.formats import read_ecg
 from ecgcmr.formats.nifti import read_short_axis
-from ecgcmr.phenotypes import PHENOTYPES
+from ecgcmr.phenotypes import phenotypes
 from ecgcmr.synthesis.phantom import Cine
 from ecgcmr.synthesis.raw_files import (
     DeviceNotes,
@@ -116,7 +116,7 @@ def test_tables_have_the_columns_of_the_research_platform(tmp_path):
     write_table(tmp_path / "phenotypes.csv", table)
     back = pd.read_csv(tmp_path / "phenotypes.csv")
     assert list(back.columns[:6]) == ["eid", "31-0.0", "21003-2.0", "50-2.0", "21002-2.0", "53-2.0"]
-    assert list(back.columns[6:]) == [f"{p.field}-2.0" for p in PHENOTYPES]
+    assert list(back.columns[6:]) == [f"{p.column}-2.0" for p in phenotypes()]
     assert back["21003-2.0"].tolist() == [61, 58]
     assert back["53-2.0"].tolist() == ["2017-03-01", "2018-05-02"]
     assert np.isnan(back["24100-2.0"][1])

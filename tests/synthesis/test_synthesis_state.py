@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcmr.phenotypes import PHENOTYPES, names_of_groups
+from ecgcmr.phenotypes import names_of_groups, phenotypes
 from ecgcmr.synthesis.state import CardiacState, sample_states
 
-COLUMN = {phenotype.name: k for k, phenotype in enumerate(PHENOTYPES)}
+COLUMN = {phenotype.name: k for k, phenotype in enumerate(phenotypes())}
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def test_impossible_cohorts_are_refused(n: int, seed: int) -> None:
 
 
 def test_all_phenotypes_lie_inside_their_plausible_ranges(state: CardiacState) -> None:
-    low = np.array([phenotype.low for phenotype in PHENOTYPES])
-    high = np.array([phenotype.high for phenotype in PHENOTYPES])
+    low = np.array([phenotype.low for phenotype in phenotypes()])
+    high = np.array([phenotype.high for phenotype in phenotypes()])
     assert state.phenotypes.shape == (6000, 82)
     assert np.isfinite(state.phenotypes).all()
     for table in (state.phenotypes, state.observed_phenotypes):

@@ -15,8 +15,7 @@ from tiny_configs import write_mae
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.locks import FolderLock
-from ecgcmr.training.command import default_run_folder
-from ecgcmr.training.run_claim import LAUNCHED_FOR, Leave, choose_folder, run_files, take_leave
+from ecgcmr.training.run_claim import LAUNCHED_FOR, Leave, choose_folder, default_run_folder, run_files, take_leave
 from ecgcmr.training.whole_checkpoints import WholeCheckpoints, is_whole, newest_whole
 
 QUICK = ("--trainer.max_epochs=1", "--trainer.enable_model_summary=false")

@@ -131,9 +131,15 @@ def test_recordings_of_another_preparation_rate_or_order_of_leads(
     assert "accepted by --accept_other_preparation" in capsys.readouterr().err
 
 
-def test_predictions_say_what_their_columns_are(regression: Path) -> None:
+def test_predictions_say_what_their_columns_and_rows_are(regression: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["predict", "-c", str(regression), "--data.predict_split=val"]) == 0
+    path = regression.with_suffix("") / "predictions.npz"
+    with np.load(path, allow_pickle=False) as stored:
+        assert stored["split"].item() == b"val"
+    assert f"6 rows of the val split predicted, in {path}" in caplog.messages
     assert main(["predict", "-c", str(regression)]) == 0
     with np.load(regression.with_suffix("") / "predictions.npz", allow_pickle=False) as stored:
+        assert stored["split"].item() == b"test"
         words = {name: [word.decode() for word in stored[name]] for name in ("label", "kind", "unit")}
         contract = RunContract.from_dict(json.loads(stored["contract"].tobytes()))
     assert words == {"label": ["lv_edv", "lv_ef"], "kind": ["phenotype"] * 2, "unit": ["mL", "%"]}
@@ -240,3 +246,30 @@ def test_a_contract_survives_as_plain_values() -> None:
     for damaged in (None, [], {}, {**contract.to_dict(), "targets": [1]}, {**contract.to_dict(), "more": 1}):
         with pytest.raises(ValueError, match="not what a run was trained for"):
             RunContract.from_dict(damaged)
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_no_checkpoint_is_judged_in_a_network_that_computes_something_else(
+    regression: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Attention heads leave no trace in the shapes of weights."""
+    line = refused(capsys, command, "-c", str(regression), "--model.encoder.heads=4")
+    assert "was trained with another network (model.encoder.heads 2 -> 4)" in line
+
+
+def test_no_encoder_goes_on_in_a_network_that_computes_something_else(
+    regression: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = regression.with_suffix("")
+    start = ["fit", "-c", str(regression), f"--model.encoder_weights={weights}", "--new_folder"]
+    line = refused(capsys, *start, "--model.encoder.heads=4")
+    assert f"{weights / 'encoder.yaml'} is of another network (encoder.heads 2 -> 4)" in line
+    assert main([*start, "--model.encoder.drop_path=0.1"]) == 0
+
+
+def test_evaluation_by_other_settings_says_so(tmp_path: Path, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = write_stage(tmp_path, root, "ECGMaskedAutoencoder", data="ECGDataModule")
+    assert main(["fit", "-c", str(config)]) == 0
+    assert main(["validate", "-c", str(config), "--model.mask_ratio=0.3", "--model.optimiser.lr=1"]) == 0
+    [note] = [line for line in caplog.messages if "judged with other settings" in line]
+    assert note.endswith("than it was trained with: model.mask_ratio 0.8 -> 0.3")

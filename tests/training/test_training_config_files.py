@@ -10,7 +10,7 @@ import pytest
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.training.config_files import check_config_files
+from ecgcmr.training.config_files import Composition
 
 BOMB = "\n".join(
     ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
@@ -49,17 +49,19 @@ def test_configs_that_a_config_names_are_checked_too(tmp_path: Path) -> None:
         named = [argument.replace("fit.yaml", str(tmp_path / "fit.yaml")) for argument in arguments]
         named = [argument.replace("parts/", f"{tmp_path}/parts/") for argument in named]
         with pytest.raises(UserError, match=r"encoder\.yaml: config: stands for more than 200,000 values"):
-            check_config_files(named)
+            Composition("fit", named)
 
 
 def test_files_that_name_each_other_end(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("x: b.yaml")
     (tmp_path / "b.yaml").write_text("x: a.yaml")
-    check_config_files(["-c", str(tmp_path / "a.yaml")])
+    for content in ("x: b.yaml", "base: b.yaml", "x: {base: b.yaml}", "base: a.yaml"):
+        (tmp_path / "a.yaml").write_text(content)
+        with pytest.raises(UserError, match=r"a\.yaml: is named by what it names itself"):
+            Composition("fit", ["-c", str(tmp_path / "a.yaml")])
     for number in range(120):
         (tmp_path / f"{number}.yaml").write_text(f"x: {number + 1}.yaml")
     with pytest.raises(UserError, match="more than 100 config files"):
-        check_config_files(["-c", str(tmp_path / "0.yaml")])
+        Composition("fit", ["-c", str(tmp_path / "0.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -90,4 +92,4 @@ def test_a_folder_a_pipe_and_a_missing_file_are_no_configs(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "pipe.yaml")
     for name, message in (("", "a folder"), ("pipe.yaml", "a pipe"), ("none.yaml", "there is no config file")):
         with pytest.raises(UserError, match=message):
-            check_config_files(["-c", str(tmp_path / name)])
+            Composition("fit", ["-c", str(tmp_path / name)])

@@ -206,3 +206,50 @@ def test_a_run_goes_on_elsewhere_without_a_word(
     elsewhere[0] = f"--data.root={other}"
     assert main(["fit", "-c", str(fitted), "--ckpt_path=last", *elsewhere]) == 2
     assert "other settings (the cohort's content " in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+def test_a_run_that_was_stopped_early_stays_so(tmp_path: Path, cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in its folder nor elsewhere does going on train another epoch, unless it is given more patience."""
+    config = write_stage(tmp_path, cohort, "PhenotypeRegression", labels=["lv_edv"])
+    stopping = {"monitor": "val/loss", "mode": "min", "patience": 2}
+    content = yaml.safe_load(config.read_text())
+    content["model"]["init_args"]["optimiser"]["lr"] = 0.0  # nothing ever improves
+    content["trainer"] |= {
+        "max_epochs": 9,
+        "callbacks": [{"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}],
+    }
+    config.write_text(yaml.safe_dump(content))
+    last, resume = config.with_suffix("") / "last.ckpt", ["fit", "-c", str(config), "--ckpt_path", "last"]
+    assert main(["fit", "-c", str(config)]) == 0
+    assert any(line.startswith("stopped: Monitored metric val/loss") for line in caplog.messages)
+    written = last.read_bytes()
+    assert main(resume) == 0
+    assert last.read_bytes() == written
+    assert "note: this run had been stopped early by val/loss; nothing is left to train" in caplog.messages
+    stopping["patience"] = 3
+    config.write_text(yaml.safe_dump(content))
+    assert main([*resume, "--resume-with-changes"]) == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 3
+
+
+@pytest.mark.parametrize("more", [["--trainer.max_epochs=1", "--resume-with-changes"], ["--trainer.default_root_dir"]])
+def test_to_go_on_where_nothing_is_left_to_train_is_refused(
+    tmp_path: Path, cohort: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the command ends with 0 and an empty folder, or with a record of changes that changed nothing."""
+    config = write_stage(tmp_path, cohort, "PhenotypeRegression", labels=["lv_edv"])
+    assert main(["fit", "-c", str(config), "--trainer.max_epochs=2"]) == 0
+    if more == ["--trainer.default_root_dir"]:
+        more = [f"--trainer.default_root_dir={tmp_path / 'other'}", "--trainer.max_epochs=2"]
+    run = config.with_suffix("")
+    capsys.readouterr()
+    assert main(["fit", "-c", str(config), f"--ckpt_path={run / 'last.ckpt'}", *more]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "has come to its end: nothing is left to train" in line
+    assert not (tmp_path / "other").exists()
+    assert not (run / "resumed.json").exists()

@@ -1,0 +1,62 @@
+"""The layout of a prepared cohort: what its arrays are, and every parameter that shaped them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.preparation.cleaning import Cleaning
+from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
+from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
+
+RECIPE_VERSION = 3
+"""Raised whenever the same parameters would give other arrays."""
+
+MAX_BEATS = 64
+"""Beats kept of a recording: ten seconds at 380 beats a minute."""
+
+
+def layout_of(
+    options: PrepareOptions,
+    cine: CineOptions | None,
+    schema: Sequence[Label],
+    split_rule: Mapping[str, object],
+    *,
+    has_ecg: bool = True,
+) -> Layout:
+    """Describe a cohort: what its arrays are and every parameter that shaped them.
+
+    Args:
+        options: The choices made.
+        cine: How frames are made; None without images.
+        schema: Labels that come from tables.
+        split_rule: How subjects were divided.
+        has_ecg: Whether there are ECGs.
+    """
+    preparation: dict[str, object] = {"version": RECIPE_VERSION, "splits": dict(split_rule)}
+    ecg = cmr = None
+    labels = tuple(schema)
+    if has_ecg:
+        cleaning = Cleaning.from_name(options.cleaning)
+        ecg = ECGLayout(
+            sampling_rate=options.standard.sampling_rate,
+            samples=options.standard.samples,
+            unit=cleaning.unit,
+            max_beats=MAX_BEATS if options.beats else 0,
+            quality=options.beats,
+        )
+        preparation["ecg"] = {
+            "cleaning": cleaning.to_dict(),
+            "short": options.standard.short,
+            "window": options.standard.window,
+        }
+        if options.beats:
+            labels += MEASUREMENTS
+            preparation["beats"] = recipe(options.t_end or DEFAULT_T_END)
+    if cine is not None:
+        cmr = CMRLayout(cine.frame_names, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
+        preparation["cmr"] = {**asdict(cine), "view": options.view}
+    return Layout(ecg, cmr, labels, preparation)

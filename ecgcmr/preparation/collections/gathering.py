@@ -1,0 +1,159 @@
+"""Taking a collection's candidates and labels, and refusing in one line what it may not return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ecgcmr.errors import UserError
+from ecgcmr.label_declarations import DeclaredLabel
+from ecgcmr.preparation.collections.protocol import Candidate, Collection, SearchNotes
+from ecgcmr.preparation.label_columns import LabelColumn, columns_of, matrix_of
+from ecgcmr.preparation.labels import check_names
+from ecgcmr.shards.layout import SPLITS
+from ecgcmr.text import printable
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a collection came to.
+
+    Attributes:
+        columns: Its L labels.
+        candidates: n of them, each subject and id once.
+        labels: (n, L), NaN = missing.
+    """
+
+    columns: tuple[LabelColumn, ...]
+    candidates: list[Candidate] = field(repr=False)
+    labels: npt.NDArray[np.float32] = field(repr=False)
+
+
+def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
+    """Ask a collection for all it has, and check it.
+
+    Args:
+        collection: The collection.
+        title: What messages call it.
+        notes: Where it says what it left out.
+
+    Raises:
+        UserError: It raised an error or returned what it may not; the message names the collection and what that was.
+    """
+    columns = _columns(collection, title)
+    entries = {column.entry for column in columns}
+    candidates: list[Candidate] = []
+    number_of: dict[tuple[str, str], int] = {}
+    split_of: dict[str, str | None] = {}
+    owner_of: dict[Path, tuple[int, str]] = {}
+    for number, candidate in enumerate(_calling(title, "candidates", lambda: list(collection.candidates(notes))), 1):
+        problem = _problem(candidate, entries, len(columns))
+        if problem:
+            raise UserError(f"{title}: candidate {number} {problem}")
+        first = number_of.setdefault((candidate.subject, candidate.id), number)
+        if first != number:
+            raise UserError(
+                f"{title}: candidates {first} and {number} are of one subject and have the same id; give each "
+                "recording of a subject another id"
+            )
+        for part, _, path in candidate.files:
+            other, owner = owner_of.setdefault(path, (number, candidate.subject))
+            if other != number and (part == "ecg" or owner != candidate.subject):
+                raise UserError(f"{title}: candidates {other} and {number} are of the same file; give each its own")
+        if split_of.setdefault(candidate.subject, candidate.split) != candidate.split:
+            raise UserError(
+                f"{title}: candidate {number} is in split {candidate.split}, another one of the same subject in "
+                f"{split_of[candidate.subject]}; put all recordings of a subject into one split"
+            )
+        candidates.append(candidate)
+    if not candidates:
+        raise UserError(f"{title}: returned no candidate, so that there is nothing to prepare")
+    arrays = [candidate.labels for candidate in candidates if not isinstance(candidate.labels, Mapping)]
+    if len(arrays) == len(candidates):
+        return Gathered(columns, candidates, np.stack(arrays))
+    named = [candidate.labels for candidate in candidates if isinstance(candidate.labels, Mapping)]
+    if len(named) < len(candidates):
+        raise UserError(f"{title}: gives labels by name for some candidates and as arrays for others; choose one way")
+    return Gathered(columns, candidates, matrix_of(named, columns, notes.counts))
+
+
+def _calling(title: str, method: str, call: Any) -> Any:
+    """Return what a method of a collection returns; whatever it raises becomes one line."""
+    try:
+        return call()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error)}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Return the innermost line of the traceback: the file's own name and the number."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+
+
+def _columns(collection: Collection, title: str) -> tuple[LabelColumn, ...]:
+    declared = _calling(title, "labels", collection.labels)
+    if not isinstance(declared, Sequence) or isinstance(declared, str):
+        raise UserError(f"{title}: labels() returned {_kind(declared)}, not a list of DeclaredLabel")
+    columns: list[LabelColumn] = []
+    for label in declared:
+        if isinstance(label, DeclaredLabel):
+            columns += columns_of(label)
+        elif isinstance(label, LabelColumn):
+            columns.append(label)
+        else:
+            raise UserError(f"{title}: labels() returned {_kind(label)} among its labels, not a DeclaredLabel")
+    try:
+        check_names(columns)
+    except UserError as error:
+        raise UserError(f"{title}: labels(): {error}") from error
+    return tuple(columns)
+
+
+def _problem(candidate: Any, entries: set[str], count: int) -> str:
+    """Say what is wrong with a candidate; empty if nothing is. No id is part of a message."""
+    if not isinstance(candidate, Candidate):
+        return f"is {_kind(candidate)}, not a Candidate"
+    for name in ("subject", "id", "ecg_name", "cmr_name"):
+        if not isinstance(value := getattr(candidate, name), str):
+            return f"has {_kind(value)} as its {name}, not a text"
+    if not candidate.subject.strip():
+        return "has no subject"
+    for name in ("ecg", "cmr"):
+        if not isinstance(value := getattr(candidate, name), Path | None):
+            return f"has {_kind(value)} as its {name}, not a pathlib.Path"
+    if candidate.ecg is None and candidate.cmr is None:
+        return "has neither an ECG nor images"
+    if candidate.split is not None and candidate.split not in SPLITS:
+        return f"is in split {printable(candidate.split, 40)!r}; choose one of {', '.join(SPLITS)}, or None"
+    return _label_problem(candidate.labels, entries, count)
+
+
+def _label_problem(labels: Any, entries: set[str], count: int) -> str:
+    if isinstance(labels, np.ndarray):
+        fits = labels.shape == (count,) and labels.dtype.kind == "f"
+        return "" if fits else f"has labels of shape {labels.shape}, not ({count},) numbers"
+    if not isinstance(labels, Mapping):
+        return f"has {_kind(labels)} as its labels, not a dict"
+    for name, value in labels.items():
+        if name not in entries:
+            return f"has a label {printable(name, 60)} that labels() does not declare"
+        if not isinstance(value, str | bool | int | float | np.generic | None):
+            return f"has {_kind(value)} as label {printable(name, 60)}; give a number, a truth value, a text or None"
+    return ""
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,55 @@
+"""Making a trainer for the processes that were started and the machine that there is; its checkpoints are whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from ecgcmr.training.host_memory import keep_freed_memory
+from ecgcmr.training.launch import check_launch, missing_variables_named, runs_on_cpu
+from ecgcmr.training.whole_checkpoints import WholeCheckpoints
+
+
+def make_trainer(settings: dict[str, Any], make: Callable[[dict[str, Any]], Trainer], *, fits: bool) -> Trainer:
+    """Make a trainer.
+
+    Args:
+        settings: Of the trainer.
+        make: Makes one of settings.
+        fits: Whether it will train.
+
+    Raises:
+        UserError: Its processes are not those that a launcher started.
+    """
+    unsynced = bool(settings.get("sync_batchnorm")) and runs_on_cpu(settings.get("accelerator"))
+    ready = settings | {"plugins": with_whole_checkpoints(settings.get("plugins"))}
+    if unsynced:  # torch's runs on CUDA alone
+        ready["sync_batchnorm"] = False
+    with missing_variables_named():
+        made = make(ready)
+    check_launch(made.num_devices, made.num_nodes, os.environ)
+    if unsynced and made.world_size > 1:
+        rank_zero_info(
+            "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
+        )
+    # The session's handler, which Lightning calls after its, decides.
+    made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
+    if fits and isinstance(made.accelerator, CPUAccelerator):
+        keep_freed_memory()
+    return made
+
+
+def ignore_signal(signum: int, frame: Any) -> None:
+    """Take the place of Lightning's SIGTERM handler, which broadcasts in the midst of whatever is being exchanged."""
+
+
+def with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """Add to a trainer's plugins the one that writes checkpoints, unless the config names another."""
+    named = plugins if isinstance(plugins, list) else [plugins] if plugins is not None else []
+    return named if any(isinstance(plugin, CheckpointIO) for plugin in named) else [*named, WholeCheckpoints()]

@@ -1,0 +1,150 @@
+"""A data set, labels of all four kinds, splits and a file format from outside: prepared, checked, shown and learnt."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raw_file_writers import sample_counts
+from tiny_configs import ENCODER, write_config
+
+from ecgcmr.cli import main
+from ecgcmr.shards import ShardIndex, read_labels
+
+HERE = Path(__file__).resolve().parent
+HOSPITALS = ("north",) * 16 + ("south",) * 6 + ("west",) * 6
+COLLECTION = ("--collection", "heart_lab:HeartLab", "--reader", "beat_reader:BeatReader")
+QUICK = ("--cleaning", "none", "--no-beats", "--workers", "2", "--shard-size", "16")
+
+
+def write_beat(path: Path, seed: int) -> None:
+    counts = sample_counts(seed).astype("<i2")
+    path.write_bytes(b"BEAT" + np.array([500, len(counts)], "<u2").tobytes() + counts.T.tobytes())
+
+
+def write_lab(folder: Path) -> Path:
+    """Write a recording of each patient, a second one of the first, one cut off, one absent and one of bad quality."""
+    (folder / "2024").mkdir(parents=True)
+    lines = []
+    for number, hospital in enumerate(HOSPITALS):
+        name = f"2024/visit {number}.beat"
+        write_beat(folder / name, number)
+        lines.append([name, f"P{number}", hospital, 9, 40 + number, "YES" if number % 2 else "no"])
+    for name, patient, quality in (
+        ("again.beat", "P0", 9),
+        ("cut.beat", "P1", 9),
+        ("away.beat", "P2", 9),
+        ("x", "P3", 1),
+    ):
+        lines.append([name, patient, "north", quality, 400 if name == "again.beat" else 60, ""])
+    write_beat(folder / "again.beat", 99)
+    (folder / "cut.beat").write_bytes((folder / "again.beat").read_bytes()[:1002])
+    with (folder / "visits.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "patient", "hospital", "quality", "ef", "smoker", "rhythm", "stroke", "days", "age"])
+        for number, line in enumerate(lines):
+            rhythm = ("sinus", "af", "")[number % 3]
+            table.writerow([*line, rhythm, int(number % 4 == 1), 100 + 30 * number, 50 + number % 20])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The raw folder ``raw`` and the cohort ``out`` prepared from it."""
+    place = tmp_path_factory.mktemp("lab")
+    write_lab(place / "raw data")
+    (place / "key").write_bytes(bytes(32))
+    sys.path.insert(0, str(HERE))
+    arguments = (
+        "--collection-args",
+        f"folder={place / 'raw data'}",
+        "least_quality=5",
+        "--key-file",
+        str(place / "key"),
+    )
+    try:
+        assert main(["prepare", *COLLECTION, *arguments, *QUICK, "--out", str(place / "out")]) == 0
+        yield place
+    finally:
+        sys.path.remove(str(HERE))
+
+
+def column(index: ShardIndex, name: str) -> list[float]:
+    return sorted(read_labels(index, [name], index.positions(None, ()))[:, 0].tolist())
+
+
+def test_every_recording_that_can_be_read_has_its_labels_and_its_split(lab):
+    index = ShardIndex.load(lab / "out")
+    assert {split: index.counts[split] for split in ("train", "val", "test")} == {"train": 17, "val": 6, "test": 6}
+    names = ["ejection", "smoker", "rhythm_sinus", "rhythm_af", "stroke", "stroke_years", "age"]
+    assert list(index.label_names) == names
+    kinds = {label.name: (label.kind, label.group) for label in index.layout.labels}
+    assert kinds["ejection"] == ("phenotype", "LV")
+    assert kinds["smoker"] == ("finding", "habits")
+    assert kinds["rhythm_af"] == ("finding", "rhythm")
+    assert kinds["stroke"] == ("disease", "")
+    assert kinds["stroke_years"] == ("time", "")
+    assert kinds["age"] == ("covariate", "covariate")
+    values = read_labels(index, names, index.positions(None, ()))
+    assert np.nansum(values[:, 0]) == sum(40 + number for number in range(28))
+    assert np.isnan(values[:, 0]).sum() == 1  # the implausible 400 %
+    assert np.nansum(values[:, 1]) == 14
+    known = ~np.isnan(values[:, 2])
+    assert (values[known, 2] + values[known, 3] == 1).all()
+    np.testing.assert_allclose(np.nanmin(values[:, 5]), 100 / 365.25, rtol=1e-6)
+    assert index.layout.preparation["splits"] == {"by": "collection"}
+
+
+def test_the_report_says_what_was_left_out_and_why(lab):
+    report = json.loads((lab / "out" / "report.json").read_text())
+    reasons = {item["file"]: item["reason"] for item in report["skipped"]}
+    assert set(reasons) == {"cut.beat", "away.beat", "x"}
+    assert "not whole columns" in reasons["cut.beat"]
+    assert reasons["x"] == "is of too low quality"
+    assert report["phenotypes_out_of_range"] == {"ejection": 1}
+    text = (
+        "".join(path.read_text() for path in (lab / "out" / "shards").glob("*.json"))
+        + (lab / "out" / "index.json").read_text()
+    )
+    assert not re.search(r"visit|\.beat|P\d|raw data", text)
+
+
+def test_the_cohort_is_whole_and_is_shown(lab, capsys):
+    assert main(["verify", str(lab / "out")]) == 0
+    assert main(["inspect", str(lab / "out"), "--no-figures", "--all"]) == 0
+    assert "rhythm_sinus" in capsys.readouterr().out
+
+
+def test_inspect_reads_a_file_as_prepare_does(lab, capsys):
+    path = lab / "raw data" / "again.beat"
+    assert main(["inspect", str(path), "--reader", "beat_reader:BeatReader", "--no-figures"]) == 0
+    shown = capsys.readouterr().out
+    assert "read by beat_reader:BeatReader" in shown
+    assert "12 leads, 5,000 samples at 500 Hz" in shown
+    assert "takes this recording as it is" in shown
+    assert main(["inspect", str(path), "--no-figures"]) == 2
+    assert main(["inspect", str(path.with_name("cut.beat")), "--reader", "beat_reader:BeatReader"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: cut.beat: has 12 leads and")
+
+
+@pytest.mark.parametrize(
+    ("stage", "targets"),
+    [
+        ("PhenotypeRegression", {"labels": ["LV"], "covariates": ["age"]}),
+        ("DiagnosisClassification", {"labels": ["smoker"]}),
+        ("DiagnosisClassification", {"labels": ["rhythm"]}),
+        ("TimeToEvent", {"diseases": ["stroke"]}),
+    ],
+    ids=["number", "yes/no", "one of several", "event with time"],
+)
+def test_a_network_learns_from_each_kind_of_label(lab, tmp_path, stage, targets):
+    path = tmp_path / "stage.yaml"
+    config = write_config(path, stage, {"encoder": ENCODER}, "LabelledDataModule", lab / "out", **targets)
+    assert main(["fit", "-c", str(config), "--trainer.max_epochs=1"]) == 0
+    logged = json.loads((config.with_suffix("") / "metrics.json").read_text())
+    assert any(np.isfinite(value) for value in logged["fit"].values())
