@@ -1,32 +1,30 @@
 """From a table of predictions to an assessment: scores, intervals, differences, subgroups.
 
-NumPy only; arrays come in and result rows go out, and no stage is imported.
+NumPy and pandas only; a table comes in and result rows go out, and no stage is imported.
 """
 
-from ecgcmr.evaluation.predictions import Predictions, load_predictions, save_predictions
+from ecgcmr.evaluation.arrangement import arrange
+from ecgcmr.evaluation.assessment import Assessment, assess
+from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, write_prediction_table
+from ecgcmr.evaluation.predictions import Predictions, table_of
+from ecgcmr.evaluation.result_file import write_assessment, write_rows
 from ecgcmr.evaluation.result_rows import read_results_json
-from ecgcmr.evaluation.results import (
-    METHODS,
-    DifferenceRow,
-    ResultRow,
-    Target,
-    evaluate,
-    evaluate_difference,
-    mean_sets,
-    write_results_json,
-)
+from ecgcmr.evaluation.rows import MEAN, ResultRow, Settings, Target
 
 __all__ = [
-    "METHODS",
-    "DifferenceRow",
+    "MEAN",
+    "Assessment",
     "Predictions",
     "ResultRow",
+    "Settings",
     "Target",
-    "evaluate",
-    "evaluate_difference",
-    "load_predictions",
-    "mean_sets",
+    "arrange",
+    "assess",
+    "checked_table",
+    "read_prediction_table",
     "read_results_json",
-    "save_predictions",
-    "write_results_json",
+    "table_of",
+    "write_assessment",
+    "write_prediction_table",
+    "write_rows",
 ]

@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.results import Target
+from ecgcmr.evaluation.methods import method_order, method_title
+from ecgcmr.evaluation.rows import Target
+from ecgcmr.metrics.tasks import Task, labelled, task_for
 from ecgcmr.phenotypes import phenotype_positions, phenotypes
-from ecgcmr.reports.tables import method_order, method_title
 from ecgcmr.text import printable
 
 Floats = NDArray[np.float64]
@@ -50,29 +51,23 @@ def title_of(variant: Variant) -> str:
 
 @dataclass(frozen=True)
 class SplitData:
-    """One split of a table of predictions; n subjects, K targets.
+    """One split of a table of predictions; n recordings, K targets.
 
     Attributes:
-        subjects: (n,) sorted.
-        truth: (n, K) numbers or 0/1, NaN missing; NaN throughout for a time to an event.
-        time: (n, K) time to the event or to censoring; NaN for other kinds.
-        event: (n, K) 1 event, 0 censored; NaN for other kinds.
+        subjects: (n,) subject of each recording, sorted; several recordings may share one.
+        truth: (n, K) numbers, 0/1, or whether the event came; NaN missing.
+        time: (n, K) time to the event or to censoring; NaN where the target is of another kind.
         predictions: Variant -> seed -> (n, K), NaN where the method predicted nothing.
         covariates: Name -> (n,) of ``sex``, ``age``, ``heart_rate`` and ``signal_quality``, those that the table has.
+        asked: Variant -> (K,): of which targets the table has rows.
     """
 
     subjects: NDArray
     truth: Floats
     time: Floats
-    event: Floats
     predictions: dict[Variant, dict[int, Floats]]
     covariates: dict[str, NDArray] = field(default_factory=dict)
-
-    def observed(self, kinds: Mapping[int, str]) -> NDArray[np.bool_]:
-        """Return (n, K): where the truth is known."""
-        both = np.isfinite(self.time) & np.isfinite(self.event)
-        event = np.array([kinds[k] == "time_to_event" for k in range(self.truth.shape[1])], dtype=bool)
-        return np.where(event, both, np.isfinite(self.truth))
+    asked: dict[Variant, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,29 +77,41 @@ class Arrangement:
     Attributes:
         targets: K targets: those that ``arrange`` was given in their order, then those with a declared phenotype in its
             order, then others by name.
-        kinds: (K,) "regression", "classification" or "time_to_event".
+        task_of_target: (K,) the task of each target.
         test: The split that is scored.
         validation: The split on which thresholds are chosen; it may have no rows.
     """
 
     targets: tuple[Target, ...]
-    kinds: tuple[str, ...]
+    task_of_target: tuple[Task, ...]
     test: SplitData
     validation: SplitData
 
-    def columns(self, kind: str) -> NDArray[np.intp]:
-        """Return the columns of the targets of a kind."""
-        return np.array([k for k, own in enumerate(self.kinds) if own == kind], dtype=np.intp)
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks in the order of tables: by kind, then as their targets stand."""
+        return labelled(self.task_of_target)
+
+    def columns(self, task: Task) -> NDArray[np.intp]:
+        """Return the columns of a task's targets."""
+        return np.array([k for k, found in enumerate(self.task_of_target) if found == task], dtype=np.intp)
 
     @property
     def observed(self) -> NDArray[np.bool_]:
         """(n, K): where the test truth is known."""
-        return self.test.observed(dict(enumerate(self.kinds)))
+        followed = np.array([task.followed for task in self.task_of_target], dtype=bool)
+        return np.isfinite(self.test.truth) & (np.isfinite(self.test.time) | ~followed)
+
+    def truth(self, task: Task, rows: NDArray[np.intp]) -> Floats:
+        """Return the test truth of a task's targets as its ``score`` takes it, of some rows."""
+        at = np.ix_(rows, self.columns(task))
+        truth = self.test.truth[at]
+        return np.stack([truth, self.test.time[at]], axis=2) if task.followed else truth
 
     def one_seed(self, variant: Variant) -> Floats:
         """Return the test predictions (n, K) of a variant's first seed: what one trained model says."""
-        own = self.test.predictions[variant]
-        return own[min(own)]
+        seeds = self.test.predictions[variant]
+        return seeds[min(seeds)]
 
     @property
     def variants(self) -> list[Variant]:
@@ -113,8 +120,20 @@ class Arrangement:
         lines = method_order(variant.line for variant in found)
         return sorted(found, key=lambda v: (lines.index(v.line), -1 if v.labels is None else v.labels))
 
+    def variants_in(self, task: Task) -> list[Variant]:
+        """Return those of the variants that the table has rows of in a task."""
+        columns = self.columns(task)
+        return [variant for variant in self.variants if self.test.asked[variant][columns].any()]
 
-def arrange(table: pd.DataFrame, name: str, *, split: str = "test", targets: Sequence[Target] = ()) -> Arrangement:
+
+def arrange(
+    table: pd.DataFrame,
+    name: str,
+    *,
+    split: str = "test",
+    targets: Sequence[Target] = (),
+    tasks: Sequence[Task] = (),
+) -> Arrangement:
     """Turn a checked table into arrays.
 
     Args:
@@ -122,6 +141,7 @@ def arrange(table: pd.DataFrame, name: str, *, split: str = "test", targets: Seq
         name: For messages.
         split: The split to score; "val" serves as validation where it is not that.
         targets: Order and titles of the targets that are known to who asks.
+        tasks: Labels of the tasks that are known to who asks.
 
     Raises:
         UserError: If the split has no rows, or two methods were given different truths.
@@ -131,10 +151,13 @@ def arrange(table: pd.DataFrame, name: str, *, split: str = "test", targets: Seq
         raise UserError(f"{name}: no rows of split {split}; it has {', '.join(sorted(map(str, parts)))}")
     names = _ordered(table["target"].cat.categories, targets)
     _refuse_scattered(table, name)
-    declared, kinds = _declared(table, names, name, {target.name: target.title for target in targets})
+    declared, found = _declared(table, names, name, {target.name: target.title for target in targets})
+    known = {task: task for task in tasks}
+    found = tuple(known.get(task, task) for task in found)
     empty = table.iloc[:0]
     validation = empty if split == "val" else parts.get("val", empty)
-    return Arrangement(declared, kinds, _split_data(parts[split], names, name), _split_data(validation, names, name))
+    test, chosen = (_split_data(rows, names, found, name) for rows in (parts[split], validation))
+    return Arrangement(declared, found, test, chosen)
 
 
 _MOST_CELLS = 200_000_000
@@ -165,22 +188,29 @@ def _ordered(names: pd.Index, given: Sequence[Target]) -> list[str]:
 
 def _declared(
     table: pd.DataFrame, names: list[str], where: str, titles: Mapping[str, str]
-) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """Tell what each target is: from the table's columns, else from the declared phenotypes, else from its values."""
-    targets, kinds = [], []
+) -> tuple[tuple[Target, ...], tuple[Task, ...]]:
+    """Say what each target is: from the table's columns, else from the declared phenotypes, else from its values."""
+    targets, tasks = [], dict[str, Task]()
     for name, rows in sorted(table.groupby("target", observed=True), key=lambda item: names.index(str(item[0]))):
-        said = {column: _single(rows[column], column, str(name), where) for column in ("unit", "group", "kind")}
+        columns = ("unit", "group", "kind", "task")
+        given = {column: _single(rows[column], column, str(name), where) for column in columns}
         position = phenotype_positions().get(str(name))
         phenotype = None if position is None else phenotypes()[position]
-        kind = said["kind"] or _guessed_kind(rows, known=phenotype is not None)
-        if kind == "classification" and not rows["truth"].dropna().isin((0.0, 1.0)).all():
+        task = task_for(given["kind"] or _guessed_kind(rows, known=phenotype is not None), given["task"] or "")
+        other = next((known.kind for known in tasks.values() if known.name == task.name and known != task), None)
+        if other is not None:
+            raise UserError(
+                f"{where}: task '{printable(task.name, 60)}' has a target that is a {task.kind} and one of "
+                f"{other}; name a task for each"
+            )
+        if task.binary and not rows["truth"].dropna().isin((0.0, 1.0)).all():
             raise UserError(f"{where}: {printable(name, 60)} is a classification, but its truth is not 0 and 1 alone")
-        group = said["group"] or (phenotype.group if phenotype else "disease" if kind != "regression" else "other")
-        unit = said["unit"] or (phenotype.unit if phenotype else "")
+        group = given["group"] or (phenotype.group if phenotype else "other" if task.grouped else "disease")
+        unit = given["unit"] or (phenotype.unit if phenotype else "")
         title = titles.get(str(name), "") or (phenotype.title if phenotype else "")
         targets.append(Target(str(name), group, unit, title))
-        kinds.append(kind)
-    return tuple(targets), tuple(kinds)
+        tasks[str(name)] = task
+    return tuple(targets), tuple(tasks.values())
 
 
 def _single(values: pd.Series, column: str, target: str, where: str) -> str | None:
@@ -198,17 +228,20 @@ def _guessed_kind(rows: pd.DataFrame, *, known: bool) -> str:
     return "classification" if binary and not known else "regression"
 
 
-def _split_data(rows: pd.DataFrame, names: list[str], where: str) -> SplitData:
-    own = rows["subject"].cat.remove_unused_categories().cat  # sorted by name
-    subjects, row = own.categories.to_numpy(dtype=str), own.codes.to_numpy(dtype=np.intp)
-    place = np.array([names.index(str(target)) for target in rows["target"].cat.categories], dtype=np.intp)
-    column = place[rows["target"].cat.codes.to_numpy()]
+def _split_data(rows: pd.DataFrame, names: list[str], tasks: Sequence[Task], where: str) -> SplitData:
+    subject = rows["subject"].cat.remove_unused_categories().cat  # sorted by name
+    numbers, number = np.unique(rows["recording"].to_numpy(), return_inverse=True)
+    recordings, row = np.unique(subject.codes.to_numpy(np.int64) * len(numbers) + number, return_inverse=True)
+    subjects = subject.categories.to_numpy(dtype=str)[recordings // max(len(numbers), 1)]
+    place = {name: k for k, name in enumerate(names)}
+    column = np.array([place[str(name)] for name in rows["target"].cat.categories], dtype=np.intp)
+    column = column[rows["target"].cat.codes.to_numpy()]
     shape = (len(subjects), len(names))
-    truth, time, event = (
-        _one_truth(rows[what].to_numpy(dtype=np.float64), row, column, shape, names, where)
-        for what in ("truth", "time", "event")
-    )
+    followed = np.array([task.followed for task in tasks], dtype=bool)[column]
+    known = rows["event"].where(followed, rows["truth"]), rows["time"].where(followed)
+    truth, time = (_one_truth(values.to_numpy(dtype=np.float64), row, column, shape, names, where) for values in known)
     predictions: dict[Variant, dict[int, Floats]] = {}
+    asked: dict[Variant, NDArray[np.bool_]] = {}
     values = rows["prediction"].to_numpy(dtype=np.float64)
     keys = rows[["method", "protocol", "labels", "seed"]].astype({"method": object, "protocol": object})
     positions = keys.groupby(["method", "protocol", "labels", "seed"], dropna=False, sort=True).indices
@@ -217,18 +250,19 @@ def _split_data(rows: pd.DataFrame, names: list[str], where: str) -> SplitData:
         matrix = np.full(shape, np.nan)
         matrix[row[at], column[at]] = values[at]
         predictions.setdefault(variant, {})[int(seed)] = matrix
+        asked.setdefault(variant, np.zeros(len(names), dtype=bool))[column[at]] = True
     covariates = {
-        what: _per_subject(rows[what], row, len(subjects), what, where)
+        what: _per_recording(rows[what], row, len(subjects), what, where)
         for what in ("sex", "age", "heart_rate", "signal_quality")
         if rows[what].notna().any()
     }
-    return SplitData(subjects, truth, time, event, predictions, covariates)
+    return SplitData(subjects, truth, time, predictions, covariates, asked)
 
 
 def _one_truth(
     values: Floats, row: NDArray, column: NDArray, shape: tuple[int, int], names: list[str], where: str
 ) -> Floats:
-    """Gather (n, K) from long rows; all rows of a subject and target must agree."""
+    """Gather (n, K) from long rows; all rows of a recording and target must agree."""
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     missing, given = np.zeros(shape, dtype=bool), np.isfinite(values)
     np.minimum.at(low, (row[given], column[given]), values[given])
@@ -247,16 +281,16 @@ def _one_truth(
     return np.where(seen, low, np.nan)
 
 
-def _per_subject(values: pd.Series, row: NDArray, count: int, what: str, where: str) -> NDArray:
-    """Return a subject's own value, None or NaN where unknown."""
+def _per_recording(values: pd.Series, row: NDArray, count: int, what: str, where: str) -> NDArray:
+    """Return the one value of each recording, None where unknown."""
     known = values.notna().to_numpy()
     given = values.astype(object).to_numpy()[known]
     plain = [round(float(value), _COVARIATE_DECIMALS) if _is_number(value) else str(value) for value in given]
-    own = pd.DataFrame({"row": row[known], "value": plain}, dtype=object).drop_duplicates()
-    if own["row"].duplicated().any():
-        raise UserError(f"{where}: {what} of a subject differs between rows; it must be one value a subject")
+    single = pd.DataFrame({"row": row[known], "value": plain}, dtype=object).drop_duplicates()
+    if single["row"].duplicated().any():
+        raise UserError(f"{where}: {what} of a subject differs between rows; it must be one value a recording")
     gathered = np.full(count, None, dtype=object)
-    gathered[own["row"].to_numpy(dtype=np.intp)] = own["value"].to_numpy()
+    gathered[single["row"].to_numpy(dtype=np.intp)] = single["value"].to_numpy()
     return gathered
 
 

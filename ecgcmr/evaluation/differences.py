@@ -3,69 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Variant
-from ecgcmr.evaluation.results import MEAN
-from ecgcmr.evaluation.rows import ComparisonRow, Settings
-from ecgcmr.evaluation.scoring import Scored, Scorer, entries_of
-from ecgcmr.metrics.bootstrap import interval_of
-from ecgcmr.metrics.catalogue import PRIMARY
+from ecgcmr.evaluation.methods import is_ceiling
+from ecgcmr.evaluation.rows import MEAN, DifferenceRow, Settings
+from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
 from ecgcmr.metrics.multiplicity import holm, two_sided_p
-from ecgcmr.reports.tables import is_ceiling
+from ecgcmr.metrics.tasks import Task
 
 
-@dataclass
-class Comparer:
-    """Paired differences between the variants of one kind that have equally many labels."""
+def difference_rows(
+    scorer: Scorer,
+    task: Task,
+    scored: Mapping[Variant, VariantScore],
+    settings: Settings,
+    step: Callable[[], None] = lambda: None,
+) -> list[DifferenceRow]:
+    """Compare the variants of a task that have equally many labels, in its primary metric.
 
-    scorer: Scorer
-    kind: str
-    scored: Mapping[Variant, Scored]
-    settings: Settings
-    step: Callable[[], None] = lambda: None  # called after each pair
+    Args:
+        scorer: Holds truth, predictions and resamples.
+        task: Which.
+        scored: Its variants, on all that each predicted.
+        settings: The focus and the level of intervals.
+        step: Called after each pair.
 
-    def rows(self) -> list[ComparisonRow]:
-        """Return the rows of all pairs, corrected for multiplicity within each family."""
-        metric, bounds = PRIMARY[self.kind], (-np.inf, np.inf)
-        columns = self.scorer.data.columns(self.kind)
-        drafts: list[tuple[tuple[object, ...], ComparisonRow]] = []
-        for first, second in pairs_of(self.scorer.data.variants, self.settings.focus):
-            one, two, n = self._both(first, second)
-            value, drawn = one.point[metric] - two.point[metric], one.drawn[metric] - two.drawn[metric]
-            for target, group, places in entries_of(self.scorer.data, self.kind):
-                defined = [place for place in places if np.isfinite(value[place])]
-                if not defined:
-                    continue
-                center, resampled = float(value[defined].mean()), drawn[:, defined].mean(axis=1)
-                count = int(n[:, columns[places]].any(axis=1).sum())
-                interval = interval_of(center, resampled, count, len(defined), self.settings.level, bounds)
-                row = ComparisonRow(
-                    target, group, self.kind, first.method, first.protocol, second.method, second.protocol,
-                    first.labels, metric, center, interval.low, interval.high, two_sided_p(center, resampled),
-                    float("nan"), 0, count,
+    Returns:
+        The rows of all pairs, corrected for multiplicity within each family.
+    """
+    metric, columns = task.primary, scorer.data.columns(task)
+    rows: list[DifferenceRow] = []
+    families: dict[tuple[object, ...], list[int]] = {}
+    for first, second in pairs_of(list(scored), settings.focus):
+        one, two, n = _both(scorer, task, scored, first, second)
+        difference = one.values.only(metric) - two.values.only(metric)
+        for place in places_of_rows(scorer.data, task, metric):
+            value, drawn, defined = difference.mean(metric, place.places)
+            if not defined:
+                continue
+            interval = difference.entry(metric, place.places, settings.level)
+            p = two_sided_p(value, drawn)
+            if np.isfinite(p):
+                family = (place.group, first.labels) if place.target == MEAN else (first, second)
+                families.setdefault(family, []).append(len(rows))
+            rows.append(
+                DifferenceRow(
+                    place.target,
+                    place.group,
+                    task.kind,
+                    first.method,
+                    first.protocol,
+                    second.method,
+                    second.protocol,
+                    first.labels,
+                    metric,
+                    value,
+                    interval.low,
+                    interval.high,
+                    p,
+                    float("nan"),
+                    0,
+                    scorer.subjects(n[:, columns[place.places]]),
+                    task.name,
                 )  # fmt: skip
-                family = (group, first.labels) if target == MEAN else (first, second)
-                drafts.append((family, row))
-            self.step()
-        return _corrected(drafts)
+            )
+        step()
+    for members in families.values():
+        corrected = holm(np.array([rows[k].p for k in members]))
+        for k, p_holm in zip(members, corrected, strict=True):
+            rows[k] = replace(rows[k], p_holm=float(p_holm), family=len(members))
+    return rows
 
-    def _both(self, first: Variant, second: Variant) -> tuple[Scored, Scored, NDArray[np.bool_]]:
-        """Return both scores on the cells that both predicted."""
-        observed, own = self.scorer.observed, [self.scorer.predicted(variant) for variant in (first, second)]
-        common = own[0] & own[1] & observed
-        pair = [
-            self.scored[variant]
-            if np.array_equal(common[:, columns], (mask & observed)[:, columns])
-            else self.scorer.score(variant, self.kind, common)
-            for variant, mask in zip((first, second), own, strict=True)
-            for columns in [self.scorer.data.columns(self.kind)]
-        ]
-        return pair[0], pair[1], common
+
+def _both(
+    scorer: Scorer, task: Task, scored: Mapping[Variant, VariantScore], first: Variant, second: Variant
+) -> tuple[VariantScore, VariantScore, NDArray[np.bool_]]:
+    """Return both scores on the cells that both predicted, and these cells."""
+    masks = {variant: scorer.predicted(variant) & scorer.observed for variant in (first, second)}
+    common, columns = masks[first] & masks[second], scorer.data.columns(task)
+    one, two = (
+        scored[variant] if np.array_equal(common[:, columns], mask[:, columns]) else scorer.score(variant, task, common)
+        for variant, mask in masks.items()
+    )
+    return one, two, common
 
 
 def pairs_of(variants: Sequence[Variant], focus: str | None) -> Iterator[tuple[Variant, Variant]]:
@@ -77,16 +102,3 @@ def pairs_of(variants: Sequence[Variant], focus: str | None) -> Iterator[tuple[V
             yield later, earlier
         elif (earlier.method == focus) != (later.method == focus):
             yield (later, earlier) if later.method == focus else (earlier, later)
-
-
-def _corrected(drafts: list[tuple[tuple[object, ...], ComparisonRow]]) -> list[ComparisonRow]:
-    families: dict[tuple[object, ...], list[int]] = {}
-    for place, (family, row) in enumerate(drafts):
-        if np.isfinite(row.p):
-            families.setdefault(family, []).append(place)
-    rows = [row for _, row in drafts]
-    for places in families.values():
-        corrected = holm(np.array([rows[place].p for place in places]))
-        for place, p in zip(places, corrected, strict=True):
-            rows[place] = replace(rows[place], p_holm=float(p), family=len(places))
-    return rows

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ecgcmr.evaluation.arrangement import Variant, title_of
-from ecgcmr.evaluation.results import MEAN
-from ecgcmr.evaluation.rows import ScoreRow
+from ecgcmr.evaluation.methods import is_ceiling, method_title
+from ecgcmr.evaluation.rows import MEAN, ScoreRow
 from ecgcmr.evaluation.scoring import Scorer
 from ecgcmr.metrics.catalogue import METRICS
-from ecgcmr.reports.tables import is_ceiling, method_title
 
 _MOST_NAMED = 6
 _CORRELATED, _FAR = 0.7, -1.0
@@ -21,27 +20,33 @@ _MANY = 10  # fewer subjects may have two values by chance
 def coverage_notes(scorer: Scorer) -> Iterator[str]:
     """Say which subjects a method, one of its seeds, or one of its targets lacks, and where thresholds come from."""
     data = scorer.data
+    subjects, recordings = len(np.unique(data.test.subjects)), len(data.test.subjects)
+    if subjects < recordings:
+        yield (
+            f"{recordings:,} recordings of {subjects:,} subjects were scored; resamples draw subjects, each with all "
+            "recordings, and counts are of subjects."
+        )
     masks = {variant: scorer.predicted(variant) & scorer.observed for variant in data.variants}
     everyone = np.logical_or.reduce(list(masks.values()))
     for variant, mask in masks.items():
-        lost = int((everyone.any(axis=1) & ~mask.any(axis=1)).sum())
+        lost = scorer.subjects(everyone) - scorer.subjects(mask)
         if lost:
             yield (
-                f"{title_of(variant)} predicts nothing for {lost:,} of {int(everyone.any(axis=1).sum()):,} test "
+                f"{title_of(variant)} predicts nothing for {lost:,} of {scorer.subjects(everyone):,} test "
                 "subjects: its metrics are over the others, differences over the subjects that both predict."
             )
         lacking = (everyone & ~mask)[mask.any(axis=1)].sum(axis=0)
         names = [
-            f"{data.targets[k].name} for {int(mask[:, k].sum()):,} of {int(everyone[:, k].sum()):,}"
+            f"{data.targets[k].name} for {scorer.subjects(mask[:, [k]]):,} of {scorer.subjects(everyone[:, [k]]):,}"
             for k in np.flatnonzero((lacking > 0) & mask.any(axis=0))
         ]
         if names:
             yield f"{title_of(variant)} predicts {_listed(names)} test subjects: its metrics are over these."
         seeds = [np.isfinite(values) & scorer.observed for values in data.test.predictions[variant].values()]
-        part = (np.logical_or.reduce(seeds) & ~np.logical_and.reduce(seeds)).any(axis=1)
-        if part.any():
+        part = scorer.subjects(np.logical_or.reduce(seeds) & ~np.logical_and.reduce(seeds))
+        if part:
             yield (
-                f"{title_of(variant)}: {int(part.sum()):,} test subjects lack the prediction of one of its "
+                f"{title_of(variant)}: {part:,} test subjects lack the prediction of one of its "
                 f"{len(seeds)} seeds and are left out there."
             )
     yield from _uneven_seeds(scorer)
@@ -55,21 +60,23 @@ def _uneven_seeds(scorer: Scorer) -> Iterator[str]:
             by_seeds.setdefault(tuple(sorted(scorer.data.test.predictions[variant])), []).append(variant)
     if len(by_seeds) > 1:
         parts = (
-            f"{', '.join(map(str, seeds))} of {_listed(map(title_of, own), '; ')}" for seeds, own in by_seeds.items()
+            f"{', '.join(map(str, seeds))} of {_listed(map(title_of, variants), '; ')}"
+            for seeds, variants in by_seeds.items()
         )
         yield f"Methods have unlike seeds, over which their values are means: {'. Seeds '.join(parts)}."
 
 
 def _thresholds(scorer: Scorer) -> Iterator[str]:
     data = scorer.data
-    if not len(data.columns("classification")):
+    tasks = [task for task in data.tasks if task.binary]
+    if not tasks:
         return
     if not len(data.validation.subjects):
         yield "F1 is at a threshold of 0.5: the table has no validation rows to choose one on."
         return
     without = [
         title_of(variant)
-        for variant in data.variants
+        for variant in dict.fromkeys(variant for task in tasks for variant in data.variants_in(task))
         if set(data.test.predictions[variant]) - set(data.validation.predictions.get(variant, {}))
     ]
     if without:
@@ -101,7 +108,9 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
         yield f"Ranked the wrong way round: {_listed(turned)}; does a higher prediction mean a lower risk?"
     if same:
         yield f"The predictions are the truth itself: {_listed(same)}."
-    for k in scorer.data.columns("regression"):
+    for k, task in enumerate(scorer.data.task_of_target):
+        if task.binary or task.followed:
+            continue
         truth = scorer.data.test.truth[scorer.observed[:, k], k]
         values = np.unique(truth)
         if len(values) == 2 and len(truth) >= _MANY:

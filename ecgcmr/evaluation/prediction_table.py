@@ -1,7 +1,7 @@
 """Predictions of any origin: one table of subject, target, truth and prediction, as Parquet or CSV.
 
 Read and checked here, so that all that follows may rely on it. A row is what one method, trained with one seed,
-predicted for one target of one subject. No message names a subject.
+predicted for one target of one recording of a subject. No message names a subject.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.predictions import HASH, Predictions
-from ecgcmr.evaluation.results import MEAN, Target
+from ecgcmr.evaluation.rows import MEAN
 from ecgcmr.files import replace_atomically
-from ecgcmr.metrics.catalogue import KINDS
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.shards.layout import SPLITS
-from ecgcmr.text import printable
+from ecgcmr.text import LONGEST_NAME, printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
-TEXTS = ("method", "protocol", "unit", "group", "kind")
-NUMBERS = ("labels", "event", "time", "age", "heart_rate")
+TEXTS = ("method", "protocol", "unit", "group", "kind", "task")
+NUMBERS = ("recording", "labels", "event", "time", "age", "heart_rate")
 EITHER = ("sex", "signal_quality")
 """Subgroup columns that may hold numbers or words."""
 
 COLUMNS = (*REQUIRED, *TEXTS, *NUMBERS, *EITHER)
-KEY = ("subject", "target", "split", "seed", "method", "protocol", "labels")
-"""What a row is told apart by."""
+KEY = ("subject", "recording", "target", "split", "seed", "method", "protocol", "labels")
+"""What identifies a row."""
 
 DEFAULT_METHOD = "predictions"
+HASH = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = (".parquet", ".csv")
 _KIND_OF_LABEL = {
     "phenotype": "regression",
@@ -59,8 +59,8 @@ def read_prediction_table(path: Path | str) -> pd.DataFrame:
             are the truth. Columns of other names are left out.
 
     Returns:
-        A frame with all of ``COLUMNS`` (absent ones empty): texts as categories, numbers as float64, ``seed`` as
-        int64.
+        A frame with all of ``COLUMNS`` (absent ones empty): texts as categories, numbers as float64, ``seed`` and
+        ``recording`` (0 where it is absent) as int64.
 
     Raises:
         UserError: If the file is missing or unreadable, a column is missing or of the wrong type, a prediction is
@@ -92,7 +92,7 @@ def _refuse_impossible(table: pd.DataFrame, name: str) -> None:
 
 
 def write_prediction_table(path: Path | str, frame: pd.DataFrame) -> Path:
-    """Write a table atomically as Parquet, or as CSV by its suffix; equal tables give equal bytes.
+    """Write the rows that have a prediction atomically as Parquet, or as CSV by the suffix; equal tables, equal bytes.
 
     Raises:
         UserError: If pyarrow is wanted and not installed.
@@ -103,7 +103,8 @@ def write_prediction_table(path: Path | str, frame: pd.DataFrame) -> Path:
         raise ValueError(f"{path.name}: predictions are written as {' or '.join(_SUFFIXES)}")
     if not all(HASH.fullmatch(subject) for subject in frame["subject"].unique()):
         raise ValueError("subjects must be keyed hashes of 32 hex digits, never ids of the source")
-    kept = frame[[name for name in COLUMNS if name in frame and (name in REQUIRED or frame[name].notna().any())]]
+    frame = frame[frame["prediction"].notna()]
+    kept = frame[[name for name in COLUMNS if name in frame and (name in REQUIRED or _says_something(frame[name]))]]
     with replace_atomically(path) as temporary:
         if path.suffix == ".csv":
             kept.to_csv(temporary, index=False)
@@ -113,43 +114,8 @@ def write_prediction_table(path: Path | str, frame: pd.DataFrame) -> Path:
     return path
 
 
-def table_of(predictions: Sequence[Predictions], targets: Sequence[Target] = ()) -> pd.DataFrame:
-    """Return the rows of several methods' predictions as one table.
-
-    Args:
-        predictions: Each (n, K); cells without a prediction are left out.
-        targets: Where units and groups are taken from, by name.
-
-    Returns:
-        A frame for ``write_prediction_table``.
-    """
-    known = {target.name: target for target in targets}
-    parts = []
-    for own in predictions:
-        n, count = own.prediction.shape
-        followed = own.task == "time_to_event"
-        names = np.array(own.targets)
-        part = pd.DataFrame(
-            {
-                "subject": np.repeat(np.array(own.subjects), count),
-                "target": np.tile(names, n),
-                "truth": np.nan if followed else own.truth.ravel(),
-                "prediction": own.prediction.ravel(),
-                "split": own.split,
-                "seed": 0 if own.seed is None else own.seed,
-                "method": own.method,
-                "protocol": own.protocol,
-                "labels": np.nan if own.labels is None else float(own.labels),
-                "unit": np.tile([known[name].unit if name in known else "" for name in names], n),
-                "group": np.tile([known[name].group if name in known else "" for name in names], n),
-                "kind": own.task,
-            }
-        )
-        if followed:
-            part["event"], part["time"] = own.truth.reshape(-1, 2).T
-        parts.append(part[part["prediction"].notna()])
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.replace({"unit": {"": None}, "group": {"": None}})
+def _says_something(column: pd.Series) -> bool:
+    return bool((column > 0).any() if column.name == "recording" else column.notna().any())
 
 
 def unread_note(path: Path) -> list[str]:
@@ -226,8 +192,14 @@ _LONGEST_HEADER = 1_000_000
 _FEW_ROWS = 1_000_000
 
 
-def checked_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Check a frame as ``read_prediction_table`` does; ``name`` is for messages."""
+def checked_table(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.DataFrame:
+    """Check a frame as ``read_prediction_table`` does.
+
+    Args:
+        frame: The rows.
+        name: For messages.
+        gaps: Whether a prediction may be missing: its method could not predict the target, and is reported so.
+    """
     missing = [column for column in REQUIRED if column not in frame.columns]
     if missing:
         raise UserError(f"{name}: no column {', '.join(missing)}; a table of predictions has {', '.join(REQUIRED)}")
@@ -243,16 +215,17 @@ def checked_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     table = pd.DataFrame(out)
     table["method"] = _filled(table["method"], DEFAULT_METHOD)
     table["kind"] = table["kind"].cat.rename_categories(lambda kind: _KIND_OF_LABEL.get(kind, kind))
-    _check_values(table, name)
+    table["recording"] = table["recording"].fillna(0.0)
+    _check_values(table, name, gaps)
     _refuse_names(table, name)
-    table["seed"] = table["seed"].astype(np.int64)
+    table = table.astype({"seed": np.int64, "recording": np.int64})
     twice = table.duplicated(list(KEY))
     if twice.any():
         first = table[twice].iloc[0]
         raise UserError(
             f"{name}: {int(twice.sum()):,} rows repeat a subject, target, split, seed and method (first at row "
             f"{int(np.flatnonzero(twice)[0]) + 1}: {first['target']}, {first['split']}, seed {first['seed']}, "
-            f"{first['method']}); keep one row each"
+            f"{first['method']}); keep one row each, or number a subject's recordings in a column recording"
         )
     _refuse_two_splits(table, name)
     return table
@@ -266,9 +239,9 @@ def _refuse_two_splits(table: pd.DataFrame, name: str) -> None:
     several = there.sum(axis=1) > 1
     if not several.any():
         return
-    own = table[several[subject.codes.to_numpy()]]
+    rows = table[several[subject.codes.to_numpy()]]
     model = ["subject", "method", "protocol", "labels", "seed"]
-    pairs = own[[*model, "split"]].astype({"subject": str}).drop_duplicates()
+    pairs = rows[[*model, "split"]].astype({"subject": str}).drop_duplicates()
     twice = pairs[pairs.duplicated(model, keep=False)]
     if len(twice):
         splits = " and ".join(sorted(set(twice["split"].astype(str))))
@@ -278,20 +251,23 @@ def _refuse_two_splits(table: pd.DataFrame, name: str) -> None:
         )
 
 
-def _check_values(table: pd.DataFrame, name: str) -> None:
+def _check_values(table: pd.DataFrame, name: str, gaps: bool) -> None:
     """Refuse what no metric could be computed from."""
-    _refuse(~np.isfinite(table["prediction"]), name, "prediction", "missing or infinite; leave the row out instead")
+    wrong = np.isinf(table["prediction"]) if gaps else ~np.isfinite(table["prediction"])
+    _refuse(wrong, name, "prediction", "missing or infinite; leave the row out instead")
     _refuse(np.isinf(table["truth"]), name, "truth", "infinite; leave a missing truth empty")
     for column in ("truth", "prediction"):  # whose squares are no numbers
         _refuse(table[column].abs() > _LARGEST, name, column, f"larger than {_LARGEST:g}; is it a missing value?")
-    seed, labels = table["seed"], table["labels"]
+    seed = table["seed"]
     _refuse(seed.isna() | (seed % 1 != 0) | (seed.abs() > _MOST_COUNT), name, "seed", "no whole number")
-    _refuse(labels.notna() & ((labels < 0) | (labels % 1 != 0) | (labels > _MOST_COUNT)), name, "labels", "no count")
+    for column in ("labels", "recording"):
+        count = table[column]
+        _refuse(count.notna() & ((count < 0) | (count % 1 != 0) | (count > _MOST_COUNT)), name, column, "no count")
     for column in ("age", "heart_rate"):
         _refuse(np.isinf(table[column]), name, column, "infinite; leave it empty where it is unknown")
     _refuse(table["event"].notna() & ~table["event"].isin((0.0, 1.0)), name, "event", "neither 0 nor 1")
     _refuse(table["time"].notna() & ~(table["time"] >= 0), name, "time", "below 0")
-    for column, allowed in (("split", SPLITS), ("kind", KINDS)):
+    for column, allowed in (("split", SPLITS), ("kind", tuple(TASKS))):
         values = table[column]
         wrong = values.notna() & ~values.isin(allowed)
         if wrong.any():
@@ -301,9 +277,12 @@ def _check_values(table: pd.DataFrame, name: str) -> None:
 
 
 def _refuse_names(table: pd.DataFrame, name: str) -> None:
-    """Refuse a target that is called like a mean over targets, and names longer than any."""
+    """Refuse a target that is called like a mean, names longer than any, and tasks that no file can be named after."""
     if MEAN in set(table["target"].cat.categories):
         raise UserError(f"{name}: a target is called '{MEAN}', which stands for means over targets; rename it")
+    for task in table["task"].cat.categories:
+        if Path(task).name != task or printable(task, LONGEST_NAME) != task:
+            raise UserError(f"{name}: task is '{printable(task, 60)}', which no figure can be named after; rename it")
     for column in ("subject", "target", *TEXTS):
         longest = max(map(len, map(str, table[column].cat.categories)), default=0)
         if longest > _LONGEST_TEXT:

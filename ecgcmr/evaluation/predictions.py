@@ -1,147 +1,117 @@
-"""Predictions on disk, to compute every metric again: one compressed .npz a method, read without pickle."""
+"""What methods predicted, as arrays, and the table of predictions made of them."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
-from ecgcmr.files import write_atomically
-from ecgcmr.metrics.task_metrics import METRICS_OF_TASK
-from ecgcmr.npz_file import read_npz
-from ecgcmr.text import printable
+from ecgcmr.evaluation.rows import Target
+from ecgcmr.metrics.tasks import Task
 
-FORMAT = "ecgcmr-predictions-1"
-HASH = re.compile(r"[0-9a-f]{32}")
-_FIELDS = (
-    "format",
-    "subject",
-    "target",
-    "truth",
-    "prediction",
-    "task",
-    "split",
-    "method",
-    "protocol",
-    "labels",
-    "seed",
-)
-_NONE = -1  # stands for None in the whole-number fields
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one method predicted for one split.
+    """What one method, trained with one seed, predicted for the recordings of one split.
 
     Attributes:
-        subjects: n keyed hashes (32 hex digits); several rows may share one.
-        targets: K names.
+        task: What is predicted.
+        targets: K targets.
+        subjects: (n,) keyed hashes (32 hex digits); a subject with several recordings has several rows.
+        recordings: (n,) number of each row's recording among those of its subject.
         truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
         prediction: (n, K), in units, probabilities or risks; a column of NaN is a target without prediction.
-        task: "regression", "classification" or "time_to_event".
         split: "train", "val" or "test".
         method: Such as "mae+alignment".
         protocol: "linear_probe", "finetune" or None.
         labels: Number of labelled training subjects, or None.
-        seed: Seed of the run, or None.
+        seed: Seed of the run.
     """
 
-    subjects: tuple[str, ...]
-    targets: tuple[str, ...]
-    truth: NDArray[np.float64]
-    prediction: NDArray[np.float64]
-    task: str
+    task: Task
+    targets: tuple[Target, ...]
+    subjects: NDArray[np.str_]
+    recordings: NDArray[np.int64]
+    truth: Floats
+    prediction: Floats
     split: str
     method: str
     protocol: str | None
     labels: int | None
-    seed: int | None
+    seed: int
 
     def __post_init__(self) -> None:
         shape = (len(self.subjects), len(self.targets))
-        of_truth = (*shape, 2) if self.task == "time_to_event" else shape
-        if self.truth.shape != of_truth or self.prediction.shape != shape:
+        if self.truth.shape != self.task.truth_shape(*shape) or self.prediction.shape != shape:
             raise ValueError(
-                f"truth {self.truth.shape} and prediction {self.prediction.shape} must be {of_truth} and {shape} "
-                "(subjects x targets)"
+                f"truth {self.truth.shape} and prediction {self.prediction.shape} must be "
+                f"{self.task.truth_shape(*shape)} and {shape} (recordings x targets)"
             )
-        if self.task not in METRICS_OF_TASK:
-            raise ValueError(f"task is {self.task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
-        if not all(HASH.fullmatch(subject) for subject in self.subjects):
-            raise ValueError("subjects must be keyed hashes of 32 hex digits, never ids of the source")
+        require_predictions(self.prediction, [target.name for target in self.targets], self.method)
 
 
-def save_predictions(path: Path | str, predictions: Predictions) -> Path:
-    """Write a compressed .npz atomically; equal predictions give equal bytes.
+def table_of(parts: Sequence[Predictions]) -> pd.DataFrame:
+    """Return the rows of several predictions as one table; a prediction that is missing stays as NaN.
 
-    Raises:
-        UserError: If one is infinite, or NaN in a part of a column.
+    Words are categories from the start: a table has millions of rows.
     """
-    require_predictions(predictions.prediction, predictions.targets, predictions.method)
-    columns = {
-        "format": np.array(FORMAT),
-        "subject": np.array(predictions.subjects, dtype="S32"),
-        "target": np.array(predictions.targets, dtype=np.str_),
-        "truth": predictions.truth.astype(np.float64),
-        "prediction": predictions.prediction.astype(np.float64),
-        "task": np.array(predictions.task),
-        "split": np.array(predictions.split),
-        "method": np.array(predictions.method),
-        "protocol": np.array(predictions.protocol or ""),
-        "labels": np.array(_NONE if predictions.labels is None else predictions.labels, dtype=np.int64),
-        "seed": np.array(_NONE if predictions.seed is None else predictions.seed, dtype=np.int64),
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **columns)  # type: ignore[arg-type]
-    return write_atomically(path, buffer.getvalue())
 
+    def words(word: Callable[[Predictions], str | None]) -> pd.Categorical:
+        return _categories([word(part) for part in parts], [part.prediction.size for part in parts])
 
-def load_predictions(path: Path | str) -> Predictions:
-    """Read what ``save_predictions`` wrote.
+    def numbers(number: Callable[[Predictions], NDArray]) -> NDArray:
+        return np.concatenate([number(part).ravel() for part in parts])
 
-    Raises:
-        UserError: If the file is missing or is no predictions file of this format, or one is infinite, or NaN in a part
-            of a column.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path.name}: no such predictions file; give the .npz that a downstream run wrote")
-    columns = read_npz(path, _FIELDS, "a predictions file")
-    if str(columns["format"]) != FORMAT:
-        found = printable(columns["format"], 40)
-        raise UserError(f"{path.name}: format {found} is not {FORMAT}; write it again with this version")
-    try:
-        predictions = _predictions(columns)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"{path.name}: its arrays do not fit together: {printable(error, 200)}") from error
-    require_predictions(predictions.prediction, predictions.targets, path.name)
-    return predictions
+    def each_target(word: Callable[[Target], str]) -> pd.Categorical:
+        texts = [word(target) or None for part in parts for target in part.targets]
+        single = _categories(texts, [1] * len(texts))
+        ends = np.cumsum([len(part.targets) for part in parts])
+        pieces = zip(parts, np.split(single.codes, ends[:-1]), strict=True)
+        codes = [np.tile(codes, len(part.subjects)) for part, codes in pieces]
+        return pd.Categorical.from_codes(np.concatenate(codes), categories=single.categories)
 
-
-def _predictions(columns: Mapping[str, NDArray]) -> Predictions:
-    """Make the object from its arrays; ValueError and the like if they are not what ``save_predictions`` writes."""
-    for name in ("truth", "prediction"):
-        if columns[name].dtype.kind not in "fiub":
-            raise ValueError(f"{name} holds no numbers")
-    if columns["subject"].ndim != 1 or columns["target"].ndim != 1 or columns["target"].dtype.kind != "U":
-        raise ValueError("subject and target must be lists of texts")
-    labels, seed = int(columns["labels"]), int(columns["seed"])
-    return Predictions(
-        subjects=tuple(subject.decode() for subject in columns["subject"].tolist()),
-        targets=tuple(columns["target"].tolist()),
-        truth=columns["truth"].astype(np.float64),
-        prediction=columns["prediction"].astype(np.float64),
-        task=str(columns["task"]),
-        split=str(columns["split"]),
-        method=str(columns["method"]),
-        protocol=str(columns["protocol"]) or None,
-        labels=None if labels == _NONE else labels,
-        seed=None if seed == _NONE else seed,
+    truth, event, time = np.concatenate([_truths(part) for part in parts]).T
+    names, subject = np.unique(np.concatenate([part.subjects for part in parts]), return_inverse=True)
+    width = np.concatenate([np.full(len(part.subjects), len(part.targets)) for part in parts])
+    return pd.DataFrame(
+        {
+            "subject": pd.Categorical.from_codes(np.repeat(subject, width), categories=names),
+            "recording": np.repeat(np.concatenate([part.recordings for part in parts]), width),
+            "target": each_target(lambda target: target.name),
+            "truth": truth,
+            "prediction": numbers(lambda part: part.prediction),
+            "split": words(lambda part: part.split),
+            "seed": numbers(lambda part: np.full(part.prediction.size, part.seed)),
+            "method": words(lambda part: part.method),
+            "protocol": words(lambda part: part.protocol),
+            "labels": numbers(lambda part: np.full(part.prediction.size, part.labels, dtype=float)),
+            "event": event,
+            "time": time,
+            "unit": each_target(lambda target: target.unit),
+            "group": each_target(lambda target: target.group),
+            "kind": words(lambda part: part.task.kind),
+            "task": words(lambda part: part.task.name),
+        }
     )
+
+
+def _truths(part: Predictions) -> Floats:
+    """Return truth, event and time of each cell, (n * K, 3); a cell has the first or the others."""
+    size = part.prediction.size
+    if part.task.followed:
+        return np.column_stack([np.full(size, np.nan), part.truth.reshape(size, 2)])
+    return np.column_stack([part.truth.ravel(), np.full((size, 2), np.nan)])
+
+
+def _categories(texts: Sequence[str | None], counts: Sequence[int]) -> pd.Categorical:
+    """Repeat each text so many times."""
+    known = sorted({text for text in texts if text is not None})
+    place = {text: code for code, text in enumerate(known)}
+    codes = np.repeat([-1 if text is None else place[text] for text in texts], counts)
+    return pd.Categorical.from_codes(codes, categories=known)

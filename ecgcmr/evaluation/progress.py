@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Tell = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 @contextmanager
-def told(title: str, console: Console | None = None) -> Iterator[Tell]:
+def progress_bar(title: str, console: Console | None = None) -> Iterator[OnStep]:
     """Show a bar while the block runs, and remove it at the end.
 
     Args:

@@ -1,4 +1,4 @@
-"""An assessment as results.json: stable order, no dates, no subject; the same predictions twice give the same bytes.
+"""Results as JSON: stable order, no dates, no subject; the same predictions twice give the same bytes.
 
 Numbers are rounded to ``DECIMALS`` decimals: more than any interval can resolve, fewer than the rounding of sums that
 are added in another order can reach.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecgcmr.evaluation.assessment import Assessment
-from ecgcmr.evaluation.results import ResultRow
+from ecgcmr.evaluation.rows import DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
 
 FORMAT = "ecgcmr-results-2"
@@ -24,7 +24,7 @@ DECIMALS = 6
 
 
 def write_assessment(found: Assessment, path: Path | str, *, rows: Sequence[ResultRow] = ()) -> Path:
-    """Write results.json atomically.
+    """Write the results.json of an assessment atomically.
 
     Args:
         found: What to write.
@@ -35,28 +35,36 @@ def write_assessment(found: Assessment, path: Path | str, *, rows: Sequence[Resu
     head = [f"{json.dumps(name)}: {json.dumps(_plain(value), allow_nan=False)}" for name, value in about.items()]
     lists = {
         "targets": _targets(found),
-        "scores": [asdict(row) for row in (*found.scores, *rows)],
-        "differences": [asdict(row) for row in found.differences],
-        "subgroups": [asdict(row) for row in found.subgroups],
-        "calibration": [asdict(row) for row in found.calibration],
+        "scores": map(asdict, (*found.scores, *rows)),
+        "differences": map(asdict, found.differences),
+        "subgroups": map(asdict, found.subgroups),
+        "calibration": map(asdict, found.calibration),
     }
     parts = [*head, *(f"{json.dumps(name)}: {_list(entries)}" for name, entries in lists.items())]
     return write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
+def write_rows(rows: Iterable[ResultRow | DifferenceRow], path: Path | str) -> Path:
+    """Write rows alone as a list, atomically, as the results.json of an experiment has them."""
+    return write_atomically(path, f"{_list(map(asdict, rows))}\n".encode())
+
+
 def _targets(found: Assessment) -> Iterable[dict[str, Any]]:
     data = found.data
-    observed = data.observed
-    for k, (target, kind) in enumerate(zip(data.targets, data.kinds, strict=True)):
-        truth = data.test.event[:, k] if kind == "time_to_event" else data.test.truth[:, k]
+    observed, subjects = data.observed, data.test.subjects
+    everyone = len(np.unique(subjects))
+    for k, (target, task) in enumerate(zip(data.targets, data.task_of_target, strict=True)):
+        known = len(np.unique(subjects[observed[:, k]]))
+        positive = observed[:, k] & (data.test.truth[:, k] == 1)
         yield {
             "name": target.name,
             "group": target.group,
             "unit": target.unit,
-            "kind": kind,
-            "n_test": int(observed[:, k].sum()),
-            "n_missing": int((~observed[:, k]).sum()),
-            "positives": None if kind == "regression" else int(truth[observed[:, k]].sum()),
+            "kind": task.kind,
+            "task_name": task.name,
+            "n_test": known,
+            "n_missing": everyone - known,
+            "positives": len(np.unique(subjects[positive])) if task.binary or task.followed else None,
             "horizon": float(found.horizons[k]),
             "undefined": found.undefined.get(target.name, ""),
         }

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.results import ResultRow
+from ecgcmr.evaluation.rows import ResultRow
 from ecgcmr.json_file import finite_number, read_json
-from ecgcmr.metrics.catalogue import KINDS, METRICS
+from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import printable
 
 _NAMES = tuple(item.name for item in fields(ResultRow))
@@ -28,8 +29,8 @@ def _is_count(value: Any) -> bool:
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("target", "group", "method"), (_is_text, "a text")),
-    "task": (lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
+    **dict.fromkeys(("target", "group", "method", "task_name"), (_is_text, "a text")),
+    "task": (lambda value: isinstance(value, str) and value in TASKS, f"one of {', '.join(TASKS)}"),
     "metric": (lambda value: isinstance(value, str) and value in METRICS, f"one of {', '.join(METRICS)}"),
     "protocol": (lambda value: value is None or _is_text(value), "a text or null"),
     "labels": (lambda value: value is None or _is_count(value), "a whole number from 0 or null"),
@@ -68,6 +69,8 @@ def result_rows(records: Any, path: Path) -> list[ResultRow]:
 
 
 def _row(record: dict[str, Any], where: str) -> ResultRow:
+    if "task" in record:
+        record = {"task_name": record["task"], **record}  # files of before tasks had names
     missing = [name for name in _NAMES if name not in record]
     if missing:
         raise UserError(f"{where}: has no {', '.join(missing)}; a result row has the keys {', '.join(_NAMES)}")

@@ -1,11 +1,30 @@
-"""The rows that an assessment is made of, and the settings they were made with."""
+"""The rows that an assessment is made of, the targets they are about, and the settings they were made with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecgcmr.evaluation.results import ResultRow
 from ecgcmr.metrics.decisions import CalibrationBin
+
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Attributes:
+        name: Column name, such as ``lv_edv``.
+        group: Such as "LV", "disease" or "superclass".
+        unit: For figures; "" if it has none.
+        title: For tables and figures; "" takes the name.
+    """
+
+    name: str
+    group: str
+    unit: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,39 @@ class Settings:
     smallest_group: int = 20
     horizon: float | None = None
     focus: str | None = None
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One number of results.json; NaN is an undefined metric or interval and is written as null.
+
+    Attributes:
+        target: Name of the target, or "mean" for a mean over targets.
+        group: The target's group; for a mean the name of the set it runs over, never the name of a target's group.
+        task: Kind of the task: "regression", "classification" or "time_to_event".
+        method: One of ``METHODS``, or another.
+        protocol: "linear_probe", "finetune", or None where neither applies.
+        labels: Labelled training subjects; None for the oracle.
+        metric: Key of the metric.
+        value: The metric on the test rows.
+        ci_low: Lower bound of the 95 % interval.
+        ci_high: Upper bound.
+        n_test: Test subjects with an observed truth and a prediction (of a mean: of any of its targets).
+        task_name: Name of the task; that of its kind where it has none.
+    """
+
+    target: str
+    group: str
+    task: str
+    method: str
+    protocol: str | None
+    labels: int | None
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_test: int
+    task_name: str
 
 
 @dataclass(frozen=True)
@@ -64,16 +116,17 @@ class SubgroupRow:
     ci_high: float
     n_test: int | None
     reason: str
+    task_name: str
 
 
 @dataclass(frozen=True)
-class ComparisonRow:
+class DifferenceRow:
     """``method`` less ``reference`` on the subjects that both predicted.
 
     Attributes:
         p: Two-sided bootstrap p value.
         p_holm: The same after Holm's correction over ``family`` comparisons.
-        family: Number of comparisons corrected for together: the targets of a kind for one pair of methods, or the
+        family: Number of comparisons corrected for together: the targets of a task for one pair of methods, or the
             pairs of methods for one mean.
     """
 
@@ -93,6 +146,7 @@ class ComparisonRow:
     p_holm: float
     family: int
     n_test: int
+    task_name: str
 
 
 @dataclass(frozen=True)
@@ -104,3 +158,25 @@ class CalibrationRow:
     protocol: str | None
     labels: int | None
     bins: tuple[CalibrationBin, ...]
+
+
+def mean_sets(targets: Sequence[Target]) -> dict[str, list[int]]:
+    """Name the sets of targets that means run over: "all", "LV+RV", and "<group> mean" for each group.
+
+    A set is made only where it differs from the others: "LV+RV" if both ventricles are there beside other groups or
+    alone, a group's mean if it has two targets and is not everything.
+
+    Returns:
+        Name -> columns.
+    """
+    groups: dict[str, list[int]] = {}
+    for column, target in enumerate(targets):
+        groups.setdefault(target.group, []).append(column)
+    sets: dict[str, list[int]] = {}
+    if len(targets) > 1:
+        sets["all"] = list(range(len(targets)))
+    if "LV" in groups and "RV" in groups:
+        sets["LV+RV"] = sorted(groups["LV"] + groups["RV"])
+    if len(groups) > 1:
+        sets |= {f"{name} mean": columns for name, columns in groups.items() if len(columns) > 1}
+    return sets

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of, unread_note
-from ecgcmr.evaluation.predictions import load_predictions
+from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, unread_note
 from ecgcmr.evaluation.result_rows import read_results_json
-from ecgcmr.evaluation.results import MEAN, ResultRow
+from ecgcmr.evaluation.rows import MEAN, ResultRow
 from ecgcmr.json_file import read_json
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import printable
 
 TABLES = ("predictions.parquet", "predictions.csv")
@@ -40,7 +41,7 @@ class Run:
 
 
 def load_runs(folders: Sequence[Path], split: str = "test") -> list[Run]:
-    """Read runs: predictions.parquet, else predictions.csv, else predictions/*.npz, else results.json of ``split``.
+    """Read runs: predictions.parquet, else predictions.csv, else results.json of ``split``.
 
     Raises:
         UserError: If a folder is missing or holds none of these, or is given twice, or results are of another split.
@@ -63,15 +64,15 @@ def on_common_targets(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     Raises:
         UserError: If no target is in all runs.
     """
-    own = [
+    named = [
         set(run.table["target"].unique()) if run.table is not None else {row.target for row in run.rows} - {MEAN}
         for run in runs
     ]
-    common = set.intersection(*own)
+    common = set.intersection(*named)
     if not common:
         raise UserError(f"{', '.join(run.name for run in runs)}: no target is in all of these runs")
     kept, notes = [], list[str]()
-    for run, targets in zip(runs, own, strict=True):
+    for run, targets in zip(runs, named, strict=True):
         more = sorted(targets - common)
         if more:
             shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
@@ -81,6 +82,36 @@ def on_common_targets(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         rows = tuple(row for row in run.rows if row.target in common or (row.target == MEAN and not more))
         kept.append(replace(run, table=table, rows=rows))
     return kept, notes
+
+
+def on_common_tasks(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Keep the names of tasks if all runs give every target the same one; else targets go by their kind alone.
+
+    The means of a run that has results alone cannot be formed anew; they go where it had two tasks of a kind.
+
+    Returns:
+        The runs, and a line where names were given up.
+    """
+    named = {name for run in runs for name in _tasks(run)}
+    if len(named) == len({target for target, _ in named}):
+        return list(runs), []
+    kept = []
+    for run in runs:
+        names: dict[str, set[str]] = {}
+        for row in run.rows:
+            names.setdefault(row.task, set()).add(row.task_name)
+        rows = (row for row in run.rows if row.target != MEAN or len(names[row.task]) == 1)
+        table = None if run.table is None else run.table.drop(columns="task")
+        kept.append(replace(run, table=table, rows=tuple(replace(row, task_name=row.task) for row in rows)))
+    return kept, ["The runs name the tasks of their targets differently; means are over all targets of a kind."]
+
+
+def _tasks(run: Run) -> set[tuple[str, str]]:
+    """Return (target, name of its task) of a run, "" where a task is called after its kind."""
+    pairs: Iterable[tuple[Any, Any]] = ((row.target, row.task_name) for row in run.rows if row.target != MEAN)
+    if run.table is not None:
+        pairs = run.table[["target", "task"]].astype(object).drop_duplicates().itertuples(index=False)
+    return {(str(target), task if isinstance(task, str) and task not in TASKS else "") for target, task in pairs}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -100,10 +131,6 @@ def _load(folder: Path, name: str, split: str) -> Run:
         notes = [f"{name}: {note}" for note in unread_note(folder / tables[0])]
         notes += [f"{name} has {tables[0]} and {other}; the first is read." for other in tables[1:]]
         return Run(name, read_prediction_table(folder / tables[0]), notes=tuple(notes))
-    archives = sorted((folder / "predictions").glob("*.npz"))
-    if archives:
-        frame = table_of([load_predictions(path) for path in archives])
-        return Run(name, checked_table(frame, f"{name}/predictions"))
     if (folder / RESULTS).is_file():
         _refuse_other_split(folder / RESULTS, split)
         return Run(name, None, tuple(read_results_json(folder / RESULTS)))

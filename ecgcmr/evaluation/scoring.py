@@ -1,55 +1,64 @@
-"""Scoring variants of a table on one set of resamples, so that all that is compared meets the same subjects."""
+"""Scoring variants of a table on one set of resamples, so that all that is compared meets the same subjects.
+
+What cannot be scored has a reason in words: a missing result is never reported as 0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
-from ecgcmr.evaluation.results import MEAN, mean_sets
-from ecgcmr.metrics.agreement import agreement_metrics
-from ecgcmr.metrics.bootstrap import bootstrap_weights
-from ecgcmr.metrics.catalogue import metrics_of
-from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, best_f1_threshold, decision_metrics
-from ecgcmr.metrics.survival import concordance, time_dependent_auroc
-from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
+from ecgcmr.evaluation.arrangement import Arrangement, Variant
+from ecgcmr.evaluation.rows import MEAN, Settings, mean_sets
+from ecgcmr.metrics.bootstrap import Resampled, Resamples, resample
+from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, best_f1_threshold
+from ecgcmr.metrics.survival import horizons_of
+from ecgcmr.metrics.tasks import Task
 
 Floats = NDArray[np.float64]
-
-_WEIGHTS_PER_BLOCK = 4_000_000  # 32 MB as float64
+Cells = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One kind of target of one variant, metric -> array over the kind's targets; NaN where undefined.
+class VariantScore:
+    """One variant on the K targets of a task.
 
     Attributes:
-        point: (K,) mean over seeds of the metric on the test rows.
-        drawn: (B, K) mean over seeds of the metric in each resample.
-        seed_sd: (K,) standard deviation (n - 1) over seeds; NaN for one seed.
+        values: Means over seeds, on the test rows and in each resample.
+        seed_sd: Metric -> (K,) standard deviation (n - 1) over seeds; NaN for one seed.
         n: (K,) subjects with a truth and a prediction.
     """
 
-    point: dict[str, Floats]
-    drawn: dict[str, Floats]
+    values: Resampled
     seed_sd: dict[str, Floats]
     n: NDArray[np.int64]
 
-    def only(self, metric: str) -> Scored:
-        """Return one metric alone, without holding on to the resamples of the others."""
-        return Scored(
-            {metric: self.point[metric]}, {metric: self.drawn[metric].copy()}, {metric: self.seed_sd[metric]}, self.n
-        )
+
+@dataclass(frozen=True)
+class Place:
+    """What a row is about: a target, or a mean over several.
+
+    Attributes:
+        target: Its name, or ``MEAN``.
+        group: Its group, or the set that the mean runs over.
+        places: Positions among the task's targets.
+    """
+
+    target: str
+    group: str
+    places: list[int]
 
 
-def entries_of(data: Arrangement, kind: str) -> list[tuple[str, str, list[int]]]:
-    """List what is reported for a kind: (target, group, positions among the kind's targets), targets then means."""
-    targets = [data.targets[k] for k in data.columns(kind)]
-    single = [(target.name, target.group, [place]) for place, target in enumerate(targets)]
-    return single + [(MEAN, name, list(places)) for name, places in mean_sets(targets).items()]
+def places_of_rows(data: Arrangement, task: Task, metric: str) -> list[Place]:
+    """List what is reported of a metric: the targets, then the means, where a mean has a meaning."""
+    targets = [data.targets[k] for k in data.columns(task)]
+    single = [Place(target.name, target.group, [place]) for place, target in enumerate(targets)]
+    if not METRICS[metric].averaged:
+        return single
+    return single + [Place(MEAN, name, places) for name, places in mean_sets(targets).items()]
 
 
 class Scorer:
@@ -57,140 +66,115 @@ class Scorer:
 
     Attributes:
         data: What is scored.
+        observed: (n, K) where the test truth is known.
+        resamples: Of the test subjects.
         horizons: (K,) horizon of each time-to-event target in the unit of its time; NaN for other kinds.
     """
 
-    def __init__(self, data: Arrangement, resamples: int, seed: int, horizon: float | None = None) -> None:
+    def __init__(self, data: Arrangement, settings: Settings) -> None:
         """Draw the resamples.
 
         Args:
             data: What is scored.
-            resamples: Number B of resamples of subjects.
-            seed: Seed of the draws; equal seeds and subjects give equal resamples.
-            horizon: Of the time-dependent AUROC; None takes the median time of each target's test events.
+            settings: Number and seed of the resamples, and the horizon.
         """
         self.data = data
         self.observed = data.observed
-        # Whole numbers: a quarter of the memory of what the metrics compute with, block by block.
-        weights = bootstrap_weights(len(data.test.subjects), resamples, np.random.default_rng(seed))
-        self._weights = weights.astype(np.uint16)
+        self.resamples = Resamples.draw(data.test.subjects, settings.resamples, settings.seed)
+        self.horizons = np.full(len(data.targets), np.nan)
+        everyone = np.arange(len(data.test.subjects))
+        for task in (task for task in data.tasks if task.followed):
+            chosen = horizons_of(data.truth(task, everyone)) if settings.horizon is None else settings.horizon
+            self.horizons[data.columns(task)] = chosen
         self._thresholds: dict[tuple[Variant, int, int], float] = {}
-        self.horizons = np.array([self._horizon(k, horizon) for k in range(len(data.targets))])
 
-    def _horizon(self, column: int, horizon: float | None) -> float:
-        if self.data.kinds[column] != "time_to_event":
-            return float("nan")
-        if horizon is not None:
-            return horizon
-        times = self.data.test.time[:, column][self.data.test.event[:, column] == 1]
-        return float(np.median(times)) if np.isfinite(times).any() else float("nan")
-
-    def predicted(self, variant: Variant) -> NDArray[np.bool_]:
+    def predicted(self, variant: Variant) -> Cells:
         """Return (n, K): where every seed of the variant predicted."""
         seeds = self.data.test.predictions[variant].values()
         return np.logical_and.reduce([np.isfinite(values) for values in seeds])
+
+    def subjects(self, cells: Cells) -> int:
+        """Count the subjects with at least one cell of (n, k)."""
+        return int(self.resamples.count(np.any(cells, axis=1, keepdims=True))[0])
+
+    def score(self, variant: Variant, task: Task, mask: Cells, rows: Cells | None = None) -> VariantScore:
+        """Score a variant on the targets of a task.
+
+        Args:
+            variant: What to score.
+            task: Whose targets.
+            mask: (n, K) cells to score; those without truth never count.
+            rows: (n,) recordings to score, such as those of a subgroup; None scores all.
+        """
+        columns = self.data.columns(task)
+        chosen = np.arange(len(self.data.test.subjects)) if rows is None else np.flatnonzero(rows)
+        cells = (mask & self.observed)[np.ix_(chosen, columns)]
+        truth = np.where(cells[..., None] if task.followed else cells, self.data.truth(task, chosen), np.nan)
+        seeds = []
+        for seed, predictions in sorted(self.data.test.predictions[variant].items()):
+            prediction = np.where(cells, predictions[np.ix_(chosen, columns)], np.nan)
+            at = self._at(task, variant, seed, columns, prediction)
+            seeds.append(resample(task, truth, prediction, self.resamples, rows=chosen, at=at))
+        points = {metric: np.array([one.point[metric] for one in seeds]) for metric in task.metrics}
+        missing = np.full(len(columns), np.nan)
+        deviation = {name: np.std(own, axis=0, ddof=1) if len(own) > 1 else missing for name, own in points.items()}
+        return VariantScore(Resampled.mean_of(seeds), deviation, self.resamples.count(cells, chosen))
+
+    def _at(
+        self, task: Task, variant: Variant, seed: int, columns: NDArray[np.intp], prediction: Floats
+    ) -> Floats | None:
+        """Return where metrics are read off: thresholds of F1, horizons of the AUROC of events."""
+        if task.followed:
+            return self.horizons[columns]
+        if not task.binary:
+            return None
+        found = np.array([self.threshold(variant, seed, int(column)) for column in columns])
+        # 0.5 means nothing for a score that is no probability; F1 is undefined then unless validation chose.
+        odd = ((prediction < 0.0) | (prediction > 1.0)).any(axis=0)
+        return np.where(odd & (found == DEFAULT_THRESHOLD), np.nan, found)
 
     def threshold(self, variant: Variant, seed: int, column: int) -> float:
         """Return the threshold of F1: the best on the validation rows, 0.5 where there are none of both classes."""
         key = (variant, seed, column)
         if key not in self._thresholds:
-            self._thresholds[key] = self._chosen_threshold(variant, seed, column)
+            validation, best = self.data.validation, float("nan")
+            predictions = validation.predictions.get(variant, {}).get(seed)
+            if predictions is not None:
+                best = best_f1_threshold(validation.truth[:, column], predictions[:, column])
+            self._thresholds[key] = best if np.isfinite(best) else DEFAULT_THRESHOLD
         return self._thresholds[key]
 
-    def _chosen_threshold(self, variant: Variant, seed: int, column: int) -> float:
-        validation = self.data.validation
-        predictions = validation.predictions.get(variant, {}).get(seed)
-        if predictions is None:
-            return DEFAULT_THRESHOLD
-        best = best_f1_threshold(validation.truth[:, column], predictions[:, column])
-        return best if np.isfinite(best) else DEFAULT_THRESHOLD
+    def reason(self, variant: Variant, column: int, metric: str) -> str:
+        """Say why a metric of a target is undefined for a variant."""
+        unscorable = self.truth_reason(column)
+        if unscorable:
+            return unscorable
+        scored = self.predicted(variant)[:, column] & self.observed[:, column]
+        if not scored.any():
+            return "no prediction"
+        task, truth = self.data.task_of_target[column], self.data.test.truth[scored, column]
+        if task.followed:
+            horizon = self.horizons[column]
+            return f"no event by {horizon:g}, or nobody followed beyond" if metric != task.primary else "no event"
+        if len(truth) < 2:
+            return "1 value predicted"
+        if np.ptp(truth) == 0:
+            return f"truth is {truth[0]:g} wherever it was predicted"
+        if not task.binary:
+            return "constant prediction"
+        values = np.stack([seed[scored, column] for seed in self.data.test.predictions[variant].values()])
+        return "predictions are not probabilities" if values.min() < 0.0 or values.max() > 1.0 else "undefined"
 
-    def score(
-        self, variant: Variant, kind: str, mask: NDArray[np.bool_], rows: NDArray[np.bool_] | None = None
-    ) -> Scored:
-        """Score a variant on the targets of a kind.
-
-        Args:
-            variant: What to score.
-            kind: One of ``KINDS``.
-            mask: (n, K) cells to score; those without truth never count.
-            rows: (n,) subjects to score, such as a subgroup; None scores all.
-        """
-        columns = self.data.columns(kind)
-        chosen = np.arange(len(self.data.test.subjects)) if rows is None else np.flatnonzero(rows)
-        cells = (mask & self.observed)[np.ix_(chosen, columns)]
-        points, draws = [], []
-        for seed, predictions in sorted(self.data.test.predictions[variant].items()):
-            task = _Task(self, variant, seed, kind, columns, chosen, cells, predictions)
-            points.append(task.metrics(None))
-            draws.append(task.resampled(self._weights))
-        point = {name: np.mean([own[name] for own in points], axis=0) for name in metrics_of(kind)}
-        drawn = {name: np.mean([own[name] for own in draws], axis=0) for name in metrics_of(kind)}
-        several = len(points) > 1
-        deviation = {
-            name: np.std([own[name] for own in points], axis=0, ddof=1) if several else np.full(len(columns), np.nan)
-            for name in metrics_of(kind)
-        }
-        return Scored(point, drawn, deviation, cells.sum(axis=0))
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One seed of one variant on chosen rows and columns."""
-
-    scorer: Scorer
-    variant: Variant
-    seed: int
-    kind: str
-    columns: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    cells: NDArray[np.bool_]
-    predictions: Floats
-
-    def metrics(self, weights: Floats | None) -> dict[str, Floats]:
-        """Return metric -> (K,), or (B, K) for weights (B, m)."""
-        test: SplitData = self.scorer.data.test
-        at = np.ix_(self.rows, self.columns)
-        prediction = np.where(self.cells, self.predictions[at], np.nan)
-        if self.kind == "time_to_event":
-            return self._survival(prediction, weights)
-        truth = np.where(self.cells, test.truth[at], np.nan)
-        if self.kind == "regression":
-            return {
-                **regression_metrics(truth, prediction, weights),
-                **agreement_metrics(truth, prediction, weights),
-            }
-        thresholds = [self._threshold(int(column), prediction[:, place]) for place, column in enumerate(self.columns)]
-        return {
-            **classification_metrics(truth, prediction, weights),
-            **decision_metrics(truth, prediction, weights, thresholds=thresholds),
-        }
-
-    def _threshold(self, column: int, prediction: Floats) -> float:
-        """0.5 means nothing for a score that is no probability; F1 is undefined then unless validation chose."""
-        threshold = self.scorer.threshold(self.variant, self.seed, column)
-        given = prediction[np.isfinite(prediction)]
-        odd = bool(len(given)) and (given.min() < 0.0 or given.max() > 1.0)
-        return float("nan") if odd and threshold == DEFAULT_THRESHOLD else threshold
-
-    def _survival(self, prediction: Floats, weights: Floats | None) -> dict[str, Floats]:
-        test = self.scorer.data.test
-        found: dict[str, list[Floats]] = {name: [] for name in metrics_of(self.kind)}
-        for place, column in enumerate(self.columns):
-            keep = self.cells[:, place]
-            time, event = (values[self.rows[keep], column] for values in (test.time, test.event))
-            own = None if weights is None else weights[:, keep]
-            risk, horizon = prediction[keep, place], float(self.scorer.horizons[column])
-            nothing = np.full(() if own is None else (len(own),), np.nan)
-            found["concordance"].append(np.asarray(concordance(time, event, risk, own)))
-            area = time_dependent_auroc(time, event, risk, horizon, own) if horizon > 0 else nothing
-            found["auroc_at_horizon"].append(np.asarray(area))
-        return {name: np.stack(values, axis=-1) for name, values in found.items()}
-
-    def resampled(self, weights: NDArray[np.uint16]) -> dict[str, Floats]:
-        """Return metric -> (B, K), scored in blocks of resamples to bound memory."""
-        block = max(1, _WEIGHTS_PER_BLOCK // max(weights.shape[1], 1))
-        parts: list[Mapping[str, Floats]] = []
-        for start in range(0, len(weights), block):
-            parts.append(self.metrics(weights[start : start + block][:, self.rows].astype(np.float64)))
-        return {name: np.concatenate([part[name] for part in parts]) for name in metrics_of(self.kind)}
+    def truth_reason(self, column: int) -> str:
+        """Say why a target cannot be scored whatever predicts it; "" if it can."""
+        task, observed = self.data.task_of_target[column], self.observed[:, column]
+        values, count = self.data.test.truth[observed, column], int(observed.sum())
+        if count == 0:
+            return f"all {len(observed):,} values missing"
+        if task.followed:
+            return "" if (values == 1).any() else f"no event among {count:,} subjects"
+        if task.binary:
+            return f"one class only: all {count:,} values are {values[0]:g}" if np.ptp(values) == 0 else ""
+        if count < 2:
+            return "only 1 value observed"
+        return f"constant: all {count:,} values are {values[0]:g}" if np.ptp(values) == 0 else ""

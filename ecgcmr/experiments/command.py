@@ -110,17 +110,17 @@ def _shards(root: Path) -> list[str]:
 
 def _report(experiment: Experiment) -> None:
     """Write the tables and the figures."""
-    from ecgcmr.experiments.report import draw_figures, write_tables
+    from ecgcmr.experiments.report import write_results
 
-    if not experiment.rows:
+    if not experiment.predictions:
         raise UserError(f"{experiment.plan.path.name}: nothing was compared; name methods under evaluation")
     with experiment.step("tables and figures"):
-        write_tables(experiment)
-        draw_figures(experiment)
+        write_results(experiment)
 
 
 def _show_headline(path: Path, console: Console) -> None:
     """Print the tables up to the first detail."""
-    text = printable_lines(path.read_text(encoding="utf-8", errors="replace"))
-    text = text.split("\n## Notes")[0].split(" by group of phenotypes")[0].rsplit("\n## ", 1)[0]
-    console.print(Markdown(text))
+    from ecgcmr.reports.report_text import DETAILS
+
+    text = path.read_text(encoding="utf-8", errors="replace").partition(DETAILS)[0]
+    console.print(Markdown(printable_lines(text)))

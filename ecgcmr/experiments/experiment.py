@@ -1,4 +1,4 @@
-"""Running an experiment from cohort to table: every method, every label count, every task, scored alike."""
+"""Running an experiment from cohort to predictions: every method, every label count, every task, on the same rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.predictions import Predictions, save_predictions
-from ecgcmr.evaluation.results import ResultRow, Target
+from ecgcmr.evaluation.predictions import Predictions
+from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
@@ -23,15 +24,12 @@ from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
-from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.experiments.prediction_tables import recording_numbers
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 from ecgcmr.experiments.window_checks import check_windows
-from ecgcmr.metrics.survival import FEW_EVENTS, few_events_note
+from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable
-
-Scored = tuple[str, Line]
-"""(task name, line of its table)."""
 
 
 @dataclass
@@ -41,16 +39,14 @@ class Experiment:
     Attributes:
         plan: The experiment file.
         out: Its folder.
-        console: Where progress is told.
+        console: Where progress is shown.
         workers: Processes for feature extraction.
         index: The cohort.
-        rows: Of results.json.
         notes: What a reader of the tables must know.
-        targets: Task -> its targets.
-        scores: Task -> scores of its methods.
+        tasks: In the order of tables.
+        targets: Of all tasks.
         counts: Task -> entry of ``labels`` -> number of labelled training subjects.
-        predictions: Task and line -> seed -> predictions of the test split.
-        validation: Predictions of the validation split, of classes alone.
+        predictions: Of the test split, and of classes of the validation split too, on which thresholds are chosen.
     """
 
     plan: Plan
@@ -58,31 +54,26 @@ class Experiment:
     console: Console
     workers: int = 2
     index: ShardIndex = field(init=False)
-    rows: list[ResultRow] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
-    targets: dict[str, list[Target]] = field(default_factory=dict, init=False)
-    scores: dict[str, Scores] = field(default_factory=dict, init=False)
+    tasks: list[Task] = field(default_factory=list, init=False)
+    targets: list[Target] = field(default_factory=list, init=False)
     counts: dict[str, dict[int | str, int]] = field(default_factory=dict, init=False)
-    predictions: dict[Scored, dict[int, Predictions]] = field(default_factory=dict, init=False)
-    validation: list[Predictions] = field(default_factory=list, init=False)
+    predictions: list[Predictions] = field(default_factory=list, init=False)
     _encoders: dict[str, Path] = field(default_factory=dict, init=False)
     _stage_fingerprints: dict[str, str] = field(default_factory=dict, init=False)
     _trusted: tuple[str, ...] = field(default=(), init=False)
-    _told: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
+    _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Tell that a part starts, and how long it took."""
+        """Show that a part starts, and how long it took."""
         start = time.perf_counter()
         self.console.print(printable(name), style="bold", markup=False)
         yield
-        self._tell(f"{name}: {time.perf_counter() - start:.1f} s")
+        self._show(f"{name}: {time.perf_counter() - start:.1f} s")
 
-    def run(self) -> list[ResultRow]:
-        """Make the cohort, train the stages, score every method.
-
-        Returns:
-            The rows of the results table.
+    def run(self) -> None:
+        """Make the cohort, train the stages, let every method predict.
 
         Raises:
             UserError: If any part does not finish.
@@ -91,6 +82,8 @@ class Experiment:
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(problems)
+        self.tasks = labelled(problem.task for problem in problems)
+        self.targets = [target for problem in problems for target in problem.targets]
         settings = read_settings(self.plan)
         # Classes that the plan's configs name are trusted: the stages import them too.
         self._trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
@@ -104,8 +97,7 @@ class Experiment:
             self._encoders[name] = random_encoder(like, self.out / "stages" / name, seed, self._trusted)
         for problem in problems:
             with self.step(f"task {problem.name}"):
-                self._compare(problem)
-        return self.rows
+                self._predict(problem)
 
     def _random(self, seed: int) -> str:
         """Name the random encoder of a seed; that of the plan's own seed is also what ``scratch`` is shaped like."""
@@ -149,13 +141,11 @@ class Experiment:
         splits = ("train", "val", "test")
         counts = np.array([np.nansum(problem.values[problem.part(split), :, 0], axis=0) for split in splits], dtype=int)
         names = [label.name for label in problem.labels]
-        for split, own in zip(splits[:2], counts, strict=False):
-            if not own.any():
+        for split, events in zip(splits[:2], counts, strict=False):
+            if not events.any():
                 raise UserError(f"task {problem.name}: no subject of split {split} has an event of {', '.join(names)}")
-        told = [f"{name} {'/'.join(map(str, own))}" for name, own in zip(names, counts.T, strict=True)]
-        self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(told)}")
-        few = [(name, int(own)) for name, own in zip(names, counts[2], strict=True) if 0 < own < FEW_EVENTS]
-        self.notes += [f"{name}: {few_events_note(own)}" for name, own in few]
+        each = [f"{name} {'/'.join(map(str, events))}" for name, events in zip(names, counts.T, strict=True)]
+        self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(each)}")
 
     def _train(self, name: str) -> None:
         stage = self.plan.stages[name]
@@ -166,29 +156,20 @@ class Experiment:
             inputs[argument] = self._stage_fingerprints[source]
         run = StageRun(name, self.out / "stages" / name, self.plan.file(stage.config), overrides, inputs)
         if not run_stage(run):
-            self._tell("finished earlier")
+            self._show("finished earlier")
         self._encoders[name] = run.folder
         self._stage_fingerprints[name] = run.fingerprint
 
     def _cohort_fingerprint(self) -> str:
         return fingerprint_of([shard["sha256"] for shard in self.index.shards])
 
-    def _compare(self, problem: Problem) -> None:
-        """Score every method of the evaluation on one task."""
+    def _predict(self, problem: Problem) -> None:
+        """Let every method of the evaluation predict one task."""
         evaluation = self.plan.evaluation
-        test = problem.part("test")
-        self.targets[problem.name] = problem.targets
-        self.scores[problem.name] = Scores(
-            problem.task.kind,
-            problem.targets,
-            problem.values[test],
-            self.index.subjects(problem.rows[test]),
-            evaluation.resamples,
-            self.plan.seed,  # one seed: all methods meet the same resamples
-        )
+        recordings = Recordings.of(problem, self.index)
         for method in evaluation.linear_probe:
-            self._tell(f"linear probe: {method}")
-            self._score(problem, method, "linear_probe", self._probed(problem, method))
+            self._show(f"linear probe: {method}")
+            self._keep(recordings, method, "linear_probe", self._probed(problem, method))
         if evaluation.tasks[problem.name].finetune is not None:
             tuning = FineTuning(
                 self.plan, self.index, self.out, self.console, self._cohort_fingerprint(), self._encoders,
@@ -201,22 +182,22 @@ class Experiment:
                     for count in counts
                     for seed in self.plan.finetune_seeds
                 ]
-                self._score(problem, method, "finetune", found)
+                self._keep(recordings, method, "finetune", found)
         baselines = Baselines(self.index, self.out, self.workers, self._cohort_fingerprint())
         counts = self._counts(evaluation.labels, problem)
         for method in evaluation.baselines:
-            self._tell(f"baseline: {method}")
+            self._show(f"baseline: {method}")
             if method == "oracle":
                 oracle = oracle_outcome(self.index, problem)
                 if oracle is not None:
-                    self._score(problem, method, None, [(None, self.plan.seed, oracle)])
+                    self._keep(recordings, method, None, [(None, self.plan.seed, oracle)])
                 continue
             seeds = self.plan.finetune_seeds if method == "features-boosting" else self.plan.seeds
-            self._score(problem, method, None, baselines.outcomes(method, problem, counts, seeds))
-        self.notes += grouped(self._told)
-        self._told.clear()
+            self._keep(recordings, method, None, baselines.outcomes(method, problem, counts, seeds))
+        self.notes += grouped(self._remarks)
+        self._remarks.clear()
 
-    def _tell(self, what: str) -> None:
+    def _show(self, what: str) -> None:
         self.console.print(f"  {printable(what)}", markup=False)
 
     def _probed(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
@@ -232,53 +213,60 @@ class Experiment:
                 self._encoders[name], self.index, problem.rows, cache, self.plan.evaluation.windows, self._trusted
             ).astype(np.float64)
             again = method != "random" and seed != self.plan.seeds[0]
-            own = [count for count in counts if not (again and count == most)]
-            yield from ((count, seed, outcome) for count, outcome in problem.probe(features, own, seed).items())
+            needed = [count for count in counts if not (again and count == most)]
+            yield from ((count, seed, outcome) for count, outcome in problem.probe(features, needed, seed).items())
 
     def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
         """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
         known = self.counts[problem.name]
         return sorted({known[label] for label in labels if label in known})
 
-    def _score(
+    def _keep(
         self,
-        problem: Problem,
+        recordings: Recordings,
         method: str,
         protocol: str | None,
         outcomes: Iterable[tuple[int | None, int, Outcome]],
     ) -> None:
-        """Add a method's rows for every number of labels, and keep its predictions."""
-        found: dict[int | None, dict[int, Outcome]] = {}
+        """Keep what a method predicted at every number of labels and with every seed, and its remarks."""
         for count, seed, outcome in outcomes:
-            found.setdefault(count, {})[seed] = outcome
-        several = len({*self.plan.seeds, *self.plan.finetune_seeds}) > 1
-        for count, own in found.items():
-            line = Line(method, protocol, count)
-            seeds = {seed: outcome.prediction for seed, outcome in own.items()}
-            self.rows += self.scores[problem.name].add(line, seeds)
-            for seed, outcome in own.items():
-                for note in outcome.notes:
-                    self._told.setdefault((count, note), []).append(method)
-                kept = self._predictions(problem, line, seed, outcome.prediction, "test")
-                self.predictions.setdefault((problem.name, line), {})[seed] = kept
-                name = f"{problem.name}-{method}-{protocol or 'baseline'}-{count or 'any'}"
-                suffix = f"-s{seed}" if several else ""
-                save_predictions(self.out / "predictions" / f"{name}{suffix}.npz", kept)
-                if problem.task.binary and outcome.validation is not None:
-                    self.validation.append(self._predictions(problem, line, seed, outcome.validation, "val"))
+            for note in outcome.notes:
+                self._remarks.setdefault((count, note), []).append(method)
+            about = {"method": method, "protocol": protocol, "labels": count, "seed": seed}
+            self.predictions.append(recordings.predictions("test", outcome.prediction, about))
+            if recordings.problem.task.binary and outcome.validation is not None:
+                self.predictions.append(recordings.predictions("val", outcome.validation, about))
 
-    def _predictions(self, problem: Problem, line: Line, seed: int, values: Floats, split: str) -> Predictions:
-        rows = problem.part(split)
+
+@dataclass(frozen=True)
+class Recordings:
+    """The recordings of a problem, whose they are and which of theirs; all predictions share these arrays.
+
+    Attributes:
+        problem: The task on its cohort.
+        subjects: (n,) subject of each of the problem's rows.
+        numbers: (n,) number of each row's recording among those of its subject.
+        targets: The problem's targets.
+    """
+
+    problem: Problem
+    subjects: NDArray[np.str_]
+    numbers: NDArray[np.int64]
+    targets: tuple[Target, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, index: ShardIndex) -> Recordings:
+        """Look up the subjects of a problem's rows."""
+        subjects = np.asarray(index.subjects(problem.rows), dtype=str)
+        return cls(problem, subjects, recording_numbers(subjects), tuple(problem.targets))
+
+    def predictions(self, split: str, values: Floats, about: dict[str, Any]) -> Predictions:
+        """Return what a method, described by ``about``, predicted for a split."""
+        rows, problem = self.problem.part(split), self.problem
         return Predictions(
-            subjects=tuple(self.index.subjects(problem.rows[rows])),
-            targets=tuple(label.name for label in problem.labels),
-            truth=problem.values[rows],
-            prediction=values,
-            task=problem.task.kind,
-            split=split,
-            seed=seed,
-            **line._asdict(),
-        )
+            problem.task, self.targets, self.subjects[rows], self.numbers[rows], problem.values[rows], values, split,
+            **about,
+        )  # fmt: skip
 
 
 def refuse_shared_targets(problems: Sequence[Problem]) -> None:
@@ -293,13 +281,13 @@ def refuse_shared_targets(problems: Sequence[Problem]) -> None:
             owner[label.name] = problem.name
 
 
-def grouped(told: dict[tuple[int | None, str], list[str]]) -> list[str]:
+def grouped(remarks: dict[tuple[int | None, str], list[str]]) -> list[str]:
     """Return notes as lines, one for all methods that it holds for.
 
     Args:
-        told: (number of labels, note) -> methods.
+        remarks: (number of labels, note) -> methods.
     """
     return [
         f"{'' if count is None else f'{count:,} labels, '}{note} ({', '.join(dict.fromkeys(methods))})"
-        for (count, note), methods in told.items()
+        for (count, note), methods in remarks.items()
     ]

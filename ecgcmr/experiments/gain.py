@@ -5,16 +5,24 @@ Everything in it is computed from the experiment's own predictions; a published 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgcmr.evaluation.arrangement import Variant
+from ecgcmr.evaluation.methods import method_title
+from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments.plan import GainPlan
-from ecgcmr.experiments.scores import Line, Scores
-from ecgcmr.metrics.bootstrap import Interval
-from ecgcmr.reports.tables import markdown_note, method_title
+from ecgcmr.metrics.bootstrap import Interval, interval_of
+from ecgcmr.reports.report_text import markdown_note
 from ecgcmr.text import markdown_cell
 
-ORACLE = Line("oracle", None, None)
+Scores = Mapping[Variant, VariantScore]
+Mean = tuple[float, NDArray[np.float64]]
+"""A mean over targets, and that of each resample (B,)."""
+
+ORACLE = Variant("oracle", None, None)
 METRIC = "r2"
 _DIGITS, _MOST_DIGITS = 3, 6
 _RESOLVED = 0.5 * 10.0**-_DIGITS
@@ -28,66 +36,64 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
 
     Args:
         plan: What is compared.
-        scores: Of the task.
+        scores: Of the task by variant.
         labels: Number of labelled training subjects.
     """
     heading = f"## Gain of {markdown_cell(plan.method)}"
-    own = _best(scores, [plan.method], labels)
-    rival = _best(scores, plan.over, labels)
-    if own is None or rival is None:
-        missing = plan.method if own is None else "all of " + ", ".join(plan.over)
-        told = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
-        return f"{heading}\n\n{markdown_note(told)}"
-    columns = _common(scores, own, rival)
-    value, drawn = scores.mean(own, METRIC, columns)
-    reference, reference_drawn = scores.mean(rival, METRIC, columns)
-    difference = scores.interval(value - reference, drawn - reference_drawn)
-    count = f"{len(columns)} targets" if len(columns) == len(scores.targets) else (
-        f"the {len(columns)} of {len(scores.targets)} targets that both are defined for"
-    )  # fmt: skip
+    method, rival = _best(scores, [plan.method], labels), _best(scores, plan.over, labels)
+    if method is None or rival is None:
+        missing = plan.method if method is None else "all of " + ", ".join(plan.over)
+        reason = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
+        return f"{heading}\n\n{markdown_note(reason)}"
+    columns, among = _common(scores, method, rival), len(scores[method].n)
+    value, drawn, _ = scores[method].values.mean(METRIC, columns)
+    reference, reference_drawn, _ = scores[rival].values.mean(METRIC, columns)
+    difference = (scores[method].values - scores[rival].values).entry(METRIC, columns)
+    count = f"{among} targets"
+    if len(columns) < among:
+        count = f"the {len(columns)} of {among} targets that both are defined for"
     part = f" ({plan.labels})" if isinstance(plan.labels, str) else ""
     sentences = [
-        f"At {labels:,} labelled training subjects{part}, {_title(own)} reaches a mean R2 of {value:z.3f} over {count};"
-        f" the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
-        _told(difference),
-        _relative(scores, value, drawn, reference, reference_drawn),
+        f"At {labels:,} labelled training subjects{part}, {_title(method)} reaches a mean R2 of {value:z.3f} over "
+        f"{count}; the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
+        _sentence(difference),
+        _relative((value, drawn), (reference, reference_drawn)),
     ]
     if plan.published is not None:
         source = f" ({plan.source})" if plan.source else ""
         sentences.append(f"Published: up to {plan.published:g} %{source}, on other subjects and with other networks.")
-    sentences += _ceiling(scores, columns, (value, drawn), (reference, reference_drawn), rival)
+    sentences += _ceiling(scores, columns, ((value, drawn), (reference, reference_drawn)), rival)
     return f"{heading}\n\n" + markdown_note(" ".join(sentences))
 
 
-def _best(scores: Scores, methods: list[str], labels: int) -> Line | None:
-    """Return the best line of some methods at a number of labels, whatever its protocol."""
+def _best(scores: Scores, methods: list[str], labels: int) -> Variant | None:
+    """Return the best variant of some methods at a number of labels, whatever its protocol."""
     rated = {
-        line: float(np.nanmean(scored.point[METRIC]))
-        for line, scored in scores.lines.items()
-        if line.method in methods and line.labels == labels and np.isfinite(scored.point[METRIC]).any()
+        variant: float(np.nanmean(score.values.point[METRIC]))
+        for variant, score in scores.items()
+        if variant.method in methods and variant.labels == labels and np.isfinite(score.values.point[METRIC]).any()
     }
-    return max(rated, key=lambda line: rated[line], default=None)
+    return max(rated, key=lambda variant: rated[variant], default=None)
 
 
-def _common(scores: Scores, *lines: Line) -> list[int]:
-    defined = np.logical_and.reduce([np.isfinite(scores.lines[line].point[METRIC]) for line in lines])
+def _common(scores: Scores, *variants: Variant) -> list[int]:
+    defined = np.logical_and.reduce([np.isfinite(scores[variant].values.point[METRIC]) for variant in variants])
     return np.flatnonzero(defined).tolist()
 
 
-def _relative(
-    scores: Scores, value: float, drawn: NDArray[np.float64], reference: float, reference_drawn: NDArray[np.float64]
-) -> str:
+def _relative(method: Mean, rival: Mean) -> str:
+    (value, drawn), (reference, reference_drawn) = method, rival
     if reference <= 0:
         return "A relative gain has no meaning over a reference without skill."
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference_drawn > 0, 100.0 * (drawn / reference_drawn - 1.0), np.nan)
-    gain = scores.interval(100.0 * (value / reference - 1.0), ratio)
+    gain = interval_of(100.0 * (value / reference - 1.0), ratio)
     bounds = f" (95 % interval {gain.low:+z.1f} to {gain.high:+z.1f} %)" if np.isfinite(gain.low) else ""
     return f"The relative gain is {gain.value:+z.1f} %{bounds}."
 
 
-def _told(difference: Interval) -> str:
-    """Tell a difference with as many decimals as its verdict needs."""
+def _sentence(difference: Interval) -> str:
+    """Report a difference with as many decimals as its verdict needs."""
     value, low, high = difference.value, difference.low, difference.high
     nearest = min(abs(low), abs(high)) if low > 0 or high < 0 else 1.0
     digits = next((count for count in range(_DIGITS, _MOST_DIGITS) if round(nearest, count)), _MOST_DIGITS)
@@ -97,7 +103,7 @@ def _told(difference: Interval) -> str:
 
 def _verdict(low: float, high: float) -> str:
     if max(abs(low), abs(high)) < _RESOLVED:
-        return f": level, for R2 is told to {_DIGITS} decimals"
+        return f": level, for R2 is reported to {_DIGITS} decimals"
     if low > 0:
         return ", which is above 0"
     return ", which is below 0" if high < 0 else ", which holds 0"
@@ -105,25 +111,24 @@ def _verdict(low: float, high: float) -> str:
 
 def _ceiling(
     scores: Scores,
-    columns: list[int],
-    own: tuple[float, NDArray[np.float64]],
-    rival: tuple[float, NDArray[np.float64]],
-    rival_line: Line,
+    columns: Sequence[int],
+    means: tuple[Mean, Mean],
+    rival: Variant,
 ) -> list[str]:
-    """Tell what part of the best possible score each reaches, where there is an oracle."""
-    if ORACLE not in scores.lines:
+    """Report what part of the best possible score each reaches, where there is an oracle."""
+    if ORACLE not in scores:
         return []
-    ceiling, ceiling_drawn = scores.mean(ORACLE, METRIC, columns)
+    ceiling, ceiling_drawn, _ = scores[ORACLE].values.mean(METRIC, columns)
     if not ceiling > 0:
         return []
-    shares = [scores.interval(100.0 * value / ceiling, 100.0 * drawn / ceiling_drawn) for value, drawn in (own, rival)]
+    shares = [interval_of(100.0 * value / ceiling, 100.0 * drawn / ceiling_drawn) for value, drawn in means]
     texts = [f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f} %)" for share in shares]
     return [
         f"The oracle, which knows how the cohort was made, reaches {ceiling:.3f}: the share of it is {texts[0]}, and "
-        f"{texts[1]} for {_title(rival_line)}."
+        f"{texts[1]} for {_title(rival)}."
     ]
 
 
-def _title(line: Line) -> str:
-    title = method_title((line.method, line.protocol))
+def _title(variant: Variant) -> str:
+    title = method_title(variant.line)
     return title.replace(", ", " (") + ")" if ", " in title else title

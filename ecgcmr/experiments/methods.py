@@ -17,7 +17,7 @@ from data_modules.sampling import subset
 from ecgcmr.config_pieces import read_config
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.results import Target
+from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.task_metrics import known_cells

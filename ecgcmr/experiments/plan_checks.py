@@ -85,13 +85,11 @@ def _check_stages(plan: Plan, where: str) -> None:
 
 
 def _check_tasks(plan: Plan, where: str) -> None:
-    kinds: dict[str, str] = {}
     for name, task in plan.evaluation.tasks.items():
         here = f"{where}: evaluation.tasks.{name}"
+        if Path(str(name)).name != name or printable(name, LONGEST_NAME) != name or name == "..":
+            raise UserError(f"{here}: the name of a task becomes a folder; '{printable(name, 60)}' cannot be one")
         _check_choice(task.task, TASKS, f"{here}.task")
-        if task.task in kinds:  # their means over targets would be one row of the table
-            raise UserError(f"{here}: '{kinds[task.task]}' is a {task.task} too; give one task the targets of both")
-        kinds[task.task] = name
         if task.finetune:
             _check_file(plan, task.finetune, f"{here}.finetune")
             _check_target_entry(plan, task.finetune, task.task, f"{here}.finetune")

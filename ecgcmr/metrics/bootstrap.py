@@ -1,7 +1,7 @@
-"""Subject-level bootstrap: percentile intervals of each metric, of means over targets, and of paired differences.
+"""Subject-level bootstrap: the metrics of a task in every resample, means over targets, paired differences, intervals.
 
 Subjects are drawn with replacement and bring all their rows along (Efron & Tibshirani, An Introduction to the
-Bootstrap, 1993, chapters 8 and 13). All targets and all methods scored with equal draws share the resamples, so a mean
+Bootstrap, 1993, chapters 8 and 13). All targets and all methods scored on equal draws share the resamples, so a mean
 over targets and a difference between methods keep the correlation between its parts.
 
 Intervals are percentiles of the resamples less the bootstrap's estimate of its own bias (their mean less the value).
@@ -12,19 +12,21 @@ by about (1 - R2)/n, little for one target, but as much as the interval of a mea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ecgcmr.metrics.task_metrics import METRICS_OF_TASK, RANGES, known_cells, observed_counts, task_metrics
+from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.tasks import Task
 
 Floats = NDArray[np.float64]
 
+LEVEL = 0.95
 # An interval from fewer defined resamples than this share would describe the lucky ones only.
 _LEAST_DEFINED = 0.5
-# Resamples are scored in blocks of at most this many weights (64 MB as float64).
-_WEIGHTS_PER_BLOCK = 8_000_000
+_WEIGHTS_PER_BLOCK = 4_000_000  # of resamples scored at once: 32 MB as float64
+_UNBOUNDED = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -32,181 +34,160 @@ class Interval:
     """A number with its percentile interval; NaN where undefined.
 
     Attributes:
-        value: Metric on the test rows themselves, or the difference of two such.
+        value: On the test rows themselves.
         low: Lower bound.
         high: Upper bound.
-        n_test: Subjects with an observed truth (for a mean: in at least one of its targets).
-        n_targets: Targets that went into the value: 1, or the defined members of a mean.
+        defined: Targets that went into the value.
     """
 
     value: float
     low: float
     high: float
-    n_test: int
-    n_targets: int
+    defined: int = 1
 
 
 @dataclass(frozen=True)
-class BootstrapResult:
-    """What one method reached on one test set.
+class Resamples:
+    """How often each subject is drawn in each of B resamples.
 
     Attributes:
-        targets: Per metric, one interval for each target, in column order.
-        means: Per metric, one interval for each named set of targets.
+        drawn: (B, S) whole numbers; each resample draws as many subjects as there are. Kept as 16 bits, a quarter of
+            the memory of what metrics compute with, block by block.
+        subject: (n,) place of each row's subject among the S.
     """
 
-    targets: dict[str, list[Interval]] = field(default_factory=dict)
-    means: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    drawn: NDArray[np.uint16]
+    subject: NDArray[np.intp]
+
+    @classmethod
+    def draw(cls, subjects: Sequence[str] | NDArray, resamples: int, seed: int) -> Resamples:
+        """Draw subjects; equal seeds and sets of subjects give equal draws, whatever is scored with them.
+
+        Args:
+            subjects: Subject of each of n rows.
+            resamples: Number B.
+            seed: Of the draws.
+
+        Raises:
+            ValueError: If there is no row or no resample.
+        """
+        names, place = np.unique(np.asarray(subjects), return_inverse=True)
+        if not len(names) or resamples < 1:
+            raise ValueError(f"a bootstrap needs at least one row and one resample, got {len(names)} and {resamples}")
+        draws = np.random.default_rng(seed).integers(0, len(names), size=(resamples, len(names)))
+        draws += len(names) * np.arange(resamples)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=resamples * len(names)).reshape(draws.shape)
+        return cls(counts.astype(np.uint16), place)
+
+    def weights(self, rows: NDArray[np.intp], start: int = 0, stop: int | None = None) -> Floats:
+        """Return how often each of some rows counts in the resamples from ``start`` to ``stop``: (b, m)."""
+        return self.drawn[start:stop][:, self.subject[rows]].astype(np.float64)
+
+    def count(self, cells: NDArray[np.bool_], rows: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
+        """Count the subjects of whom a row is marked in each column of (m, K), a row for each of ``rows`` (or all)."""
+        subject = self.subject if rows is None else self.subject[rows]
+        marked = np.zeros((self.drawn.shape[1], cells.shape[1]), dtype=bool)
+        row, column = np.nonzero(cells)
+        marked[subject[row], column] = True
+        return marked.sum(axis=0)
 
 
-def bootstrap_weights(
-    rows: int, resamples: int, generator: np.random.Generator, subjects: Sequence[str] | NDArray | None = None
-) -> Floats:
-    """Draw how often each row counts in each resample.
+@dataclass(frozen=True)
+class Resampled:
+    """Metrics of K targets on the test rows and in each of B resamples; NaN where undefined.
+
+    Attributes:
+        point: Metric -> (K,).
+        drawn: Metric -> (B, K).
+        bounded: Whether values keep to the metrics' ranges; differences do not.
+    """
+
+    point: Mapping[str, Floats]
+    drawn: Mapping[str, Floats]
+    bounded: bool = True
+
+    @classmethod
+    def mean_of(cls, several: Sequence[Resampled]) -> Resampled:
+        """Return the means over several, such as the seeds of a method, formed within each resample."""
+        metrics = several[0].point
+        return cls(
+            {metric: np.mean([one.point[metric] for one in several], axis=0) for metric in metrics},
+            {metric: np.mean([one.drawn[metric] for one in several], axis=0) for metric in metrics},
+        )
+
+    def __sub__(self, other: Resampled) -> Resampled:
+        """Return the paired differences: both were scored on the same rows and resamples."""
+        return Resampled(
+            {metric: values - other.point[metric] for metric, values in self.point.items()},
+            {metric: values - other.drawn[metric] for metric, values in self.drawn.items()},
+            bounded=False,
+        )
+
+    def only(self, metric: str) -> Resampled:
+        """Return one metric alone, without holding on to the resamples of the others."""
+        return Resampled({metric: self.point[metric]}, {metric: self.drawn[metric].copy()}, self.bounded)
+
+    def mean(self, metric: str, places: Sequence[int] | NDArray[np.intp]) -> tuple[float, Floats, int]:
+        """Return the mean over the targets at ``places`` that are defined, that of each resample (B,), and how many."""
+        defined = [place for place in places if np.isfinite(self.point[metric][place])]
+        if not defined:
+            return float("nan"), np.empty(0), 0
+        return float(self.point[metric][defined].mean()), self.drawn[metric][:, defined].mean(axis=1), len(defined)
+
+    def entry(self, metric: str, places: Sequence[int] | NDArray[np.intp], level: float = LEVEL) -> Interval:
+        """Return the mean over the targets at ``places`` that are defined, with its interval."""
+        bounds = (METRICS[metric].low, METRICS[metric].high) if self.bounded else _UNBOUNDED
+        value, drawn, defined = self.mean(metric, places)
+        return interval_of(value, drawn, level, bounds, defined)
+
+
+def resample(
+    task: Task,
+    truth: Floats,
+    prediction: Floats,
+    resamples: Resamples,
+    *,
+    rows: NDArray[np.intp] | None = None,
+    at: Floats | None = None,
+) -> Resampled:
+    """Score predictions on the rows and in every resample, in blocks that bound memory.
 
     Args:
-        rows: Number n of test rows.
-        resamples: Number B of resamples.
-        generator: Source of the draws; equal state gives equal draws, whatever is scored with them.
-        subjects: Subject of each row, length n; None takes each row for a subject of its own.
-
-    Returns:
-        Shape (B, n), whole numbers; each resample draws as many subjects as there are.
+        task: Decides the metrics.
+        truth: As of ``Task.score``, of m rows.
+        prediction: (m, K).
+        resamples: Of the subjects.
+        rows: (m,) which of the resamples' rows these are; None: all of them, in order.
+        at: As of ``Task.score``; the same in every resample.
 
     Raises:
-        ValueError: If ``subjects`` has another length than ``rows`` or there is no row.
+        ValueError: As of ``Task.score``, or the resamples are of another number of rows.
     """
-    if rows < 1 or resamples < 1:
-        raise ValueError(f"a bootstrap needs at least one row and one resample, got {rows} and {resamples}")
-    if subjects is None:
-        code, count = np.arange(rows), rows
-    else:
-        names, code = np.unique(np.asarray(subjects), return_inverse=True)
-        count = len(names)
-        if len(code) != rows:
-            raise ValueError(f"subjects name {len(code)} rows, but {rows} are scored")
-    draws = generator.integers(0, count, size=(resamples, count))
-    draws += count * np.arange(resamples)[:, None]
-    multiplicity = np.bincount(draws.ravel(), minlength=resamples * count).reshape(resamples, count)
-    return multiplicity[:, code].astype(np.float64)
-
-
-def bootstrap_intervals(
-    truth: ArrayLike,
-    prediction: ArrayLike,
-    task: str,
-    generator: np.random.Generator,
-    *,
-    subjects: Sequence[str] | NDArray | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> BootstrapResult:
-    """Score predictions and give each metric a percentile interval over subjects.
-
-    Args:
-        truth: (n, K), in units or 0/1; of the time to an event (n, K, 2), event and time; NaN missing.
-        prediction: (n, K), same units, or scores.
-        task: "regression", "classification" or "time_to_event"; decides the metrics.
-        generator: Source of the resamples. Give every method a fresh generator of the same seed to compare them on
-            the same resamples.
-        subjects: Subject of each row; None for one row a subject.
-        groups: Name of a mean -> columns it runs over, such as ``{"LV+RV": range(10)}``. A mean runs over the members
-            whose metric is defined (``n_targets`` of them); resamples in which one of these is undefined are left out.
-        resamples: Number of resamples.
-        level: Coverage of the interval.
-
-    Returns:
-        Intervals per metric for every target and every group.
-    """
-    truth, prediction = _columns(truth, task), _columns(prediction)
-    weights = bootstrap_weights(len(truth), resamples, generator, subjects)
-    point = task_metrics(task, truth, prediction)
-    drawn = _resampled(task, truth, prediction, weights)
-    return _summary(point, drawn, truth, subjects, groups or {}, level, RANGES)
-
-
-def paired_difference(
-    truth: ArrayLike,
-    prediction: ArrayLike,
-    reference: ArrayLike,
-    task: str,
-    generator: np.random.Generator,
-    *,
-    subjects: Sequence[str] | NDArray | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> BootstrapResult:
-    """Give the difference (``prediction`` less ``reference``) of each metric with its paired interval.
-
-    Both methods are scored on the same subjects in every resample. A difference of means runs over the targets that
-    are defined for both. Arguments as in ``bootstrap_intervals``.
-    """
-    truth, prediction, reference = _columns(truth, task), _columns(prediction), _columns(reference)
-    weights = bootstrap_weights(len(truth), resamples, generator, subjects)
-    first, second = task_metrics(task, truth, prediction), task_metrics(task, truth, reference)
-    drawn_first = _resampled(task, truth, prediction, weights)
-    drawn_second = _resampled(task, truth, reference, weights)
-    point = {metric: first[metric] - second[metric] for metric in first}
-    drawn = {metric: drawn_first[metric] - drawn_second[metric] for metric in first}
-    unbounded = dict.fromkeys(point, (-np.inf, np.inf))
-    return _summary(point, drawn, truth, subjects, groups or {}, level, unbounded)
-
-
-def _columns(values: ArrayLike, task: str = "") -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if task == "time_to_event":  # event and time stay together
-        return array.reshape(len(array), -1, 2)
-    return array.reshape(len(array), -1)
-
-
-def _resampled(task: str, truth: Floats, prediction: Floats, weights: Floats) -> dict[str, Floats]:
-    """Return each metric's values (B, K) over the resamples, scored in blocks to bound memory."""
-    block = max(1, _WEIGHTS_PER_BLOCK // max(len(truth), 1))
+    chosen = np.arange(len(resamples.subject)) if rows is None else rows
+    if len(chosen) != len(truth):
+        raise ValueError(f"subjects name {len(chosen)} rows, but {len(truth)} are scored")
+    point = task.score(truth, prediction, None, at)
+    block, count = max(1, _WEIGHTS_PER_BLOCK // max(len(chosen), 1)), len(resamples.drawn)
     parts = [
-        task_metrics(task, truth, prediction, weights[start : start + block]) for start in range(0, len(weights), block)
+        task.score(truth, prediction, resamples.weights(chosen, start, start + block), at)
+        for start in range(0, count, block)
     ]
-    return {metric: np.concatenate([part[metric] for part in parts]) for metric in METRICS_OF_TASK[task]}
-
-
-def _summary(
-    point: Mapping[str, Floats],
-    drawn: Mapping[str, Floats],
-    truth: Floats,
-    subjects: Sequence[str] | NDArray | None,
-    groups: Mapping[str, Sequence[int]],
-    level: float,
-    bounds: Mapping[str, tuple[float, float]],
-) -> BootstrapResult:
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level is {level}; it must lie between 0 and 1")
-    counts = observed_counts(truth, subjects)
-    result = BootstrapResult()
-    for metric, values in point.items():
-        result.targets[metric] = [
-            interval_of(float(values[k]), drawn[metric][:, k], int(counts[k]), 1, level, bounds[metric])
-            for k in range(len(values))
-        ]
-        result.means[metric] = {}
-        for name, members in groups.items():
-            columns = np.asarray(list(members), dtype=int)
-            defined = columns[np.isfinite(values[columns])] if len(columns) else columns
-            any_observed = np.where(known_cells(truth)[:, columns].any(axis=1), 1.0, np.nan)
-            n_test = int(observed_counts(any_observed, subjects)[0])
-            mean = float(values[defined].mean()) if len(defined) else float("nan")
-            resampled = drawn[metric][:, defined].mean(axis=1) if len(defined) else np.empty(0)
-            result.means[metric][name] = interval_of(mean, resampled, n_test, len(defined), level, bounds[metric])
-    return result
+    return Resampled(point, {metric: np.concatenate([part[metric] for part in parts]) for metric in point})
 
 
 def interval_of(
-    value: float, drawn: Floats, n_test: int, n_targets: int, level: float, bounds: tuple[float, float]
+    value: float, drawn: Floats, level: float = LEVEL, bounds: tuple[float, float] = _UNBOUNDED, defined: int = 1
 ) -> Interval:
-    """Make the percentile interval of a number from its resamples (B,), less their bias (see the module's text)."""
+    """Make the percentile interval of a number from its resamples (B,), less their bias (see the module's text).
+
+    Raises:
+        ValueError: If the level is no share.
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level is {level}; it must lie between 0 and 1")
     finite = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(finite) < max(1, _LEAST_DEFINED * len(drawn)):
-        return Interval(value, float("nan"), float("nan"), n_test, n_targets)
+        return Interval(value, float("nan"), float("nan"), defined)
     tail = 50.0 * (1.0 - level)
     low, high = np.clip(np.percentile(finite, (tail, 100.0 - tail)) - (finite.mean() - value), *bounds)
-    return Interval(value, float(low), float(high), n_test, n_targets)
+    return Interval(value, float(low), float(high), defined)

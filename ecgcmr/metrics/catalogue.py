@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KINDS = ("regression", "classification", "time_to_event")
-"""What a target can be: a number, a yes or no, or the time to an event that may be censored."""
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -17,7 +14,7 @@ class Metric:
     Attributes:
         key: Its name in results.json.
         title: For tables and figures.
-        kind: One of ``KINDS``.
+        kind: Of the tasks that have it: a number, a yes or no, or the time to an event that may be censored.
         low: Smallest possible value.
         high: Largest possible value.
         higher_is_better: None where neither way is better, such as for a limit of agreement.
@@ -75,11 +72,3 @@ METRICS: dict[str, Metric] = {
     )
 }
 """Key -> metric, in the order of tables."""
-
-PRIMARY = {"regression": "r2", "classification": "auroc", "time_to_event": "concordance"}
-"""The metric of a kind that leads tables and on which methods are compared."""
-
-
-def metrics_of(kind: str) -> tuple[str, ...]:
-    """Return the keys of a kind's metrics, in order."""
-    return tuple(key for key, metric in METRICS.items() if metric.kind == kind)

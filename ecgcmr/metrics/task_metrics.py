@@ -7,24 +7,11 @@ and MAE, and one sort per target for the two ranking metrics. What is undefined 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from ecgcmr.metrics.catalogue import METRICS
-from ecgcmr.metrics.survival import SURVIVAL_METRICS, survival_metrics
-
-REGRESSION_METRICS = ("r2", "pearson", "mae")
-CLASSIFICATION_METRICS = ("auroc", "auprc")
-METRICS_OF_TASK = {
-    "regression": REGRESSION_METRICS,
-    "classification": CLASSIFICATION_METRICS,
-    "time_to_event": SURVIVAL_METRICS,
-}
-RANGES = {key: (metric.low, metric.high) for key, metric in METRICS.items()}
-HIGHER_IS_BETTER = {key: metric.higher_is_better for key, metric in METRICS.items()}
 
 # Sums of squares below this share of the scale expected from the whole sample are rounding noise of a constant.
 RELATIVE_ZERO = 1e-12
@@ -76,50 +63,11 @@ def classification_metrics(
     return apply_kernel(_classification, truth, prediction, weights)
 
 
-def task_metrics(
-    task: str, truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Floats]:
-    """Compute the metrics of ``task``, "regression", "classification" or "time_to_event".
-
-    Args:
-        task: Which.
-        truth: (n,) or (n, K); of the time to an event (n, K, 2), event and time.
-        prediction: (n,) or (n, K).
-        weights: As in ``regression_metrics``.
-
-    Raises:
-        ValueError: If the task is none of these, or as its metrics.
-    """
-    if task not in METRICS_OF_TASK:
-        raise ValueError(f"task is {task!r}; choose one of {', '.join(METRICS_OF_TASK)}")
-    if task == "time_to_event":
-        return survival_metrics(truth, prediction, weights)
-    metrics = regression_metrics if task == "regression" else classification_metrics
-    return metrics(truth, prediction, weights)
-
-
 def known_cells(truth: ArrayLike) -> NDArray[np.bool_]:
     """Return (n, K), where the truth is known: of shape (n,), (n, K), or (n, K, 2) for event and time, both."""
     values = np.asarray(truth, dtype=np.float64)
     finite: NDArray[np.bool_] = np.isfinite(values).reshape(len(values), -1)
     return np.logical_and(finite[:, ::2], finite[:, 1::2]) if values.ndim == 3 else finite
-
-
-def observed_counts(truth: ArrayLike, subjects: Sequence[str] | NDArray | None = None) -> NDArray[np.int64]:
-    """Count, per target, the subjects (rows where ``subjects`` is None) with an observed truth.
-
-    Args:
-        truth: Shape (n,), (n, K) or (n, K, 2), NaN missing.
-        subjects: Subject of each row, length n.
-
-    Returns:
-        Shape (K,); (1,) for a truth of shape (n,).
-    """
-    observed = known_cells(truth)
-    if subjects is None:
-        return observed.sum(axis=0)
-    _, code = np.unique(np.asarray(subjects), return_inverse=True)
-    return np.array([len(np.unique(code[column])) for column in observed.T], dtype=np.int64)
 
 
 Kernel = Callable[[Floats, Floats, NDArray[np.bool_], Floats], dict[str, Floats]]

@@ -5,7 +5,9 @@ What differs between kinds stands here once; the rooms above ask a task and comp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +47,7 @@ class Task:
         binary: Whether truths are 0 and 1: thresholds, ROC and calibration curves have a meaning.
         followed: Whether a truth is a pair, event (1, or 0 censored) and time.
         name: Of this task; that of its kind if it has none.
+        label: What headings add to tell it from another task of its kind; "" where there is none.
     """
 
     kind: str
@@ -58,6 +61,12 @@ class Task:
     binary: bool = False
     followed: bool = False
     name: str = ""
+    label: str = field(default="", compare=False)
+
+    @property
+    def suffix(self) -> str:
+        """What a heading about the task ends with."""
+        return f", {self.label}" if self.label else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -139,3 +148,11 @@ def task_for(kind: str, name: str = "") -> Task:
     if kind not in TASKS:
         raise ValueError(f"task is {kind!r}; choose one of {', '.join(TASKS)}")
     return replace(TASKS[kind], name=name or kind)
+
+
+def labelled(tasks: Iterable[Task]) -> list[Task]:
+    """Return tasks in the order of tables, by kind; those that share a kind are labelled by name."""
+    unique = list(dict.fromkeys(tasks))
+    several = Counter(task.kind for task in unique)
+    made = [replace(task, label=task.name if several[task.kind] > 1 else task.label) for task in unique]
+    return sorted(made, key=lambda task: list(TASKS).index(task.kind))

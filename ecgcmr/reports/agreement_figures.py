@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ecgcmr.evaluation.results import Target
+from ecgcmr.evaluation.methods import Method, method_order, method_title
+from ecgcmr.evaluation.rows import Target
 from ecgcmr.metrics.agreement import agreement_metrics
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.figure_styles import POINTS, Styles
 from ecgcmr.reports.figures import LONGEST_IN_FIGURE, curve_look, grid, others_line
-from ecgcmr.reports.tables import Method, method_order, method_title
 
 
 def bland_altman(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, title: str = "") -> Figure:

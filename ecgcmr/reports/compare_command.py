@@ -14,8 +14,8 @@ pair predicted, with Holm's correction. Says where test subjects differ.
 
   ecgcmr compare runs/a runs/b runs/c --out runs/comparison
 
-A run is a folder with predictions.parquet (or .csv, or an experiment's predictions/), or with results.json alone, of
-which the numbers are shown as they are. Writes results.json, results.md and results.tex to the folder --out."""
+A run is a folder with predictions.parquet (or .csv), or with results.json alone, of which the numbers are shown as
+they are. Writes results.json, results.md and results.tex to the folder --out."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.errors import UserError
-    from ecgcmr.evaluation.progress import told
+    from ecgcmr.evaluation.progress import progress_bar
     from ecgcmr.output_folder import output_folder
     from ecgcmr.reports.compare import compare_runs, write_comparison
     from ecgcmr.text import printable
@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args, split=args.split)
     source = {"runs": [_checksums(folder) for folder in args.runs], "settings": asdict(settings)}
     with output_folder(args.out, "compare", source, names=RESULTS, overwrite=args.overwrite) as staged:
-        with told("scoring") as tell:
-            comparison = compare_runs(args.runs, settings, tell)
-        write_comparison(comparison, staged)
-    for note in comparison.notes:
+        with progress_bar("scoring") as on_step:
+            compared = compare_runs(args.runs, settings, on_step)
+        write_comparison(compared, staged)
+    for note in compared.found.notes:
         print(f"note: {printable(note)}")
     print(f"{printable(args.out)}: {len(args.runs)} runs; results.json, results.md, results.tex")
     return 0
@@ -60,5 +60,5 @@ def _checksums(folder: Path) -> list[str]:
     """Return the checksums of what a run is compared by, and its name."""
     from ecgcmr.files import sha256_of
 
-    files = [*folder.glob("predictions.*"), *folder.glob("predictions/*.npz"), folder / "results.json"]
+    files = [*folder.glob("predictions.*"), folder / "results.json"]
     return [folder.resolve().name, *(sha256_of(path) for path in sorted(files) if path.is_file())]

@@ -19,7 +19,8 @@ subgroups, paired differences between methods with Holm's correction, tables and
   ecgcmr evaluate --predictions theirs.csv --out runs/theirs --resamples 10000
 
 Columns: subject target truth prediction split seed; of use if there: method protocol labels unit group kind, event
-and time (kind time_to_event), sex age heart_rate signal_quality (subgroups). Leave an unknown truth empty.
+and time (kind time_to_event), task (its name), recording (a number, where a subject has several), sex age heart_rate
+signal_quality (subgroups). Leave an unknown truth empty.
 
 Writes results.json, results.md, results.tex and figures/."""
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.evaluation.arrangement import arrange
     from ecgcmr.evaluation.assessment import assess  # heavy: SciPy, pandas
     from ecgcmr.evaluation.prediction_table import read_prediction_table, unread_note
-    from ecgcmr.evaluation.progress import told
+    from ecgcmr.evaluation.progress import progress_bar
     from ecgcmr.files import sha256_of
     from ecgcmr.output_folder import output_folder
 
@@ -75,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     source = {"table": sha256_of(args.predictions), "name": args.predictions.name, "settings": asdict(settings)}
     with output_folder(out, "evaluate", source, names=RESULTS, overwrite=args.overwrite) as staged:
         data = arrange(table, args.predictions.name, split=args.split)
-        with told("scoring") as tell:
-            found = assess(data, settings, tell)
+        with progress_bar("scoring") as on_step:
+            found = assess(data, settings, on_step)
         found.notes = [*unread_note(args.predictions), *found.notes]
         title = f"Evaluation of {args.predictions.name}"
         figures = write_all(found, staged, title=title, figures=not args.no_figures)
@@ -143,6 +144,6 @@ def print_summary(found: Assessment, out: Path, count: int) -> None:
     methods = len({variant.line for variant in found.data.variants})
     print(
         f"{printable(out)}: {len(found.data.targets)} targets, {methods} methods, "
-        f"{len(found.data.test.subjects):,} subjects; results.json, results.md, results.tex"
+        f"{len(set(found.data.test.subjects)):,} subjects; results.json, results.md, results.tex"
         + (f", {count} figures" if count else "")
     )

@@ -1,6 +1,6 @@
-"""Colours, markers and line styles of methods, told apart with any number of methods of any name.
+"""Colours, markers and line styles of methods, distinct with any number of methods of any name.
 
-Colours start from those of Okabe & Ito (Color Universal Design, 2008), told apart by the common colour-vision
+Colours start from those of Okabe & Ito (Color Universal Design, 2008), distinct under the common colour-vision
 deficiencies; where methods are more than those, each has a marker of its own, and line styles tell protocols apart.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ecgcmr.reports.tables import Method
+from ecgcmr.evaluation.methods import Method
 
 _KNOWN = {
     "random": ("#777777", "s"),

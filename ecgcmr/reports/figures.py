@@ -17,12 +17,12 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from ecgcmr.evaluation.results import MEAN, ResultRow, Target
+from ecgcmr.evaluation.methods import Method, headline_group, method_order, method_title
+from ecgcmr.evaluation.rows import MEAN, ResultRow, Target
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
 from ecgcmr.reports.figure_styles import POINTS, Styles
-from ecgcmr.reports.tables import Method, headline_group, method_order, method_title
 from ecgcmr.text import printable, show_names_plainly
 
 _DPI = 150
@@ -58,23 +58,21 @@ def label_efficiency(
     *,
     target: str = MEAN,
     group: str | None = None,
-    task: str = "regression",
     title: str = "",
 ) -> Figure:
     """Draw a metric against the number of labelled training subjects, a line for each method, with 95 % intervals.
 
     Args:
-        rows: Result rows.
+        rows: Result rows of one task.
         metric: Which metric.
         target: Target name or "mean".
         group: Group or set; None takes the leading one ("LV+RV", else "all") for a mean, any group for a target.
-        task: "regression" or "classification".
         title: Heading; "" writes the target and group.
 
     Raises:
         ValueError: If no row matches.
     """
-    rows = [row for row in rows if row.metric == metric and row.task == task and row.target == target]
+    rows = [row for row in rows if row.metric == metric and row.target == target]
     if group is None and target == MEAN:
         group = headline_group(rows)
     rows = [row for row in rows if group in (None, row.group) and math.isfinite(row.value)]
@@ -86,9 +84,9 @@ def label_efficiency(
     styles = Styles(methods)
     step = min(0.018, 0.3 / len(methods))  # within the axis, however many there are
     for place, method in enumerate(methods):
-        own = [row for row in rows if (row.method, row.protocol) == method]
-        curve = sorted((row for row in own if row.labels is not None), key=lambda row: row.labels or 0)
-        _ceiling(axes, [row for row in own if row.labels is None], method, styles)
+        drawn = [row for row in rows if (row.method, row.protocol) == method]
+        curve = sorted((row for row in drawn if row.labels is not None), key=lambda row: row.labels or 0)
+        _ceiling(axes, [row for row in drawn if row.labels is None], method, styles)
         _curve(axes, curve, method, styles, shift=1.0 + step * (place - (len(methods) - 1) / 2))
     if counts:
         axes.set_xscale("log")
@@ -186,7 +184,7 @@ def curve_look(method: Method, styles: Styles) -> dict[str, Any]:
 
 
 def others_line(count: int) -> Line2D:
-    """Return a line that draws nothing and tells in a legend that ``count`` further methods are in the tables."""
+    """Return a line that draws nothing and says in a legend that ``count`` further methods are in the tables."""
     return Line2D([], [], linestyle="none", label=f"and {count} more in the tables" if count else "_nothing more")
 
 

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ecgcmr.evaluation.results import MEAN, ResultRow, Target
+from ecgcmr.evaluation.methods import Method, best_row, headline_group, is_ceiling, method_order, method_title
+from ecgcmr.evaluation.rows import MEAN, ResultRow, Target
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.reports.figure_styles import Styles
 from ecgcmr.reports.figures import LONGEST_IN_FIGURE
-from ecgcmr.reports.tables import Method, best_of, headline_group, is_ceiling, method_order, method_title
 from ecgcmr.text import figure_text
 
 MOST_INTERVALS = 150
@@ -182,7 +182,7 @@ def forest_of_means(rows: Sequence[ResultRow], labels: int | None, metric: str =
     for axes, group in zip(panels, groups, strict=False):
         own = [row for row in chosen if row.group == group]
         _means_panel(axes, own, methods, styles, METRICS[metric].no_skill)
-        best = best_of(own, metric)
+        best = best_row(own, metric)
         if best is not None:
             axes.axvline(best.value, color=styles.of((best.method, best.protocol))[0], linewidth=0.7, linestyle=":")
         axes.set_title(f"{group.removesuffix(' mean')} (n = {max(row.n_test for row in own):,})", fontsize=10)

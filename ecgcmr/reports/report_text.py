@@ -1,53 +1,39 @@
-"""results.md and results.tex of an assessment: the same tables, to read and to publish."""
+"""results.md and results.tex: the same tables, to read and to publish."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ecgcmr.evaluation.assessment import Assessment
-from ecgcmr.evaluation.results import MEAN, ResultRow
-from ecgcmr.evaluation.rows import ComparisonRow, SubgroupRow
+from ecgcmr.evaluation.rows import DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
-from ecgcmr.metrics.catalogue import KINDS, METRICS, PRIMARY, metrics_of
+from ecgcmr.metrics.tasks import TASKS, Task
 from ecgcmr.reports.tables import (
-    LEGEND,
-    Method,
-    best_of,
-    cell_text,
+    Grid,
     details,
+    difference_grid,
     headline,
-    headline_group,
-    markdown_note,
-    method_order,
-    notes_section,
+    metric_grids,
+    rows_of_task,
+    subgroup_grids,
+    target_grid,
+    tasks_in,
 )
-from ecgcmr.reports.tables import method_title as title_of
 from ecgcmr.text import LONGEST_NAME, markdown_cell, printable
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table before it is written.
-
-    Attributes:
-        heading: What it shows.
-        titles: Of the columns; the first column has the lines' names.
-        lines: (name, cells); a cell is its text and whether it is the best of its column.
-        caption: Below the heading.
-    """
-
-    heading: str
-    titles: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
-    caption: str = ""
+LEGEND = (
+    "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
+    "A dash: not run or not defined. Every number, with further metrics, is in `results.json`."
+)
+DETAILS = "<!-- details -->"
+"""Stands in an experiment's results.md between what leads and what follows."""
 
 
 def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Sequence[ResultRow] = ()) -> Path:
-    """Write the readable tables atomically.
+    """Write all readable tables of an assessment atomically.
 
     Args:
         found: From ``assess``.
@@ -55,169 +41,85 @@ def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Se
         title: Heading.
         rows: Rows of further runs, of which there are no predictions.
     """
-    everything = [*found.scores, *rows]
+    everything, tasks = [*found.scores, *rows], tasks_in(found, rows)
     parts = [f"# {markdown_cell(title)}", _summary(found), LEGEND]
     if found.undefined:
         lines = [f"- {markdown_cell(name)}: {markdown_note(reason)}" for name, reason in found.undefined.items()]
         parts.append("## Targets that cannot be scored\n\n" + "\n".join(lines))
-    parts += [_markdown(grid) for grid in metric_grids(everything)]
-    for kind in KINDS:
-        metric = PRIMARY[kind]
-        scored = [row for row in everything if row.task == kind and row.metric == metric]
-        parts += headline(scored, metric)
-        grid = difference_grid([row for row in found.differences if row.task == kind])
-        parts += [] if grid is None else [_markdown(grid, level=3)]
-        parts += details(scored, metric)
-    parts += [_markdown(grid) for grid in (target_grid(found, kind) for kind in KINDS) if grid is not None]
-    parts += [_markdown(grid) for grid in subgroup_grids(found.subgroups)]
-    if found.notes:
-        parts.append(notes_section(found.notes))
-    return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    parts += [_markdown(grid) for task in tasks for grid in metric_grids(rows_of_task(everything, task), task)]
+    for task in tasks:
+        parts += _leading(everything, found.differences, task) + _details(everything, task)
+    parts += [_markdown(grid) for grid in (target_grid(found, task) for task in tasks) if grid is not None]
+    parts += [_markdown(grid) for task in tasks for grid in subgroup_grids(found.subgroups, task)]
+    return _write(path, parts, found.notes)
+
+
+def write_overview_md(
+    parts: Sequence[Assessment], path: Path | str, *, title: str, head: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Path:
+    """Write the leading tables of an experiment's tasks, then their details, atomically.
+
+    For each task: the leading mean by method and number of labels, and paired differences of it; then tables by group
+    of targets, or by target. The best method of a column is bold; the oracle is a ceiling and takes no part.
+
+    Args:
+        parts: An assessment for each task.
+        path: The file.
+        title: Heading.
+        head: Markdown that stands before all tables.
+        notes: Lines for the end, before those of the assessments.
+    """
+    each = [(found, task) for found in parts for task in found.data.tasks]
+    leads = list[str]()
+    for found, task in each:
+        # Without a focus all pairs are compared: too many to lead.
+        leads += _leading(found.scores, found.differences if found.settings.focus else [], task)
+    following = [part for found, task in each for part in _details(found.scores, task)]
+    unscored = [f"{name}: {reason}" for found in parts for name, reason in found.undefined.items()]
+    further = [note for found in parts for note in found.notes]
+    everything = [f"# {markdown_cell(title)}", LEGEND, *head, *leads, DETAILS, *following]
+    return _write(path, everything, dict.fromkeys([*notes, *unscored, *further]))
 
 
 def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[ResultRow] = ()) -> Path:
     r"""Write the tables as LaTeX for ``\input``, atomically; the document needs the packages booktabs and graphicx."""
-    grids = metric_grids([*found.scores, *rows])
-    for kind in KINDS:
-        difference = difference_grid([row for row in found.differences if row.task == kind])
-        grids += [grid for grid in (difference, target_grid(found, kind)) if grid is not None]
-    grids += [_narrowed(grid) for grid in subgroup_grids(found.subgroups)]
+    everything, tasks = [*found.scores, *rows], tasks_in(found, rows)
+    grids = [grid for task in tasks for grid in metric_grids(rows_of_task(everything, task), task)]
+    for task in tasks:
+        difference = difference_grid(found.differences, task)
+        grids += [grid for grid in (difference, target_grid(found, task)) if grid is not None]
+    grids += [_narrowed(grid) for task in tasks for grid in subgroup_grids(found.subgroups, task)]
     head = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}. Intervals are 95 %, over resampled subjects."
     return write_atomically(path, ("\n\n".join([head, *map(_latex, grids)]) + "\n").encode())
 
 
-def metric_grids(rows: Sequence[ResultRow]) -> list[Grid]:
-    """Make methods x metrics for each kind and number of labels: means over all targets, or the one target there is."""
-    grids = []
-    for kind in KINDS:
-        own = [row for row in rows if row.task == kind]
-        single = {row.target for row in own} - {MEAN}
-        leading = [row for row in own if (row.target == MEAN and row.group == "all") or len(single) == 1]
-        leading = [row for row in leading if len(single) == 1 or METRICS[row.metric].averaged]
-        counts: list[int | None] = [*sorted({row.labels for row in leading if row.labels is not None})]
-        for count in counts or [None] * bool(leading):
-            shown = [row for row in leading if row.labels in (count, None)]
-            keys = [metric for metric in metrics_of(kind) if any(row.metric == metric for row in shown)]
-            what = next(iter(single)) if len(single) == 1 else f"mean over {len(single)} targets"
-            labels = "" if count is None else f", {count:,} labels"
-            n = sorted({row.n_test for row in shown})
-            differ = f"Test subjects differ between methods: {n[0]:,} to {n[-1]:,}."
-            caption = f"n = {n[0]:,} test subjects." if len(n) == 1 else differ
-            columns = [[row for row in shown if row.metric == metric] for metric in keys]
-            titles = tuple(METRICS[metric].title for metric in keys)
-            heading = f"{_KIND_TITLES[kind]}: {what}{labels}"
-            grids.append(Grid(heading, ("method", *titles), _lines(columns, keys), caption))
-    return grids
+def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], task: Task) -> list[str]:
+    """Return the table of the leading mean, and that of its paired differences."""
+    grids = headline(rows_of_task(rows, task), task), difference_grid(differences, task)
+    return [_markdown(grid) for grid in grids if grid is not None]
 
 
-_KIND_TITLES = {"regression": "Phenotypes", "classification": "Diseases and findings", "time_to_event": "Events"}
+def _details(rows: Sequence[ResultRow], task: Task) -> list[str]:
+    heading, grids = details(rows_of_task(rows, task), task)
+    return [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
 
 
-def _lines(columns: Sequence[Sequence[ResultRow]], keys: Sequence[str]) -> tuple:
-    """Methods down, one column of rows for each key."""
-    best = [best_of(column, metric) for column, metric in zip(columns, keys, strict=True)]
-    found = [{(row.method, row.protocol): row for row in column} for column in columns]
-    lines = []
-    for method in method_order((row.method, row.protocol) for column in columns for row in column):
-        cells = []
-        for own, metric, winner in zip(found, keys, best, strict=True):
-            row = own.get(method)
-            text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
-            cells.append((text, row is not None and row is winner))
-        lines.append((title_of(method), tuple(cells)))
-    return tuple(lines)
+def _write(path: Path | str, parts: Sequence[str], notes: Iterable[str]) -> Path:
+    lines = "\n".join(f"- {markdown_note(note)}" for note in notes)
+    everything = [*parts, *([f"## Notes\n\n{lines}"] if lines else [])]
+    return write_atomically(path, ("\n\n".join(everything) + "\n").encode())
 
 
-def difference_grid(rows: Sequence[ComparisonRow]) -> Grid | None:
-    """Make the table of paired differences of the leading mean, or of every target where there are no means."""
-    group = headline_group(rows)  # type: ignore[arg-type]  # it reads target and group alone
-    shown = [row for row in rows if (row.target == MEAN and row.group == group) or group is None]
-    if not shown:
-        return None
-    lines = []
-    for row in shown:
-        pair = f"{title_of((row.method, row.protocol))} - {title_of((row.reference, row.reference_protocol))}"
-        labels = "-" if row.labels is None else f"{row.labels:,}"
-        texts = (
-            labels,
-            cell_text(row.value, row.ci_low, row.ci_high, row.metric),
-            _p_text(row.p),
-            _p_text(row.p_holm),
-            f"{row.n_test:,}",
-        )
-        name = pair if group is not None else f"{row.target}: {pair}"
-        lines.append((name, tuple((text, False) for text in texts)))
-    metric = METRICS[shown[0].metric].title
-    heading = f"Paired differences in {metric if group is None else f'mean {metric} ({group})'}"
-    titles = ("methods", "labels", "difference (95 % interval)", "p", "p, Holm", "n")
-    return Grid(heading, titles, tuple(lines))
+def markdown_note(text: str) -> str:
+    """Return a sentence for Markdown; what it sets between backticks, such as a file's name, stays so."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0 or not all(_CODE.fullmatch(piece) for piece in pieces[1::2]):
+        return markdown_cell(text, _LONGEST_NOTE)
+    return "`".join(piece if k % 2 else markdown_cell(piece, _LONGEST_NOTE) for k, piece in enumerate(pieces))
 
 
-def shown_line(found: Assessment, kind: str) -> tuple[Method, int | None] | None:
-    """Return the method that details are shown of: the focus, else the best by the leading mean; ceilings apart."""
-    metric = PRIMARY[kind]
-    rows = [row for row in found.scores if row.task == kind and row.metric == metric]
-    if not rows:
-        return None
-    group = headline_group(rows)
-    leading = [row for row in rows if group is None or (row.target == MEAN and row.group == group)]
-    own = [row for row in leading if row.method == found.settings.focus] or leading
-    counts = [row.labels for row in own if row.labels is not None]
-    best = best_of([row for row in own if not counts or row.labels == max(counts)], metric)
-    return None if best is None else ((best.method, best.protocol), best.labels)
-
-
-def target_grid(found: Assessment, kind: str) -> Grid | None:
-    """Make targets x metrics for the shown method."""
-    shown = shown_line(found, kind)
-    if shown is None:
-        return None
-    (method, protocol), labels = shown
-    own = [row for row in found.scores if (row.method, row.protocol, row.labels) == (method, protocol, labels)]
-    cells = {(row.target, row.metric): row for row in own if row.task == kind and row.target != MEAN}
-    units = {target.name: target.unit for target in found.data.targets}
-    keys, lines = metrics_of(kind), []
-    for name in dict.fromkeys(target for target, _ in cells):
-        rows = [cells[name, metric] for metric in keys]
-        unit = f" [{units[name]}]" if units[name] else ""
-        texts = [f"{rows[0].n_test:,}"]
-        for row in rows:
-            wide = row.metric == PRIMARY[kind]
-            low = row.ci_low if wide else float("nan")
-            texts.append(cell_text(row.value, low, row.ci_high, row.metric))
-        lines.append((f"{name}{unit}", tuple((text, False) for text in texts)))
-    titles = ("target", "n", *(METRICS[metric].title for metric in keys))
-    count = "" if labels is None else f", {labels:,} labels"
-    return Grid(f"{_KIND_TITLES[kind]} one by one: {title_of((method, protocol))}{count}", titles, tuple(lines))
-
-
-def subgroup_grids(rows: Sequence[SubgroupRow]) -> list[Grid]:
-    """Make subgroups x methods for each kind: the leading mean, or each target of a kind without means."""
-    grids = []
-    for kind in KINDS:
-        own = [row for row in rows if row.task == kind and row.metric == PRIMARY[kind]]
-        group = headline_group(own)  # type: ignore[arg-type]
-        targets = [MEAN] if kind == "regression" and group else _in_order(r.target for r in own if r.target != MEAN)
-        for target in targets:
-            shown = [row for row in own if row.target == target and (target != MEAN or row.group == group)]
-            methods = method_order((row.method, row.protocol) for row in shown)
-            lines = []
-            for key in _in_order((row.attribute, row.subgroup) for row in shown):
-                cells = {(row.method, row.protocol): row for row in shown if (row.attribute, row.subgroup) == key}
-                n = max((row.n_test or 0 for row in cells.values()), default=0)
-                reason = next(iter(cells.values())).reason
-                texts = [f"{n:,}" if n else reason]
-                texts += [
-                    cell_text(row.value, row.ci_low, row.ci_high, row.metric) if row is not None else "-"
-                    for row in (cells.get(method) for method in methods)
-                ]
-                lines.append((f"{key[0].replace('_', ' ')}: {key[1]}", tuple((text, False) for text in texts)))
-            what = f"mean {METRICS[PRIMARY[kind]].title} ({group})" if target == MEAN else METRICS[PRIMARY[kind]].title
-            name = "" if target == MEAN else f" of {target}"
-            titles = ("subgroup", "n", *map(title_of, methods))
-            caption = "Each method at its largest number of labels."
-            grids.append(Grid(f"Subgroups: {what}{name}", titles, tuple(lines), caption))
-    return grids
+_CODE = re.compile(r"[\w./-]+")
+_LONGEST_NOTE = 10_000  # it may list many methods
 
 
 def _summary(found: Assessment) -> str:
@@ -228,28 +130,21 @@ def _summary(found: Assessment) -> str:
     of_seeds = f"seeds {', '.join(map(str, seeds))} (values are means over seeds)"
     if len(seeds) == 1:
         of_seeds = f"one seed ({seeds[0]})"
-    kinds = ", ".join(
-        f"{len(data.columns(kind))} {kind.replace('_', '-')}" for kind in KINDS if len(data.columns(kind))
-    )
+    counts = {kind: sum(task.kind == kind for task in data.task_of_target) for kind in TASKS}
+    kinds = ", ".join(f"{count} {kind.replace('_', '-')}" for kind, count in counts.items() if count)
     return (
-        f"{len(data.test.subjects):,} subjects of split {found.settings.split}; targets: {kinds}; "
+        f"{len(set(data.test.subjects)):,} subjects of split {found.settings.split}; targets: {kinds}; "
         f"{len({variant.line for variant in data.variants})} methods; {of_seeds}; "
         f"{found.settings.resamples:,} resamples, drawn with seed {found.settings.seed}."
     )
 
 
-def _p_text(p: float) -> str:
-    if not math.isfinite(p):
-        return "-"
-    return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
-
-
-def _markdown(grid: Grid, level: int = 2) -> str:
+def _markdown(grid: Grid) -> str:
     rows = [f"| {' | '.join(map(markdown_cell, grid.titles))} |", "|---|" + "---:|" * (len(grid.titles) - 1)]
     for name, cells in grid.lines:
         texts = [f"**{markdown_cell(text)}**" if best else markdown_cell(text) for text, best in cells]
         rows.append(f"| {markdown_cell(name)} | " + " | ".join(texts) + " |")
-    heading = f"{'#' * level} {markdown_cell(grid.heading)}"
+    heading = f"{'#' * grid.level} {markdown_cell(grid.heading)}"
     return "\n\n".join(part for part in (heading, markdown_note(grid.caption), "\n".join(rows)) if part)
 
 
@@ -293,7 +188,3 @@ _MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")
 def _escaped(text: str) -> str:
     words = printable(" ".join(text.split()), LONGEST_NAME)
     return _MINUS.sub("$-$", "".join(_SPECIAL.get(character, character) for character in words))
-
-
-def _in_order(items: Iterable) -> list:
-    return list(dict.fromkeys(items))

@@ -1,207 +1,205 @@
-"""results.md: what a reader wants to know first, from the rows of results.json."""
+"""The tables of a report before they are written: what a reader wants to know first, from rows of results."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Container, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from ecgcmr.evaluation.results import MEAN, METHODS, DifferenceRow, ResultRow
-from ecgcmr.files import write_atomically
-from ecgcmr.metrics.catalogue import METRICS, PRIMARY
-from ecgcmr.text import markdown_cell
-
-_PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
-CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
-Method = tuple[str, str | None]
-Item = TypeVar("Item")
-
-
-def write_results_md(
-    rows: Sequence[ResultRow],
-    path: Path | str,
-    *,
-    title: str = "Results",
-    differences: Sequence[DifferenceRow] = (),
-    notes: Sequence[str] = (),
-) -> Path:
-    """Write the readable tables atomically.
-
-    First the mean R2 over the LV and RV phenotypes (over all targets where these are absent) by method and number of
-    labels, then paired differences, then R2 by group of phenotypes, then AUROC by disease or finding; the same of
-    the time to an event by concordance. The best method of a column is bold; the oracle is a ceiling and takes no part.
-
-    Args:
-        rows: Everything that results.json holds.
-        path: File to write.
-        title: Heading.
-        differences: Paired differences for a table of their own.
-        notes: Lines for the end, such as why a target has no prediction; that means leave it out is told anyway.
-    """
-    parts, gaps = [f"# {markdown_cell(title)}", LEGEND], list[str]()
-    for task, metric in PRIMARY.items():
-        scored = [row for row in rows if row.task == task and row.metric == metric]
-        parts += headline(scored, metric)
-        parts += _differences([row for row in differences if row.task == task and row.metric == metric], metric)
-        parts += details(scored, metric)
-        gaps += gaps_of(scored)
-    if notes or gaps:
-        parts.append(notes_section((*gaps, *notes)))
-    return write_atomically(path, ("\n\n".join(parts) + "\n").encode())
-
-
-def notes_section(notes: Iterable[str]) -> str:
-    """Return the notes as a list under a heading; names within them are shown letter by letter."""
-    return "## Notes\n\n" + "\n".join(f"- {markdown_note(note)}" for note in notes)
-
-
-def markdown_note(text: str) -> str:
-    """Return a sentence for Markdown; what it sets between backticks, such as a file's name, stays so."""
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0 or not all(_CODE.fullmatch(piece) for piece in pieces[1::2]):
-        return markdown_cell(text, _LONGEST_NOTE)
-    return "`".join(piece if k % 2 else markdown_cell(piece, _LONGEST_NOTE) for k, piece in enumerate(pieces))
-
-
-_CODE = re.compile(r"[\w./-]+")
-_LONGEST_NOTE = 10_000  # it may list many methods
-
-LEGEND = (
-    "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
-    "A dash: not run or not defined. Every number, with further metrics, is in `results.json`."
+from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.methods import (
+    Method,
+    best_row,
+    headline_group,
+    method_order,
+    method_title,
 )
+from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
+from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.tasks import Task, labelled, task_for
+
+Item = TypeVar("Item")
+Line = tuple[str, tuple[tuple[str, bool], ...]]
+"""Name of a line, and its cells: text, and whether it is the best of its column."""
 
 
-def is_ceiling(method: str) -> bool:
-    """Tell whether a method knows what none can; in a comparison its name follows that of its run."""
-    return method.rsplit(": ", 1)[-1] in CEILINGS
+@dataclass(frozen=True)
+class Grid:
+    """A table before it is written.
+
+    Attributes:
+        heading: What it shows.
+        titles: Of the columns; the first column has the lines' names.
+        lines: From top to bottom.
+        caption: Below the heading.
+        level: Of the heading.
+    """
+
+    heading: str
+    titles: tuple[str, ...]
+    lines: tuple[Line, ...]
+    caption: str = ""
+    level: int = 2
 
 
-def method_order(methods: Iterable[Method]) -> list[Method]:
-    """Sort (method, protocol) as in ``METHODS``, others behind by name, linear probe before fine-tuned."""
-
-    def place(item: Method) -> tuple[int, str, str]:
-        known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
-        return known, item[0], {"linear_probe": "0", "finetune": "1"}.get(item[1] or "", "2")
-
-    return sorted(set(methods), key=place)
+def tasks_in(found: Assessment, rows: Iterable[ResultRow]) -> list[Task]:
+    """Return the tasks of an assessment and of further rows, in the order of tables."""
+    further = _in_order((row.task, row.task_name) for row in rows)
+    return labelled([*found.data.tasks, *(task_for(kind, name) for kind, name in further)])
 
 
-def method_title(method: Method) -> str:
-    """Return "mae, linear probe" and the like."""
-    protocol = _PROTOCOL_TITLES.get(method[1], method[1]) or ""
-    return f"{method[0]}, {protocol}" if protocol else method[0]
+def rows_of_task(rows: Iterable[ResultRow], task: Task) -> list[ResultRow]:
+    """Return the rows of a task."""
+    return [row for row in rows if (row.task, row.task_name) == (task.kind, task.name)]
 
 
-def headline_group(rows: Iterable[ResultRow]) -> str | None:
-    """Return the set whose mean leads: "LV+RV" where there is one, else "all", else None."""
-    groups = {row.group for row in rows if row.target == MEAN}
-    return next((group for group in ("LV+RV", "all") if group in groups), None)
-
-
-def headline(rows: Sequence[ResultRow], metric: str) -> list[str]:
-    """Return heading, caption and table of the leading mean: methods down, numbers of labels across."""
+def headline(rows: Sequence[ResultRow], task: Task) -> Grid | None:
+    """Make the table of the leading mean: methods down, numbers of labels across; None where there are no means."""
+    rows = [row for row in rows if row.metric == task.primary]
     group = headline_group(rows)
     if group is None:
-        return []
+        return None
     chosen = [row for row in rows if row.target == MEAN and row.group == group]
     members = {row.target for row in rows if row.target != MEAN and (group == "all" or row.group in group.split("+"))}
-    n_test = max(row.n_test for row in chosen)
-    heading = f"## Mean {METRICS[metric].title} over {len(members)} targets ({markdown_cell(group)})"
-    caption = f"n = {n_test} test subjects; columns: labelled training subjects."
-    columns = sorted({row.labels for row in chosen if row.labels is not None})
-    titles = [f"{count:,} labels" for count in columns] or ["any labels"]
-    cells = [[row for row in chosen if row.labels in (count, None)] for count in columns] or [list(chosen)]
-    return [heading, caption, markdown_table(titles, cells, metric)]
+    counts = _counts(chosen)
+    columns = [[row for row in chosen if row.labels in (count, None)] for count in counts]
+    titles = ["any labels" if count is None else f"{count:,} labels" for count in counts]
+    return Grid(
+        f"Mean {METRICS[task.primary].title} over {len(members)} targets ({group}){task.suffix}",
+        ("method", *titles),
+        _lines(columns, [task.primary] * len(columns)),
+        f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
+    )
 
 
-def details(rows: Sequence[ResultRow], metric: str) -> list[str]:
-    """One table for each number of labels: groups of phenotypes, or single diseases and findings."""
-    parts: list[str] = []
-    if metric == "r2":
+def details(rows: Sequence[ResultRow], task: Task) -> tuple[str, list[Grid]]:
+    """Make one table for each number of labels: groups of targets, or single ones; returns the heading and these."""
+    rows = [row for row in rows if row.metric == task.primary]
+    if task.grouped:
         keys = [(MEAN, group) for group in _in_order(row.group for row in rows if row.target == MEAN)]
-        titles = [group.removesuffix(" mean") for _, group in keys]
-        heading = f"## {METRICS[metric].title} by group of phenotypes"
+        names = [group.removesuffix(" mean") for _, group in keys]
     else:
         pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
         keys = [*pairs, *[(MEAN, "all")][: len(pairs) - 1]]
-        titles = [target for target, _ in keys]
-        title = METRICS[metric].title
-        heading = f"## {title[0].upper()}{title[1:]} by disease{'' if metric == 'concordance' else ' or finding'}"
-    if not keys:
-        return parts
-    parts.append(heading)
-    counts: list[int | None] = [*sorted({row.labels for row in rows if row.labels is not None})]
-    for count in counts or [None]:
+        names = [target for target, _ in keys]
+    title = METRICS[task.primary].title
+    grids = []
+    for count in _counts(rows) if keys else []:
         shown = [row for row in rows if row.labels in (count, None)]
-        cells = [[row for row in shown if (row.target, row.group) == key] for key in keys]
-        numbers = [max((row.n_test for row in cell), default=0) for cell in cells]
-        parts.append(f"### {count:,} labels" if count is not None else "### any labels")
-        parts.append(
-            markdown_table([f"{title} (n = {n})" for title, n in zip(titles, numbers, strict=True)], cells, metric)
-        )
-    return parts
+        columns = [[row for row in shown if (row.target, row.group) == key] for key in keys]
+        numbers = [max((row.n_test for row in column), default=0) for column in columns]
+        titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
+        heading = f"{count:,} labels" if count is not None else "any labels"
+        grids.append(Grid(heading, ("method", *titles), _lines(columns, [task.primary] * len(columns)), level=3))
+    return f"{title[0].upper()}{title[1:]} by {task.detail}{task.suffix}", grids
 
 
-def gaps_of(rows: Sequence[ResultRow], *, told: Container[str] = ()) -> list[str]:
-    """Tell which means leave out targets, so that nobody compares means over different targets unawares.
-
-    Args:
-        rows: Of one metric.
-        told: Targets of which the reader knows already that no method can be scored on them.
-    """
-    undefined: dict[tuple[Method, int | None], list[str]] = {}
-    for row in rows:
-        if row.target != MEAN and row.target not in told and not math.isfinite(row.value):
-            undefined.setdefault(((row.method, row.protocol), row.labels), []).append(row.target)
-    return [
-        f"{method_title(method)}{'' if labels is None else f' at {labels:,} labels'}: means leave out "
-        f"{', '.join(names)} (undefined or without prediction)."
-        for (method, labels), names in undefined.items()
-    ]
-
-
-def _differences(rows: Sequence[DifferenceRow], metric: str) -> list[str]:
-    leading = [row for row in rows if row.target == MEAN and row.group in ("LV+RV", "all")]
-    group = next((group for group in ("LV+RV", "all") if any(row.group == group for row in leading)), None)
-    lines = [
-        f"| {markdown_cell(f'{method_title((row.method, row.protocol))} - {row.reference}')} "
-        f"| {'-' if row.labels is None else row.labels} "
-        f"| {cell_text(row.value, row.ci_low, row.ci_high, metric)} |"
-        for row in leading
-        if row.group == group
-    ]
-    if not lines:
-        return []
-    heading = f"### Paired differences in mean {METRICS[metric].title} ({group})"
-    return [heading, "\n".join(["| methods | labels | difference (95 % interval) |", "|---|---:|---:|", *lines])]
+def metric_grids(rows: Sequence[ResultRow], task: Task) -> list[Grid]:
+    """Make methods x metrics for each number of labels: means over all targets, or the one target there is."""
+    single = {row.target for row in rows} - {MEAN}
+    leading = [row for row in rows if (row.target == MEAN and row.group == "all") or len(single) == 1]
+    leading = [row for row in leading if len(single) == 1 or METRICS[row.metric].averaged]
+    grids = []
+    for count in _counts(leading) if leading else []:
+        shown = [row for row in leading if row.labels in (count, None)]
+        keys = [metric for metric in task.metrics if any(row.metric == metric for row in shown)]
+        what = next(iter(single)) if len(single) == 1 else f"mean over {len(single)} targets"
+        labels = "" if count is None else f", {count:,} labels"
+        n = sorted({row.n_test for row in shown})
+        differ = f"Test subjects differ between methods: {n[0]:,} to {n[-1]:,}."
+        caption = f"n = {n[0]:,} test subjects." if len(n) == 1 else differ
+        columns = [[row for row in shown if row.metric == metric] for metric in keys]
+        titles = tuple(METRICS[metric].title for metric in keys)
+        heading = f"{task.title}{task.suffix}: {what}{labels}"
+        grids.append(Grid(heading, ("method", *titles), _lines(columns, keys), caption))
+    return grids
 
 
-def markdown_table(titles: Sequence[str], columns: Sequence[Sequence[ResultRow]], metric: str) -> str:
-    """Methods down, ``columns`` across; each column holds at most one row a method. Titles and names are escaped."""
-    methods = method_order((row.method, row.protocol) for column in columns for row in column)
-    lines = ["| method | " + " | ".join(map(markdown_cell, titles)) + " |", "|---|" + "---:|" * len(titles)]
-    found = [{(row.method, row.protocol): row for row in column} for column in columns]
-    best = [best_of(column, metric) for column in columns]
-    for method in methods:
-        cells = []
-        for column, winner in zip(found, best, strict=True):
-            row = column.get(method)
-            text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
-            cells.append(f"**{text}**" if row is not None and row is winner else text)
-        lines.append(f"| {markdown_cell(method_title(method))} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def best_of(rows: Sequence[ResultRow], metric: str) -> ResultRow | None:
-    """Return the best row, ceilings apart; None where nothing is defined or neither way is better."""
-    if METRICS[metric].higher_is_better is None:
+def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
+    """Make the table of paired differences of the leading mean, or of every target where there are no means."""
+    rows = [row for row in rows if row.task_name == task.name]
+    group = headline_group(rows)
+    shown = [row for row in rows if (row.target == MEAN and row.group == group) or group is None]
+    if not shown:
         return None
-    rivals = [row for row in rows if not is_ceiling(row.method) and math.isfinite(row.value)]
-    sign = -1.0 if METRICS[metric].higher_is_better is False else 1.0
-    return max(rivals, key=lambda row: sign * row.value, default=None)
+    lines = []
+    for row in shown:
+        pair = f"{method_title((row.method, row.protocol))} - {method_title((row.reference, row.reference_protocol))}"
+        texts = (
+            "-" if row.labels is None else f"{row.labels:,}",
+            cell_text(row.value, row.ci_low, row.ci_high, row.metric),
+            _p_text(row.p),
+            _p_text(row.p_holm),
+            f"{row.n_test:,}",
+        )
+        lines.append(_plain_line(pair if group is not None else f"{row.target}: {pair}", texts))
+    metric = METRICS[task.primary].title
+    heading = f"Paired differences in {metric if group is None else f'mean {metric} ({group})'}{task.suffix}"
+    titles = ("methods", "labels", "difference (95 % interval)", "p", "p, Holm", "n")
+    return Grid(heading, titles, tuple(lines), level=3)
+
+
+def shown_line(found: Assessment, task: Task) -> tuple[Method, int | None] | None:
+    """Return the method that details are shown of: the focus, else the best by the leading mean; ceilings apart."""
+    rows = [row for row in rows_of_task(found.scores, task) if row.metric == task.primary]
+    group = headline_group(rows)
+    leading = [row for row in rows if group is None or (row.target == MEAN and row.group == group)]
+    chosen = [row for row in leading if row.method == found.settings.focus] or leading
+    counts = [row.labels for row in chosen if row.labels is not None]
+    best = best_row([row for row in chosen if not counts or row.labels == max(counts)], task.primary)
+    return None if best is None else ((best.method, best.protocol), best.labels)
+
+
+def target_grid(found: Assessment, task: Task) -> Grid | None:
+    """Make targets x metrics for the shown method."""
+    shown = shown_line(found, task)
+    if shown is None:
+        return None
+    (method, protocol), labels = shown
+    rows = [row for row in rows_of_task(found.scores, task) if row.target != MEAN]
+    cells = {
+        (row.target, row.metric): row
+        for row in rows
+        if (row.method, row.protocol, row.labels) == (method, protocol, labels)
+    }
+    units = {target.name: target.unit for target in found.data.targets}
+    lines = []
+    for name in dict.fromkeys(target for target, _ in cells):
+        texts = [f"{cells[name, task.primary].n_test:,}"]
+        for metric in task.metrics:
+            row = cells[name, metric]
+            low = row.ci_low if metric == task.primary else float("nan")
+            texts.append(cell_text(row.value, low, row.ci_high, metric))
+        lines.append(_plain_line(f"{name} [{units[name]}]" if units[name] else name, texts))
+    titles = ("target", "n", *(METRICS[metric].title for metric in task.metrics))
+    count = "" if labels is None else f", {labels:,} labels"
+    heading = f"{task.title}{task.suffix} one by one: {method_title((method, protocol))}{count}"
+    return Grid(heading, titles, tuple(lines))
+
+
+def subgroup_grids(rows: Sequence[SubgroupRow], task: Task) -> list[Grid]:
+    """Make subgroups x methods: the leading mean of targets that come in groups, else each target."""
+    rows = [row for row in rows if row.task_name == task.name and row.metric == task.primary]
+    group = headline_group(rows)
+    title = METRICS[task.primary].title
+    grids = []
+    for target in [MEAN] if task.grouped and group else _in_order(row.target for row in rows if row.target != MEAN):
+        shown = [row for row in rows if row.target == target and (target != MEAN or row.group == group)]
+        methods = method_order((row.method, row.protocol) for row in shown)
+        lines = []
+        for key in _in_order((row.attribute, row.subgroup) for row in shown):
+            cells = {(row.method, row.protocol): row for row in shown if (row.attribute, row.subgroup) == key}
+            n = max((row.n_test or 0 for row in cells.values()), default=0)
+            texts = [f"{n:,}" if n else next(iter(cells.values())).reason]
+            for row in (cells.get(method) for method in methods):
+                texts.append("-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, row.metric))
+            lines.append(_plain_line(f"{key[0].replace('_', ' ')}: {key[1]}", texts))
+        what = f"mean {title} ({group}){task.suffix}" if target == MEAN else f"{title} of {target}"
+        titles = ("subgroup", "n", *map(method_title, methods))
+        caption = "Each method at its largest number of labels."
+        grids.append(Grid(f"Subgroups: {what}", titles, tuple(lines), caption))
+    return grids
 
 
 def cell_text(value: float, low: float, high: float, metric: str) -> str:
@@ -212,6 +210,36 @@ def cell_text(value: float, low: float, high: float, metric: str) -> str:
     # z: no negative zero
     interval = f" ({low:z.{digits}f} to {high:z.{digits}f})" if math.isfinite(low) else ""
     return f"{value:z.{digits}f}{interval}"
+
+
+def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[str]) -> tuple[Line, ...]:
+    """Methods down, one column of rows for each of ``metrics``; a column holds at most one row a method."""
+    best = [best_row(column, metric) for column, metric in zip(columns, metrics, strict=True)]
+    found = [{(row.method, row.protocol): row for row in column} for column in columns]
+    lines = []
+    for method in method_order((row.method, row.protocol) for column in columns for row in column):
+        cells = []
+        for column, metric, winner in zip(found, metrics, best, strict=True):
+            row = column.get(method)
+            text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
+            cells.append((text, row is not None and row is winner))
+        lines.append((method_title(method), tuple(cells)))
+    return tuple(lines)
+
+
+def _plain_line(name: str, texts: Iterable[str]) -> Line:
+    return name, tuple((text, False) for text in texts)
+
+
+def _counts(rows: Iterable[ResultRow]) -> list[int | None]:
+    """Return the numbers of labels that rows have, rising; [None] where they have none."""
+    return [*sorted({row.labels for row in rows if row.labels is not None})] or [None]
+
+
+def _p_text(p: float) -> str:
+    if not math.isfinite(p):
+        return "-"
+    return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
 
 
 def _in_order(items: Iterable[Item]) -> list[Item]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import pytest
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
-from ecgcmr.evaluation.predictions import load_predictions
 from ecgcmr.evaluation.result_rows import read_results_json
 
 ROW: dict[str, Any] = {
@@ -121,6 +118,9 @@ def frame(**changes: Any) -> pd.DataFrame:
         ({"truth": pd.Timestamp("2020-01-01")}, "column truth holds dates"),
         ({"seed": 1e300}, "seed is no whole number"),
         ({"labels": 1e300}, "labels is no count"),
+        ({"recording": -1}, "recording is no count"),
+        ({"recording": "first"}, "column recording holds text"),
+        ({"task": 3}, "column task holds numbers"),
         ({"age": np.inf}, "age is infinite"),
         ({"target": "mean"}, "a target is called 'mean'"),
         ({"method": "x" * 5000}, "a text of 5,000 characters"),
@@ -147,30 +147,6 @@ def test_rows_scattered_over_an_array_larger_than_memory_are_refused(tmp_path: P
     many = pd.DataFrame({"subject": names, "target": names, "truth": 0.5, "prediction": 0.5})
     many.assign(split="test", seed=0).to_parquet(tmp_path / "p.parquet")
     assert main(["evaluate", "--predictions", str(tmp_path / "p.parquet")]) == 2
-
-
-def archive(path: Path, **members: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, content in members.items():
-            opened.writestr(f"{name}.npy", content)
-    return path
-
-
-def test_archives_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
-    fields = ("format", "subject", "target", "truth", "prediction", "task", "split", "method", "protocol", "labels")
-    whole = dict.fromkeys((*fields, "seed"), np.array(0))
-    np.savez(tmp_path / "numbers.npz", **whole)
-    np.savez(tmp_path / "objects.npz", **{**whole, "truth": np.array([None])})
-    np.savez(tmp_path / "texts.npz", **{**whole, "format": np.array("ecgcmr-predictions-1"), "truth": np.array("x")})
-    np.save(tmp_path / "plain.npy", np.zeros(3))
-    (tmp_path / "plain.npy").rename(tmp_path / "plain.npz")
-    header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000,), }"
-    names = dict.fromkeys((*fields, "seed"), header.ljust(127) + b"\n")
-    archive(tmp_path / "huge.npz", **names)
-    os.mkfifo(tmp_path / "pipe.npz")
-    for name in ("numbers", "objects", "texts", "plain", "huge", "pipe"):
-        with pytest.raises(UserError, match=rf"{name}\.npz: "):
-            load_predictions(tmp_path / f"{name}.npz")
 
 
 def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

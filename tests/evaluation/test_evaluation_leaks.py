@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcmr.metrics.bootstrap import bootstrap_intervals
+from ecgcmr.metrics.bootstrap import Interval, Resamples, resample
 from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.probes.baselines import BaselineOutcome, baseline_predictions, body_size_columns, probe_label_counts
@@ -53,16 +53,20 @@ def test_a_target_copied_into_test_features_changes_nothing_learnt(method: str, 
     assert np.abs(caught.validation - honest.validation).max() > 0.1
 
 
+def intervals(task: str, y: np.ndarray, outcome: BaselineOutcome) -> list[Interval]:
+    draws = Resamples.draw(np.arange(300), 300, 0)
+    scored = resample(TASKS[task], y[TEST], outcome.prediction, draws)
+    return [scored.entry(TASKS[task].primary, [k]) for k in range(2)]
+
+
 @pytest.mark.parametrize("method", ["probe", "boosting"])
 def test_shuffled_labels_teach_nothing(method: str) -> None:
     x, y = cohort("regression", shuffled=True)
     outcome = predicted(method, "regression", x, y)
-    scored = bootstrap_intervals(y[TEST], outcome.prediction, "regression", np.random.default_rng(0), resamples=300)
-    assert all(interval.low <= 0.0 for interval in scored.targets["r2"])
+    assert all(interval.low <= 0.0 for interval in intervals("regression", y, outcome))
     x, y = cohort("classification", shuffled=True)
     outcome = predicted(method, "classification", x, y)
-    scored = bootstrap_intervals(y[TEST], outcome.prediction, "classification", np.random.default_rng(0), resamples=300)
-    assert all(interval.low <= 0.5 <= interval.high for interval in scored.targets["auroc"])
+    assert all(interval.low <= 0.5 <= interval.high for interval in intervals("classification", y, outcome))
 
 
 def test_boosting_finds_what_a_line_cannot_and_is_deterministic() -> None:

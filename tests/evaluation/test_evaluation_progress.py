@@ -12,7 +12,7 @@ from rich.console import Console
 from ecgcmr.evaluation.arrangement import Arrangement, arrange
 from ecgcmr.evaluation.assessment import assess
 from ecgcmr.evaluation.prediction_table import checked_table
-from ecgcmr.evaluation.progress import told
+from ecgcmr.evaluation.progress import progress_bar
 from ecgcmr.evaluation.rows import Settings
 
 QUICK = Settings(resamples=20, focus="b")
@@ -45,16 +45,16 @@ def test_every_step_is_counted_and_results_are_the_same(data: Arrangement) -> No
 def test_nothing_is_written_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     into = io.StringIO()
     for console in (None, Console(file=into)):
-        with told("scoring", console) as tell:
-            tell(1, 2)
-            tell(2, 2)
+        with progress_bar("scoring", console) as on_step:
+            on_step(1, 2)
+            on_step(2, 2)
     assert into.getvalue() == ""
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_terminal_sees_how_far_it_is() -> None:
     into = io.StringIO()
-    with told("scoring", Console(file=into, force_terminal=True, width=100)) as tell:
-        tell(3, 7)
+    with progress_bar("scoring", Console(file=into, force_terminal=True, width=100)) as on_step:
+        on_step(3, 7)
     assert "scoring" in into.getvalue()
     assert "3/7" in into.getvalue()

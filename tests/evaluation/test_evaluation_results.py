@@ -3,28 +3,34 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation import (
-    DifferenceRow,
+    Assessment,
     Predictions,
     ResultRow,
+    Settings,
     Target,
-    evaluate,
-    evaluate_difference,
-    load_predictions,
-    mean_sets,
+    arrange,
+    assess,
+    checked_table,
+    read_prediction_table,
     read_results_json,
-    save_predictions,
-    write_results_json,
+    table_of,
+    write_assessment,
+    write_prediction_table,
+    write_rows,
 )
+from ecgcmr.evaluation.rows import mean_sets
+from ecgcmr.metrics.tasks import TASKS, task_for
 from ecgcmr.reports.bullseye import bullseye
 from ecgcmr.reports.figures import label_efficiency, roc, save_figure, scatter
 from ecgcmr.reports.forest_figures import forest
-from ecgcmr.reports.tables import write_results_md
+from ecgcmr.reports.report_text import DETAILS, write_overview_md
 
 TARGETS = [
     Target("lv_edv", "LV", "mL", "LV end-diastolic volume"),
@@ -34,6 +40,7 @@ TARGETS = [
 ]
 DISEASES = [Target("cad_ever", "disease"), Target("af_ever", "disease")]
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
+ADDED = ["task_name", "n_seeds", "seed_sd", "reason"]
 
 
 def cohort(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -43,12 +50,19 @@ def cohort(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
     return truth, (generator.random((n, 2)) < 0.3).astype(float)
 
 
-def made_rows() -> list[ResultRow]:
+def predictions(task: str, targets: list[Target], truth: np.ndarray, values: np.ndarray, **about: Any) -> Predictions:
+    subjects = np.array([f"{k:032x}" for k in range(len(truth))])
+    recordings = np.zeros(len(truth), dtype=np.int64)
+    about = {"split": "test", "method": "mae", "protocol": None, "labels": None, "seed": 0, **about}
+    return Predictions(TASKS[task], tuple(targets), subjects, recordings, truth, values, **about)
+
+
+def assessed() -> Assessment:
     """Four methods on a cohort; mae+alignment is best, the oracle better still."""
     truth, disease = cohort()
     full = np.where(np.isnan(truth), 100.0, truth)
     generator = np.random.default_rng(1)
-    rows: list[ResultRow] = []
+    parts: list[Predictions] = []
     for method, protocol, noise, counts in (
         ("random", "linear_probe", 40.0, (50, 200)),
         ("mae+alignment", "linear_probe", 14.0, (50, 200)),
@@ -56,33 +70,25 @@ def made_rows() -> list[ResultRow]:
         ("oracle", None, 5.0, (None,)),
     ):
         for labels in counts:
-            about = {"method": method, "protocol": protocol, "labels": labels, "resamples": 100}
+            about = {"method": method, "protocol": protocol, "labels": labels}
             prediction = full + noise * generator.normal(size=full.shape)
             prediction[:, 3] = np.nan
-            rows += evaluate(truth, prediction, TARGETS, "regression", generator=np.random.default_rng(0), **about)
+            parts.append(predictions("regression", TARGETS, truth, prediction, **about))
             score = disease + noise / 10 * generator.normal(size=disease.shape)
-            rows += evaluate(disease, score, DISEASES, "classification", generator=np.random.default_rng(0), **about)
-    return rows
+            parts.append(predictions("classification", DISEASES, disease, score, **about))
+    table = checked_table(table_of(parts), "made", gaps=True)
+    settings = Settings(resamples=100, focus="mae+alignment")
+    return assess(arrange(table, "made", targets=[*TARGETS, *DISEASES]), settings)
 
 
-ROWS = made_rows()
+FOUND = assessed()
+ROWS: list[ResultRow] = [row for row in FOUND.scores if row.metric in TASKS[row.task].reported]
 
 
 def test_mean_sets_never_carry_a_groups_name() -> None:
     assert mean_sets(TARGETS) == {"all": [0, 1, 2, 3], "LV+RV": [0, 1, 2], "LV mean": [0, 1]}
     assert mean_sets(DISEASES) == {"all": [0, 1]}
     assert mean_sets(DISEASES[:1]) == {}
-    with pytest.raises(ValueError, match="name of a group"):
-        evaluate(
-            *([np.zeros((3, 4))] * 2),
-            TARGETS,
-            "regression",
-            method="m",
-            protocol=None,
-            labels=1,
-            generator=np.random.default_rng(0),
-            sets={"LV": [0]},
-        )
 
 
 def test_rows_hold_every_target_metric_and_mean() -> None:
@@ -92,32 +98,37 @@ def test_rows_hold_every_target_metric_and_mean() -> None:
     by_key = {(row.target, row.group, row.metric): row for row in own}
     assert by_key["lv_edv", "LV", "r2"].n_test == 110
     assert by_key["mean", "LV+RV", "r2"].n_test == 120
+    assert by_key["wt_global", "WT", "r2"].n_test == 0  # it has a truth, and no prediction
     members = [by_key["lv_edv", "LV", "r2"], by_key["lv_ef", "LV", "r2"], by_key["rv_edv", "RV", "r2"]]
     assert by_key["mean", "LV+RV", "r2"].value == pytest.approx(np.mean([row.value for row in members]))
     assert np.isnan(by_key["wt_global", "WT", "mae"].value)
 
 
 def test_results_json_has_exactly_the_keys_and_null_for_nan(tmp_path: Path) -> None:
-    path = write_results_json(ROWS, tmp_path / "deep" / "results.json")
-    assert path.read_bytes() == write_results_json(made_rows(), tmp_path / "again.json").read_bytes()
+    path = write_rows(ROWS, tmp_path / "deep" / "results.json")
+    again = [row for row in assessed().scores if row.metric in TASKS[row.task].reported]
+    assert path.read_bytes() == write_rows(again, tmp_path / "again.json").read_bytes()
     assert "NaN" not in path.read_text()
     records = json.loads(path.read_text())
-    assert all(list(record) == KEYS for record in records)
+    assert all(list(record) == [*KEYS, *ADDED] for record in records)
     missing = [record for record in records if record["value"] is None]
     assert {record["target"] for record in missing} == {"wt_global"}
-    assert all(record["ci_low"] is None and record["n_test"] == 120 for record in missing)
+    assert all(record["ci_low"] is None and record["reason"] == "no prediction" for record in missing)
     assert {record["labels"] for record in records if record["method"] == "oracle"} == {None}
     assert [entry.name for entry in path.parent.iterdir()] == ["results.json"]
     back = read_results_json(path)
-    assert [replace(row, value=0.0, ci_low=0.0, ci_high=0.0) for row in back] == [
-        replace(row, value=0.0, ci_low=0.0, ci_high=0.0) for row in ROWS
+    for name in (*KEYS[:7], "n_test", "task_name"):
+        assert [getattr(row, name) for row in back] == [getattr(row, name) for row in ROWS]
+    np.testing.assert_allclose([row.value for row in back], [row.value for row in ROWS], atol=1e-6)
+    whole = json.loads(write_assessment(FOUND, tmp_path / "whole.json").read_text())
+    assert [record for record in whole["scores"] if record["metric"] in ("r2", "auroc")] == [
+        record for record in records if record["metric"] in ("r2", "auroc")
     ]
-    np.testing.assert_allclose([row.value for row in back], [row.value for row in ROWS], atol=1e-8)
 
 
 def test_duplicate_and_foreign_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two results"):
-        write_results_json([ROWS[0], replace(ROWS[0], value=0.0)], tmp_path / "results.json")
+    with pytest.raises(UserError, match="row 2 repeats"):
+        read_results_json(write_rows([ROWS[0], replace(ROWS[0], value=0.0)], tmp_path / "results.json"))
     (tmp_path / "other.json").write_text('[{"target": "x"}]')
     (tmp_path / "broken.json").write_text("[")
     for name in ("other.json", "broken.json", "absent.json"):
@@ -125,24 +136,18 @@ def test_duplicate_and_foreign_rows_are_refused(tmp_path: Path) -> None:
             read_results_json(tmp_path / name)
 
 
+def test_rows_of_before_tasks_had_names_are_read(tmp_path: Path) -> None:
+    records = json.loads(write_rows(ROWS, tmp_path / "new.json").read_text())
+    old = [{key: record[key] for key in KEYS} for record in records]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert {row.task_name for row in read_results_json(tmp_path / "old.json")} == {"regression", "classification"}
+
+
 def test_results_md_leads_with_the_headline_and_marks_the_best(tmp_path: Path) -> None:
-    truth, _ = cohort()
-    full = np.where(np.isnan(truth), 100.0, truth)
-    differences = evaluate_difference(
-        truth,
-        full,
-        full + 5.0,
-        TARGETS,
-        "regression",
-        method="mae+alignment",
-        reference="random",
-        protocol="linear_probe",
-        labels=200,
-        generator=np.random.default_rng(0),
-        resamples=50,
-    )
-    assert all(isinstance(row, DifferenceRow) for row in differences)
-    text = write_results_md(ROWS, tmp_path / "results.md", differences=differences, notes=["one note"]).read_text()
+    text = write_overview_md([FOUND], tmp_path / "results.md", title="Results", notes=["one note"]).read_text()
+    lead = text.partition(DETAILS)[0]
+    assert "Mean AUROC over 2 targets (all)" in lead
+    assert "## R2 by group" not in lead
     headline = text.split("## ")[1]
     assert headline.startswith("Mean R2 over 3 targets (LV+RV)")
     assert "n = 120 test subjects" in headline
@@ -162,11 +167,11 @@ def test_results_md_leads_with_the_headline_and_marks_the_best(tmp_path: Path) -
         if (row.target, row.group, row.metric, row.method, row.labels) == ("mean", "LV+RV", "r2", "mae+alignment", 200)
     )
     assert f"**{value.value:.3f} ({value.ci_low:.3f} to {value.ci_high:.3f})**" in lines[2]
-    assert "mae+alignment, linear probe - random | 200 |" in text
+    assert "mae+alignment, linear probe - random, linear probe | 200 |" in text
     assert "## AUROC by disease or finding" in text
     assert "cad_ever (n = 120)" in text
     assert "- age+sex at 50 labels: means leave out wt_global (undefined or without prediction).\n" in text
-    assert text.endswith("- one note\n")
+    assert "## Notes\n\n- one note\n" in text
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -180,7 +185,7 @@ def test_figures_are_written_and_deterministic(tmp_path: Path) -> None:
     scores = {("random", "linear_probe"): np.random.default_rng(0).random(disease.shape), ("oracle", None): disease}
     made = {
         "labels": lambda: label_efficiency(ROWS),
-        "auroc": lambda: label_efficiency(ROWS, "auroc", target="cad_ever", task="classification"),
+        "auroc": lambda: label_efficiency(ROWS, "auroc", target="cad_ever"),
         "forest": lambda: forest(ROWS, 200, targets=TARGETS),
         "scatter": lambda: scatter(truth, np.where(np.isnan(truth), 100.0, truth), TARGETS),
         "roc": lambda: roc(disease, scores, DISEASES),
@@ -211,44 +216,44 @@ def test_figures_draw_what_the_rows_say() -> None:
         bullseye([[0.0] * 17], ["a"])
 
 
-def made_predictions() -> Predictions:
+def made_predictions(**changes: Any) -> Predictions:
+    """Three subjects with two recordings each."""
     truth, _ = cohort(6)
     truth[0, 1] = np.nan
-    return Predictions(
-        subjects=tuple(f"{i // 2:032x}" for i in range(6)),
-        targets=tuple(target.name for target in TARGETS),
-        truth=truth,
-        prediction=np.nan_to_num(truth, nan=50.0) + 1.0,
-        task="regression",
-        split="test",
-        method="mae+alignment",
-        protocol="linear_probe",
-        labels=None,
-        seed=101,
-    )
+    made = predictions("regression", TARGETS, truth, np.nan_to_num(truth, nan=50.0) + 1.0, labels=7, seed=101)
+    subjects = np.array([f"{k // 2:032x}" for k in range(6)])
+    return replace(made, **{"subjects": subjects, "recordings": np.arange(6) % 2, **changes})
 
 
-def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
-    first = made_predictions()
-    path = save_predictions(tmp_path / "predictions.npz", first)
-    assert path.read_bytes() == save_predictions(tmp_path / "again.npz", first).read_bytes()
-    back = load_predictions(path)
-    np.testing.assert_array_equal(back.truth, first.truth)
-    np.testing.assert_array_equal(back.prediction, first.prediction)
-    for name in ("subjects", "targets", "task", "split", "method", "protocol", "labels", "seed"):
-        assert getattr(back, name) == getattr(first, name)
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_predictions_come_back_from_the_table_as_they_were(tmp_path: Path, suffix: str) -> None:
+    first = made_predictions(task=task_for("regression", "volumes"))
+    first.prediction[:, 3] = np.nan
+    path = write_prediction_table(tmp_path / f"p{suffix}", table_of([first]))
+    assert path.read_bytes() == write_prediction_table(tmp_path / f"q{suffix}", table_of([first])).read_bytes()
+    data = arrange(read_prediction_table(path), path.name, targets=TARGETS)
+    assert [target.name for target in data.targets] == ["lv_edv", "lv_ef", "rv_edv"]  # one has no prediction
+    assert [target.unit for target in data.targets] == ["mL", "%", "mL"]
+    assert [(task.name, task.kind) for task in data.tasks] == [("volumes", "regression")]
+    assert data.test.subjects.tolist() == first.subjects.tolist()
+    np.testing.assert_array_equal(data.test.truth, first.truth[:, :3])
+    (variant,) = data.variants
+    assert (variant.method, variant.protocol, variant.labels) == ("mae", None, 7)
+    np.testing.assert_array_equal(data.test.predictions[variant][101], first.prediction[:, :3])
 
 
-def test_predictions_refuse_source_ids_and_foreign_files(tmp_path: Path) -> None:
+def test_a_table_of_one_recording_a_subject_has_no_column_for_it(tmp_path: Path) -> None:
+    first = made_predictions(recordings=np.zeros(6, dtype=np.int64), subjects=np.array([f"{k:032x}" for k in range(6)]))
+    header = write_prediction_table(tmp_path / "p.csv", table_of([first])).read_text().splitlines()[0]
+    assert "recording" not in header
+    twice = made_predictions(recordings=np.zeros(6, dtype=np.int64))
+    with pytest.raises(UserError, match="rows repeat a subject, .* or number a subject's recordings"):
+        checked_table(table_of([twice]), "t")
+
+
+def test_predictions_refuse_source_ids_and_other_shapes(tmp_path: Path) -> None:
+    named = made_predictions(subjects=np.array(["1000012"] * 6))
     with pytest.raises(ValueError, match="keyed hashes"):
-        replace(made_predictions(), subjects=("1000012",) * 6)
-    with pytest.raises(ValueError, match="subjects x targets"):
-        replace(made_predictions(), targets=("one",))
-    with pytest.raises(UserError, match=r"absent\.npz"):
-        load_predictions(tmp_path / "absent.npz")
-    (tmp_path / "text.npz").write_text("no archive")
-    np.savez(tmp_path / "other.npz", truth=np.zeros(2))
-    np.savez(tmp_path / "pickled.npz", **{name: np.array([{}], dtype=object) for name in ("format", "subject")})
-    for name in ("text.npz", "other.npz", "pickled.npz"):
-        with pytest.raises(UserError, match=name):
-            load_predictions(tmp_path / name)
+        write_prediction_table(tmp_path / "p.csv", table_of([named]))
+    with pytest.raises(ValueError, match="recordings x targets"):
+        made_predictions(targets=(TARGETS[0],))

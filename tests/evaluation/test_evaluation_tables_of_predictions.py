@@ -13,17 +13,16 @@ from sklearn.metrics import f1_score, r2_score, roc_auc_score
 
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation import Predictions
 from ecgcmr.evaluation.arrangement import Arrangement, arrange
 from ecgcmr.evaluation.assessment import Assessment, Settings, assess
-from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, table_of, write_prediction_table
-from ecgcmr.evaluation.predictions import save_predictions
+from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_table, write_prediction_table
+from ecgcmr.evaluation.result_file import write_rows
 from ecgcmr.evaluation.result_rows import read_results_json
-from ecgcmr.evaluation.results import Target, write_results_json
-from ecgcmr.evaluation.runs import load_runs
+from ecgcmr.evaluation.rows import Target
 from ecgcmr.evaluation.subgroups import subgroups_of
-from ecgcmr.metrics.bootstrap import paired_difference
+from ecgcmr.metrics.bootstrap import Resamples, resample
 from ecgcmr.metrics.multiplicity import holm, two_sided_p
+from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.reports import compare_command, evaluate_command
 
 N, VALIDATION = 90, 30
@@ -137,12 +136,14 @@ def test_differences_are_paired_and_corrected(data: Arrangement, found: Assessme
             next(own[seed] for variant, own in data.test.predictions.items() if (variant.method, variant.labels) == key)
             for key in (("mae+alignment", 50), ("mae", 50))
         )
-        single = paired_difference(
-            data.test.truth[:, column], first[:, column], second[:, column], "regression", np.random.default_rng(0),
-            resamples=60,
-        )  # fmt: skip
-        values.append(single.targets["r2"][0])
-    assert row.value == pytest.approx(np.mean([value.value for value in values]), abs=1e-9)
+        draws, truth = Resamples.draw(data.test.subjects, 60, 0), data.test.truth[:, [column]]
+        one_seed, two = (resample(TASKS["regression"], truth, own[:, [column]], draws) for own in (first, second))
+        values.append(one_seed - two)
+    single = [value.entry("r2", [0]) for value in values]
+    assert row.value == pytest.approx(np.mean([value.value for value in single]), abs=1e-9)
+    drawn = np.mean([value.drawn["r2"][:, 0] for value in values], axis=0)
+    low, high = np.percentile(drawn, (2.5, 97.5)) - (drawn.mean() - row.value)
+    assert (row.ci_low, row.ci_high) == pytest.approx((low, high), abs=1e-9)
     assert row.ci_low < row.value < row.ci_high
     assert row.family == 3
     assert row.p <= row.p_holm
@@ -310,7 +311,7 @@ def test_compare_takes_results_alone_and_refuses_other_truths(tmp_path: Path, ca
     first = run_folder(tmp_path / "one", "mae")
     call("evaluate", "--predictions", first / "predictions.csv", "--resamples", 40, "--no-figures")
     scores = read_results_json(first / "evaluation" / "results.json")
-    write_results_json(scores, tmp_path / "old" / "results.json")
+    write_rows(scores, tmp_path / "old" / "results.json")
     capsys.readouterr()
     assert call("compare", first, tmp_path / "old", "--out", tmp_path / "out", "--resamples", 40) == 0
     assert "old has results.json alone" in capsys.readouterr().out
@@ -329,16 +330,88 @@ def test_compare_takes_results_alone_and_refuses_other_truths(tmp_path: Path, ca
             call("compare", *runs, "--out", tmp_path / "o", "--resamples", 40)
 
 
-def test_predictions_of_experiments_become_a_table(tmp_path: Path) -> None:
-    truth = np.array([[1.0, np.nan], [2.0, 0.5]])
-    own = Predictions(
-        ("a" * 32, "b" * 32), ("lv_edv", "x"), truth, np.array([[1.5, np.nan], [2.5, np.nan]]), "regression", "test",
-        "mae", "linear_probe", None, 101,
-    )  # fmt: skip
-    frame = table_of([own])
-    assert list(frame.target) == ["lv_edv", "lv_edv"]  # without a prediction there is no row
-    data = arrange(checked_table(frame, "t"), "t")
-    assert [(target.group, target.unit) for target in data.targets] == [("LV", "mL")]
-    assert next(iter(data.test.predictions)).labels is None
-    save_predictions(tmp_path / "run" / "predictions" / "x.npz", own)
-    assert load_runs([tmp_path / "run"])[0].table["prediction"].tolist() == [1.5, 2.5]
+def test_a_method_has_rows_in_the_tasks_that_it_predicts_alone() -> None:
+    numbers = TABLE[~((TABLE.method == "mae") & TABLE.target.isin(["af_ever", "af_incident"]))]
+    found = assess(arrange(checked_table(numbers, "t"), "t"), QUICK)
+    assert {row.method for row in found.scores if row.task == "regression"} == {"mae", "mae+alignment", "oracle"}
+    assert {row.method for row in found.scores if row.task != "regression"} == {"mae+alignment", "oracle"}
+    assert not [note for note in found.notes if "af_ever" in note]
+
+
+def with_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """Name two tasks of one kind, and leave the others unnamed."""
+    names = {"lv_edv": "left", "lv_ef": "left", "rv_edv": "right", "gone": "right"}
+    return table.assign(task=table.target.astype(object).map(names))
+
+
+def test_tasks_of_one_kind_have_means_and_figures_of_their_own(tmp_path: Path) -> None:
+    write_prediction_table(tmp_path / "p.parquet", with_tasks(TABLE))
+    assert call("evaluate", "--predictions", tmp_path / "p.parquet", "--resamples", 20) == 0
+    out = tmp_path / "evaluation"
+    content = json.loads((out / "results.json").read_text())
+    chosen = [row for row in content["scores"] if (row["method"], row["labels"], row["metric"]) == ("mae", 50, "r2")]
+    means = {row["task_name"]: row["value"] for row in chosen if (row["target"], row["group"]) == ("mean", "all")}
+    single = {row["target"]: row["value"] for row in chosen if row["target"] != "mean"}
+    assert means["left"] == pytest.approx((single["lv_edv"] + single["lv_ef"]) / 2, abs=2e-6)
+    assert means["right"] == single["rv_edv"]
+    assert {row["task_name"] for row in content["subgroups"]} == {"left", "right", "classification", "time_to_event"}
+    text = (out / "results.md").read_text()
+    for heading in ("## Phenotypes, left: mean over 2 targets, 50 labels", "## Mean R2 over 2 targets (all), right"):
+        assert heading in text
+    drawn = {path.stem for path in (out / "figures").iterdir()}
+    assert drawn >= {"left_forest", "right_forest", "classification_roc"}
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("left", "task 'left' has a target that is a"),
+        ("../left", "task is '../left', which no figure can be named after"),
+    ],
+)
+def test_a_task_of_two_kinds_or_of_no_name_is_refused(task: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        arrange(checked_table(TABLE.assign(task=task), "t"), "t")
+
+
+def test_compare_gives_up_names_of_tasks_that_runs_do_not_share(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    first, second, third = (run_folder(tmp_path / name, name) for name in ("mae", "byol", "clocs"))
+    for run in (first, third):
+        write_prediction_table(run / "predictions.csv", with_tasks(read_prediction_table(run / "predictions.csv")))
+    assert call("compare", first, third, "--out", tmp_path / "same", "--resamples", 20) == 0
+    assert "differently" not in capsys.readouterr().out
+    rows = json.loads((tmp_path / "same" / "results.json").read_text())["scores"]
+    assert {row["task_name"] for row in rows if row["task"] == "regression"} == {"left", "right"}
+    assert call("compare", first, second, "--out", tmp_path / "out", "--resamples", 20) == 0
+    assert (
+        "name the tasks of their targets differently; means are over all targets of a kind" in capsys.readouterr().out
+    )
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["scores"]
+    assert {row["task_name"] for row in rows if row["task"] == "regression"} == {"regression"}
+
+
+def with_recordings(table: pd.DataFrame, each: int = 2) -> pd.DataFrame:
+    """Make every ``each`` subjects one with so many recordings."""
+    place = table.subject.map(lambda name: int(name, 16)).astype(int)
+    subject = (place // each).map(lambda number: f"{number:032x}")
+    return table.assign(subject=subject, recording=place % each, sex=np.where(place // each % 3 == 0, 0.0, 1.0))
+
+
+def test_several_recordings_of_a_subject_are_all_scored_and_drawn_together(found: Assessment) -> None:
+    several = assess(arrange(checked_table(with_recordings(TABLE), "t"), "t"), Settings(resamples=400))
+    wide, narrow = (one(own.scores, target="lv_edv", metric="mae", **MAE) for own in (several, found))
+    assert wide.value == pytest.approx(narrow.value, abs=1e-12)
+    assert wide.n_test <= 45 < narrow.n_test
+    assert several.notes[0].startswith("90 recordings of 45 subjects were scored")
+    variant = next(v for v in several.data.variants if (v.method, v.labels) == ("mae", 50))
+    truth, prediction = several.data.test.truth, several.data.test.predictions[variant]
+    k = [target.name for target in several.data.targets].index("lv_edv")
+    known, place = np.isfinite(truth[:, k]), np.arange(90) // 2
+    slow = []
+    for draw in np.random.default_rng(0).integers(0, 45, size=(400, 45)):
+        rows = np.concatenate([np.flatnonzero(known & (place == subject)) for subject in draw])
+        slow.append(np.mean([np.abs(truth[rows, k] - own[rows, k]).mean() for own in prediction.values()]))
+    low, high = np.percentile(slow, (2.5, 97.5)) - (np.mean(slow) - wide.value)
+    assert (wide.ci_low, wide.ci_high) == pytest.approx((low, high), abs=1e-9)
+    women = one(several.subgroups, target="af_ever", subgroup="women", metric="auroc", **MAE)
+    assert (women.n_test, women.reason) == (None, "fewer than 20 subjects")  # 15 of them, with 30 recordings

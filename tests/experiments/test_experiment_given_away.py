@@ -20,6 +20,7 @@ from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, SupervisedPlan, TaskPlan
+from ecgcmr.metrics.tasks import task_for
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.resampling import resample, resampling_ratio
 from ecgcmr.probes.ecg_features import FEATURE_NAMES
@@ -33,7 +34,9 @@ def plan_of(folder: Path, task: TaskPlan, **evaluation: Any) -> Plan:
 
 def problem_with(targets: list[str]) -> Problem:
     labels = tuple(Label(name, "measurement", "", "ECG", name) for name in targets)
-    return Problem("t", "regression", labels, np.arange(0), np.empty(0, dtype="U5"), np.empty((0, len(labels))))
+    return Problem(
+        task_for("regression", "t"), labels, np.arange(0), np.empty(0, dtype="U5"), np.empty((0, len(labels)))
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.methods import Outcome, Problem
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
-from ecgcmr.metrics.bootstrap import Interval, bootstrap_intervals
+from ecgcmr.metrics.bootstrap import Interval, Resamples, resample
 from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 COUNTS = {"train": 160, "val": 80, "test": 80}
@@ -151,9 +151,9 @@ def test_shuffled_labels_have_no_skill(task: str, planted: Planted, features: Ca
     _, metric, no_skill = TASKS[task]
 
     def interval(own: Problem) -> Interval:
-        outcome, random = probed(own, features(root)), np.random.default_rng(0)
-        truth = own.values[own.part("test")]
-        return bootstrap_intervals(truth, outcome.prediction, task, random, resamples=300).targets[metric][0]
+        test = own.part("test")
+        draws = Resamples.draw(np.arange(len(test)), 300, 0)
+        return resample(own.task, own.values[test], probed(own, features(root)).prediction, draws).entry(metric, [0])
 
     found = interval(shuffled)
     assert found.low <= no_skill

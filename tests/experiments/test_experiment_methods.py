@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import yaml
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.predictions import Predictions
-from ecgcmr.evaluation.results import Target, evaluate, evaluate_difference
+from ecgcmr.evaluation.arrangement import Variant
+from ecgcmr.evaluation.predictions import Predictions, table_of
+from ecgcmr.evaluation.rows import Settings, Target
+from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments import baseline_methods, fine_tuning
 from ecgcmr.experiments.baseline_methods import Baselines
 from ecgcmr.experiments.experiment import grouped
@@ -22,10 +24,11 @@ from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.methods import Problem, downstream_config
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, SupervisedPlan, TaskPlan
-from ecgcmr.experiments.prediction_tables import prediction_frame
-from ecgcmr.experiments.scores import Line, Scores
+from ecgcmr.experiments.prediction_tables import prediction_frame, recording_numbers
+from ecgcmr.experiments.report import assess_task
 from ecgcmr.experiments.stage_runs import StageRun
-from ecgcmr.shards import ShardIndex
+from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.shards import ShardIndex, read_labels
 
 TARGETS = [Target("lv_edv", "LV"), Target("lv_ef", "LV"), Target("rv_edv", "RV")]
 SUBJECTS = [f"{number // 2:032x}" for number in range(120)]  # two recordings a subject
@@ -44,41 +47,25 @@ def noisy(truth: np.ndarray, noise: float, seed: int) -> np.ndarray:
     return np.nan_to_num(truth) * (1 - noise) + noise * random.normal(size=truth.shape)
 
 
-def test_one_seed_gives_what_the_evaluation_gives(truth: np.ndarray) -> None:
-    scores = Scores("regression", TARGETS, truth, SUBJECTS, 40, 3)
-    one, two = noisy(truth, 0.3, 1), noisy(truth, 0.5, 2)
-    two[:, 1] = np.nan  # a target without prediction
-    common: dict[str, Any] = {"subjects": SUBJECTS, "resamples": 40, "protocol": "linear_probe", "labels": 9}
-    for method, values in (("mae", one), ("random", two)):
-        rows = scores.add(Line(method, "linear_probe", 9), {0: values})
-        random = np.random.default_rng(3)
-        wanted = evaluate(truth, values, TARGETS, "regression", method=method, generator=random, **common)
-        assert repr(rows) == repr(wanted)  # NaN is equal to itself as text
-    rows = scores.differences(Line("mae", "linear_probe", 9), Line("random", "linear_probe", 9), "random")
-    random = np.random.default_rng(3)
-    wanted = evaluate_difference(
-        truth, one, two, TARGETS, "regression", method="mae", reference="random", generator=random, **common
-    )
-    assert repr(rows) == repr(wanted)
-
-
-def test_several_seeds_give_the_mean_of_their_metrics(truth: np.ndarray) -> None:
-    seeds = {seed: noisy(truth, 0.4, seed) for seed in (0, 1, 2)}
-    scores = Scores("regression", TARGETS, truth, SUBJECTS, 40, 3)
-    together = scores.add(Line("mae", None, 9), seeds)
-    single = [scores.add(Line("mae", None, seed), {seed: values}) for seed, values in seeds.items()]
-    for rows in zip(together, *single, strict=True):
-        assert rows[0].value == pytest.approx(np.mean([row.value for row in rows[1:]]))
-        assert rows[0].ci_low <= rows[0].value <= rows[0].ci_high
+def scored(truth: np.ndarray, values: dict[Variant, np.ndarray], resamples: int = 60) -> dict[Variant, VariantScore]:
+    """Score the predictions of some variants as an experiment does."""
+    recordings, task = np.arange(120) % 2, TASKS["regression"]
+    about = (np.array(SUBJECTS), recordings, truth)
+    parts = [
+        Predictions(task, tuple(TARGETS), *about, prediction, "test", *astuple(variant), 0)
+        for variant, prediction in values.items()
+    ]
+    settings = Settings(resamples=resamples, seed=3)
+    return assess_task(table_of(parts), task, settings, TARGETS).primary[task]
 
 
 def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
-    scores = Scores("regression", TARGETS, truth, SUBJECTS, 60, 3)
-    values = {}
+    predicted = {}
     for method, noise in (("mae+alignment", 0.3), ("mae", 0.5), ("byol", 0.6), ("oracle", 0.05)):
         labels = None if method == "oracle" else 12
-        rows = scores.add(Line(method, None, labels), {0: noisy(truth, noise, 5)})
-        values[method] = next(row.value for row in rows if (row.group, row.metric) == ("all", "r2"))
+        predicted[Variant(method, None, labels)] = noisy(truth, noise, 5)
+    scores = scored(truth, predicted)
+    values = {variant.method: score.values.point["r2"].mean() for variant, score in scores.items()}
     plan = GainPlan("mae+alignment", ["byol", "mae"], "phenotypes", "10 %", 27.59, "a paper")
     text = gain_paragraph(plan, scores, 12)
     own, rival, ceiling = values["mae+alignment"], values["mae"], values["oracle"]
@@ -97,9 +84,8 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
 
 
 def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
-    scores = Scores("regression", TARGETS, truth, SUBJECTS, 20, 3)
-    scores.add(Line("mae", None, 12), {0: noisy(truth, 0.3, 5)})
-    scores.add(Line("byol", None, 12), {0: -truth.copy()})
+    values = {Variant("mae", None, 12): noisy(truth, 0.3, 5), Variant("byol", None, 12): -np.nan_to_num(truth)}
+    scores = scored(truth, values)
     text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
     assert "no meaning" in text
     assert "relative gain is" not in text
@@ -107,15 +93,16 @@ def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     ("shift", "said"),
-    [(1e-6, r"level, for R2 is told to 3 decimals"), (0.003, r"which is above 0"), (-0.003, r"which is below 0")],
+    [(1e-6, r"level, for R2 is reported to 3 decimals"), (0.003, r"which is above 0"), (-0.003, r"which is below 0")],
 )
 def test_a_small_difference_has_the_decimals_of_its_verdict(truth: np.ndarray, shift: float, said: str) -> None:
-    """A difference that rounds to 0 must not be told as a loss or a gain of nothing."""
-    scores = Scores("regression", TARGETS, truth, SUBJECTS, 60, 3)
+    """A difference that rounds to 0 must not be reported as a loss or a gain of nothing."""
     middle = np.nanmean(truth, axis=0)
-    for method, share in (("mae", 0.5 + shift), ("byol", 0.5)):  # R2 rises with the share
-        scores.add(Line(method, None, 12), {0: middle + share * (np.nan_to_num(truth, nan=1.0) - middle)})
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
+    values = {
+        Variant(method, None, 12): middle + share * (np.nan_to_num(truth, nan=1.0) - middle)
+        for method, share in (("mae", 0.5 + shift), ("byol", 0.5))  # R2 rises with the share
+    }
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
     assert said in text
     numbers = [float(number) for number in re.findall(r"[+-]\d\.\d+", text.split("The difference is ")[1])[:3]]
     value, low, high = numbers
@@ -126,9 +113,9 @@ def test_a_small_difference_has_the_decimals_of_its_verdict(truth: np.ndarray, s
         assert np.sign(value) == np.sign(shift)
 
 
-def test_notes_are_told_once_for_all_methods() -> None:
-    told = {(28, "af_ever: all are 0"): ["mae", "mae", "byol"], (None, "x"): ["oracle"]}
-    assert grouped(told) == ["28 labels, af_ever: all are 0 (mae, byol)", "x (oracle)"]
+def test_notes_are_written_once_for_all_methods() -> None:
+    remarks = {(28, "af_ever: all are 0"): ["mae", "mae", "byol"], (None, "x"): ["oracle"]}
+    assert grouped(remarks) == ["28 labels, af_ever: all are 0 (mae, byol)", "x (oracle)"]
 
 
 @pytest.fixture
@@ -259,15 +246,19 @@ def test_boosting_is_computed_once(
     assert len(calls) == 4
 
 
-def test_the_table_keeps_the_first_recording_of_a_subject(cohort_root: Path) -> None:
+def test_the_table_has_every_recording_with_its_covariates(cohort_root: Path) -> None:
     index = ShardIndex.load(cohort_root)
     names = index.subjects(index.positions("test"))
-    subjects = (names[1], names[0], names[1])
+    subjects = np.array([names[1], names[0], names[1]])
+    assert recording_numbers(subjects).tolist() == [0, 0, 1]
     values = np.array([[1.0], [2.0], [3.0]])
-    own = Predictions(subjects, ("lv_edv",), values, values, "regression", "test", "mae", None, 5, 0)
-    frame = prediction_frame([own], TARGETS, index)
-    assert dict(zip(frame["subject"], frame["truth"], strict=True)) == {names[1]: 1.0, names[0]: 2.0}
-    assert frame["age"].notna().all()
+    task = TASKS["regression"]
+    numbers = np.zeros(3, dtype=np.int64)  # the cohort has one recording of each
+    own = Predictions(task, (TARGETS[0],), subjects, numbers, values, values, "test", "mae", None, 5, 0)
+    frame = prediction_frame([own], index)
+    assert frame["truth"].tolist() == [1.0, 2.0, 3.0]
+    age = read_labels(index, ["age"], index.positions("test"))[:, 0]
+    assert frame["age"].tolist() == pytest.approx([age[1], age[0], age[1]])
 
 
 def test_predictions_of_another_split_are_not_taken_for_the_test_split(

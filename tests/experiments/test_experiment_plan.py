@@ -97,7 +97,10 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
         ([("evaluation/tasks/phenotypes/task", "regresion")], ["tasks.phenotypes.task", "'regresion'"]),
         ([("evaluation/tasks/phenotypes/task", "time_to_events")], ["'time_to_events'", "time_to_event"]),
         ([("evaluation/tasks/phenotypes/targets", "LV")], ["tasks.phenotypes", "targets", "list[str]"]),
-        ([("evaluation/tasks/more", {"task": "regression", "targets": ["RV"]})], ["tasks.more", "'phenotypes'"]),
+        (
+            [("evaluation/tasks/..", {"task": "regression", "targets": ["RV"]})],
+            ["the name of a task", "a folder", "'..'"],
+        ),
         ([("evaluation/labels", [0])], ["evaluation.labels", "0"]),
         ([("evaluation/labels", ["most"])], ["evaluation.labels", "'most'"]),
         ([("evaluation/labels", 50)], ["evaluation", "labels", "list[int | str]"]),

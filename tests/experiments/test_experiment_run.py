@@ -17,12 +17,12 @@ import yaml
 
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
-from ecgcmr.evaluation.predictions import load_predictions
-from ecgcmr.experiments import prediction_tables, report, stage_runs
+from ecgcmr.experiments import report, stage_runs
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.shards import ShardIndex, read_labels
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
+ADDED = ["task_name", "n_seeds", "seed_sd", "reason"]
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")
 METHODS = {"random", "scratch", "cnn", "mae", "alignment", "mae+alignment", *BASELINES}
 SEEDS = [0, 7]
@@ -128,13 +128,15 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take longer than everything else a tiny experiment does."""
-    monkeypatch.setattr(report, "draw_figures", lambda experiment: None)
-    monkeypatch.setattr(prediction_tables, "draw_report", lambda found, folder: [])
+    monkeypatch.setattr(report, "draw_report", lambda found, folder, every_count: [])
 
 
 def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> None:
     rows = json.loads((finished / "out" / "results.json").read_text())
-    assert all(list(row) == KEYS for row in rows)
+    assert all(list(row) == [*KEYS, *ADDED] for row in rows)
+    assert {(row["task"], row["task_name"]) for row in rows} == {
+        ("regression", "phenotypes"), ("classification", "diseases"),
+    }  # fmt: skip
     assert {row["method"] for row in rows} == METHODS
     assert {row["task"]: set() for row in rows}.keys() == {"regression", "classification"}
     assert {row["metric"] for row in rows} == {"r2", "pearson", "mae", "auroc", "auprc"}
@@ -173,11 +175,15 @@ def test_the_oracle_is_the_best_and_its_predictions_are_kept(finished: Path) -> 
         if (row["target"], row["group"], row["metric"]) == ("mean", "LV+RV", "r2")
     }
     assert max(score, key=lambda key: score[key]) == ("oracle", None)
-    kept = load_predictions(finished / "out" / "predictions" / "phenotypes-oracle-baseline-any-s0.npz")
-    assert kept.prediction.shape == kept.truth.shape == (12, 10)
+    table = read_prediction_table(finished / "out" / "predictions.parquet")
+    table = table[table["split"] == "test"]
+    oracle = table[(table["method"] == "oracle") & (table["task"] == "phenotypes")]
+    assert (oracle["subject"].nunique(), oracle["target"].nunique(), len(oracle)) == (12, 10, 120)
     # With all 52 labels the seeds differ in nothing but the random encoder.
     probes, others = 3 * 2 + 3 * (2 + 2 + 1), 4 * (2 + 2 + 1) + 1
-    assert len(list((finished / "out" / "predictions").glob("*.npz"))) == 2 * (probes + others) + 2
+    lines = table[["task", "method", "protocol", "labels", "seed"]].drop_duplicates()
+    assert len(lines) == 2 * (probes + others) + 2
+    assert not (finished / "out" / "predictions").exists()  # one form is enough
 
 
 def test_tables_and_figures_are_written(finished: Path) -> None:
@@ -192,11 +198,13 @@ def test_tables_and_figures_are_written(finished: Path) -> None:
         "phenotypes_scatter",
         "diseases_roc",
         "phenotypes_forest_20_labels",
+        "phenotypes_bland_altman",
     } <= figures
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (out / "figures").glob("*.png"))
     differences = json.loads((out / "differences.json").read_text())
     assert {row["method"] for row in differences} == {"mae+alignment"}
-    assert {row["reference"] for row in differences} >= {"mae", "random", "alignment", "scratch (fine-tuned)"}
+    pairs = {(row["reference"], row["reference_protocol"]) for row in differences}
+    assert pairs >= {(name, "linear_probe") for name in ("mae", "random", "alignment")} | {("scratch", "finetune")}
     assert "means over seeds 0, 7" in table
     assert "phenotypes: of 52 labelled training subjects, all = 52, 50 % = 26" in table
     gain = next(part for part in table.split("\n## ") if part.startswith("Gain of mae+alignment"))
@@ -228,10 +236,21 @@ def test_all_predictions_are_one_table_that_can_be_evaluated_again(finished: Pat
         assert task != "diseases" or order == ["cad_ever", "af_ever"]
         common = [row for row in assessed["scores"] if tuple(row[key] for key in KEYS[:7]) in rows]
         assert len(common) > 100
-        for row in common:  # computed by two rooms, from arrays and from the file
-            own = rows[tuple(row[key] for key in KEYS[:7])]
-            for key in ("value", "ci_low", "ci_high"):
-                assert own[key] == pytest.approx(row[key], abs=2e-6), row
+        for row in common:
+            assert rows[tuple(row[key] for key in KEYS[:7])] == row
+        assert len(common) == sum(row["task_name"] == task for row in rows.values())
+    again = out.parent / "again"
+    command = ["evaluate", "--predictions", str(out / "predictions.parquet"), "--out", str(again), "--resamples", "50"]
+    assert main([*command, "--focus", "mae+alignment", "--no-figures"]) == 0
+    evaluated = json.loads((again / "results.json").read_text())
+    found = {tuple(row[key] for key in KEYS[:7]): row for row in evaluated["scores"]}
+    assert {key: found[key] for key in rows} == rows
+    written = [
+        json.loads((out / "evaluation" / task / "results.json").read_text()) for task in ("phenotypes", "diseases")
+    ]
+    for name in ("differences", "subgroups"):
+        rows_again, rows_before = evaluated[name], [row for part in written for row in part[name]]
+        assert sorted(map(json.dumps, rows_again)) == sorted(map(json.dumps, rows_before))  # here by target's name
 
 
 def test_no_result_names_a_place_on_this_machine(finished: Path) -> None:

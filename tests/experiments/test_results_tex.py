@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgcmr.experiments import prediction_tables
-from ecgcmr.experiments.prediction_tables import write_evaluation
+from ecgcmr.evaluation.rows import Settings
+from ecgcmr.experiments.report import assess_task, write_evaluation
 from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.tasks import task_for
 
 ODD = "[50 % of_A&B #1 {x} ~^\\$ <|>*"
 METHODS = (("mae+alignment", "linear_probe"), ("mae+alignment", "finetune"), (ODD, "my_way"), ("oracle", None))
 TARGETS = (("lv_edv", "mL", "regression"), ("rv_ef", "%", "regression"), ("r&d_100%", "m^2_#", "regression"),
            ("af_ever", "", "classification"), ("{odd}_finding", "", "classification"))  # fmt: skip
-TASKS = {"phenotypes": "regression", "diseases": "classification"}
+TASKS = [task_for("regression", "phenotypes"), task_for("classification", "diseases")]
+TASK_OF = {task.kind: task.name for task in TASKS}
 KIND_OF = {"Phenotypes": "regression", "Diseases and findings": "classification"}
 PRIMARY = {"regression": "r2", "classification": "auroc"}
 PROTOCOLS = {"linear_probe": ", linear probe", "finetune": ", fine-tuned", None: ""}
@@ -49,7 +51,12 @@ def made_frame() -> pd.DataFrame:
                 continue
             for labels in [np.nan] if method == "oracle" else [20.0, 1500.0]:
                 about = {"method": method, "protocol": protocol, "labels": labels, "unit": unit or None, "seed": 0}
-                own = {"target": name, "truth": truth, "prediction": prediction + 0.001 * (labels > 20)}
+                own = {
+                    "target": name,
+                    "truth": truth,
+                    "prediction": prediction + 0.001 * (labels > 20),
+                    "task": TASK_OF[kind],
+                }
                 parts.append(pd.DataFrame({**subjects, **about, **own, "split": "test", "kind": kind, "group": kind}))
     return pd.concat(parts, ignore_index=True)
 
@@ -67,16 +74,15 @@ class Table:
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tex")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction_tables, "draw_report", lambda found, folder: [])
-        write_evaluation(made_frame(), folder, TASKS, resamples=40, seed=0, focus="mae+alignment")
+    settings = Settings(resamples=40, focus="mae+alignment")
+    write_evaluation([assess_task(made_frame(), task, settings) for task in TASKS], folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def found(out: Path) -> dict[str, list[dict[str, Any]]]:
     """Scores, differences and subgroups of both tasks as results.json has them."""
-    whole = [json.loads((out / "evaluation" / task / "results.json").read_text()) for task in TASKS]
+    whole = [json.loads((out / "evaluation" / task.name / "results.json").read_text()) for task in TASKS]
     return {name: [row for part in whole for row in part[name]] for name in ("scores", "differences", "subgroups")}
 
 

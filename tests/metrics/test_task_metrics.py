@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score, roc_auc_score
 
-from ecgcmr.metrics.task_metrics import classification_metrics, observed_counts, regression_metrics, task_metrics
+from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
+from ecgcmr.metrics.tasks import TASKS, labelled, task_for
 
 
 def regression_case(missing: float, seed: int = 0, n: int = 120, targets: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -52,10 +53,10 @@ def test_classification_equals_scikit_learn(missing: float) -> None:
 def test_weights_count_like_repeated_rows(task: str) -> None:
     truth, prediction = (regression_case if task == "regression" else classification_case)(0.2)
     weights = np.random.default_rng(3).integers(0, 4, size=(5, len(truth))).astype(float)
-    result = task_metrics(task, truth, prediction, weights)
+    result = TASKS[task].score(truth, prediction, weights)
     for b, row in enumerate(weights):
         repeated = np.repeat(np.arange(len(truth)), row.astype(int))
-        plain = task_metrics(task, truth[repeated], prediction[repeated])
+        plain = TASKS[task].score(truth[repeated], prediction[repeated])
         for metric, values in plain.items():
             np.testing.assert_allclose(result[metric][b], values, atol=1e-9)
 
@@ -120,10 +121,26 @@ def test_bad_arguments_raise() -> None:
     with pytest.raises(ValueError, match="0, 1 or NaN"):
         classification_metrics(np.array([0.0, 0.5]), np.zeros(2))
     with pytest.raises(ValueError, match="choose one of"):
-        task_metrics("survival", np.zeros(2), np.zeros(2))
+        task_for("survival")
 
 
-def test_counts_are_of_subjects() -> None:
-    truth = np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, 1.0]])
-    np.testing.assert_array_equal(observed_counts(truth), [2, 1])
-    np.testing.assert_array_equal(observed_counts(truth, ["a", "a", "b"]), [1, 1])
+def test_a_task_scores_every_metric_of_its_kind_and_no_other() -> None:
+    random = np.random.default_rng(0)
+    label, event = random.integers(0, 2, (30, 2)).astype(float), random.uniform(1, 9, (30, 2))
+    truths = {"regression": random.normal(size=(30, 2)), "classification": label}
+    truths["time_to_event"] = np.stack([label, event], axis=2)
+    for kind, truth in truths.items():
+        task = TASKS[kind]
+        assert truth.shape == task.truth_shape(30, 2)
+        scored = task.score(truth, random.random((30, 2)))
+        assert tuple(scored) == task.metrics
+        assert {task.primary, *task.reported, *task.subgroup_metrics} <= set(task.metrics)
+        assert all(np.isfinite(values).all() for values in scored.values()), kind
+
+
+def test_tasks_of_one_kind_are_told_apart_by_name_and_stand_in_the_order_of_kinds() -> None:
+    event, second, first = task_for("time_to_event"), task_for("regression", "rv"), task_for("regression", "lv")
+    made = labelled([event, second, first, second])
+    assert made == [second, first, event]
+    assert [task.suffix for task in made] == [", rv", ", lv", ""]
+    assert len(set(made)) == 3

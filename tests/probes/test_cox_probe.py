@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 
-from ecgcmr.metrics.bootstrap import bootstrap_intervals
+from ecgcmr.metrics.bootstrap import Resampled, Resamples, resample
 from ecgcmr.metrics.survival import concordance
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.probes.baselines import constant_predictions, probe_label_counts
@@ -136,14 +136,17 @@ def predicted(method: str, x: Floats, y: Floats) -> Floats:
     return found[300].prediction
 
 
+def scored(truth: Floats, prediction: Floats, resamples: int) -> Resampled:
+    return resample(TASKS["time_to_event"], truth, prediction, Resamples.draw(np.arange(len(truth)), resamples, 0))
+
+
 def test_planted_risks_are_found_by_a_line_and_by_trees() -> None:
     x, y = cohort()
     x[::17, 5] = np.nan
     found = {}
     for method in ("probe", "boosting"):
-        scores = bootstrap_intervals(
-            y[TEST], predicted(method, x, y), "time_to_event", np.random.default_rng(0), resamples=200
-        ).targets["concordance"]
+        result = scored(y[TEST], predicted(method, x, y), resamples=200)
+        scores = [result.entry("concordance", [k]) for k in range(3)]
         found[method] = scores
         assert scores[0].value > 0.7
         assert scores[2].low <= 0.5 <= scores[2].high
@@ -155,10 +158,10 @@ def test_shuffled_times_teach_nothing() -> None:
     x, y = cohort()
     shuffled = y[np.random.default_rng(0).permutation(len(y))]
     prediction = predicted("probe", x, shuffled)
-    scored = bootstrap_intervals(
-        shuffled[TEST], prediction, "time_to_event", np.random.default_rng(0), resamples=500, level=0.99
-    )  # of three diseases one is outside 95 % in every seventh shuffle
-    assert all(interval.low <= 0.5 <= interval.high for interval in scored.targets["concordance"])
+    result = scored(shuffled[TEST], prediction, resamples=500)
+    # Of three diseases one is outside 95 % in every seventh shuffle.
+    intervals = [result.entry("concordance", [k], 0.99) for k in range(3)]
+    assert all(interval.low <= 0.5 <= interval.high for interval in intervals)
 
 
 def test_the_test_split_reaches_nothing_that_is_learnt() -> None:
@@ -227,11 +230,11 @@ def test_one_risk_for_all_has_a_concordance_of_one_half() -> None:
     train[:, 1] = np.nan
     constant = constant_predictions(train, len(y[TEST]))
     assert np.isnan(constant).all(axis=0).tolist() == [False, True, False]
-    scored = bootstrap_intervals(y[TEST], constant, "time_to_event", np.random.default_rng(0), resamples=20)
+    result = scored(y[TEST], constant, resamples=20)
     for metric in ("concordance", "auroc_at_horizon"):
-        first = scored.targets[metric][0]
+        first = result.entry(metric, [0])
         assert (first.value, first.low, first.high) == pytest.approx((0.5, 0.5, 0.5))
-        assert np.isnan(scored.targets[metric][1].value)
+        assert np.isnan(result.entry(metric, [1]).value)
 
 
 def test_only_the_first_validation_rows_choose() -> None:

@@ -7,13 +7,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ecgcmr.evaluation.results import ResultRow, Target
+from ecgcmr.evaluation.methods import Method, method_order, method_title
+from ecgcmr.evaluation.rows import ResultRow, Target
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.agreement_figures import calibration
 from ecgcmr.reports.figure_styles import Styles
 from ecgcmr.reports.figures import roc
 from ecgcmr.reports.forest_figures import MOST_METHODS, curve_methods, forest
-from ecgcmr.reports.tables import Method, method_order, method_title
 
 TARGETS = [Target(f"disease {k}", "disease") for k in range(2)]
 PROBED: list[Method] = [(f"network {k:02}", "linear_probe") for k in range(17)]
@@ -25,7 +25,9 @@ LEADING = method_order([("oracle", None), *PROBED[:4], ("network 16", "linear_pr
 
 def result_rows(lines: list[Method]) -> list[ResultRow]:
     return [
-        ResultRow(name, group, "classification", *line, None, metric, value, value - 0.1, value + 0.1, 40)
+        ResultRow(
+            name, group, "classification", *line, None, metric, value, value - 0.1, value + 0.1, 40, "classification"
+        )
         for line in lines
         for name, group in (("mean", "all"), *((target.name, "disease") for target in TARGETS))
         for metric, value in (("auroc", SKILL[line]), ("auprc", 1.0 - SKILL[line]))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from ecgcmr.evaluation.results import METHODS, ResultRow, Target
+from ecgcmr.evaluation.methods import METHODS
+from ecgcmr.evaluation.rows import ResultRow, Target
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.agreement_figures import calibration
 from ecgcmr.reports.bullseye import bullseye
@@ -26,7 +27,7 @@ LINES = [("oracle", None), *((f"method {k}", "linear_probe") for k in range(9)),
 def rows(lines: list, targets: list[Target], value: dict) -> list[ResultRow]:
     entries = [*((target.name, target.group) for target in targets), *(("mean", name) for name in SETS)]
     return [
-        ResultRow(name, group, "regression", *line, 20, "r2", own, own - 0.1, own + 0.1, 50)
+        ResultRow(name, group, "regression", *line, 20, "r2", own, own - 0.1, own + 0.1, 50, "regression")
         for line in lines
         for name, group in entries
         for own in [value[line]]
@@ -120,7 +121,7 @@ def test_long_names_leave_the_panels_their_place(tmp_path: Path) -> None:
     assert len(figure.axes[0].get_title()) == LONGEST_IN_FIGURE
     assert len(figure.get_suptitle()) == 2 * LONGEST_IN_FIGURE
     rows = [
-        ResultRow(name, "other", "regression", method, None, None, "r2", 0.5, 0.4, 0.6, 30)
+        ResultRow(name, "other", "regression", method, None, None, "r2", 0.5, 0.4, 0.6, 30, "regression")
         for name in ("x" * 900, "y")
         for method in ("m" * 900, "n", "w" * 40)
     ]

@@ -1,4 +1,4 @@
-"""Arrays of other shapes, types and values in .npy and .npz files."""
+"""Arrays of other shapes, types and values in .npy files."""
 
 from __future__ import annotations
 
@@ -44,17 +44,6 @@ def odd_array(array: np.ndarray, rng: Generator) -> np.ndarray:
     if way == 7:
         return array.astype(np.complex128) if array.dtype.kind in "fiu" else np.zeros(array.shape, "datetime64[s]")
     return np.zeros(array.shape, bool)
-
-
-def npz_array(content: bytes, rng: Generator) -> bytes:
-    """An archive of arrays of which one is another."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    name = list(arrays)[rng.integers(len(arrays))]
-    arrays[name] = odd_array(arrays[name], rng)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def npy_array(content: bytes, rng: Generator) -> bytes:

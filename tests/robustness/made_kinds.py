@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from array_mutators import npz_array
 from byte_mutators import BYTES
 from fuzz_kind import BOMBS, FIT, HOSTILE, JSON, PARQUET, SAFETENSORS, SHORT_FIT, TORCH, YAML, Kind
 from hdf5_mutators import hdf5_entry
 from parquet_mutators import many_rows
 from text_mutators import TEXT
-from zip_mutators import ZIP
 
 FIELDS = ("fit.model", "fit.data")
 """What is said to be missing where little is left of a config."""
@@ -134,15 +132,6 @@ def result_kinds() -> list[Kind]:
             weight=12,
         ),
         Kind(
-            "predictions.npz",
-            "predictions",
-            "one/predictions/a.npz",
-            (npz_array, npz_array, *ZIP),
-            (compare.format("one", "two"),),
-            weight=10,
-            words=("one",),
-        ),
-        Kind(
             "compared.csv",
             "predictions",
             "three/predictions.csv",
@@ -156,7 +145,7 @@ def result_kinds() -> list[Kind]:
             "predictions",
             "five/results.json",
             JSON,
-            (compare.format("five", "one"),),
+            (compare.format("five", "four"),),
             weight=10,
             words=("five",),
             names=True,
@@ -166,7 +155,7 @@ def result_kinds() -> list[Kind]:
             "predictions",
             "six/results.json",
             JSON,
-            (compare.format("six", "six/../one"),),
+            (compare.format("six", "six/../four"),),
             weight=8,
             words=("six",),
             names=True,

@@ -10,10 +10,8 @@ from good_command import command
 
 
 def make_predictions(folder: Path) -> None:
-    """Tables of predictions of two methods, archives of the same, and results."""
+    """Tables of predictions of two methods, and results."""
     import pandas as pd
-
-    from ecgcmr.evaluation.predictions import Predictions, save_predictions
 
     rng = np.random.default_rng(0)
     n = 40
@@ -22,8 +20,6 @@ def make_predictions(folder: Path) -> None:
         subjects = tuple(f"{k:032x}" for k in range(n))
         truth = 100 + 20 * np.random.default_rng(3).normal(size=(n, 2))
         guess = truth + 20 * noise * rng.normal(size=truth.shape)
-        made = Predictions(subjects, ("lv_edv", "lv_esv"), truth, guess, "regression", "test", run, "finetune", 20, 0)
-        save_predictions(folder / "predictions" / run / "predictions" / "a.npz", made)
         frame = {"subject": subjects, "split": "test", "seed": 0, "method": run, "sex": np.arange(n) % 2}
         for k, target in enumerate(("lv_edv", "lv_esv")):
             parts.append(pd.DataFrame({**frame, "target": target, "truth": truth[:, k], "prediction": guess[:, k]}))
@@ -33,6 +29,7 @@ def make_predictions(folder: Path) -> None:
         )
     table = pd.concat(parts, ignore_index=True)
     place = folder / "predictions"
+    place.mkdir(parents=True)
     table.to_csv(place / "p.csv", index=False)
     table.to_parquet(place / "p.parquet")
     for name, method in (("three", "one"), ("four", "two")):

@@ -24,7 +24,7 @@ HANDED_IN = {
     "prepared": ("shard", "index.json", "membership.json", "shard-record"),
     "configs": ("fit-config", "experiment", "encoder.yaml"),
     "run folders": ("run-config", "last.ckpt", "best.ckpt", "encoder.safetensors", "metrics.json", "stage.json"),
-    "predictions": ("predictions.npz", "predictions.parquet", "predictions.csv", "results.json"),
+    "predictions": ("predictions.parquet", "predictions.csv", "results.json"),
     "weights": ("signal.pth", "image.pth"),
 }  # fmt: skip
 ECG = KINDS["ecg-cardiosoft"]

@@ -1,0 +1,90 @@
+"""Methods of a table: their order and titles, which of them are ceilings, and which row is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from ecgcmr.evaluation.rows import MEAN, ResultRow
+from ecgcmr.metrics.catalogue import METRICS
+
+METHODS = (
+    *("random", "cnn", "scratch", "simclr", "byol", "barlow_twins", "clocs", "mae", "alignment", "mae+alignment"),
+    *("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle"),
+)
+"""Methods in the order of tables and figures; others follow alphabetically."""
+CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
+_PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
+
+Method = tuple[str, str | None]
+"""(method, protocol)."""
+
+
+class Averaged(Protocol):
+    """A row that may be of a mean."""
+
+    @property
+    def target(self) -> str:
+        """Name of the target, or ``MEAN``."""
+
+    @property
+    def group(self) -> str:
+        """Group of the target, or set of the mean."""
+
+
+R = TypeVar("R", bound=ResultRow)
+
+
+def is_ceiling(method: str) -> bool:
+    """Return whether a method knows what none can; in a comparison its name follows that of its run."""
+    return method.rsplit(": ", 1)[-1] in CEILINGS
+
+
+def method_order(methods: Iterable[Method]) -> list[Method]:
+    """Sort (method, protocol) as in ``METHODS``, others behind by name, linear probe before fine-tuned."""
+
+    def place(item: Method) -> tuple[int, str, str]:
+        known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
+        return known, item[0], {"linear_probe": "0", "finetune": "1"}.get(item[1] or "", "2")
+
+    return sorted(set(methods), key=place)
+
+
+def method_title(method: Method) -> str:
+    """Return "mae, linear probe" and the like."""
+    protocol = _PROTOCOL_TITLES.get(method[1], method[1]) or ""
+    return f"{method[0]}, {protocol}" if protocol else method[0]
+
+
+def headline_group(rows: Iterable[Averaged]) -> str | None:
+    """Return the set whose mean leads: "LV+RV" where there is one, else "all", else None."""
+    groups = {row.group for row in rows if row.target == MEAN}
+    return next((group for group in ("LV+RV", "all") if group in groups), None)
+
+
+def best_row(rows: Iterable[R], metric: str) -> R | None:
+    """Return the best row, ceilings apart; None where nothing is defined or neither way is better."""
+    higher = METRICS[metric].higher_is_better
+    if higher is None:
+        return None
+    rivals = [row for row in rows if not is_ceiling(row.method) and math.isfinite(row.value)]
+    return max(rivals, key=lambda row: row.value if higher else -row.value, default=None)
+
+
+def gaps(rows: Sequence[ResultRow], *, known: Container[str] = ()) -> list[str]:
+    """Say which means leave out targets, so that nobody compares means over different targets unawares.
+
+    Args:
+        rows: Of one metric.
+        known: Targets of which the reader knows already that no method can be scored on them.
+    """
+    undefined: dict[tuple[Method, int | None], list[str]] = {}
+    for row in rows:
+        if row.target != MEAN and row.target not in known and not math.isfinite(row.value):
+            undefined.setdefault(((row.method, row.protocol), row.labels), []).append(row.target)
+    return [
+        f"{method_title(method)}{'' if labels is None else f' at {labels:,} labels'}: means leave out "
+        f"{', '.join(names)} (undefined or without prediction)."
+        for (method, labels), names in undefined.items()
+    ]
