@@ -16,7 +16,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.predictions import Predictions, save_predictions
 from ecgcmr.evaluation.results import ResultRow, Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
-from ecgcmr.experiments.cohorts import resolve_cohort
+from ecgcmr.experiments.cohorts import contents_of, resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
@@ -171,7 +171,7 @@ class Experiment:
         self._stage_fingerprints[name] = run.fingerprint
 
     def _cohort_fingerprint(self) -> str:
-        return fingerprint_of([shard["sha256"] for shard in self.index.shards])
+        return fingerprint_of(contents_of(self.index))
 
     def _compare(self, problem: Problem) -> None:
         """Score every method of the evaluation on one task."""
