@@ -4,7 +4,8 @@ from ecgcmr.preparation.baseline import BaselineSolver, remove_baseline
 from ecgcmr.preparation.cine import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
 from ecgcmr.preparation.ecg import LEADS, ECGCleaner, clean_ecg, clean_ecgs, standardise_record
 from ecgcmr.preparation.labels import label_schema
-from ecgcmr.preparation.splits import assign_split, load_key, subject_hash
+from ecgcmr.preparation.splits import assign_split, subject_hash
+from ecgcmr.preparation.subject_key import load_key
 
 __all__ = [
     "LEADS",
