@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import pkgutil
+import importlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -273,8 +273,9 @@ def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 def _import_class(class_path: str, card: Path) -> type[nn.Module]:
+    module_name, _, class_name = class_path.rpartition(".")  # of a module itself: nothing that it imports in turn
     try:
-        candidate = pkgutil.resolve_name(class_path)
+        candidate = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{card}: class_path {class_path} cannot be imported; install the package it is in") from error
     if not (isinstance(candidate, type) and issubclass(candidate, nn.Module)):
