@@ -1,11 +1,8 @@
 """Reading what hospitals and biobanks write: bytes to typed records."""
 
-from ecgcmr.formats.cardiosoft import read_cardiosoft
 from ecgcmr.formats.dicom_cine import read_cine_zip
-from ecgcmr.formats.dicom_ecg import read_dicom_ecg
 from ecgcmr.formats.ecg_file import ecg_files, read_ecg
 from ecgcmr.formats.ecg_kind import ECGKind, identify_ecg
-from ecgcmr.formats.muse import read_muse
 from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
 from ecgcmr.formats.record import ECGRecord, ShortAxis
@@ -13,7 +10,6 @@ from ecgcmr.formats.short_axis_file import cmr_files, cmr_kind, read_cmr
 from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
 from ecgcmr.formats.ukb_columns import Column, parse_column
 from ecgcmr.formats.ukb_table import Table, read_table
-from ecgcmr.formats.wfdb_record import read_wfdb
 
 __all__ = [
     "Column",
@@ -30,14 +26,10 @@ __all__ = [
     "is_ptbxl",
     "load_declaration",
     "parse_column",
-    "read_cardiosoft",
     "read_cine_zip",
     "read_cmr",
-    "read_dicom_ecg",
     "read_ecg",
-    "read_muse",
     "read_ptbxl",
     "read_short_axis",
     "read_table",
-    "read_wfdb",
 ]

@@ -24,7 +24,7 @@ def write_lab(folder: Path, hospitals: Sequence[str] = HOSPITALS) -> Path:
     for number, hospital in enumerate(hospitals):
         name = f"2024/visit {number}.beat"
         write_beat(folder / name, number)
-        lines.append([name, f"P{number}", hospital, 9, 40 + number, "YES" if number % 2 else "no"])
+        lines.append([name, f"P{number}", hospital, 9, 40 + number % 45, "YES" if number % 2 else "no"])
     for name, patient, quality in (
         ("again.beat", "P0", 9),
         ("cut.beat", "P1", 9),
