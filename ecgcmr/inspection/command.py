@@ -34,6 +34,7 @@ examples:
   ecgcmr inspect raw/ecg/RECORDING.xml
   ecgcmr inspect runs/mae/demo"""
 
+_VIEW = "sax"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a CSV, NPY or Parquet signal"
     )
     parser.add_argument(
-        "--view", default="sax", metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
+        "--view", default=_VIEW, metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
     )
 
 
@@ -108,17 +109,27 @@ def _is_prepared(path: Path) -> bool:
         return file.read(len(_HDF5)) == _HDF5
 
 
-def _refuse_rows(args: argparse.Namespace) -> None:
-    for option, given in (("--row", args.row is not None), ("--split", args.split is not None)):
+def _refuse_options(args: argparse.Namespace, *, raw: bool = False, prepared: bool = False) -> None:
+    """Refuse options of another kind of PATH, which would do nothing."""
+    of_prepared = "only a prepared folder or shard has rows, splits and labels"
+    of_raw = "only a raw file is declared or has views"
+    refused = (
+        ("--row", args.row is not None and not prepared, of_prepared),
+        ("--split", args.split is not None and not prepared, of_prepared),
+        ("--all", args.every_label and not prepared, of_prepared),
+        ("--declare", args.declare is not None and not raw, of_raw),
+        ("--view", args.view != _VIEW and not raw, of_raw),
+    )
+    for option, given, reason in refused:
         if given:
-            raise UserError(f"{option}: only a prepared folder or shard has rows and splits")
+            raise UserError(f"{option}: {reason}")
 
 
 def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.inspection.run_folder import read_run
     from ecgcmr.inspection.run_folder_text import print_run
 
-    _refuse_rows(args)
+    _refuse_options(args)
     stage_run = read_run(args.path)
     print_run(console, stage_run)
     if args.no_figures:
@@ -133,7 +144,7 @@ def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.formats.short_axis_file import VIEWS
     from ecgcmr.inspection.raw_file import inspect_raw, raw_kind
 
-    _refuse_rows(args)
+    _refuse_options(args, raw=True)
     if args.no_figures or args.view not in VIEWS:
         return inspect_raw(console, args.path, out=None, figures=False, declare=args.declare, view=args.view)
     with _figures(args, f"inspect-{raw_kind(args.path, args.view)}") as (folder, staged):
@@ -145,6 +156,7 @@ def _inspect_prepared(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.inspection.prepared import choose_row, open_prepared, read_content, read_row
     from ecgcmr.inspection.prepared_text import print_prepared, print_row
 
+    _refuse_options(args, prepared=True)
     whole = open_prepared(args.path)
     if len(whole) == 0:
         raise UserError(f"{whole.name}: all its rows are of withdrawn subjects or duplicates; there is nothing to show")
