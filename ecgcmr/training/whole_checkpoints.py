@@ -39,14 +39,14 @@ class WholeCheckpoints(TorchCheckpointIO):
         with replace_atomically(Path(path)) as temporary, temporary.open("wb") as out:
             out.write(image.getbuffer())
 
-    def load_checkpoint(self, path: Any, *args: Any, weights_only: Any = True, **kwargs: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
         """Read a checkpoint; its plain values and tensors alone, whatever Lightning asks for.
 
         Raises:
             UserError: It is damaged where a look at its plain values alone does not see it.
         """
         try:
-            return super().load_checkpoint(path, *args, **kwargs, weights_only=True)  # it has been read so before
+            return super().load_checkpoint(path, map_location, weights_only=True)  # it has been read so before
         except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
                 f"ckpt_path: {path} is damaged ({type(error).__name__}); name another checkpoint, or begin anew with "
