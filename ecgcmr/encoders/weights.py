@@ -190,9 +190,10 @@ def load_encoder_weights(
     specification = _specification(encoder)
     kinds_differ = card.input_spec.get("kind") != specification["kind"]
     if card.input_spec != specification and (kinds_differ or not adapt_input):
-        remedy = (
-            "give an encoder of the same kind" if kinds_differ else "set model.adapt_encoder_weights to take them over"
-        )
+        rates_differ = card.input_spec.get("sampling_rate") != specification.get("sampling_rate")
+        remedy = "set model.adapt_encoder_weights to take them over"
+        if kinds_differ or rates_differ:
+            remedy = f"give an encoder of the same {'kind' if kinds_differ else 'sampling rate'}"
         raise UserError(
             f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}; {remedy}"
         )

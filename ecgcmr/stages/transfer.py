@@ -50,7 +50,11 @@ def start_from(
     if folder is None or stage.trainer.state.fn != "fit" or stage.loads_checkpoint:
         return
     if not Path(folder).is_dir():
-        raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
+        found = "is a file" if Path(folder).is_file() else "does not exist"
+        raise UserError(
+            f"{argument}: {folder} {found}; give the run folder of a finished stage, or what 'ecgcmr import-weights' "
+            "made of a published file"
+        )
     card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
     data = stage.data
     modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
