@@ -49,8 +49,8 @@ class ToleranceEarlyStopping(Callback):
     ) -> None:
         if mode not in ("min", "max"):
             raise UserError(f"mode is '{mode}'; choose min or max")
-        if patience < 0 or tolerance < 0:
-            raise UserError(f"patience {patience}, tolerance {tolerance}: must be at least 0")
+        if patience < 0 or not 0 <= tolerance < math.inf:
+            raise UserError(f"patience {patience}, tolerance {tolerance}: must be at least 0 and finite")
         self.monitor, self.mode = monitor, mode
         self.patience, self.tolerance = patience, tolerance
         self.best = -math.inf

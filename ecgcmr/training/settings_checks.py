@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 
 from ecgcmr.errors import UserError
+from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.option_checks import check_least
 
 LARGEST_SEED = 2**32 - 1
@@ -47,6 +48,28 @@ def check_trainer(command: str, trainer: Any) -> None:
             check_least(least, **{f"trainer.{name}": value})
     if command == "fit":
         _check_length(trainer)
+        callbacks = trainer.get("callbacks") or []
+        for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+            _check_direction(callback)
+
+
+def _check_direction(callback: Any) -> None:
+    """Refuse to stop, or to keep a checkpoint, by a number read the wrong way round: Lightning's own default is min.
+
+    Raises:
+        UserError: A lower AUROC, or a higher loss, would count as better.
+    """
+    arguments = (callback.get("init_args") or {}) if hasattr(callback, "get") else {}
+    monitor, mode = str(arguments.get("monitor")), arguments.get("mode")
+    name = monitor.rpartition("/")[2]
+    higher = METRICS[name].higher_is_better if name in METRICS else False if name == "loss" else None
+    if higher is None or mode not in ("min", "max") or (mode == "max") == higher:
+        return
+    kind = str(callback.get("class_path")).rpartition(".")[2]
+    better = "max" if higher else "min"
+    raise UserError(
+        f"trainer.callbacks: {kind} has mode {mode}, but of {monitor} the {better}imum is best; write {better}"
+    )
 
 
 def _check_length(trainer: Any) -> None:

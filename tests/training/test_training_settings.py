@@ -9,6 +9,8 @@ from tiny_configs import write_alignment, write_downstream, write_mae
 
 from ecgcmr.cli import main
 
+STOP = "lightning.pytorch.callbacks.EarlyStopping"
+OWN_STOP = "ecgcmr.training.ToleranceEarlyStopping"
 QUIET = ["--trainer.logger=false", "--trainer.enable_model_summary=false"]
 MISTAKES = [
     ("--seed_everything=-1", "seed_everything -1: must lie between 0 and 4294967295"),
@@ -27,6 +29,18 @@ MISTAKES = [
     ("--trainer.limit_val_batches=0", "trainer.limit_val_batches 0: without a validation"),
     ("--trainer.check_val_every_n_epoch=3", "trainer.check_val_every_n_epoch 3: without a validation"),
     ("--trainer.val_check_interval=1000", "val_check_interval"),
+    (  # Lightning's default mode is min
+        f'--trainer.callbacks=[{{"class_path": "{STOP}", "init_args": {{"monitor": "val/auroc"}}}}]',
+        "EarlyStopping has mode min, but of val/auroc the maximum is best; write max",
+    ),
+    (
+        f'--trainer.callbacks=[{{"class_path": "{OWN_STOP}", "init_args": {{"monitor": "val/loss", "mode": "max"}}}}]',
+        "ToleranceEarlyStopping has mode max, but of val/loss the minimum is best; write min",
+    ),
+    (
+        f'--trainer.callbacks=[{{"class_path": "{OWN_STOP}", "init_args": {{"monitor": "x", "tolerance": .nan}}}}]',
+        "tolerance nan: must be at least 0 and finite",
+    ),
     ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches 0: must be at least 1"),
     ("--trainer.gradient_clip_val=-1", "trainer.gradient_clip_val -1: must be at least 0"),
     ("--model.optimiser.lr=-1", "optimiser.lr is -1.0; it must be at least 0"),
