@@ -5,11 +5,3 @@ from data_modules.ecg import ECGDataModule
 from data_modules.labelled import LabelledDataModule
 from data_modules.paired import PairedDataModule
 from data_modules.sampling import window_starts
-
-__all__ = [
-    "ECGDataModule",
-    "LabelledDataModule",
-    "PairedDataModule",
-    "cut_windows",
-    "window_starts",
-]

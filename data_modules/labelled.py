@@ -100,7 +100,7 @@ class LabelledDataModule(ShardDataModule):
         self._years = np.empty((0, 0), dtype=np.float32)
         self._covariate_values: np.ndarray | None = None
         self._tables: dict[str, Tensor] = {}
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def setup(self, stage: str | None = None) -> None:
         """Name targets and covariates, then as ``ShardDataModule``."""
@@ -111,7 +111,7 @@ class LabelledDataModule(ShardDataModule):
         super().setup(stage)
 
     def _name(self) -> None:
-        """Turn groups and diseases into names of labels, and hold covariates against them, once."""
+        """Turn groups and diseases into names of labels, and check the covariates beside them, once."""
         if self._named:
             return
         if self.diseases:
@@ -161,8 +161,8 @@ class LabelledDataModule(ShardDataModule):
         """
         mean, deviation = self._statistics(names)
         for name, value in zip(names, mean.tolist(), strict=True):
-            if np.isnan(value) and name not in self._told:
-                self._told.add(name)
+            if np.isnan(value) and name not in self._noted:
+                self._noted.add(name)
                 rank_zero_info(f"note: no training row has a value of {name}; it is neither trained nor predicted")
         return mean, deviation
 

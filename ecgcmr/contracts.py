@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 
 _NOTHING = object()
 
 
+@cache
 def members(contract: type) -> dict[str, str]:
     """Return the public members of a Protocol and of those that it extends, and what each must be.
 

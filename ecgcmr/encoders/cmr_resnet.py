@@ -20,7 +20,40 @@ from ecgcmr.errors import UserError
 Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
 
 
-class CMRResNet(nn.Module):
+class StagedImages(nn.Module):
+    """What residual networks of images share: a stem, four stages, and weights that fit every image size."""
+
+    input_spec: CMRInput
+    num_layers = 5
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last feature map (B, D, ...)."""
+        raise TypeError(f"{type(self).__name__} does not define feature_map")
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        """The last feature map as tokens (B, N, D), image by image and row by row; see `feature_map`."""
+        return self.feature_map(x).flatten(2).transpose(1, 2)
+
+    def no_weight_decay(self) -> set[str]:
+        """None beyond biases and norms."""
+        return set()
+
+    def layer_of(self, name: str) -> int:
+        """0 for the stem, 1 to 4 for the stages."""
+        if name.startswith("layer"):
+            return int(name[len("layer")])
+        return 0 if name.startswith(("conv1.", "bn1.")) else self.num_layers
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for images of another size, unchanged: convolutions fit any.
+
+        Raises:
+            UserError: The number of frames differs.
+        """
+        return adapt_to_image_size(weights, input_spec, self.input_spec)
+
+
+class CMRResNet(StagedImages):
     """ResNet whose input channels are the cine frames of one slice.
 
     Args:
@@ -69,7 +102,6 @@ class CMRResNet(nn.Module):
         self.layer3, self.layer4 = network.layer3, network.layer4
         self.input_spec = CMRInput(frames=frames, height=height, width=width)
         self.feature_dim = channels[-1] * EXPANSION[kind]
-        self.num_layers = 5
         self.to(memory_format=self.image_order)  # type: ignore[call-overload]
 
     @property
@@ -90,10 +122,6 @@ class CMRResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x.contiguous(memory_format=self.image_order)))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
-    def forward_tokens(self, x: Tensor) -> Tensor:
-        """The last feature map as tokens (B, N, D), row by row; see `feature_map`."""
-        return self.feature_map(x).flatten(2).transpose(1, 2)
-
     def local_features(self, x: Tensor) -> Tensor:
         """The last feature map, whose mean over the image is the feature; see `feature_map`."""
         return self.feature_map(x)
@@ -101,24 +129,6 @@ class CMRResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Feature map averaged over the image: (B, D); see `feature_map`."""
         return self.feature_map(x).mean(dim=(2, 3))
-
-    def no_weight_decay(self) -> set[str]:
-        """None beyond biases and norms."""
-        return set()
-
-    def layer_of(self, name: str) -> int:
-        """0 for the stem, 1 to 4 for the stages."""
-        if name.startswith("layer"):
-            return int(name[len("layer")])
-        return 0 if name.startswith(("conv1.", "bn1.")) else self.num_layers
-
-    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Weights for images of another size, unchanged: convolutions fit any.
-
-        Raises:
-            UserError: The number of frames differs.
-        """
-        return adapt_to_image_size(weights, input_spec, self.input_spec)
 
 
 def adapt_to_image_size(weights: Mapping[str, Tensor], source: Mapping[str, Any], spec: CMRInput) -> dict[str, Tensor]:

@@ -6,19 +6,16 @@ image of the stack, since a cohort has three to a dozen of them; the stages halv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
-from ecgcmr.encoders.cmr_resnet import Variant, adapt_to_image_size
+from ecgcmr.encoders.cmr_resnet import StagedImages, Variant
 from ecgcmr.encoders.protocol import CMRInput
 from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
 from ecgcmr.errors import UserError
 
 
-class CMRResNet3d(nn.Module):
+class CMRResNet3d(StagedImages):
     """3-D ResNet on the volume that a subject's images make.
 
     Args:
@@ -73,7 +70,6 @@ class CMRResNet3d(nn.Module):
         self.channels = channels
         self.input_spec = CMRInput(frames=frames, height=height, width=width)
         self.feature_dim = stage_widths[-1] * EXPANSION[kind]
-        self.num_layers = 5
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Last feature map (B, D, depth / 8, height / 32, width / 32), each rounded up.
@@ -89,10 +85,6 @@ class CMRResNet3d(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(volume))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
-    def forward_tokens(self, x: Tensor) -> Tensor:
-        """The last feature map as tokens (B, N, D), image by image and row by row; see `feature_map`."""
-        return self.feature_map(x).flatten(2).transpose(1, 2)
-
     def local_features(self, x: Tensor) -> Tensor:
         """The last feature map averaged over the stack: (B, D, h, w), places of the image; see `feature_map`."""
         return self.feature_map(x).mean(dim=2)
@@ -100,17 +92,3 @@ class CMRResNet3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Feature map averaged over the volume: (B, D); see `feature_map`."""
         return self.feature_map(x).mean(dim=(2, 3, 4))
-
-    def no_weight_decay(self) -> set[str]:
-        """None beyond biases and norms."""
-        return set()
-
-    def layer_of(self, name: str) -> int:
-        """0 for the stem, 1 to 4 for the stages."""
-        if name.startswith("layer"):
-            return int(name[len("layer")])
-        return 0 if name.startswith(("conv1.", "bn1.")) else self.num_layers
-
-    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Weights for images of another size, unchanged; see `ecgcmr.encoders.cmr_resnet.adapt_to_image_size`."""
-        return adapt_to_image_size(weights, input_spec, self.input_spec)

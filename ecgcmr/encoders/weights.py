@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import pkgutil
+import importlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -190,9 +190,10 @@ def load_encoder_weights(
     specification = _specification(encoder)
     kinds_differ = card.input_spec.get("kind") != specification["kind"]
     if card.input_spec != specification and (kinds_differ or not adapt_input):
-        remedy = (
-            "give an encoder of the same kind" if kinds_differ else "set model.adapt_encoder_weights to take them over"
-        )
+        rates_differ = card.input_spec.get("sampling_rate") != specification.get("sampling_rate")
+        remedy = "set model.adapt_encoder_weights to take them over"
+        if kinds_differ or rates_differ:
+            remedy = f"give an encoder of the same {'kind' if kinds_differ else 'sampling rate'}"
         raise UserError(
             f"{card_path}: encoder expects input {card.input_spec}, the one to be filled {specification}; {remedy}"
         )
@@ -273,8 +274,9 @@ def _read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 def _import_class(class_path: str, card: Path) -> type[nn.Module]:
+    module_name, _, class_name = class_path.rpartition(".")  # of a module itself: nothing that it imports in turn
     try:
-        candidate = pkgutil.resolve_name(class_path)
+        candidate = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{card}: class_path {class_path} cannot be imported; install the package it is in") from error
     if not (isinstance(candidate, type) and issubclass(candidate, nn.Module)):

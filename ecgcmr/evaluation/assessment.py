@@ -107,12 +107,19 @@ def nothing_assessed(settings: Settings) -> Assessment:
     return Assessment(Arrangement((), (), split, split), settings, np.empty(0))
 
 
+_MOST_DRAWS = 400_000_000  # 24 bytes each while they are drawn
+
+
 def _check(data: Arrangement, settings: Settings) -> None:
     methods = {variant.method for variant in data.variants}
     if settings.focus is not None and settings.focus not in methods:
         raise UserError(f"--focus {settings.focus}: no such method; the table has {', '.join(sorted(methods))}")
     if settings.resamples < 10:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
+    subjects = len(data.test.subjects)
+    if settings.resamples * subjects > _MOST_DRAWS:
+        most = _MOST_DRAWS // subjects
+        raise UserError(f"--resamples {settings.resamples}: too many for {subjects:,} subjects; take at most {most:,}")
     if settings.smallest_group < 1:
         raise UserError(f"--smallest-group {settings.smallest_group}: must be at least 1")
     if settings.focus is not None and is_ceiling(settings.focus):

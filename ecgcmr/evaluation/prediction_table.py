@@ -303,7 +303,7 @@ def _refuse(wrong: pd.Series, name: str, column: str, what: str) -> None:
 
 def _texts(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
     if column not in frame:
-        return pd.Series(pd.Categorical([None] * len(frame), categories=[]), index=frame.index)
+        return pd.Series(pd.Categorical.from_codes(np.full(len(frame), -1), categories=[]), index=frame.index)
     try:
         values = frame[column].astype("category").cat.remove_unused_categories()
     except TypeError as error:  # lists and the like

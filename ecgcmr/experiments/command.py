@@ -12,10 +12,11 @@ from rich.markdown import Markdown
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
-from ecgcmr.files import remove_unfinished
+from ecgcmr.files import remove_paths, remove_unfinished
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
 from ecgcmr.shards import ShardIndex
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     out = (args.out or Path("runs") / args.file.stem).resolve()
     console = Console(soft_wrap=True)
     fingerprint = _fingerprint(plan)
-    if is_finished(out, fingerprint) and (out / "results.json").is_file():
+    if is_finished(out, fingerprint) and all((out / name).is_file() for name in ("results.json", "results.md")):
         console.print(f"finished earlier, nothing to do: {printable(_shown(out))}", markup=False)
     else:
         import_heavy("ecgcmr.experiments.experiment")
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
             write_marker(out, fingerprint, finished=False)
             (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
+            _remove_derived(out)
             experiment = Experiment(plan, out, console, workers=args.workers)
             experiment.run()
             try:
@@ -81,6 +83,12 @@ def run(args: argparse.Namespace) -> int:
     table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
+
+
+def _remove_derived(out: Path) -> None:
+    """Remove figures and assessments, which are made anew: none of a task or method that is gone stays."""
+    assessed = [path.parent for path in out.glob("evaluation/*/results.md")]
+    remove_paths([*out.glob("figures/*.png"), *assessed])
 
 
 def _shown(path: Path) -> Path:
@@ -98,14 +106,10 @@ def _fingerprint(plan: Plan) -> str:
         {
             "plan": read_yaml(plan.path, what="experiment"),
             "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
-            "cohort": str(plan.cohort.prepare) if root is None else _shards(plan.file(root)),
+            "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
             "version": __version__,
         }
     )
-
-
-def _shards(root: Path) -> list[str]:
-    return [shard["sha256"] for shard in ShardIndex.load(root).shards]
 
 
 def _report(experiment: Experiment) -> None:

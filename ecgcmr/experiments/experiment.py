@@ -17,7 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
-from ecgcmr.experiments.cohorts import resolve_cohort
+from ecgcmr.experiments.cohorts import contents_of, resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
@@ -161,7 +161,7 @@ class Experiment:
         self._stage_fingerprints[name] = run.fingerprint
 
     def _cohort_fingerprint(self) -> str:
-        return fingerprint_of([shard["sha256"] for shard in self.index.shards])
+        return fingerprint_of(contents_of(self.index))
 
     def _predict(self, problem: Problem) -> None:
         """Let every method of the evaluation predict one task."""

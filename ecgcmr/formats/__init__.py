@@ -1,18 +1,15 @@
 """Reading what hospitals and biobanks write: bytes to typed records."""
 
-from ecgcmr.formats.cardiosoft import read_cardiosoft
 from ecgcmr.formats.dicom_cine import read_cine_zip
-from ecgcmr.formats.dicom_ecg import read_dicom_ecg
-from ecgcmr.formats.ecg_file import ecg_files, ecg_kind, read_ecg
+from ecgcmr.formats.ecg_file import ecg_files, read_ecg
 from ecgcmr.formats.ecg_kind import ECGKind, identify_ecg
-from ecgcmr.formats.muse import read_muse
 from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
 from ecgcmr.formats.record import ECGRecord, ShortAxis
 from ecgcmr.formats.short_axis_file import cmr_files, cmr_kind, read_cmr
 from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
-from ecgcmr.formats.ukb_table import Column, Table, parse_column, read_table
-from ecgcmr.formats.wfdb_record import read_wfdb
+from ecgcmr.formats.ukb_columns import Column, parse_column
+from ecgcmr.formats.ukb_table import Table, read_table
 
 __all__ = [
     "Column",
@@ -25,19 +22,14 @@ __all__ = [
     "cmr_files",
     "cmr_kind",
     "ecg_files",
-    "ecg_kind",
     "identify_ecg",
     "is_ptbxl",
     "load_declaration",
     "parse_column",
-    "read_cardiosoft",
     "read_cine_zip",
     "read_cmr",
-    "read_dicom_ecg",
     "read_ecg",
-    "read_muse",
     "read_ptbxl",
     "read_short_axis",
     "read_table",
-    "read_wfdb",
 ]

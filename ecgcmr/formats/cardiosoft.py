@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import warnings
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES, naming, read_content
+from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES
 from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
-from ecgcmr.formats.xml_file import MAX_XML_BYTES, child_text, parse_count, parse_number, parse_xml
+from ecgcmr.formats.xml_file import child_text, parse_count, parse_number, parse_xml
 
 ROOT_TAG = "CardiologyXML"
 _EXERCISE = ("FullDisclosure", "TrendData", "ExerciseMeasurements")  # parts that only an exercise test has
 _WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
-def read_cardiosoft(path: Path) -> ECGRecord:
-    """Read the ten-second strip of a CardioSoft file.
-
-    Args:
-        path: The XML file.
+def parse_cardiosoft(content: bytes) -> ECGRecord:
+    """Take the ten-second strip out of the bytes of a CardioSoft file.
 
     Returns:
         The leads that are present, in the file's order, in mV; NaN where a sample is empty.
@@ -35,17 +31,7 @@ def read_cardiosoft(path: Path) -> ECGRecord:
     Raises:
         UserError: The file is empty, damaged, of another kind, or lacks waveforms, rate or resolution.
     """
-    with naming(path):
-        return parse_cardiosoft(read_content(path, MAX_XML_BYTES))
-
-
-def parse_cardiosoft(content: bytes) -> ECGRecord:
-    """Parse the bytes of a CardioSoft file; see ``read_cardiosoft``."""
-    return cardiosoft_record(parse_xml(content))
-
-
-def cardiosoft_record(root: ET.Element) -> ECGRecord:
-    """Take the recording out of a parsed CardioSoft document; see ``read_cardiosoft``."""
+    root = parse_xml(content)
     if root.tag != ROOT_TAG:
         raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
     if root.find("RestingECGMeasurements") is None and any(root.find(tag) is not None for tag in _EXERCISE):

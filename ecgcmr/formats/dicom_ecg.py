@@ -11,14 +11,13 @@ import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.limits import MAX_LEADS, check_size, naming, read_content
+from ecgcmr.formats.limits import MAX_LEADS, check_size
 from ecgcmr.formats.record import LEADS, ECGRecord, ecg_record, standard_lead
 from ecgcmr.formats.units import millivolts_per
 
@@ -65,11 +64,8 @@ def may_hold_waveforms(head: bytes) -> bool:
     return _WAVEFORM_STORAGE in head or _STORAGE not in head
 
 
-def read_dicom_ecg(path: Path) -> ECGRecord:
-    """Read the recording of a DICOM ECG.
-
-    Args:
-        path: The file.
+def parse_dicom_ecg(content: bytes) -> ECGRecord:
+    """Take the recording out of the bytes of a DICOM ECG.
 
     Returns:
         The channels of one multiplex group in mV, NaN where a sample has the padding value.
@@ -77,12 +73,6 @@ def read_dicom_ecg(path: Path) -> ECGRecord:
     Raises:
         UserError: The file is damaged, too large, compressed, holds no ECG leads, or states no step size or unit.
     """
-    with naming(path):
-        return parse_dicom_ecg(read_content(path, MAX_DICOM_BYTES))
-
-
-def parse_dicom_ecg(content: bytes) -> ECGRecord:
-    """Parse the bytes of a DICOM ECG; see ``read_dicom_ecg``."""
     if _DEFLATED in content:  # the library would inflate all of it at once, however large that is
         raise UserError("is DICOM in the deflated transfer syntax; save it uncompressed")
     if any(content.count(tag) > _MAX_ITEMS for tag in _ITEM_TAGS):

@@ -45,11 +45,6 @@ def read_ecg(
         return FORMATS[found.kind].read(path, declaration)
 
 
-def ecg_kind(path: str | Path) -> str | None:
-    """Tell from a file's first bytes which kind of ECG it is; None if it is none. See ``identify_ecg``."""
-    return identify_ecg(Path(path)).kind
-
-
 def ecg_files(path: str | Path, reader: NamedReader | None = None) -> list[Path]:
     """Return the files on which a recording depends: itself, a header's signal files, the declaration beside it."""
     path = Path(path)

@@ -10,27 +10,23 @@ from __future__ import annotations
 import base64
 import binascii
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.limits import MAX_LEADS, check_size, naming, read_content
+from ecgcmr.formats.limits import MAX_LEADS, check_size
 from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
 from ecgcmr.formats.units import millivolts_per
-from ecgcmr.formats.xml_file import MAX_XML_BYTES, child_text, parse_count, parse_number, parse_xml
+from ecgcmr.formats.xml_file import child_text, parse_count, parse_number, parse_xml
 
 ROOT_TAG = "RestingECG"
 _BYTES = 2
 _LARGEST_EXPONENT = 6
 
 
-def read_muse(path: Path) -> ECGRecord:
-    """Read the rhythm recording of a MUSE file.
-
-    Args:
-        path: The XML file.
+def parse_muse(content: bytes) -> ECGRecord:
+    """Take the rhythm recording out of the bytes of a MUSE file.
 
     Returns:
         The leads that are stored, in the file's order, in mV.
@@ -38,17 +34,7 @@ def read_muse(path: Path) -> ECGRecord:
     Raises:
         UserError: The file is empty, damaged, of another kind, or lacks a rhythm recording, its rate or step size.
     """
-    with naming(path):
-        return parse_muse(read_content(path, MAX_XML_BYTES))
-
-
-def parse_muse(content: bytes) -> ECGRecord:
-    """Parse the bytes of a MUSE file; see ``read_muse``."""
-    return muse_record(parse_xml(content))
-
-
-def muse_record(root: ET.Element) -> ECGRecord:
-    """Take the recording out of a parsed MUSE document; see ``read_muse``."""
+    root = parse_xml(content)
     if root.tag != ROOT_TAG:
         raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
     waveforms = [item for item in root.findall("Waveform") if child_text(item, "WaveformType").lower() == "rhythm"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.lead_names import LEADS, standard_lead
-from ecgcmr.formats.limits import check_rate, check_size, naming, read_content
+from ecgcmr.formats.limits import check_rate, check_size, read_content
 from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.units import millivolts_per
 from ecgcmr.formats.wfdb_files import read_signals
@@ -19,11 +19,8 @@ from ecgcmr.formats.wfdb_samples import INVALID, Steps
 _DEFAULT_UNIT = "mV"  # by the format where a header states none
 
 
-def read_wfdb(path: Path) -> ECGRecord:
-    """Read a WFDB recording in physical units.
-
-    Args:
-        path: The header, with or without its ``.hea``.
+def wfdb_record(path: Path) -> ECGRecord:
+    """Read a WFDB recording by its header, in physical units; messages are without the file's name.
 
     Returns:
         All signals that are voltages, in mV, NaN where the file marks a sample as invalid.
@@ -32,16 +29,6 @@ def read_wfdb(path: Path) -> ECGRecord:
         UserError: Header or signal file is missing or damaged, the header claims more than the files hold, or a lead
             has no gain or a unit that is not a voltage.
     """
-    stem = path.with_suffix("") if path.suffix == ".hea" else path
-    header = stem.with_name(stem.name + ".hea")
-    if not header.is_file():
-        raise UserError(f"{header.name}: no such header")
-    with naming(header):
-        return wfdb_record(header)
-
-
-def wfdb_record(path: Path) -> ECGRecord:
-    """Read a recording by its header, without the file's name in messages; see ``read_wfdb``."""
     content = read_content(path, MAX_HEADER_BYTES)
     if not is_wfdb_header(content):
         raise UserError("is not a WFDB header")

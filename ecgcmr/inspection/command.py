@@ -34,6 +34,7 @@ examples:
   ecgcmr inspect raw/ecg/RECORDING.xml
   ecgcmr inspect runs/mae/demo"""
 
+_VIEW = "sax"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reader", metavar="CLASS", help="a reader of your own for raw ECG files, package.module:Class, asked first"
     )
     parser.add_argument(
-        "--view", default="sax", metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
+        "--view", default=_VIEW, metavar="V", help="raw images: sax, 2ch, 3ch or 4ch (default: %(default)s)"
     )
 
 
@@ -123,17 +124,28 @@ def _is_prepared(path: Path) -> bool:
         return file.read(len(_HDF5)) == _HDF5
 
 
-def _refuse_rows(args: argparse.Namespace) -> None:
-    for option, given in (("--row", args.row is not None), ("--split", args.split is not None)):
+def _refuse_options(args: argparse.Namespace, *, raw: bool = False, prepared: bool = False) -> None:
+    """Refuse options of another kind of PATH, which would do nothing."""
+    of_prepared = "only a prepared folder or shard has rows, splits and labels"
+    of_raw = "only a raw file is declared, has views or is read by a reader of your own"
+    refused = (
+        ("--row", args.row is not None and not prepared, of_prepared),
+        ("--split", args.split is not None and not prepared, of_prepared),
+        ("--all", args.every_label and not prepared, of_prepared),
+        ("--declare", args.declare is not None and not raw, of_raw),
+        ("--view", args.view != _VIEW and not raw, of_raw),
+        ("--reader", args.reader is not None and not raw, of_raw),
+    )
+    for option, given, reason in refused:
         if given:
-            raise UserError(f"{option}: only a prepared folder or shard has rows and splits")
+            raise UserError(f"{option}: {reason}")
 
 
 def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.inspection.run_folder import read_run
     from ecgcmr.inspection.run_folder_text import print_run
 
-    _refuse_rows(args)
+    _refuse_options(args)
     stage_run = read_run(args.path)
     print_run(console, stage_run)
     if args.no_figures:
@@ -149,7 +161,7 @@ def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.formats.short_axis_file import VIEWS
     from ecgcmr.inspection.raw_file import inspect_raw, raw_kind
 
-    _refuse_rows(args)
+    _refuse_options(args, raw=True)
     reader = load_reader(args.reader)
     given: dict[str, Any] = {"declare": args.declare, "view": args.view, "reader": reader}
     if args.no_figures or args.view not in VIEWS:
@@ -163,6 +175,7 @@ def _inspect_prepared(console: Console, args: argparse.Namespace) -> list[Path]:
     from ecgcmr.inspection.prepared import choose_row, open_prepared, read_content, read_row
     from ecgcmr.inspection.prepared_text import print_prepared, print_row
 
+    _refuse_options(args, prepared=True)
     whole = open_prepared(args.path)
     if len(whole) == 0:
         raise UserError(f"{whole.name}: all its rows are of withdrawn subjects or duplicates; there is nothing to show")

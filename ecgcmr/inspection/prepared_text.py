@@ -16,7 +16,6 @@ from ecgcmr.inspection.text import number, percent, print_heading, print_table, 
 from ecgcmr.shards.index import MODALITIES
 from ecgcmr.shards.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, Label
 
-_MODALITY_NAMES = {"ecg": "ECG", "cmr": "CMR"}
 _RECORDS = ("ecg", "cmr")
 
 

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_file import TableFile, open_table
-from ecgcmr.formats.ukb_table import ID_COLUMNS, has_decimal_comma, parse_column
+from ecgcmr.formats.table_numbers import has_decimal_comma
+from ecgcmr.formats.ukb_columns import ID_COLUMNS, parse_column
 from ecgcmr.inspection.summary import distribution
 from ecgcmr.inspection.text import number, percent, print_table
 from ecgcmr.preparation.label_columns import LabelColumn

@@ -105,8 +105,10 @@ def read_run(folder: Path) -> StageRun:
 def _model_config(path: Path) -> dict[str, Any]:
     config = read_yaml(path, what="config of a run")
     model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict) or "class_path" not in model:
+    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise UserError(f"{path.name}: has no model.class_path, so this is no run folder of 'ecgcmr fit'")
+    if not isinstance(model.get("init_args") or {}, dict):
+        raise UserError(f"{path.name}: model.init_args is no mapping, so this is no config of 'ecgcmr fit'")
     return model
 
 

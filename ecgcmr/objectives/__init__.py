@@ -22,34 +22,3 @@ from ecgcmr.objectives.siglip import SigLIPLoss
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss
 from ecgcmr.objectives.survival import CoxPartialLikelihood, SurvivalObjective, require_survival_objective
 from ecgcmr.objectives.view_agreement import CosineAgreement
-
-__all__ = [
-    "BYOLLoss",
-    "BarlowTwinsLoss",
-    "CLIPLoss",
-    "CLOCSLoss",
-    "ContrastiveObjective",
-    "CosineAgreement",
-    "CoxPartialLikelihood",
-    "DiscreteTimeHazards",
-    "GlobalBatchNorm",
-    "MaskedReconstruction",
-    "MomentumTarget",
-    "NTXentLoss",
-    "PTACLLoss",
-    "PhenotypeGuidedCLIPLoss",
-    "SigLIPLoss",
-    "SimilarityGuidedCLIPLoss",
-    "SurvivalObjective",
-    "gather_rows",
-    "mean_over_known",
-    "normalised_cross_correlation",
-    "patchify",
-    "phenotype_similarity",
-    "recall_at",
-    "require_objective",
-    "require_survival_objective",
-    "retrieval_ranks",
-    "sum_over_ranks",
-    "unpatchify",
-]

@@ -2,9 +2,10 @@
 
 from ecgcmr.preparation.baseline import BaselineSolver, remove_baseline
 from ecgcmr.preparation.cine import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
-from ecgcmr.preparation.ecg import LEADS, ECGCleaner, clean_ecg, clean_ecgs, standardise_record
+from ecgcmr.preparation.ecg import LEADS, ECGCleaner, clean_ecg, standardise_record
 from ecgcmr.preparation.labels import label_schema
-from ecgcmr.preparation.splits import assign_split, load_key, subject_hash
+from ecgcmr.preparation.splits import assign_split, subject_hash
+from ecgcmr.preparation.subject_key import load_key
 
 __all__ = [
     "LEADS",
@@ -13,7 +14,6 @@ __all__ = [
     "ECGCleaner",
     "assign_split",
     "clean_ecg",
-    "clean_ecgs",
     "finish_frames",
     "finish_frames_batch",
     "frames_from_short_axis",

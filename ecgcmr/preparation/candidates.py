@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,9 +59,9 @@ def hash_candidates(gathered: Sequence[Gathered], schema: Sequence[Label], key: 
 
 
 def note_owners(
-    candidates: Sequence[Hashed], withdrawn: set[str], earlier: EarlierRun, key: bytes
+    candidates: Sequence[Hashed], withdrawn: Set[str], earlier: EarlierRun, key: bytes
 ) -> tuple[dict[str, str], int, set[str]]:
-    """Find out whose file is whose, and which rows have files of those who have withdrawn.
+    """Find out whose file is whose, and which rows are of those who have withdrawn, or have a file of theirs.
 
     A file of somebody who has withdrawn stays left out if a changed --subjects table gives it another subject.
 
@@ -73,11 +73,11 @@ def note_owners(
 
     Returns:
         Keyed hash of a file's name -> its subject's hash; how many files have another subject than before; and the rows
-        of which a file is of somebody who has withdrawn.
+        of those who have withdrawn.
     """
     before = earlier.membership.file_owner
     owners = {file: owner for file, owner in before.items() if owner in withdrawn}
-    moved, left_out = 0, set[str]()
+    moved, left_out = 0, {one.row for one in candidates if one.subject in withdrawn}
     for one in candidates:
         for part, name, path in one.candidate.files:
             given = one.candidate.ecg_name if part == "ecg" else one.candidate.cmr_name

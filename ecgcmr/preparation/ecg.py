@@ -129,37 +129,6 @@ def clean_ecg(
     return ECGCleaner(lambda_, p, solves)(signal)
 
 
-def clean_ecgs(
-    signals: npt.NDArray[np.floating], *, lambda_: float = 1e7, p: float = 0.3, solves: int = 5
-) -> npt.NDArray[np.float32]:
-    """Clean many recordings (N, 12, T), each as ``clean_ecg`` does, in memory that is allocated once."""
-    cleaner = ECGCleaner(lambda_, p, solves)
-    cleaned = np.empty(signals.shape, dtype=np.float32)
-    for i, signal in enumerate(signals):
-        cleaned[i] = cleaner(signal)
-    return cleaned
-
-
-def complete_leads(leads: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.float64]:
-    """Stack the twelve standard leads, deriving limb leads that are absent.
-
-    Any two of I, II and III determine the other limb leads (Einthoven's law, Goldberger's leads); chest leads cannot
-    be derived.
-
-    Args:
-        leads: Lead name (any case) -> (T,) in one unit.
-
-    Returns:
-        (12, T) float64 in that unit, in the order of ``LEADS``.
-
-    Raises:
-        UserError: Leads are missing that cannot be derived.
-    """
-    known = {name.upper(): np.asarray(values, dtype=np.float64) for name, values in leads.items()}
-    _derive(known)
-    return _stack(known, tuple(leads))
-
-
 def _derive(known: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
     """Add the limb leads that follow from those known (names in capitals); return the names of the added ones."""
     added = []

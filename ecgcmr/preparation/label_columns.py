@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ecgcmr.formats.ukb_table import NO_VALUE, Numbers, to_numbers
+from ecgcmr.formats.table_numbers import NO_VALUE, Numbers, to_numbers
 from ecgcmr.label_declarations import (
     DAYS_PER_UNIT,
     EVENT,
     NEGATIVE,
+    NUMBER,
     ONE_OF,
     POSITIVE,
     YES_NO,
@@ -24,6 +27,7 @@ from ecgcmr.label_declarations import (
 from ecgcmr.shards.layout import Label
 
 LONGEST_FOLLOW_UP = 100.0
+_LARGEST = float(np.finfo(np.float32).max)
 _NO_CLASS = "-1"  # a text that is none of the classes: outside what is plausible
 
 
@@ -63,7 +67,7 @@ class LabelColumn:
         words: Text in lower case -> text of the number that it means; None where all texts are numbers.
         others: The number of a text that is not among the words; empty where it is read as a number.
         factor: By which a number is multiplied: days to years.
-        unit: Of the table's numbers, before the factor; empty where none is declared.
+        table_unit: Of the table's numbers, before the factor; empty where none is declared.
         any_visit: Whether a field's value of any visit counts.
         is_counted: Whether missing values are counted here: of several classes the first counts for all.
     """
@@ -71,12 +75,12 @@ class LabelColumn:
     label: Label
     entry: str
     column: str | int
-    low: float
-    high: float
+    low: float = -math.inf
+    high: float = math.inf
     words: Mapping[str, str] | None = None
     others: str = ""
     factor: float = 1.0
-    unit: str = ""
+    table_unit: str = ""
     any_visit: bool = False
     is_counted: bool = True
 
@@ -101,7 +105,8 @@ class LabelColumn:
         """Tell which values the label can have; NaN is none of them."""
         if self.words is not None:
             return (values == 0) | (values == 1)
-        return (values >= self.low) & (values <= self.high)
+        # What float32 cannot hold would be stored as infinite.
+        return (values >= max(self.low, -_LARGEST)) & (values <= min(self.high, _LARGEST))
 
 
 def columns_of(declared: DeclaredLabel) -> tuple[LabelColumn, ...]:
@@ -110,64 +115,42 @@ def columns_of(declared: DeclaredLabel) -> tuple[LabelColumn, ...]:
     A number and yes/no are one column of the same name. One of several is a column of 0 and 1 for each class. An event
     is a column of 0 and 1, and ``{name}_years``.
     """
-    column = declared.column.strip().lower() if isinstance(declared.column, str) else declared.column
-    kind = "disease" if declared.kind == EVENT or declared.group == "disease" else "finding"
 
-    def binary(
-        name: str, title: str, words: Mapping[str, str], others: str = "", *, is_counted: bool = True
-    ) -> LabelColumn:
-        label = Label(name, "covariate" if declared.covariate else kind, declared.unit, declared.group, title)
-        any_visit = declared.any_visit
-        return LabelColumn(
-            label, declared.name, column, 0, 1, words, others, any_visit=any_visit, is_counted=is_counted
-        )
+    def column(name: str, kind: str, place: str | int, title: str, unit: str = "", **details: Any) -> LabelColumn:
+        label = Label(name, "covariate" if declared.covariate else kind, unit, declared.group, title)
+        place = place.strip().lower() if isinstance(place, str) else place
+        return LabelColumn(label, column=place, any_visit=declared.any_visit, **{"entry": declared.name, **details})
 
+    name, title = declared.name, declared.title
+    if declared.kind == NUMBER:
+        bounds = {"low": declared.low, "high": declared.high}
+        return (column(name, "phenotype", declared.column, title, declared.unit, table_unit=declared.unit, **bounds),)
     if declared.kind == ONE_OF:
         columns = []
-        for number, text in enumerate(declared.classes):
+        for text in declared.classes:
             words = {other.lower(): str(int(other == text)) for other in declared.classes}
-            title = f"{declared.title}: {text}"
-            columns.append(binary(class_name(declared.name, text), title, words, _NO_CLASS, is_counted=number == 0))
+            details: dict[str, Any] = {"words": words, "others": _NO_CLASS, "is_counted": text == declared.classes[0]}
+            columns.append(column(class_name(name, text), "finding", declared.column, f"{title}: {text}", **details))
         return tuple(columns)
     words = dict.fromkeys(map(str.lower, declared.positive or POSITIVE), "1")
     words |= dict.fromkeys(map(str.lower, declared.negative or NEGATIVE), "0")
+    kind = "disease" if declared.kind == EVENT or declared.group == "disease" else "finding"
+    event = column(name, kind, declared.column, title, declared.unit, words=words)
     if declared.kind == YES_NO:
-        return (binary(declared.name, declared.title, words),)
-    if declared.kind == EVENT:
-        name = f"{declared.name}_years"
-        time = declared.time.strip().lower() if isinstance(declared.time, str) else declared.time
-        title = f"Time to {declared.title} or to the end of follow-up"
-        factor = DAYS_PER_UNIT[declared.time_unit] / DAYS_PER_UNIT["years"]
-        label = Label(name, "time", "years", declared.group, title)
-        years = LabelColumn(
-            label,
-            name,
-            time,
-            0,
-            LONGEST_FOLLOW_UP,
-            factor=factor,
-            unit=declared.time_unit,
-            any_visit=declared.any_visit,
-        )
-        return binary(declared.name, declared.title, words), years
-    label = Label(
-        declared.name,
-        "covariate" if declared.covariate else "phenotype",
-        declared.unit,
-        declared.group,
-        declared.title,
+        return (event,)
+    years = column(
+        f"{name}_years",
+        "time",
+        declared.time,
+        f"Time to {title} or to the end of follow-up",
+        "years",
+        entry=f"{name}_years",
+        low=0,
+        high=LONGEST_FOLLOW_UP,
+        factor=DAYS_PER_UNIT[declared.time_unit] / DAYS_PER_UNIT["years"],
+        table_unit=declared.time_unit,
     )
-    return (
-        LabelColumn(
-            label,
-            declared.name,
-            column,
-            declared.low,
-            declared.high,
-            unit=declared.unit,
-            any_visit=declared.any_visit,
-        ),
-    )
+    return event, years
 
 
 def matrix_of(

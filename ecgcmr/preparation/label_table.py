@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.header_units import check_header_unit
 from ecgcmr.formats.table_file import TableFile
-from ecgcmr.formats.ukb_table import Numbers, Table, read_table
+from ecgcmr.formats.table_numbers import Numbers
+from ecgcmr.formats.ukb_table import Table, read_table
 from ecgcmr.preparation.diagnoses import (
     CODES,
     DATE_FIELDS,
@@ -82,7 +83,7 @@ def check_units(table: Table, labels: TableLabels) -> None:
     for name, header in table.named_columns.items():
         for column in labels.by_name.get(name, ()):
             if column.words is None:
-                check_header_unit(table.name, header, column.label.name, column.unit)
+                check_header_unit(table.name, header, column.label.name, column.table_unit)
 
 
 def label_subjects(

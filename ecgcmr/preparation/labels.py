@@ -73,7 +73,8 @@ def _event_columns(disease: Disease) -> tuple[LabelColumn, ...]:
 def _time_column(disease: Disease) -> LabelColumn:
     name = f"{disease.name}_years"
     title = f"Time from imaging to {disease.title} or to the end of follow-up"
-    return LabelColumn(Label(name, "time", "years", "disease", title), name, name, 0, LONGEST_FOLLOW_UP, unit="years")
+    label = Label(name, "time", "years", "disease", title)
+    return LabelColumn(label, name, name, 0, LONGEST_FOLLOW_UP, table_unit="years")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ecgcmr.formats.ecg_file import ecg_kind
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.preparation.options import PrepareOptions
@@ -55,7 +55,7 @@ def _cmr_hint(folder: Path, view: str) -> str:
                 f"{path.name} has another name than is looked for (as in ACDC's layout): in a folder a subject, "
                 f"call the cine {stem}.nii.gz, end-diastole {stem}_ED.nii.gz and end-systole {stem}_ES.nii.gz; links do"
             )
-        if path.is_file() and ecg_kind(path) is not None:
+        if path.is_file() and identify_ecg(path).kind is not None:
             return "it holds ECG files: name it with --ecg"
     return ""
 

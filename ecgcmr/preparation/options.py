@@ -209,6 +209,9 @@ class PrepareOptions:
             raise UserError("--partial-subjects: goes with --subjects, the table of files and subjects")
         if self.collection_args and not self.collection_is_foreign:
             raise UserError("--collection-args: goes with --collection package.module:Class, whose arguments it gives")
+        names = [name for name, _ in self.collection_args]
+        if len(set(names)) < len(names):
+            raise UserError(f"--collection-args: {max(names, key=names.count)} is given twice; keep one")
         for option, value, choices in (
             ("t-end", self.t_end or DEFAULT_T_END, T_ENDS),
             ("recordings", self.recordings, RECORDINGS),

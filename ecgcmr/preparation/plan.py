@@ -100,10 +100,9 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     everybody = {one.subject for one in candidates}
     check_key_by_subjects(earlier, options.key_file, everybody)
     withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
-    owners, moved, left_out = note_owners(candidates, set(withdrawn), earlier, key)
+    owners, moved, left_out = note_owners(candidates, withdrawn, earlier, key)
     if moved:
         notes.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
-    left_out |= {one.row for one in candidates if one.subject in withdrawn}
     candidates = _without(left_out, candidates, notes)
     split_of = _splits(candidates, options.stratify, schema, earlier.split_of)
     notes.remarks += remarks_on(candidates, split_of, earlier)

@@ -13,23 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ecgcmr.preparation.leaks import find_leaks
-from ecgcmr.preparation.strata import strata_of
-from ecgcmr.preparation.subject_key import KEY_BYTES, default_key_file, load_key
 from ecgcmr.shards.layout import SPLITS
-
-__all__ = [
-    "KEY_BYTES",
-    "SPLIT_FRACTIONS",
-    "assign_split",
-    "assign_splits",
-    "default_key_file",
-    "find_leaks",
-    "load_key",
-    "split_rule_by_hash",
-    "strata_of",
-    "subject_hash",
-]
 
 SPLIT_FRACTIONS = (0.7, 0.15, 0.15)
 

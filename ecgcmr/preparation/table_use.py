@@ -12,7 +12,8 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_dates import newest_day
-from ecgcmr.formats.ukb_table import Table, parse_column
+from ecgcmr.formats.ukb_columns import parse_column
+from ecgcmr.formats.ukb_table import Table
 from ecgcmr.preparation.diagnoses import HISTORY_FIELDS, VISIT_DATE
 from ecgcmr.preparation.label_columns import columns_of
 from ecgcmr.preparation.label_table import read_label_table

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.csv_rows import read_csv_rows
-from ecgcmr.formats.ukb_table import ID_COLUMNS, clean_id
+from ecgcmr.formats.ukb_columns import ID_COLUMNS
+from ecgcmr.formats.ukb_table import clean_id
 
 _ID = re.compile(r"[^\s,;\"']{1,128}")
 _REPLACED = re.compile(r"-\d+")

@@ -7,13 +7,3 @@ from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.phenotype_regression import PhenotypeRegression
 from ecgcmr.stages.time_to_event import TimeToEvent
 from ecgcmr.stages.unimodal import UnimodalContrast
-
-__all__ = [
-    "DiagnosisClassification",
-    "ECGCMRAlignment",
-    "ECGMaskedAutoencoder",
-    "OptimiserSettings",
-    "PhenotypeRegression",
-    "TimeToEvent",
-    "UnimodalContrast",
-]

@@ -14,9 +14,9 @@ from ecgcmr.objectives import CLIPLoss
 from ecgcmr.objectives.protocol import FURTHER_INPUTS
 from ecgcmr.stages.contrast import Contrast
 from ecgcmr.stages.cycle_segments import CycleSegments, RPeakSource
-from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.stage_module import predicted
-from ecgcmr.stages.towers import Tower, projection_head
+from ecgcmr.stages.towers import Tower
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
 from ecgcmr.stages.whole_split import retrieval_scores
 
@@ -27,22 +27,16 @@ class ECGCMRAlignment(Contrast):
     Args:
         ecg_encoder: ECG encoder; its weights are what later stages use.
         cmr_encoder: CMR encoder.
-        projection_hidden: Hidden width of both projection heads.
-        projection_size: Size of the shared embedding.
-        projection_layers: Linear layers of both heads.
-        projection_norm: Batch norm over the global batch inside the heads.
         objective: Loss of (ECG projections, CMR projections) over the global batch; any of ``ecgcmr.objectives``.
-        optimiser: Learning rate, decay and schedule.
         ecg_encoder_weights: Run folder of a finished pre-training whose ECG encoder to start from.
         cmr_encoder_weights: The same for the CMR encoder.
-        probe: Probe the ECG features with ridge regression on the validation labels the DataModule carries.
         r_peaks: For PTACL: "stored" in the cohort, or "detected" in each ECG as it is.
-        adapt_encoder_weights: Take the weights of both encoders from those made for another length, more leads or other
-            images too.
+        options: Those of ``Contrast``; the ECG features are probed.
     """
 
     exports = {"encoder": "ecg_encoder", "cmr_encoder": "cmr_encoder"}
     task = "alignment"
+    warmup_epochs = 30.0
     ecg_encoder: Any  # both meet the encoder contract, checked at construction
     cmr_encoder: Any
 
@@ -50,29 +44,20 @@ class ECGCMRAlignment(Contrast):
         self,
         ecg_encoder: nn.Module,
         cmr_encoder: nn.Module,
-        projection_hidden: int = 512,
-        projection_size: int = 128,
-        projection_layers: int = 2,
-        projection_norm: bool = False,
         objective: nn.Module | None = None,
-        optimiser: OptimiserSettings | None = None,
         ecg_encoder_weights: str | None = None,
         cmr_encoder_weights: str | None = None,
-        probe: bool = True,
         r_peaks: RPeakSource = "stored",
-        adapt_encoder_weights: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         self.ecg_encoder = require_encoder(ecg_encoder)
         self.cmr_encoder = require_encoder(cmr_encoder)
-        head = (projection_hidden, projection_size, projection_layers, projection_norm)
-        self.ecg_projection = projection_head(self.ecg_encoder.feature_dim, *head)
-        self.cmr_projection = projection_head(self.cmr_encoder.feature_dim, *head)
-        settings = optimiser or OptimiserSettings(lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=30)
-        self._contrast(objective or CLIPLoss(), FURTHER_INPUTS, settings, probe)
+        self.ecg_projection = self._projection(self.ecg_encoder)
+        self.cmr_projection = self._projection(self.cmr_encoder)
+        self._contrast(objective or CLIPLoss(), FURTHER_INPUTS)
         self.ecg_encoder_weights = ecg_encoder_weights
         self.cmr_encoder_weights = cmr_encoder_weights
-        self.adapt_encoder_weights = adapt_encoder_weights
         self._cycle = CycleSegments(self, r_peaks) if "segments_a" in self.objective.needs else None
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ecgcmr.encoders import Encoder
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.protocol import HasTemperature, require_objective
 from ecgcmr.stages.contrast_size import check_contrast_size
@@ -21,7 +22,7 @@ from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.protocol import StageData
 from ecgcmr.stages.stage_module import StageModule
-from ecgcmr.stages.towers import Tower, follow, momentum_target
+from ecgcmr.stages.towers import Tower, follow, momentum_target, projection_head
 from ecgcmr.stages.whole_split import PENALTIES, EpochCollector, probe_scores, split_loss
 
 
@@ -69,27 +70,52 @@ class Contrast(StageModule):
 
     Subclasses make encoders and projections, then call ``_contrast``; they give ``towers``, ``_embed``, ``_features``
     and ``_scores``.
+
+    Args:
+        projection_hidden: Hidden width of the projection heads.
+        projection_size: Size of the embedding.
+        projection_layers: Linear layers of a head.
+        projection_norm: Batch norm over the global batch inside the heads, as BYOL and Barlow Twins have it.
+        optimiser: Learning rate, decay and schedule.
+        probe: Probe the features with ridge regression on the validation labels the DataModule carries.
+        adapt_encoder_weights: Take weights of encoders that were made for another length, more leads or other images.
     """
 
     monitor = "val/loss"
     mode = "min"
+    warmup_epochs = 10.0
     objective: Any  # meets ContrastiveObjective, checked at construction
 
-    def _contrast(
-        self, objective: nn.Module, offered: Collection[str], settings: OptimiserSettings, probe: bool
+    def __init__(
+        self,
+        projection_hidden: int = 512,
+        projection_size: int = 128,
+        projection_layers: int = 2,
+        projection_norm: bool = False,
+        optimiser: OptimiserSettings | None = None,
+        probe: bool = True,
+        adapt_encoder_weights: bool = False,
     ) -> None:
+        super().__init__()
+        self._head = (projection_hidden, projection_size, projection_layers, projection_norm)
+        self.settings = optimiser or OptimiserSettings(
+            lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=self.warmup_epochs
+        )
+        self.probe = probe
+        self.adapt_encoder_weights = adapt_encoder_weights
+
+    def _projection(self, encoder: Encoder) -> nn.Module:
+        return projection_head(encoder.feature_dim, *self._head)
+
+    def _contrast(self, objective: nn.Module, offered: Collection[str]) -> None:
         """Take the objective and make what it needs.
 
         Args:
             objective: Loss of two batches of projections.
             offered: Further inputs that this stage has for it.
-            settings: How the stage is optimised.
-            probe: Whether features are probed on the labels of a split.
         """
         self.objective = require_objective(objective, offered)
         self.target = momentum_target(self.objective, self.towers)
-        self.settings = settings
-        self.probe = probe
         self._collector = EpochCollector()
         self._further = FurtherInputs(self.objective.needs)
 

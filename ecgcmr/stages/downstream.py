@@ -24,7 +24,7 @@ from ecgcmr.stages.readout import (
     CovariateInputs,
     covariate_inputs,
     covariates_of_a_checkpoint,
-    modality_of,
+    encoder_modality,
     read_out,
 )
 from ecgcmr.stages.stage_module import StageModule, predicted
@@ -78,7 +78,7 @@ class Downstream(StageModule):
         self.encoder_weights = encoder_weights
         self.adapt_encoder_weights = adapt_encoder_weights
         self.protocol = protocol
-        self.modality = modality_of(self.encoder)
+        self.modality = encoder_modality(self.encoder)
         self.settings = optimiser or OptimiserSettings(base_lr=1e-3, weight_decay=0.1, warmup_epochs=5)
         attends = protocol == "attention_probe"
         self.readout = AttentionReadout(self.encoder.feature_dim, attention_heads) if attends else None

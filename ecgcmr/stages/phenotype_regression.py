@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import mean_over_known
+from ecgcmr.shards.index import ShardIndex
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.metrics import RegressionScores
 
@@ -39,6 +41,24 @@ class PhenotypeRegression(Downstream):
         if monitor not in MONITORS:
             raise UserError(f"model.monitor is '{monitor}'; choose one of {', '.join(MONITORS)}")
         self.monitor, self.mode = monitor, MONITORS[monitor]
+
+    def _check_targets(self, data: Any) -> None:
+        super()._check_targets(data)
+        index = getattr(data, "index", None)
+        labels = index.layout.labels if isinstance(index, ShardIndex) else ()
+        asked = [label for label in labels if label.name in self.label_names]
+        times = [label.name for label in asked if label.kind == "time"]
+        if times:
+            raise UserError(
+                f"data.labels: {', '.join(times)}: time to an event or to the end of follow-up, which for most people "
+                "is no outcome; take ecgcmr.stages.TimeToEvent and data.diseases"
+            )
+        classes = [label.name for label in asked if label.is_binary]
+        if classes:
+            rank_zero_info(
+                f"note: {', '.join(classes)}: 0 or 1, regressed as a number here; "
+                "ecgcmr.stages.DiagnosisClassification predicts a probability"
+            )
 
     def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
         target = (targets - self.label_mean) / self.label_std

@@ -34,7 +34,7 @@ class AttentionReadout(nn.Module):
         return self.norm(self.attention(tokens, mask))
 
 
-def modality_of(encoder: Encoder) -> str:
+def encoder_modality(encoder: Encoder) -> str:
     """Return what an encoder takes: ``ecg`` or ``cmr``."""
     return "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
 
@@ -47,7 +47,7 @@ def read_out(encoder: Encoder, readout: nn.Module | None, view: View) -> Tensor:
         readout: Pools its tokens; None: the encoder's own feature.
         view: A batch as the encoder takes it; or windows of ECGs, (B, W, leads, T), whose lead mask is the recording's.
     """
-    if view.x.ndim == 4 and modality_of(encoder) == "ecg":
+    if view.x.ndim == 4 and encoder_modality(encoder) == "ecg":
         windows = view.x.shape[1]
         masks = None if view.lead_mask is None else view.lead_mask.repeat_interleave(windows, dim=0)
         features = _read_out(encoder, readout, View(view.x.flatten(0, 1), masks)).unflatten(0, (-1, windows))

@@ -137,7 +137,7 @@ class RunContract:
         return Comparison(tuple(differences), tuple(unknown))
 
 
-def contract_of(stage: Stage, data: StageData) -> RunContract:
+def contract_between(stage: Stage, data: StageData) -> RunContract:
     """Return what a stage learns from a DataModule, which is set up.
 
     Raises:

@@ -18,7 +18,7 @@ from ecgcmr.encoders.own_class import check_own_class
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.stages.preparation_check import check_encoder_preparation
-from ecgcmr.stages.run_contract import contract_of
+from ecgcmr.stages.run_contract import contract_between
 from ecgcmr.stages.stage_module import StageModule
 
 NEW_PARTS = ("attention_pool",)
@@ -50,11 +50,15 @@ def start_from(
     if folder is None or stage.trainer.state.fn != "fit" or stage.loads_checkpoint:
         return
     if not Path(folder).is_dir():
-        raise UserError(f"{argument}: there is no folder {folder}; give the run folder of a finished stage")
+        found = "is a file" if Path(folder).is_file() else "does not exist"
+        raise UserError(
+            f"{argument}: {folder} {found}; give the run folder of a finished stage, or what 'ecgcmr import-weights' "
+            "made of a published file"
+        )
     card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
     data = stage.data
     modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
-    recipe = contract_of(stage, data).recipe(modality)
+    recipe = contract_between(stage, data).recipe(modality)
     accept = stage.accept_other_preparation
     check_encoder_preparation(card, Path(folder), recipe, data.index.layout, argument, accept=accept)
 

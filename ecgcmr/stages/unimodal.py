@@ -20,9 +20,9 @@ from ecgcmr.objectives.rows import unit_rows
 from ecgcmr.option_checks import check_least
 from ecgcmr.row_random import RowGenerator
 from ecgcmr.stages.contrast import Contrast
-from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.stage_module import predicted
-from ecgcmr.stages.towers import Tower, projection_head
+from ecgcmr.stages.towers import Tower
 from ecgcmr.stages.transfer import check_missing_leads, start_from
 from ecgcmr.stages.views import TwoViews, check_views
 from ecgcmr.stages.whole_split import retrieval_scores
@@ -41,15 +41,9 @@ class UnimodalContrast(Contrast):
         views: How two views are made; ``AugmentedViews`` or, for CLOCS, ``PatientViews``.
         modality: "ecg" or "cmr".
         objective: Loss of two batches of projections over the global batch; default NT-Xent (SimCLR).
-        projection_hidden: Hidden width of the projection head.
-        projection_size: Size of the embedding.
-        projection_layers: Linear layers of the head.
-        projection_norm: Batch norm over the global batch inside the head, as BYOL and Barlow Twins have it.
-        optimiser: Learning rate, decay and schedule.
         encoder_weights: Folder of an exported encoder to start from.
-        probe: Probe the features with ridge regression on the validation labels the DataModule carries.
         seed: Seed of the views.
-        adapt_encoder_weights: Take ``encoder_weights`` that were made for another length, more leads or other images.
+        options: Those of ``Contrast``.
     """
 
     exports = {"encoder": "encoder"}
@@ -62,30 +56,20 @@ class UnimodalContrast(Contrast):
         views: TwoViews,
         modality: Modality = "ecg",
         objective: nn.Module | None = None,
-        projection_hidden: int = 512,
-        projection_size: int = 128,
-        projection_layers: int = 2,
-        projection_norm: bool = False,
-        optimiser: OptimiserSettings | None = None,
         encoder_weights: str | None = None,
-        probe: bool = True,
         seed: int = 0,
-        adapt_encoder_weights: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         check_least(0, **{"model.seed": seed})
         if modality not in get_args(Modality):
             raise UserError(f"unknown modality {modality!r}: choose one of {', '.join(get_args(Modality))}")
         self.encoder = require_encoder(encoder)
         self.views = views
         self.modality = modality
-        self.projection = projection_head(
-            self.encoder.feature_dim, projection_hidden, projection_size, projection_layers, projection_norm
-        )
-        settings = optimiser or OptimiserSettings(lr=1e-4, weight_decay=1e-4, betas=(0.9, 0.999), warmup_epochs=10)
-        self._contrast(objective or NTXentLoss(), _OFFERED, settings, probe)
+        self.projection = self._projection(self.encoder)
+        self._contrast(objective or NTXentLoss(), _OFFERED)
         self.encoder_weights = encoder_weights
-        self.adapt_encoder_weights = adapt_encoder_weights
         self.seed = seed
 
     @property

@@ -2,5 +2,3 @@
 
 from ecgcmr.training.early_stopping import ToleranceEarlyStopping
 from ecgcmr.training.run_folder import StepCheckpoint
-
-__all__ = ["StepCheckpoint", "ToleranceEarlyStopping"]

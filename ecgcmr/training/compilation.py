@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from ecgcmr.encoders import ECGCNN, CMRResNet, CMRResNet3d, ECGResNet
@@ -65,5 +66,6 @@ class Compiled(Callback):
     """Compiles the stage's networks before the run starts."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Compile in place; code is made at each network's first call."""
-        compile_networks(pl_module, trainer.strategy.root_device)
+        """Compile in place; code is made at each network's first call, which is said, for it takes its time."""
+        compiled = {type(module).__name__ for module in compile_networks(pl_module, trainer.strategy.root_device)}
+        rank_zero_info(f"compiling {', '.join(sorted(compiled))}: the first steps take a minute or more")

@@ -21,7 +21,7 @@ from ecgcmr.files import replace_atomically
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.preparation_check import OPTION, judge, warn
 from ecgcmr.stages.protocol import stage_data
-from ecgcmr.stages.run_contract import RunContract, contract_of
+from ecgcmr.stages.run_contract import RunContract, contract_between
 from ecgcmr.training.checkpoint_record import RECORD_KEY, CheckpointRecord
 from ecgcmr.training.run_settings import setting_differences, settings_of_data, settings_that_count, weights_differences
 from ecgcmr.training.same_network import check_network_of_checkpoint, check_network_of_weights
@@ -72,7 +72,7 @@ class RunRecord(Callback):
             UserError: The checkpoint was trained for something else than the config asks for.
         """
         data = stage_data(trainer)
-        self.contract = contract_of(pl_module, data)
+        self.contract = contract_between(pl_module, data)
         pl_module.accept_other_preparation = self.accept_other_preparation
         pl_module.loads_checkpoint = self.checkpoint is not None
         given = pl_module.settings if isinstance(pl_module, HasOptimiser) else None

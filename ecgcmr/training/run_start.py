@@ -12,9 +12,11 @@ from typing import Any
 from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
+from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_claim import remove_requeued
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
@@ -61,6 +63,7 @@ class RunStart(Callback):
         """Start."""
         if trainer.is_global_zero:
             remove_paths(self.earlier)
+            self._note_older_results(Path(trainer.default_root_dir))
         for logger in trainer.loggers:
             if isinstance(logger, RunLog):
                 logger.begin()
@@ -89,3 +92,13 @@ class RunStart(Callback):
             f"ckpt_path: {checkpoint} has come to its end: nothing is left to train {what}; raise trainer.max_epochs "
             f"(or max_steps, or the patience of early stopping) and add {RESUME_OPTION}"
         )
+
+    def _note_older_results(self, folder: Path) -> None:
+        """Say which results in the folder are of the run before it goes on; best.ckpt may soon be another one."""
+        older = [path.name for path in sorted(folder.glob("predictions*.npz"))]
+        older += [f"{name} in metrics.json" for name in earlier_metrics(folder / "metrics.json") if name != "fit"]
+        if older:
+            rank_zero_info(
+                f"note: {folder} holds results of the run as it was before it goes on ({', '.join(older)}); make them "
+                "again when it has ended"
+            )

@@ -82,8 +82,13 @@ def test_expected_missing_and_unused(run_folder):
 
 
 def test_another_input_is_refused(run_folder):
-    for changed in ({"sampling_rate": 250.0}, {"samples": 200}, {"leads": 8}):
-        with pytest.raises(UserError, match="encoder expects input"):
+    adapt = "set model.adapt_encoder_weights to take them over"
+    for changed, remedy in (
+        ({"sampling_rate": 250.0}, "give an encoder of the same sampling rate"),
+        ({"samples": 200}, adapt),
+        ({"leads": 8}, adapt),
+    ):
+        with pytest.raises(UserError, match=f"encoder expects input .*; {remedy}$"):
             load_encoder_weights(ECGVisionTransformer(**{**ARGUMENTS, **changed}), run_folder)
 
 

@@ -159,6 +159,7 @@ def test_spaces_and_bytes_make_no_other_name(tmp_path: Path, change: Any) -> Non
         (["--horizon", "5"], "no target is the time to an event"),
         (["--horizon", "inf"], "must be above 0 and finite"),
         (["--focus", "oracle"], "is a ceiling"),
+        (["--resamples", "1000000000"], "too many for 60 subjects; take at most 6,666,666"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(

@@ -18,6 +18,7 @@ import yaml
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments import report, stage_runs
+from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.shards import ShardIndex, read_labels
 
@@ -311,9 +312,38 @@ def test_a_changed_label_count_adds_only_what_is_new(copied: Path, commands: lis
     change(path, lambda plan: plan["evaluation"].update(LITTLE))
     few = {"labels": [20, 30], "finetune": ["scratch"], "baselines": []}
     change(path, lambda plan: plan["evaluation"].update(few))
+    change(path, lambda plan: plan["evaluation"]["tasks"].pop("diseases"))
+    (out / "evaluation" / "results.md").write_text("of ecgcmr evaluate")
     assert main(["experiment", str(path), "--out", str(out)]) == 0
     assert commands == [("fit", "phenotypes-scratch-30"), ("predict", "phenotypes-scratch-30")]
     assert {row["labels"] for row in json.loads((out / "results.json").read_text())} == {20, 30}
+    # What a task or method left that the file no longer names does not lie beside the new results.
+    assert sorted(path.name for path in (out / "evaluation").iterdir()) == ["phenotypes", "results.md"]
+    assert not list(out.glob("figures/*"))  # nothing is drawn here
+
+
+def test_results_without_their_table_are_written_again(
+    copied: Path, undrawn: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = copied / "trial.yaml", copied / "out"
+    change(path, lambda plan: plan["evaluation"].update(LITTLE))
+    for _ in range(2):
+        assert main(["experiment", str(path), "--out", str(out)]) == 0
+        assert "# A trial" in (out / "results.md").read_text()
+        (out / "results.md").unlink()
+    assert "nothing to do" not in capsys.readouterr().out
+
+
+def test_a_withdrawn_subject_makes_another_cohort(make_cohort: Callable[..., ShardIndex]) -> None:
+    """The index leaves them out at once, the shards only when they are written anew; results must not wait for that."""
+    index = make_cohort(["train"] * 3 + ["val"] * 2 + ["test"] * 2)
+    before = contents_of(index)
+    assert before == [shard["sha256"] for shard in index.shards]
+    path = index.root / "index.json"
+    content = json.loads(path.read_text())
+    for entry, value in (("withdrawn", [content["subjects"]["subject"][0]]), ("duplicates", [1])):
+        path.write_text(json.dumps({**content, entry: value}))
+        assert contents_of(ShardIndex.load(index.root)) == [*before, *map(str, value)]
 
 
 @pytest.mark.usefixtures("undrawn")

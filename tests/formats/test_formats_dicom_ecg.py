@@ -14,7 +14,7 @@ from raw_file_writers import LEADS, RESOLUTION_UV, dicom_bytes, dicom_ecg_datase
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_ecg
-from ecgcmr.formats.dicom_ecg import may_hold_waveforms, parse_dicom_ecg, read_dicom_ecg
+from ecgcmr.formats.dicom_ecg import may_hold_waveforms, parse_dicom_ecg
 
 COUNTS = sample_counts(3, 1000)
 
@@ -163,10 +163,10 @@ def test_images_and_cut_files_are_refused(tmp_path):
     del dataset.WaveformSequence
     path.write_bytes(dicom_bytes(dataset))
     with pytest.raises(UserError, match=r"x.dcm: is a DICOM file without waveforms"):
-        read_dicom_ecg(path)
+        read_ecg(path)
     path.write_bytes(dicom_bytes(dicom_ecg_dataset(COUNTS))[:6000])
     with pytest.raises(UserError, match=r"x.dcm: "):
-        read_dicom_ecg(path)
+        read_ecg(path)
 
 
 def test_compressed_syntaxes_are_refused_before_they_are_expanded(tmp_path):
@@ -175,14 +175,14 @@ def test_compressed_syntaxes_are_refused_before_they_are_expanded(tmp_path):
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     path.write_bytes(dicom_bytes(dataset))
     with pytest.raises(UserError, match="compressed or unknown transfer syntax"):
-        read_dicom_ecg(path)
+        read_ecg(path)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     squeezer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     bomb = squeezer.compress(bytes(200 * 2**20)) + squeezer.flush()
     content = dicom_bytes(dataset)
     path.write_bytes(content[: content.index(b"1.2.840.10008.1.2.1.99") + 22] + bomb)
     with pytest.raises(UserError, match="deflated"):
-        read_dicom_ecg(path)
+        read_ecg(path)
 
 
 def test_only_ecg_storage_counts_as_an_ecg():

@@ -23,7 +23,7 @@ from raw_file_writers import (
 )
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats import SignalDeclaration, ecg_files, ecg_kind, read_ecg
+from ecgcmr.formats import SignalDeclaration, ecg_files, identify_ecg, read_ecg
 from ecgcmr.formats.record import ecg_record, standard_lead
 from ecgcmr.formats.units import millivolts_per
 
@@ -63,12 +63,12 @@ def write_recording(
 @pytest.mark.parametrize("kind", KINDS)
 def test_content_decides_not_the_name(tmp_path, kind):
     path = write_recording(tmp_path, kind, COUNTS)
-    assert ecg_kind(path) == kind
+    assert identify_ecg(path).kind == kind
     for suffix in () if kind == "wfdb" else (".dcm", ".csv", ".xml", ".hea"):
         renamed = path.with_suffix(suffix)
         path.rename(renamed)
         path = renamed
-        assert ecg_kind(path) == kind
+        assert identify_ecg(path).kind == kind
         np.testing.assert_allclose(read_ecg(str(path)).signal, COUNTS * STEP_UV / 1000, atol=1e-9)
 
 
@@ -89,15 +89,15 @@ def test_content_decides_not_the_name(tmp_path, kind):
 )
 def test_kinds_are_told_from_the_first_bytes(tmp_path, content, kind):
     (tmp_path / "a").write_bytes(content)
-    assert ecg_kind(tmp_path / "a") == kind
+    assert identify_ecg(tmp_path / "a").kind == kind
 
 
 def test_what_cannot_be_an_ecg_has_no_kind(tmp_path):
-    assert ecg_kind(tmp_path) is None
-    assert ecg_kind(tmp_path / "absent") is None
-    assert ecg_kind(tmp_path / ("x" * 5000)) is None
+    assert identify_ecg(tmp_path).kind is None
+    assert identify_ecg(tmp_path / "absent").kind is None
+    assert identify_ecg(tmp_path / ("x" * 5000)).kind is None
     os.mkfifo(tmp_path / "pipe")
-    assert ecg_kind(tmp_path / "pipe") is None
+    assert identify_ecg(tmp_path / "pipe").kind is None
     with pytest.raises(UserError, match="pipe: is a named pipe, not a file"):
         read_ecg(tmp_path / "pipe")
     with pytest.raises(UserError, match="cannot be read"):
@@ -106,11 +106,11 @@ def test_what_cannot_be_an_ecg_has_no_kind(tmp_path):
 
 def test_a_declaration_makes_a_table_of_other_names_an_ecg(tmp_path):
     (tmp_path / "a.csv").write_text("left,right\n1,2\n3,4\n")
-    assert ecg_kind(tmp_path / "a.csv") is None
+    assert identify_ecg(tmp_path / "a.csv").kind is None
     with pytest.raises(UserError, match="is a table whose columns have no lead's name; declare `leads`"):
         read_ecg(tmp_path / "a.csv")
     write_declaration(tmp_path, leads=("I", "II"))
-    assert ecg_kind(tmp_path / "a.csv") == "csv"
+    assert identify_ecg(tmp_path / "a.csv").kind == "csv"
     np.testing.assert_array_equal(read_ecg(tmp_path / "a.csv").signal, [[1, 3], [2, 4]])
 
 

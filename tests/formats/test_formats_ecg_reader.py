@@ -81,7 +81,7 @@ def test_files_of_which_another_reader_needs_the_half_are_found(tmp_path):
         ({"read": ECGRecord(None, LEADS, 500)}, "returned"),
         ({"read": ECGRecord(SIGNAL, None, 500)}, "lab.readers:Any: returned an impossible record"),
         ({"read": ECGRecord(SIGNAL, ("I",) * 12, 500)}, "holds lead I twice"),
-        ({"read": ECGRecord(SIGNAL * np.inf, LEADS, 500)}, "infinite"),
+        ({"read": ECGRecord(SIGNAL + np.inf, LEADS, 500)}, "infinite"),
         ({"read": ECGRecord(SIGNAL, LEADS, "fast")}, "lab.readers:Any: returned an impossible record"),
     ],
 )

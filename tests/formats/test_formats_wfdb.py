@@ -6,7 +6,7 @@ import wfdb
 from raw_file_writers import LEADS, sample_counts, write_wfdb_record
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats import read_ecg, read_wfdb
+from ecgcmr.formats import read_ecg
 from ecgcmr.formats.wfdb_header import is_wfdb_header
 
 SIGNAL = sample_counts(5, 600) * 0.005
@@ -121,8 +121,6 @@ def test_files_of_another_kind_are_refused(tmp_path, content):
     (tmp_path / "rec1.hea").write_bytes(content)
     with pytest.raises(UserError, match=r"rec1.hea: is no ECG file of a known kind"):
         read_ecg(tmp_path / "rec1.hea")
-    with pytest.raises(UserError, match=r"rec1.hea: is not a WFDB header"):
-        read_wfdb(tmp_path / "rec1")
 
 
 def test_headers_are_told_from_tables():
@@ -135,8 +133,6 @@ def test_headers_are_told_from_tables():
 def test_missing_files_are_told(tmp_path):
     with pytest.raises(UserError, match=r"rec9: no such file"):
         read_ecg(tmp_path / "rec9")
-    with pytest.raises(UserError, match=r"rec9.hea: no such header"):
-        read_wfdb(tmp_path / "rec9")
 
 
 def test_real_recordings(real_data_dir):

@@ -146,3 +146,30 @@ def test_each_number_has_a_panel_with_its_splits():
     with io.BytesIO() as file:
         figure.savefig(file, format="png")
         assert file.tell() > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--all"], "--all: only a prepared folder or shard"),
+        (["--split", "val"], "--split: only a prepared folder or shard"),
+        (["--view", "4ch"], "--view: only a raw file"),
+        (["--declare", "x.yaml"], "--declare: only a raw file"),
+    ],
+)
+def test_options_of_another_kind_of_path_are_refused(run, options, message):
+    with pytest.raises(UserError, match=message):
+        call(run, "--no-figures", *options)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("model: {class_path: a.B, init_args: [1]}", "model.init_args is no mapping"),
+        ("model: {class_path: 3}", "has no model.class_path"),
+    ],
+)
+def test_a_config_that_is_none_of_a_stage_is_refused(run, config, message):
+    (run / "config.yaml").write_text(config)
+    with pytest.raises(UserError, match=message):
+        read_run(run)

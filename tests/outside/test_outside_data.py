@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_file_writers import sample_counts
+from lab_files import write_lab
 from tiny_configs import ENCODER, write_config
 
 from ecgcmr.cli import main
 from ecgcmr.shards import ShardIndex, read_labels
 
-HERE = Path(__file__).resolve().parent
-HOSPITALS = ("north",) * 16 + ("south",) * 6 + ("west",) * 6
 COLLECTION = ("--collection", "heart_lab:HeartLab", "--reader", "beat_reader:BeatReader")
 QUICK = ("--cleaning", "none", "--no-beats", "--workers", "2", "--shard-size", "16")
-
-
-def write_beat(path: Path, seed: int) -> None:
-    counts = sample_counts(seed).astype("<i2")
-    path.write_bytes(b"BEAT" + np.array([500, len(counts)], "<u2").tobytes() + counts.T.tobytes())
-
-
-def write_lab(folder: Path) -> Path:
-    """Write a recording of each patient, a second one of the first, one cut off, one absent and one of bad quality."""
-    (folder / "2024").mkdir(parents=True)
-    lines = []
-    for number, hospital in enumerate(HOSPITALS):
-        name = f"2024/visit {number}.beat"
-        write_beat(folder / name, number)
-        lines.append([name, f"P{number}", hospital, 9, 40 + number, "YES" if number % 2 else "no"])
-    for name, patient, quality in (
-        ("again.beat", "P0", 9),
-        ("cut.beat", "P1", 9),
-        ("away.beat", "P2", 9),
-        ("x", "P3", 1),
-    ):
-        lines.append([name, patient, "north", quality, 400 if name == "again.beat" else 60, ""])
-    write_beat(folder / "again.beat", 99)
-    (folder / "cut.beat").write_bytes((folder / "again.beat").read_bytes()[:1002])
-    with (folder / "visits.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "patient", "hospital", "quality", "ef", "smoker", "rhythm", "stroke", "days", "age"])
-        for number, line in enumerate(lines):
-            rhythm = ("sinus", "af", "")[number % 3]
-            table.writerow([*line, rhythm, int(number % 4 == 1), 100 + 30 * number, 50 + number % 20])
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +24,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("lab")
     write_lab(place / "raw data")
     (place / "key").write_bytes(bytes(32))
-    sys.path.insert(0, str(HERE))
     arguments = (
         "--collection-args",
         f"folder={place / 'raw data'}",
@@ -67,11 +31,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--key-file",
         str(place / "key"),
     )
-    try:
-        assert main(["prepare", *COLLECTION, *arguments, *QUICK, "--out", str(place / "out")]) == 0
-        yield place
-    finally:
-        sys.path.remove(str(HERE))
+    assert main(["prepare", *COLLECTION, *arguments, *QUICK, "--out", str(place / "out")]) == 0
+    return place
 
 
 def column(index: ShardIndex, name: str) -> list[float]:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from cine_agreement import agreement_with_segmentation
 from cine_zip_writer import write_cine_zip
 from raw_file_writers import beating_disc, write_cine_folder
 from scipy.ndimage import map_coordinates
@@ -14,7 +15,6 @@ from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.short_axis_file import read_cmr
 from ecgcmr.preparation import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
 from ecgcmr.preparation.cine import CINE_FRAMES, TWO_PHASE_FRAMES
-from ecgcmr.preparation.cine_agreement import agreement_with_segmentation
 from ecgcmr.preparation.cine_frames import choose_frames
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, published_centre
 from ecgcmr.shards.layout import CMRLayout

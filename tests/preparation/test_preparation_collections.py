@@ -36,7 +36,7 @@ class Given:
 
     def candidates(self, notes):
         for candidate in self.given:
-            if isinstance(candidate, Exception):
+            if isinstance(candidate, BaseException):
                 raise candidate
             yield candidate
 
@@ -55,6 +55,9 @@ def one(subject="1", ecg="1.xml", **fields) -> Candidate:
         (Given([None]), "candidate 1 is None, not a Candidate"),
         (Given([one(5)]), "candidate 1 has an int as its subject, not a text"),
         (Given([one(" ")]), "candidate 1 has no subject"),
+        (Given([one("a\nb")]), "candidate 1 has a subject with a line break or half a character in it"),
+        (Given([one(id="\ud800")]), "candidate 1 has an id with a line break or half a character in it"),
+        (Given([SystemExit("bye")]), "candidates() raised SystemExit: bye"),
         (Given([one(ecg=None)]), "candidate 1 has neither an ECG nor images"),
         (Given([Candidate("1", "a.xml")]), "candidate 1 has a str as its ecg, not a pathlib.Path"),
         (Given([one(split="dev")]), "candidate 1 is in split 'dev'; choose one of train, val, test, or None"),
@@ -84,13 +87,20 @@ def test_what_a_collection_may_not_return_is_refused_in_one_line(collection, rea
 
 
 def test_values_become_numbers_and_what_cannot_be_is_counted():
-    values = [5, np.float32(6.5), "7", True, None, float("nan"), "x", 500]
+    values = [5, np.float32(6.5), "7", True, None, float("nan"), "x", 500, "inf"]
     notes = SearchNotes()
     candidates = [one(str(i), f"{i}.xml", labels={"age": value}) for i, value in enumerate(values)]
-    labels = gather(Given([*candidates, one("9", "9.xml")]), "x", notes).labels[:, 0]
-    np.testing.assert_array_equal(labels, [5, 6.5, 7, 1, *[np.nan] * 5])
+    labels = gather(Given([*candidates, one("99", "99.xml")]), "x", notes).labels[:, 0]
+    np.testing.assert_array_equal(labels, [5, 6.5, 7, 1, *[np.nan] * 6])
     assert notes.counts.unreadable == {"age": 1}
-    assert notes.counts.out_of_range == {"age": 1}
+    assert notes.counts.out_of_range == {"age": 2}
+
+
+def test_what_cannot_be_stored_is_missing():
+    columns = [DeclaredLabel("free")]
+    candidates = [one(str(i), f"{i}.xml", labels={"free": value}) for i, value in enumerate([1e300, -np.inf, 1e38])]
+    labels = gather(Given(candidates, columns), "x", SearchNotes()).labels[:, 0]
+    np.testing.assert_array_equal(labels, np.float32([np.nan, np.nan, 1e38]))
 
 
 MODULE = """
@@ -159,7 +169,9 @@ def test_who_has_withdrawn_stays_out_of_a_collection_of_ones_own(lab, tmp_path):
 @pytest.mark.parametrize(
     ("cls", "arguments", "reason"),
     [
-        ("lab", (), "is no name of a class; write package.module:Class"),
+        ("ukbb", (), "--collection ukbb: choose one of ukb, ptbxl, folder, or write package.module:Class"),
+        ("ptbxl", ("--cmr", "raw"), "--collection ptbxl: name the download with --ecg"),
+        ("lab:Lab", ("--collection-args", "folder=a", "folder=b"), "--collection-args: folder is given twice"),
         ("lab:Lab class", (), "is no name of a class"),
         ("../lab:Lab", (), "is no name of a class"),
         ("away.data:Lab", (), "away.data cannot be imported (ModuleNotFoundError: No module named 'away')"),

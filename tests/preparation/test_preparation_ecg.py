@@ -10,9 +10,9 @@ from raw_file_writers import cardiosoft_xml, sample_counts
 from ecgcmr.errors import UserError
 from ecgcmr.formats.cardiosoft import parse_cardiosoft
 from ecgcmr.formats.record import ECGRecord
-from ecgcmr.preparation import LEADS, clean_ecg, clean_ecgs, remove_baseline, standardise_record
+from ecgcmr.preparation import LEADS, clean_ecg, remove_baseline, standardise_record
 from ecgcmr.preparation import ecg as ecg_module
-from ecgcmr.preparation.ecg import LEAD_GROUPS, StandardOptions, complete_leads, standard_windows
+from ecgcmr.preparation.ecg import LEAD_GROUPS, StandardOptions, standard_windows
 from ecgcmr.preparation.resampling import resample, resampling_ratio
 
 
@@ -56,11 +56,6 @@ def test_missing_samples_count_as_zero_and_flat_group_stays_finite():
     assert not clean_ecg(signal)[3:6].any()
 
 
-def test_batch_equals_one_by_one():
-    signals = np.stack([sample_counts(seed).astype(np.float32) for seed in range(4)])
-    np.testing.assert_array_equal(clean_ecgs(signals), np.stack([clean_ecg(signal) for signal in signals]))
-
-
 def test_wrong_shape_and_infinity_are_refused():
     with pytest.raises(ValueError, match="expected"):
         clean_ecg(np.zeros((11, 5000)))
@@ -74,9 +69,9 @@ def test_wrong_shape_and_infinity_are_refused():
 )
 def test_limb_leads_are_derived(present):
     counts = sample_counts().astype(float)
-    full = dict(zip(FILE_LEADS, counts, strict=True))
-    some = {name: full[name] for name in (*present, "V1", "V2", "V3", "V4", "V5", "V6")}
-    np.testing.assert_allclose(complete_leads(some), counts, atol=1e-9)
+    leads = (*present, *FILE_LEADS[6:])
+    some = ECGRecord(counts[[FILE_LEADS.index(lead) for lead in leads]] * 0.005, leads, 500)
+    np.testing.assert_allclose(standardise_record(some), counts * 0.005, atol=1e-9)
 
 
 def test_eight_leads_of_a_file_are_enough():
@@ -87,9 +82,8 @@ def test_eight_leads_of_a_file_are_enough():
 
 
 def test_chest_leads_cannot_be_derived():
-    counts = dict(zip(FILE_LEADS[:11], sample_counts()[:11], strict=True))
     with pytest.raises(UserError, match="leads V6 are missing"):
-        complete_leads(counts)
+        standardise_record(ECGRecord(sample_counts()[:11] * 0.005, FILE_LEADS[:11], 500))
 
 
 def test_leads_are_put_in_order_and_long_recordings_cut():

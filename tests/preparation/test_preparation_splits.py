@@ -9,17 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgcmr.errors import UserError
-from ecgcmr.preparation.splits import (
-    SPLITS,
-    assign_split,
-    assign_splits,
-    default_key_file,
-    find_leaks,
-    load_key,
-    strata_of,
-    subject_hash,
-)
-from ecgcmr.shards.layout import Label
+from ecgcmr.preparation.leaks import find_leaks
+from ecgcmr.preparation.splits import assign_split, assign_splits, subject_hash
+from ecgcmr.preparation.strata import strata_of
+from ecgcmr.preparation.subject_key import default_key_file, load_key
+from ecgcmr.shards.layout import SPLITS, Label
 
 KEY = bytes(range(32))
 FRACTIONS = (0.7, 0.15, 0.15)

@@ -12,7 +12,7 @@ from fuzzer import CRAFTED, DECLARATIONS, good_ecgs, malformed_ecgs
 from raw_file_writers import SECRET_NAME
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats import ECGRecord, ecg_files, ecg_kind, read_ecg
+from ecgcmr.formats import ECGRecord, ecg_files, identify_ecg, read_ecg
 
 COUNT = 400
 SECONDS = 5.0
@@ -62,7 +62,7 @@ def test_good_files_of_every_kind_are_read(tmp_path):
         for name, content in files.items():
             (folder / name).write_bytes(content)
         path = folder / next(iter(files))
-        assert ecg_kind(path) == kind
+        assert identify_ecg(path).kind == kind
         assert promise_broken(read_ecg(path)) is None
 
 
@@ -77,7 +77,7 @@ def test_malformed_files_are_refused_or_read_never_worse(tmp_path, no_hang, seed
         before, start = peak_megabytes(), time.perf_counter()
         no_hang()
         try:
-            ecg_kind(path)
+            identify_ecg(path)
             ecg_files(path)
             outcome = promise_broken(read_ecg(path))
         except UserError as error:

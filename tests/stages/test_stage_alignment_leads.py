@@ -75,6 +75,9 @@ def _training_batch(data: PairedDataModule) -> Any:
     return data.on_after_batch_transfer(moved, 0)  # type: ignore[arg-type]
 
 
+PROJECTION: dict[str, Any] = {"projection_hidden": 8, "projection_size": 8}
+
+
 class _Trainer:
     """As much of one as a training step asks for."""
 
@@ -87,7 +90,7 @@ class _Trainer:
 def _alignment(objective: Any, data: PairedDataModule, **changes: Any) -> ECGCMRAlignment:
     torch.manual_seed(0)
     network = CMRFrameResNet if isinstance(objective, PTACLLoss) else CMRResNet
-    stage = ECGCMRAlignment(ECGVisionTransformer(**VIT), network(**RESNET), 8, 8, objective=objective, **changes)
+    stage = ECGCMRAlignment(ECGVisionTransformer(**VIT), network(**RESNET), objective, **PROJECTION, **changes)
     stage._further.load(data)
     stage._trainer, stage.log = _Trainer(data), lambda *arguments, **named: None  # type: ignore[assignment]
     if stage._cycle is not None:
@@ -97,7 +100,7 @@ def _alignment(objective: Any, data: PairedDataModule, **changes: Any) -> ECGCMR
 
 def _unimodal(objective: Any, views: Any) -> UnimodalContrast:
     torch.manual_seed(0)
-    return UnimodalContrast(ECGVisionTransformer(**VIT), views, "ecg", objective, 8, 8)
+    return UnimodalContrast(ECGVisionTransformer(**VIT), views, "ecg", objective, **PROJECTION)
 
 
 PARTS = {

@@ -71,12 +71,15 @@ PHENOTYPES = torch.eye(8)[GROUPS]
 class Data:
     """What the stages ask of a DataModule."""
 
-    batch_size = train_size = N
-    root = "memory"
+    batch_size = train_size = global_batch = N
+    root, predict_split = "memory", "test"
     covariate_names: tuple[str, ...] = ()
+    diseases = leave_out_leads = ()
+    leads = balanced_label = None
+    evaluation_windows, seed = 1, 0
 
     def __init__(self, labels: Tensor | None = None, samples: int = SAMPLES) -> None:
-        self.labels = labels
+        self.labels, self.samples = labels, samples
         self.label_names = [] if labels is None else [f"label{i}" for i in range(labels.shape[1])]
         ecg = SimpleNamespace(sampling_rate=500.0, samples=samples, max_beats=4)
         layout = SimpleNamespace(ecg=ecg, cmr=SimpleNamespace(frames=("t0", "t1", "t2", "t3")))
@@ -257,7 +260,9 @@ def test_unimodal(name: str) -> None:
     make, views, floor, chance = UNIMODAL[name]
     norm = name in ("byol", "barlow")
     encoder = ecg_encoder(samples=SAMPLES // 2 if name == "clocs" else SAMPLES)
-    model = UnimodalContrast(encoder, views, "ecg", make(), 32, WIDTH, projection_norm=norm)
+    model = UnimodalContrast(
+        encoder, views, "ecg", make(), projection_hidden=32, projection_size=WIDTH, projection_norm=norm
+    )
     stage = attached(model, Data())
     ecg = torch.randn(N, 12, SAMPLES, generator=_generator(1))
     batch = {"ecg": ecg, "row": torch.arange(N)}

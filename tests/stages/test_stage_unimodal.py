@@ -263,7 +263,8 @@ def test_views_share_no_stream_with_what_the_data_module_draws() -> None:
     stage = UnimodalContrast(ECGCNN(samples=200), AugmentedViews(lambda x, generator: x), seed=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unimodal, "RowGenerator", noted)
-        stage._embed({"ecg": torch.randn(2, 12, 200), "row": rows}, 1, 7)
+        stage._trainer = SimpleNamespace(current_epoch=7)  # type: ignore[assignment]
+        stage._embed({"ecg": torch.randn(2, 12, 200), "row": rows}, training=True)
     assert seen == [(4, PURPOSE.views, 1, 7, view) for view in (0, 1)]
 
 

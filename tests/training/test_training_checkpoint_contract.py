@@ -273,3 +273,26 @@ def test_evaluation_by_other_settings_says_so(tmp_path: Path, root: Path, caplog
     assert main(["validate", "-c", str(config), "--model.mask_ratio=0.3", "--model.optimiser.lr=1"]) == 0
     [note] = [line for line in caplog.messages if "judged with other settings" in line]
     assert note.endswith("than it was trained with: model.mask_ratio 0.8 -> 0.3")
+
+
+def test_a_run_that_goes_on_says_which_results_are_older(
+    tmp_path: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv"])
+    assert [main([command, "-c", str(config)]) for command in ("fit", "test", "predict")] == [0, 0, 0]
+    assert not any("holds results of the run" in line for line in caplog.messages)
+    resume = ["--ckpt_path=last", "--trainer.max_epochs=2", "--resume-with-changes"]
+    assert main(["fit", "-c", str(config), *resume]) == 0
+    [note] = [line for line in caplog.messages if "holds results of the run as it was before" in line]
+    assert "(predictions.npz, test in metrics.json)" in note
+
+
+def test_time_to_an_event_is_no_number_to_regress(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Most of its values are when somebody was last seen."""
+    config = write_stage(tmp_path, root, "PhenotypeRegression", labels=["cad_years", "lv_edv"])
+    line = refused(capsys, "fit", "-c", str(config))
+    assert "data.labels: cad_years: time to an event or to the end of follow-up" in line
+    assert main(["fit", "-c", str(config), "--data.labels=[af_ever]", "--trainer.limit_train_batches=1"]) == 0
+    assert any(message.startswith("note: af_ever: 0 or 1, regressed as a number here") for message in caplog.messages)

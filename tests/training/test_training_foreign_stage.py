@@ -27,7 +27,7 @@ from ecgcmr.stages import (
     TimeToEvent,
     UnimodalContrast,
 )
-from ecgcmr.stages.protocol import LabelledData, Stage, StageData
+from ecgcmr.stages.protocol import CovariateData, CroppedData, FollowUpData, LabelledData, Stage, StageData
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,12 @@ def test_what_a_contract_asks_for_is_read_off_it() -> None:
         assert lacking(kind("nowhere"), StageData) == []
     assert lacking(LabelledDataModule("nowhere", ["lv_edv"]), LabelledData) == []
     assert lacking(object(), Encoder)[0] == "input_spec"
+
+
+def test_the_page_on_stages_names_every_member_and_shows_this_stage() -> None:
+    repository = Path(__file__).resolve().parents[2]
+    page = (repository / "docs" / "stages.md").read_text()
+    contracts = (Stage, StageData, LabelledData, CovariateData, FollowUpData, CroppedData)
+    assert [name for contract in contracts for name in members(contract) if f"`{name}" not in page] == []
+    shown = page.split("```python\n")[1].split("```")[0].strip()
+    assert shown in (repository / "tests" / "support" / "foreign_stage.py").read_text()

@@ -88,7 +88,7 @@ def _calling(title: str, method: str, call: Any) -> Any:
         return call()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error)}"
         ) from error
@@ -128,6 +128,8 @@ def _problem(candidate: Any, entries: set[str], count: int) -> str:
     for name in ("subject", "id", "ecg_name", "cmr_name"):
         if not isinstance(value := getattr(candidate, name), str):
             return f"has {_kind(value)} as its {name}, not a text"
+        if "\n" in value or any("\ud800" <= sign <= "\udc7f" or "\udd00" <= sign <= "\udfff" for sign in value):
+            return f"has {'an' if name[0] in 'aei' else 'a'} {name} with a line break or half a character in it"
     if not candidate.subject.strip():
         return "has no subject"
     for name in ("ecg", "cmr"):

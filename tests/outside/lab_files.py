@@ -1,0 +1,43 @@
+"""The raw files that ``heart_lab`` and ``beat_reader`` read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from raw_file_writers import sample_counts
+
+HOSPITALS = ("north",) * 16 + ("south",) * 6 + ("west",) * 6
+
+
+def write_beat(path: Path, seed: int) -> None:
+    counts = sample_counts(seed).astype("<i2")
+    path.write_bytes(b"BEAT" + np.array([500, len(counts)], "<u2").tobytes() + counts.T.tobytes())
+
+
+def write_lab(folder: Path, hospitals: Sequence[str] = HOSPITALS) -> Path:
+    """Write a recording of each patient, a second one of the first, one cut off, one absent and one of bad quality."""
+    (folder / "2024").mkdir(parents=True)
+    lines = []
+    for number, hospital in enumerate(hospitals):
+        name = f"2024/visit {number}.beat"
+        write_beat(folder / name, number)
+        lines.append([name, f"P{number}", hospital, 9, 40 + number % 45, "YES" if number % 2 else "no"])
+    for name, patient, quality in (
+        ("again.beat", "P0", 9),
+        ("cut.beat", "P1", 9),
+        ("away.beat", "P2", 9),
+        ("x", "P3", 1),
+    ):
+        lines.append([name, patient, "north", quality, 400 if name == "again.beat" else 60, ""])
+    write_beat(folder / "again.beat", 99)
+    (folder / "cut.beat").write_bytes((folder / "again.beat").read_bytes()[:1002])
+    with (folder / "visits.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "patient", "hospital", "quality", "ef", "smoker", "rhythm", "stroke", "days", "age"])
+        for number, line in enumerate(lines):
+            rhythm = ("sinus", "af", "")[number % 3]
+            table.writerow([*line, rhythm, int(number % 4 == 1), 100 + 30 * number, 50 + number % 20])
+    return folder
