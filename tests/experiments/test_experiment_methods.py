@@ -267,7 +267,8 @@ def test_predictions_of_another_split_are_not_taken_for_the_test_split(
     made, _ = tuning
     rows, path = problem.rows[problem.part("val")], tmp_path / "predictions.npz"
     names = np.asarray([label.name.encode() for label in problem.labels])
-    np.savez(path, row=rows, prediction=np.zeros((len(rows), len(names)), dtype=np.float32), label=names)
+    values, subject = np.zeros((len(rows), len(names)), dtype=np.float32), made.index.subjects(rows).astype("S32")
+    np.savez(path, row=rows, subject=subject, prediction=values, label=names)
     assert made._read(path, problem, "val").shape == (len(rows), len(names))
     with pytest.raises(UserError, match=r"predictions.npz: holds predictions of other recordings than the test split"):
         made._read(path, problem, "test")
