@@ -118,6 +118,7 @@ def test_damaged_or_missing_files(run_folder, tmp_path):
         ({"version": 99}, "version 99"),
         ({"surplus": 1}, "surplus"),
         ({"class_path": "ecgcmr.encoders.NoSuchEncoder"}, "cannot be imported"),
+        ({"class_path": "ecgcmr.encoders.weights.torch.nn.Linear"}, "cannot be imported"),
         ({"class_path": "Encoder"}, "class_path is 'Encoder'"),
         ({"class_path": "os.system"}, "os.system is not of this package"),
         ({"class_path": "subprocess.Popen", "init_args": {"args": "false"}}, "Popen is not of this package"),

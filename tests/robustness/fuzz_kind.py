@@ -30,8 +30,8 @@ HOSTILE = (many_blocks, not_finite, vast_view)
 PARQUET = (parquet_column, parquet_column, *BYTES)
 PREPARE = "prepare --out out --key-file key --workers 1 --short pad --no-beats --size 16"
 SHORT_FIT = (
-    "--trainer.default_root_dir out --trainer.max_steps 1 --trainer.limit_val_batches 1 "
-    "--trainer.num_sanity_val_steps 0"
+    "--trainer.default_root_dir out --trainer.max_epochs 1 --trainer.limit_train_batches 1 "
+    "--trainer.limit_val_batches 1 --trainer.num_sanity_val_steps 0"
 )
 FIT = f"fit -c mae.yaml {SHORT_FIT}"
 

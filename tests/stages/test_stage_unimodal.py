@@ -133,7 +133,7 @@ def test_target_starts_as_the_network_and_follows_by_the_schedule(tmp_path: Path
     copied = {name.removeprefix("target.towers.0."): value for name, value in state.items() if "target" in name}
     assert all(torch.equal(value, state[name]) for name, value in copied.items() if "running" not in name)
     # At the only step of a fit the momentum has grown to 1, and the target stays where it began.
-    moving = ["--model.optimiser.lr=0.01", "--trainer.max_epochs=1", "--trainer.max_steps=1"]
+    moving = ["--model.optimiser.lr=0.01", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
     assert main(["fit", "-c", str(config), *moving, "--overwrite"]) == 0
     state = torch.load(config.with_suffix("") / "last.ckpt", weights_only=True)["state_dict"]
     weight = "encoder.blocks.0.attn.qkv.weight"
