@@ -35,4 +35,4 @@ def run_command(name: str, module: ModuleType, arguments: Sequence[str]) -> int:
         prog=f"ecgcmr {name}", description=module.HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(list(arguments))))
+    return int(module.run(parser.parse_intermixed_args(list(arguments))))

@@ -92,7 +92,7 @@ class ECGVisionTransformer(nn.Module):
         lead_rows: For a subset of leads: the row of the 12-lead position table that each of the `leads` takes, such as
             [0, 1, 6] for I, II and V1. None stands for 0, 1, 2 ...
         gradient_checkpointing: Compute each block again on the way back instead of keeping what is inside it.
-        size: A published size, for the numbers that are not given.
+        size: A published size, for the numbers that are not given; None: tiny.
 
     Raises:
         UserError: A number does not fit another one, or `size`, `pooling` or `positions` is unknown.
@@ -115,7 +115,7 @@ class ECGVisionTransformer(nn.Module):
         positions: Positions = "sincos",
         lead_rows: list[int] | None = None,
         gradient_checkpointing: bool = False,
-        size: Size = "tiny",
+        size: Size | None = None,
     ) -> None:
         super().__init__()
         width, depth, heads = _numbers(size, width, depth, heads)
@@ -152,7 +152,7 @@ class ECGVisionTransformer(nn.Module):
         """
         arguments = {name: value for name, value in init_args.items() if name != "size"}
         names = ("width", "depth", "heads")
-        numbers = _numbers(init_args.get("size", "tiny"), *(init_args.get(name) for name in names))
+        numbers = _numbers(init_args.get("size"), *(init_args.get(name) for name in names))
         return arguments | dict(zip(names, numbers, strict=True))
 
     @property
@@ -328,11 +328,11 @@ class ECGVisionTransformer(nn.Module):
         return self.num_layers
 
 
-def _numbers(size: str, width: int | None, depth: int | None, heads: int | None) -> tuple[int, int, int]:
+def _numbers(size: str | None, width: int | None, depth: int | None, heads: int | None) -> tuple[int, int, int]:
     """Return width, depth and heads, those of a size where they are not given; UserError where there is no such one."""
+    size, given = size or "tiny", (width, depth, heads)
     if size not in SIZES:
         raise UserError(f"unknown ECG encoder size {size!r}: choose one of {', '.join(SIZES)}")
-    given = (width, depth, heads)
     first, second, third = (of_size if own is None else own for own, of_size in zip(given, SIZES[size], strict=True))
     return first, second, third
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan_checks import SOURCES
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.shards import ShardIndex
 
 COMMANDS = {"synthesize": "synthesis", "prepare": "preparation"}
 """Command -> the package that holds it."""
+_PASSED_ON = ("set", "encoder", "synthesize", "prepare")
 
 
 def flags_of(entries: dict[str, Any]) -> list[str]:
@@ -99,3 +105,37 @@ def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
         tables = resolved["table"] if isinstance(resolved["table"], list) else [resolved["table"]]
         resolved["table"] = [str(plan.file(table)) for table in tables]
     return resolved
+
+
+def plan_record(plan: Plan, out: Path) -> str:
+    """Return the experiment as it is run, overrides in place, as an experiment file that lies in ``out``."""
+
+    def from_out(name: str) -> str:
+        return os.path.relpath(plan.file(name), out)
+
+    content = asdict(plan)
+    del content["path"]
+    for stage in content["stages"].values():
+        stage["config"] = from_out(stage["config"])
+    for task in content["evaluation"]["tasks"].values():
+        task["finetune"] = None if task["finetune"] is None else from_out(task["finetune"])
+    cohort = content["cohort"]
+    cohort["root"] = None if cohort["root"] is None else from_out(cohort["root"])
+    if cohort["prepare"] is not None:
+        there = _with_paths(plan, cohort["prepare"])
+        for key, value in cohort["prepare"].items():
+            if isinstance(value, str) and there[key] != value:
+                cohort["prepare"][key] = from_out(there[key] if isinstance(there[key], str) else there[key][0])
+            elif isinstance(value, list) and there[key] != value:
+                cohort["prepare"][key] = [from_out(one) for one in there[key]]
+    return yaml.safe_dump(_said(content), sort_keys=False, allow_unicode=True)
+
+
+def _said(value: Any) -> Any:
+    """Return entries without those that say nothing; what is passed on to other commands stays as it is."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: inner if key in _PASSED_ON else _said(inner) for key, inner in value.items()}
+    return {
+        key: inner for key, inner in kept.items() if inner not in (None, {}, [], "") or (inner == {} and key in SOURCES)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,15 @@ from rich.markdown import Markdown
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.cohorts import contents_of
+from ecgcmr.experiments.cohorts import contents_of, plan_record
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
-from ecgcmr.files import remove_paths, remove_unfinished
+from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable, printable_lines
-from ecgcmr.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.experiment import Experiment
@@ -36,12 +36,24 @@ Stages that are finished are not run again; one that was cut off goes on from it
   ecgcmr experiment configs/experiments/demo.yaml
   ecgcmr experiment configs/experiments/ptbxl.yaml --data ../ptb-xl --out runs/ptbxl
   ecgcmr experiment configs/experiments/turgut2025.yaml --root data/ukb          the published comparison
+
+Any entry of FILE can be overridden by its dotted name; the value is YAML, and null takes a stage, task or network out:
+
+  ... evaluation.windows=1 'evaluation.labels=[50, all]' stages.mae.set.trainer.max_epochs=2
+  ... encoder=configs/encoders/ecg_vit.yaml          another ECG encoder in the whole chain
+  ... stages.mae.config=configs/unimodal/ecg_simclr.yaml
+
+What was run is written to experiment.yaml in the folder, which can be run again by itself. What an override changes is
+run again; the rest is kept.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="experiment file (YAML)")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="NAME=VALUE", help="an entry of FILE for this run, such as evaluation.windows=1"
+    )
     parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="raw ECG folder to prepare, in place of cohort.prepare.ecg in FILE"
@@ -55,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when every stage finished."""
-    plan = load_plan(args.file, root=args.root, data=args.data)
+    plan = load_plan(args.file, root=args.root, data=args.data, overrides=args.overrides)
     out = (args.out or Path("runs") / args.file.stem).resolve()
     console = Console(soft_wrap=True)
     fingerprint = _fingerprint(plan)
@@ -71,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             write_marker(out, fingerprint, finished=False)
             (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
             _remove_derived(out)
+            write_atomically(out / "experiment.yaml", plan_record(plan, out).encode())
             experiment = Experiment(plan, out, console, workers=args.workers)
             experiment.run()
             try:
@@ -104,7 +117,7 @@ def _fingerprint(plan: Plan) -> str:
     root = plan.cohort.root
     return fingerprint_of(
         {
-            "plan": read_yaml(plan.path, what="experiment"),
+            "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
             "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
             "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
             "version": __version__,

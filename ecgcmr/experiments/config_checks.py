@@ -6,20 +6,17 @@ here, nothing is built from them.
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 import jsonargparse
-from torch import nn
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.methods import downstream_config
+from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
@@ -53,18 +50,15 @@ def read_settings(plan: Plan) -> ReadSettings:
     parser, found, where = _parser_of_fit(), ReadSettings(), plan.path.name
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
-            found.stages[name] = _read(parser, plan, stage.config, stage.set)
-    encoders = jsonargparse.ArgumentParser(exit_on_error=False)
-    encoders.add_subclass_arguments(nn.Module, "encoder")
-    for name, network in plan.evaluation.supervised.items():
-        if network.encoder:
-            with _refusals_of(f"{where}: evaluation.supervised.{name}"):
-                found.encoders[name] = encoders.parse_object({"encoder": network.encoder}).encoder
+            found.stages[name] = _read(parser, plan, stage.config, stage_overrides(plan, name))
     of_a_stage = exported(found.stages[plan.evaluation.random_encoder_of]).as_dict()
-    for entry, config, encoder, overrides in _fine_tunings(plan):
-        with _refusals_of(f"{where}: evaluation.{entry}"), tempfile.TemporaryDirectory() as folder:
-            written = downstream_config(plan.file(config), encoder or of_a_stage, Path(folder) / Path(config).name)
-            _read(parser, plan, str(written), overrides)
+    for entry, network, config, overrides in _fine_tunings(plan):
+        with _refusals_of(f"{where}: evaluation.{entry}"):
+            named = plan.evaluation.supervised[network].encoder if network else {}
+            encoder = encoder_for_task(plan.file(config), named or of_a_stage)
+            model = _read(parser, plan, config, {"model.encoder": encoder, **overrides})
+            if named:
+                found.encoders[network] = model.init_args.encoder
     return found
 
 
@@ -75,15 +69,15 @@ def exported(model: Settings) -> Settings:
     return model.init_args[exported_attribute(resolve_name(model.class_path))]
 
 
-def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Give each kind of fine-tuning: entry of the evaluation, config, encoder (empty: a stage's) and overrides."""
+def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Give each kind of fine-tuning: entry of the evaluation, network of its own or "", config and overrides."""
     supervised = {name: own for name, own in plan.evaluation.supervised.items() if name in plan.evaluation.finetune}
     for name, task in plan.evaluation.tasks.items():
         if task.finetune is None or not plan.evaluation.finetune:
             continue
-        yield f"tasks.{name}", task.finetune, {}, task.set
+        yield f"tasks.{name}", "", task.finetune, task.set
         for network, own in supervised.items():
-            yield f"supervised.{network} in task {name}", task.finetune, own.encoder, {**task.set, **own.set}
+            yield f"supervised.{network} in task {name}", network, task.finetune, {**task.set, **own.set}
 
 
 def _parser_of_fit() -> Any:

@@ -17,6 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
+from ecgcmr.experiments.chain import stage_overrides
 from ecgcmr.experiments.cohorts import contents_of, resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
@@ -149,7 +150,7 @@ class Experiment:
 
     def _train(self, name: str) -> None:
         stage = self.plan.stages[name]
-        overrides: dict[str, Any] = {"data.root": str(self.index.root), "seed_everything": self.plan.seed, **stage.set}
+        overrides: dict[str, Any] = {"data.root": str(self.index.root), **stage_overrides(self.plan, name)}
         inputs = {"cohort": self._cohort_fingerprint()}
         for argument, source in stage.start_from.items():
             overrides[f"model.{argument}"] = str(self._encoders[source])

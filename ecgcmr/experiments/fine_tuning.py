@@ -14,9 +14,11 @@ import numpy as np
 from rich.console import Console
 
 from ecgcmr.config_pieces import read_config
+from ecgcmr.encoders.weights import read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
-from ecgcmr.experiments.methods import Floats, Outcome, Problem, downstream_config, encoder_of
+from ecgcmr.experiments.chain import encoder_for_task
+from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.npz_file import read_npz
@@ -32,6 +34,12 @@ def _targets(problem: Problem) -> dict[str, Any]:
     if not problem.task.followed:
         return {"data.labels": names}
     return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
+
+
+def _network(folder: Path) -> dict[str, Any]:
+    """Return class path and arguments of the encoder of a run folder."""
+    card = read_encoder_card(folder)
+    return {"class_path": card.class_path, "init_args": card.init_args}
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,9 @@ class FineTuning:
         from_random = method == "scratch" or network is not None
         given = network.encoder if network is not None and network.encoder else None
         source = self.encoders["random" if from_random else method]
-        config = downstream_config(base, given or encoder_of(source), self.out / "configs" / f"{folder.name}.yaml")
         overrides: dict[str, Any] = {
             "data.root": str(self.index.root),
+            "model.encoder": encoder_for_task(base, given or _network(source)),
             **_targets(problem),
             "data.train_labels": count,
             "data.seed": seed,
@@ -117,7 +125,7 @@ class FineTuning:
         splits = ("val", "test") if problem.task.binary else ("test",)
         several = f", {folder.name}" if task.separately is not None or seed != self.plan.seed else ""
         self.console.print(printable(f"  fine-tuning: {method}, {count} labels{several}"), markup=False)
-        if not run_stage(StageRun(folder.name, folder, config, overrides, inputs), predict=splits):
+        if not run_stage(StageRun(folder.name, folder, base, overrides, inputs), predict=splits):
             self.console.print("    finished earlier")
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:

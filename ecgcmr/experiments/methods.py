@@ -5,33 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from data_modules.sampling import subset
-from ecgcmr.config_pieces import read_config
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
-from ecgcmr.files import write_atomically
 from ecgcmr.metrics.task_metrics import known_cells
 from ecgcmr.metrics.tasks import Task, task_for
 from ecgcmr.probes.baselines import BaselineOutcome, probe_label_counts
 from ecgcmr.probes.linear_probe import unlearnable
 from ecgcmr.shards import Label, ShardIndex, read_labels
 from ecgcmr.shards.label_choice import disease_labels, expand_groups
-from ecgcmr.yaml_file import mapping_at
 
 Floats = NDArray[np.float64]
-
-_OF_THE_TASK = ("pooling", "drop_path")
-"""Arguments of an encoder that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -186,38 +178,6 @@ def random_encoder(like: Path, folder: Path, seed: int, trusted: Collection[str]
         )
         write_marker(folder, fingerprint, finished=True)
     return folder
-
-
-def encoder_of(folder: Path) -> dict[str, Any]:
-    """Return class path and arguments of the encoder of a run folder."""
-    card = read_encoder_card(folder)
-    return {"class_path": card.class_path, "init_args": card.init_args}
-
-
-def downstream_config(base: Path, encoder: dict[str, Any], out: Path) -> Path:
-    """Write a downstream config with another encoder, such as that of a run folder, so that its weights fit.
-
-    Pooling and stochastic depth belong to the downstream stage and stay as its config has them.
-
-    Args:
-        base: The downstream config.
-        encoder: ``class_path`` and ``init_args``.
-        out: The file to write.
-
-    Raises:
-        UserError: The config names no stage.
-    """
-    content = read_config(base)
-    model = mapping_at(content, "model")
-    if not model:
-        raise UserError(f"{base.name}: has no model with class_path and init_args; write the downstream stage there")
-    arguments = model["init_args"] = mapping_at(model, "init_args")
-    before, given = mapping_at(arguments, "encoder"), dict(encoder.get("init_args") or {})
-    if before.get("class_path") == encoder["class_path"]:
-        own = before.get("init_args", {})
-        given |= {name: own[name] for name in _OF_THE_TASK if name in own}
-    arguments["encoder"] = {"class_path": encoder["class_path"], "init_args": given}
-    return write_atomically(out, yaml.safe_dump(content, sort_keys=False).encode())
 
 
 def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome | None:

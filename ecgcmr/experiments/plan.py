@@ -1,24 +1,23 @@
 """The experiment file: what it may say, checked before anything runs.
 
-A plan is read once into typed objects; a typo raises an error that names the entry and the closest valid name.
+A plan is read once into typed objects; a typo raises an error that names the entry and the closest valid name. These
+classes are the schema: what may be written in the file, or overridden on the command line, stands here alone.
 """
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, check_plan
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.experiments.plan_reading import network, typed, with_overrides
+from ecgcmr.yaml_file import mapping_at, read_yaml
 
 FOCUS = "mae+alignment"
 """The method that is compared with every other where the file names none under ``gain``."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ class SupervisedPlan:
     """A network trained on the labels alone, from random weights, by the tasks' fine-tuning configs.
 
     Attributes:
-        encoder: Its ``class_path`` and ``init_args``; empty takes those of ``random_encoder_of``.
+        encoder: Its ``class_path`` and ``init_args``, or the path of a file that holds them; empty takes those of
+            ``random_encoder_of``.
         set: Overrides of the tasks' configs, such as another learning rate.
     """
 
@@ -151,12 +151,14 @@ class Plan:
     """A whole experiment.
 
     Attributes:
-        path: The experiment file; relative paths in it start from its folder.
+        path: The experiment file, and no entry of it; relative paths in it start from its folder.
         cohort: Where the shards come from.
         stages: Name -> pre-training stage, in the order they run.
         evaluation: How encoders are compared.
         seed: Seed of pre-training and bootstrap, and of everything else where ``evaluation.seeds`` is empty.
         description: One line for the head of the results.
+        encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage, or the path of a file that holds
+            them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
     """
 
     path: Path
@@ -165,6 +167,7 @@ class Plan:
     evaluation: EvaluationPlan
     seed: int = 0
     description: str = ""
+    encoder: dict[str, Any] | None = None
 
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder."""
@@ -199,13 +202,14 @@ def amount_of(label: int | str, available: int) -> int:
     return max(LEAST_LABELS, round(float(match[1]) / 100.0 * available))
 
 
-def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None) -> Plan:
+def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None, overrides: Sequence[str] = ()) -> Plan:
     """Read and check an experiment file.
 
     Args:
         path: The file.
         root: Prepared shards that replace the file's cohort.
         data: Raw ECG folder that replaces ``cohort.prepare.ecg``.
+        overrides: ``NAME=VALUE`` of the command line, see ``with_overrides``.
 
     Raises:
         UserError: If the file is missing, not YAML, or says something that is not understood.
@@ -216,26 +220,15 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None)
     where = path.name
     if not isinstance(content, dict):
         raise UserError(f"{where}: an experiment file is a mapping with cohort, stages and evaluation")
-    content = dict(content)
-    content["cohort"] = _replaced(_typed(CohortPlan, content.get("cohort"), f"{where}: cohort"), root, data, where)
-    content["stages"] = {
-        name: _typed(StagePlan, entry, f"{where}: stages.{name}")
-        for name, entry in _mapping(content.get("stages"), f"{where}: stages").items()
-    }
-    evaluation = _mapping(content.get("evaluation"), f"{where}: evaluation")
-    evaluation["tasks"] = {
-        name: _typed(TaskPlan, entry, f"{where}: evaluation.tasks.{name}")
-        for name, entry in _mapping(evaluation.get("tasks"), f"{where}: evaluation.tasks").items()
-    }
-    if "supervised" in evaluation:
-        evaluation["supervised"] = {
-            name: _typed(SupervisedPlan, entry, f"{where}: evaluation.supervised.{name}")
-            for name, entry in _mapping(evaluation["supervised"], f"{where}: evaluation.supervised").items()
-        }
-    if evaluation.get("gain") is not None:
-        evaluation["gain"] = _typed(GainPlan, evaluation["gain"], f"{where}: evaluation.gain")
-    content["evaluation"] = _typed(EvaluationPlan, evaluation, f"{where}: evaluation")
-    plan = _typed(Plan, {"path": path.resolve(), **content}, where)
+    content = with_overrides(content, overrides, where)
+    if "path" in content:
+        raise UserError(f"{where}: unknown entry 'path'; paths in it start from its own folder")
+    networks = [content, *mapping_at(content, "evaluation", "supervised").values()]
+    for entry in networks:
+        if isinstance(entry, dict) and "encoder" in entry:
+            entry["encoder"] = network(entry["encoder"], (path.resolve(),), f"{where}: encoder")
+    plan = typed(Plan, {"path": path.resolve(), **content}, where)
+    plan = replace(plan, cohort=_replaced(plan.cohort, root, data, where))
     check_plan(plan, where)
     return plan
 
@@ -249,45 +242,3 @@ def _replaced(cohort: CohortPlan, root: Path | None, data: Path | None, where: s
     if cohort.prepare is None:
         raise UserError(f"{where}: --data replaces cohort.prepare.ecg, but the cohort is not prepared from raw files")
     return CohortPlan(prepare={**cohort.prepare, "ecg": str(data.resolve())})
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: expected a mapping, found {type(value).__name__}")
-    return dict(value)
-
-
-def _typed(kind: type[T], value: Any, where: str) -> T:
-    """Make a plan object from a mapping, refusing unknown and missing entries."""
-    entries = _mapping(value, where)
-    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
-    for name in entries:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; it may hold {', '.join(known)}"
-            raise UserError(f"{where}: unknown entry '{name}'{hint}")
-    hints = get_type_hints(kind)
-    for entry in fields(kind):  # type: ignore[arg-type]
-        if entry.name in entries and not _fits(entries[entry.name], hints[entry.name]):
-            raise UserError(f"{where}: {entry.name} is {entries[entry.name]!r}; expected {entry.type}")
-    try:
-        return kind(**entries)
-    except TypeError as error:
-        missing = str(error).rsplit(":", 1)[-1].strip()
-        raise UserError(f"{where}: missing {missing}") from error
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a value is of a declared type: a class, a union, or a list or dict of such."""
-    inner = get_args(hint)
-    if hint is Any:
-        return True
-    if get_origin(hint) is UnionType:
-        return any(_fits(value, choice) for choice in inner)
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
-    if get_origin(hint) is dict:
-        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
-    if hint in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, (int, float) if hint is float else hint)

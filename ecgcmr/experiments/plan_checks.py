@@ -61,6 +61,8 @@ def check_plan(plan: Plan, where: str) -> None:
     given = [name for name in SOURCES if getattr(plan.cohort, name) is not None]
     if len(given) != 1:
         raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
+    if plan.encoder is not None:
+        _check_network(plan.encoder, f"{where}: encoder")
     _check_stages(plan, where)
     _check_tasks(plan, where)
     _check_methods(plan, f"{where}: evaluation")
@@ -130,9 +132,8 @@ def _check_methods(plan: Plan, where: str) -> None:
             _check_name(name, here, "a network")
             if name in plan.stages:
                 raise UserError(f"{here}: '{name}' is a stage too; one method, one name")
-        unknown = sorted(set(network.encoder) - {"class_path", "init_args"})
-        if network.encoder and ("class_path" not in network.encoder or unknown):
-            raise UserError(f"{here}.encoder: expected class_path and init_args, found {', '.join(network.encoder)}")
+        if network.encoder:
+            _check_network(network.encoder, f"{here}.encoder")
         _check_set(network.set, _OF_THE_TASK, f"{here}.set")
         if name not in evaluation.finetune:
             raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
@@ -145,6 +146,11 @@ def _check_methods(plan: Plan, where: str) -> None:
     for baseline in evaluation.baselines:
         _check_choice(baseline, BASELINES, f"{where}.baselines")
     _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+
+
+def _check_network(network: Mapping[str, Any], where: str) -> None:
+    if "class_path" not in network or set(network) - {"class_path", "init_args"}:
+        raise UserError(f"{where}: expected class_path and init_args, found {', '.join(network) or 'nothing'}")
 
 
 def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:

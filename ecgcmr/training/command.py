@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import os
@@ -21,9 +22,9 @@ from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
-from ecgcmr.training.config_files import Composition
+from ecgcmr.training.config_files import CONFIG_FLAGS, Composition
 from ecgcmr.training.early_stopping import StaysStopped
-from ecgcmr.training.encoder_source import check_networks
+from ecgcmr.training.encoder_source import spell_out_sizes
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -48,6 +49,9 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr fit -c configs/alignment/demo.yaml --data.root data/demo --model.ecg_encoder_weights runs/mae/demo
   ecgcmr test -c configs/alignment/demo.yaml --data.root data/demo                      judges best.ckpt of that run
   ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder                            explains a class
+  ecgcmr fit -c configs/alignment/demo.yaml -c configs/objectives/byol.yaml             one config laid over another
+  ecgcmr fit -c configs/mae/demo.yaml --model.encoder configs/encoders/ecg_vit.yaml     another encoder, whole
+  ecgcmr fit -c configs/mae/demo.yaml --data.samples 1000 --print_config                what all of it comes to
 
 Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
 not replace a run that lies there unless it is asked to:
@@ -101,6 +105,7 @@ class StageCLI(LightningCLI):
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
         with self.composition.parsing():
             super().parse_arguments(parser, args)
+        spell_out_sizes(self.config[self.config.subcommand].model)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the one command that is run: to make parsers of the others too takes a third of a second."""
@@ -172,8 +177,6 @@ class StageCLI(LightningCLI):
             if folder != asked and launched_for() is None:
                 print(f"the run goes to {folder}", file=sys.stderr)
             settings.trainer["default_root_dir"] = str(folder)
-        if self.subcommand == "fit" and not settings.get("ckpt_path"):
-            check_networks(settings.model.as_dict())
 
     def instantiate_classes(self) -> None:
         """Make stage, data and trainer; a refused argument is reported as its class reports it."""
@@ -268,6 +271,15 @@ def keep_whole_numbers(parser: jsonargparse.ArgumentParser) -> None:
             action._typehint = functools.reduce(operator.or_, ordered)  # type: ignore[attr-defined]
 
 
+def print_merged(name: str, arguments: list[str]) -> None:
+    """Print the settings that config files and command line come to, where there are any."""
+    words = [word for word in arguments if word not in ("-h", "--help")]
+    if any(word.partition("=")[0] in CONFIG_FLAGS for word in words):
+        print("The settings of this command, all files and overrides in place:\n")
+        with contextlib.suppress(SystemExit):
+            StageCLI([name, *words, "--print_config"])
+
+
 def run(name: str, arguments: list[str]) -> int:
     """Run one of ``fit, validate, test, predict``.
 
@@ -303,6 +315,7 @@ def run(name: str, arguments: list[str]) -> int:
         except SystemExit as stop:
             if not stop.code and {"-h", "--help"} & set(arguments):
                 print(f"\n{HELP}")  # last, where it is seen
+                print_merged(name, arguments)
             if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
                 raise
             raise KeyboardInterrupt(session.advice()) from None

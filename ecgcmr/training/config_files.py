@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ecgcmr.config_pieces import ConfigReader, Whole, check_references, laid_over, place_in, value_at
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
-from ecgcmr.training.encoder_source import add_networks
+from ecgcmr.training.encoder_source import add_networks, names_weights
 from ecgcmr.yaml_file import MALFORMED, check_bounds
 
 CONFIG_FLAGS = ("-c", "--config")
@@ -47,7 +47,7 @@ class Composition:
 
     def __init__(self, command: str, arguments: Sequence[str]) -> None:
         bound_what_jsonargparse_reads()
-        reader = ConfigReader()
+        reader, self._command = ConfigReader(), command
         self.config: dict[str, Any] = {}
         self.parts: dict[str, Whole] = {}
         self.words: list[str] = []
@@ -142,11 +142,13 @@ class Composition:
         folders = {}
         for word, after in zip(self.words, [*self.words[1:], ""], strict=False):
             flag, equals, value = word.partition("=")
-            if flag.startswith("--model.") and flag.endswith("encoder_weights"):
+            if flag.startswith("--model.") and names_weights(flag.rsplit(".", 1)[-1]):
                 folders[flag.rsplit(".", 1)[-1]] = value if equals else after
         if "model" not in self.config:
             return set()
-        return add_networks(self.config, folders, {flag.rsplit(".", 1)[-1] for flag in self.parts})
+        loads = self._command == "fit" and not any(word.startswith("--ckpt_path") for word in self.words)
+        given = {flag.rsplit(".", 1)[-1] for flag in self.parts}
+        return add_networks(self.config, folders, given, loads=loads and not self.config.get("ckpt_path"))
 
     def _checked_words(self) -> list[str]:
         """Return the single settings with their references checked."""

@@ -1,12 +1,13 @@
-"""The network of an encoder whose weights are given: built from ``encoder.yaml`` beside them, or compared with it."""
+"""The network of an encoder whose weights are given is built from ``encoder.yaml`` beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from jsonargparse import Namespace
 from safetensors import SafetensorError, safe_open
 
 from ecgcmr.encoders.card_checks import check_layer_counts, check_trusted
@@ -15,12 +16,10 @@ from ecgcmr.encoders.weights import CARD_FILE, WEIGHTS_FILE, EncoderCard, read_e
 from ecgcmr.errors import UserError
 from ecgcmr.yaml_file import mapping_at
 
-OF_THE_STAGE = ("pooling", "drop_path", "gradient_checkpointing")
-"""Arguments of an encoder that its weights do not depend on: they belong to the stage that uses them."""
-_WEIGHTS = "encoder_weights"
 
-
-def add_networks(config: Mapping[str, Any], folders: Mapping[str, str], given: Collection[str]) -> set[str]:
+def add_networks(
+    config: Mapping[str, Any], folders: Mapping[str, str], given: Collection[str], *, loads: bool
+) -> set[str]:
     """Put the networks that a config leaves to the folders of their weights into it.
 
     A config does so with ``encoder: null``, without an ``encoder``, with ``init_args`` alone (such as another pooling),
@@ -30,24 +29,28 @@ def add_networks(config: Mapping[str, Any], folders: Mapping[str, str], given: C
         config: Of a command, changed in place.
         folders: Argument such as ``encoder_weights`` -> folder that the command line gives.
         given: Arguments such as ``encoder`` that the command line gives whole.
+        loads: Whether the weights will be loaded, so that a network of another class is a mistake.
 
     Returns:
         The arguments that were put in.
 
     Raises:
-        UserError: There is no ``encoder.yaml``, its class is not trusted, or neither network nor weights are given.
+        UserError: There is no ``encoder.yaml``, its class is not trusted or not that of the config, or neither network
+            nor weights are given.
     """
     arguments = mapping_at(config, "model", "init_args")
-    weights = {name: value for name, value in arguments.items() if name.endswith(_WEIGHTS)} | dict(folders)
+    weights = {name: value for name, value in arguments.items() if names_weights(name)} | dict(folders)
     added = set()
     for argument in dict.fromkeys([name.removesuffix("_weights") for name in weights] + [*arguments]):
         if not argument.endswith("encoder") or argument in given:
             continue
         value = arguments.get(argument) or {}
         network: dict[str, Any] = {"class_path": value} if isinstance(value, str) else value
-        if "class_path" in network and "init_args" in network:
-            continue
         folder = weights.get(f"{argument}_weights")
+        if "class_path" in network and "init_args" in network:
+            if loads and isinstance(folder, str) and (Path(folder) / CARD_FILE).is_file():
+                _check_class(str(network["class_path"]), Path(folder), argument)
+            continue
         if folder in (None, "null"):
             if argument in arguments and "class_path" not in network and f"{argument}_weights" in weights:
                 raise UserError(
@@ -56,57 +59,39 @@ def add_networks(config: Mapping[str, Any], folders: Mapping[str, str], given: C
                 )
             continue
         card = _trusted_card(Path(str(folder)), argument, network.get("class_path"))
-        if network.get("class_path", card.class_path) == card.class_path:
-            stated = network.get("init_args") or {}
-            arguments[argument] = {"class_path": card.class_path, "init_args": {**card.init_args, **stated}}
-            added.add(argument)
+        _check_class(str(network.get("class_path", card.class_path)), Path(str(folder)), argument)
+        stated = network.get("init_args") or {}
+        arguments[argument] = {"class_path": card.class_path, "init_args": {**card.init_args, **stated}}
+        added.add(argument)
     return added
 
 
-def check_networks(model: Mapping[str, Any]) -> None:
-    """Compare the networks of a config with those that their weights were trained in.
+def names_weights(name: str) -> bool:
+    """Return whether an argument takes the folder of an encoder's weights; ``adapt_encoder_weights`` is another."""
+    return name.endswith("encoder_weights") and not name.startswith("adapt_")
+
+
+def _check_class(named: str, folder: Path, argument: str) -> None:
+    """Refuse a network of another class than the weights' (a class may be named by different paths)."""
+    trained = read_encoder_card(folder).class_path
+    if named.rpartition(".")[2] != trained.rpartition(".")[2]:
+        raise UserError(
+            f"model.{argument}: is {named}, but the weights of {folder} are of {trained}; to take their network, add "
+            f"--model.{argument} null"
+        )
+
+
+def spell_out_sizes(model: Namespace) -> None:
+    """Put numbers in the place of the name of a size, so that ``config.yaml`` and checkpoints say what was built.
 
     Args:
-        model: ``class_path`` and ``init_args`` of the stage, defaults in place.
-
-    Raises:
-        UserError: In one line that says what differs. What the stage chooses (pooling, stochastic depth) may differ;
-            what the input is, is compared where the weights are loaded.
+        model: ``class_path`` and ``init_args`` of the stage, as parsed; changed in place.
     """
-    for name, folder in model["init_args"].items():
-        argument = name.removesuffix("_weights")
-        network = model["init_args"].get(argument)
-        if not name.endswith(_WEIGHTS) or not isinstance(folder, str) or not (Path(folder) / CARD_FILE).is_file():
-            continue
-        if not isinstance(network, Mapping):
-            continue
-        card = read_encoder_card(folder)
-        odd = _differences(network, card)
-        if odd:
-            raise UserError(
-                f"model.{argument}: is another network than its weights were trained in: {', '.join(odd)} in "
-                f"{Path(folder) / CARD_FILE}; to take the weights' network, add --model.{argument} null"
-            )
-
-
-def _differences(network: Mapping[str, Any], card: EncoderCard) -> list[str]:
-    there, here = str(network["class_path"]), card.class_path
-    if there.rpartition(".")[2] != here.rpartition(".")[2]:
-        return [f"{there}, but {here}"]
-    own, trained = (_spelled_out(there, arguments or {}) for arguments in (network.get("init_args"), card.init_args))
-    names = [name for name in trained if name in own and name not in (*OF_THE_STAGE, *card.input_spec)]
-    return [f"{name} {own[name]}, but {trained[name]}" for name in names if _plain(own[name]) != _plain(trained[name])]
-
-
-def _spelled_out(class_path: str, init_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments with the numbers of a size in place of its name; the parser has imported the class already."""
-    room, _, kind = class_path.rpartition(".")
-    encoder = getattr(import_module(room), kind)
-    return encoder.spelled_out(init_args) if isinstance(encoder, SizedEncoder) else dict(init_args)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    for network in vars(model.get("init_args") or Namespace()).values():
+        if isinstance(network, Namespace) and "class_path" in network and "init_args" in network:
+            kind = resolve_name(network.class_path)
+            if isinstance(kind, SizedEncoder):
+                network["init_args"] = Namespace(kind.spelled_out(network.init_args.as_dict()))
 
 
 def _trusted_card(folder: Path, argument: str, named: str | None) -> EncoderCard:

@@ -115,7 +115,7 @@ def test_every_method_with_an_encoder_is_looked_at(
     ("arguments", "message"),
     [
         ({"samples": STORED}, r"^trial\.yaml: evaluation\.windows is 3, .* the input of cnn"),
-        ({"sampels": 1000}, r"^trial\.yaml: evaluation\.supervised\.cnn: .*sampels"),
+        ({"sampels": 1000}, r"^trial\.yaml: evaluation\.supervised\.cnn in task phenotypes: .*sampels"),
         ({"widths": [8, 8]}, None),  # its default length fits
     ],
 )

@@ -1,0 +1,206 @@
+"""How an experiment file becomes typed objects: overrides of the command line, types by OmegaConf, mistakes by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from ecgcmr.config_pieces import ConfigReader, Whole
+from ecgcmr.errors import UserError
+from ecgcmr.text import printable
+from ecgcmr.yaml_file import parse_yaml
+
+T = TypeVar("T")
+
+_NAMED = ("stages", "tasks", "supervised")
+"""Mappings whose keys are names of the user's own."""
+_FILES = ("config", "finetune", "root")
+_FOR_FIT = ("set", "encoder")
+"""Entries that are passed on to ``fit``, which resolves the references in them."""
+
+
+def with_overrides(content: Mapping[str, Any], overrides: Sequence[str], where: str) -> dict[str, Any]:
+    """Return an experiment's entries with those of the command line in their place.
+
+    Args:
+        content: As the file has them.
+        overrides: ``NAME=VALUE`` with a dotted name, such as ``stages.mae.set.trainer.max_epochs=2``; the value is
+            YAML. Null takes a stage, a task or a network out. Paths start from the current folder.
+        where: Start of messages.
+
+    Raises:
+        UserError: One has no ``=``, is no YAML or names a stage, task or network that there is not.
+    """
+    changed = _copied(content)
+    for word in overrides:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise UserError(f"{printable(word, 80)}: write an override as NAME=VALUE, such as evaluation.windows=1")
+        keys = _keys(changed, name, f"{where}: {name}")
+        node: Any = changed
+        for depth, key in enumerate(keys[:-1]):
+            node = node.setdefault(key, {}) if isinstance(node, dict) else None
+            if not isinstance(node, dict):
+                raise UserError(f"{where}: {name}: {'.'.join(keys[: depth + 1])} holds no entries")
+        value = _from_here(keys, parse_yaml(text, f"{where}: {name}"))
+        if value is None and len(keys) > 1 and keys[-2] in _NAMED:
+            node.pop(keys[-1], None)
+        else:
+            node[keys[-1]] = value
+    return changed
+
+
+def network(value: Any, within: tuple[Path, ...], where: str) -> Any:
+    """Return an encoder that an entry names by the path of its file, or spells out; pieces in their places.
+
+    Args:
+        value: Of the entry.
+        within: The file that it stands in; none for the command line, where paths start from the current folder.
+        where: Start of messages.
+
+    Raises:
+        UserError: There is no such file, or it holds no class_path.
+    """
+    if not isinstance(value, str):
+        return value
+    reader = ConfigReader()
+    part = reader.part(value, within)
+    if not isinstance(part, Whole):
+        reason = reader.unread.get(value, f"{printable(value, 80)} is no file with class_path and init_args")
+        raise UserError(f"{where}: {reason}")
+    return dict(part)
+
+
+def typed(kind: type[T], content: Mapping[str, Any], where: str) -> T:
+    """Make a typed object of entries.
+
+    Raises:
+        UserError: An entry is unknown, missing or of another type; it is named, with the nearest valid name.
+    """
+    for name, value in content.items():
+        declared = get_type_hints(kind).get(name)
+        if (is_dataclass(declared) or "dict" in str(declared)) and not isinstance(value, dict | None):
+            raise UserError(f"{where}: {name}: expected a mapping, found {type(value).__name__}")
+    _refuse_references(content, where)
+    try:
+        # References are kept as they stand: fit resolves them, in the config of each stage.
+        made: T = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), _escaped(content)))  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where}: {_reason(kind, content, error)}") from error
+    return made
+
+
+def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseException) -> str:
+    """Return what OmegaConf complains of, by the name of the entry."""
+    key = "" if error.full_key is None else str(error.full_key)
+    if key.isdigit():  # of a list of numbers or texts it says the position alone
+        key = next(
+            (name for name, value in _lists(content) if any(type(item) not in (int, str) for item in value)), key
+        )
+    place, _, entry = key.rpartition(".")
+    start = f"{place}: " if place else ""
+    if isinstance(error, ConfigKeyError):
+        known = [field.name for field in fields(error.object_type)] if is_dataclass(error.object_type) else []
+        close = difflib.get_close_matches(entry, known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else f"; it may hold {', '.join(known)}"
+        return f"{start}unknown entry '{printable(entry, 60)}'{hint}"
+    if isinstance(error, MissingMandatoryValue) and is_dataclass(error.object_type):
+        given = _at(content, place) if place else content
+        needed = [field for field in fields(error.object_type) if field.default is MISSING]
+        names = [field.name for field in needed if field.default_factory is MISSING and field.name not in given]
+        return f"{start}missing {', '.join(names)}"
+    value = _at(content, key.split("[")[0])
+    return f"{start}{entry} is {printable(repr(value), 80)}; expected {_declared(kind, key)}"
+
+
+def _at(content: Any, key: str) -> Any:
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, dict) else content
+    return content
+
+
+def _lists(content: Any, place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    for key, value in content.items() if isinstance(content, dict) else ():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, list):
+            yield name, value
+        elif key not in _FOR_FIT:
+            yield from _lists(value, name)
+
+
+def _declared(kind: Any, key: str) -> str:
+    """Return the declared type of a dotted entry, as it is written."""
+    found = "entries"
+    for part in key.split("[")[0].split("."):
+        if get_origin(kind) is dict:  # an entry by a name of the user's own, such as a stage
+            kind = get_args(kind)[1]
+            continue
+        kind = next((choice for choice in (kind, *get_args(kind)) if is_dataclass(choice)), None)
+        if kind is None:
+            break
+        found = {field.name: str(field.type) for field in fields(kind)}.get(part, found)
+        kind = get_type_hints(kind).get(part)
+    return found
+
+
+def _refuse_references(content: Any, where: str) -> None:
+    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        if isinstance(value, str) and "${" in value:
+            raise UserError(
+                f"{where}: {printable(key, 60)}: '{printable(value, 80)}' is not read: references to other settings "
+                f"stand in {' and '.join(_FOR_FIT)} alone"
+            )
+        if isinstance(value, dict | list) and key not in _FOR_FIT:
+            _refuse_references(value, f"{where}: {printable(key, 60)}" if isinstance(key, str) else where)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _keys(content: Mapping[str, Any], name: str, where: str) -> list[str]:
+    """Return the keys of a dotted name: what stands after ``set`` is one, and so is a name with dots that is known."""
+    keys: list[str] = []
+    node: Any = content
+    parts = name.split(".")
+    while parts:
+        known = node if isinstance(node, dict) else {}
+        if keys and keys[-1] == "set":
+            length = len(parts)
+        else:
+            length = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 1)
+        key = ".".join(parts[:length])
+        if keys and keys[-1] in _NAMED and key not in known:
+            close = difflib.get_close_matches(key, map(str, known), n=1)
+            if close and len(parts) > length:
+                raise UserError(f"{where}: there is no '{key}'; did you mean '{close[0]}'?")
+        keys.append(key)
+        parts, node = parts[length:], known.get(key)
+    return keys
+
+
+def _from_here(keys: list[str], value: Any) -> Any:
+    """Return an override's value with paths from the current folder; in the file they start beside it."""
+    if keys[-1] == "encoder":
+        return network(value, (), ".".join(keys))
+    if isinstance(value, str) and (keys[-1] in _FILES or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())):
+        return str(Path(value).resolve())
+    if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:
+        return [_from_here(keys, item) for item in value]
+    return value
