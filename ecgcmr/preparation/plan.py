@@ -152,7 +152,9 @@ def _splits(
     given = {one.subject: one.candidate.split for one in candidates if one.candidate.split is not None}
     others = {one.subject: one.labels for one in reversed(candidates) if one.subject not in given}
     strata = None
-    if stratify and others:
+    if stratify and not others:
+        raise UserError("--stratify: the data set itself gives every subject's split; leave it out")
+    if stratify:
         table = np.stack(list(others.values()))
         try:
             strata = strata_of(list(others), table, schema, stratify)
