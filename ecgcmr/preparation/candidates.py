@@ -33,7 +33,7 @@ class Hashed:
     candidate: Candidate = field(repr=False)
 
 
-def schema_of(gathered: Sequence[Gathered]) -> tuple[Label, ...]:
+def cohort_schema(gathered: Sequence[Gathered]) -> tuple[Label, ...]:
     """Return the labels of all collections, each once."""
     return tuple(dict.fromkeys(column.label for found in gathered for column in found.columns))
 

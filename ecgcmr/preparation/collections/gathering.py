@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.protocol import Candidate, Collection, SearchNotes
-from ecgcmr.preparation.label_columns import LabelColumn, columns_of, matrix_of
+from ecgcmr.preparation.label_columns import LabelColumn, label_columns, label_matrix
 from ecgcmr.preparation.labels import check_names
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
@@ -84,7 +84,7 @@ def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
     named = [candidate.labels for candidate in candidates if isinstance(candidate.labels, Mapping)]
     if len(named) < len(candidates):
         raise UserError(f"{title}: gives labels by name for some candidates and as arrays for others; choose one way")
-    return Gathered(columns, candidates, matrix_of(named, columns, notes.counts))
+    return Gathered(columns, candidates, label_matrix(named, columns, notes.counts))
 
 
 def _call(title: str, collection: Collection, method: str, *arguments: object) -> Any:
@@ -95,6 +95,8 @@ def _call(title: str, collection: Collection, method: str, *arguments: object) -
     except UserError:
         raise
     except (Exception, SystemExit) as error:
+        if type(collection).__module__.startswith("ecgcmr."):
+            raise  # a fault of this program, to be shown in full
         raise UserError(
             f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error, collection)}"
         ) from error
@@ -114,7 +116,7 @@ def _columns(collection: Collection, title: str) -> tuple[LabelColumn, ...]:
     columns: list[LabelColumn] = []
     for label in declared:
         if isinstance(label, DeclaredLabel):
-            columns += columns_of(label)
+            columns += label_columns(label)
         elif isinstance(label, LabelColumn):
             columns.append(label)
         else:
