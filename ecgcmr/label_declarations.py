@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class DeclaredLabel:
             )
         if self.kind not in KINDS:
             raise self._error(f"kind {printable(self.kind, 40)!r} is unknown; choose one of {', '.join(KINDS)}")
+        for item in fields(self):
+            key = "range" if item.name in ("low", "high") else item.name
+            known = ("name", *_FIELDS, *_FIELDS_OF_KIND[self.kind])
+            if key not in known and getattr(self, item.name) != item.default:
+                raise self._error(f"a label of kind {self.kind} has no {key}; leave it out")
         for name in ("unit", "group", "title", "time_unit"):
             if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > 200:
                 raise self._error(f"its {name} is no text of at most 200 characters; put it in quotes")

@@ -80,7 +80,8 @@ def build(cls: type[Any], arguments: Mapping[str, object], where: str) -> Any:
         parser.add_class_arguments(cls, fail_untyped=False)
         values = parser.parse_object(dict(arguments)).as_dict()
     except Exception as error:  # argparse's and jsonargparse's own, of several kinds
-        takes = f"{cls.__name__}{inspect.signature(cls)}"
+        signature = inspect.signature(cls).replace(return_annotation=inspect.Signature.empty)
+        takes = f"{cls.__name__}{signature}"
         raise UserError(f"{where}: {' '.join(str(error).split())}; it is {printable(takes, 200)}") from error
     try:
         return cls(**values)

@@ -9,7 +9,7 @@ import numpy as np
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_formats import FORMATS
 from ecgcmr.formats.ecg_kind import identify_ecg
-from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
+from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.limits import naming
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_file import SignalDeclaration
@@ -38,7 +38,7 @@ def read_ecg(
         path = header if not path.is_file() and header.is_file() else path
     with naming(path), np.errstate(all="ignore"):  # infinite and invalid values are refused where the record is built
         found = identify_ecg(path, declared=declaration is not None, reader=reader)
-        if found.kind == OWN_KIND and reader is not None:
+        if found.kind == USER_KIND and reader is not None:
             return reader.read(path)
         if found.kind is None:
             raise UserError(found.reason)

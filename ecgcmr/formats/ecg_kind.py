@@ -10,7 +10,7 @@ from ecgcmr.formats import cardiosoft, muse
 from ecgcmr.formats.delimited import is_signal_table
 from ecgcmr.formats.dicom_ecg import is_dicom, may_hold_waveforms
 from ecgcmr.formats.ecg_formats import FORMATS
-from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
+from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.foreign_files import foreign_kind
 from ecgcmr.formats.gzip_file import read_head
 from ecgcmr.formats.limits import naming
@@ -29,7 +29,7 @@ class ECGKind:
     """What a file is.
 
     Attributes:
-        kind: A key of ``FORMATS``, such as ``wfdb`` (the header) or ``csv`` (also for other separators); ``OWN_KIND``
+        kind: A key of ``FORMATS``, such as ``wfdb`` (the header) or ``csv`` (also for other separators); ``USER_KIND``
             of the user's reader; None if it is no ECG.
         reason: Why it is none, without the file's name; empty if it is one.
     """
@@ -52,7 +52,7 @@ def identify_ecg(path: Path, *, declared: bool = False, reader: NamedReader | No
             with naming(path):
                 require_regular(path)
                 if reader.accepts(path):
-                    return ECGKind(OWN_KIND)
+                    return ECGKind(USER_KIND)
         with naming(path):
             head, packed = read_head(path, _HEAD)
         found = _kind_of(head, declared=declared or find_declaration(path) is not None)

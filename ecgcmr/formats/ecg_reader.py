@@ -18,7 +18,7 @@ from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.named_class import build, load_class
 from ecgcmr.text import printable
 
-OWN_KIND = "own"
+USER_KIND = "user"
 """What ``identify_ecg`` calls the files of such a reader."""
 
 

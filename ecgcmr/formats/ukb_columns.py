@@ -85,7 +85,7 @@ def select_columns(
     Raises:
         UserError: There is no id column, none of the wanted columns, or one of them twice.
     """
-    identifier = _id_position(file)
+    identifier = id_position(file)
     by_field: dict[Column, int] = {}
     named: dict[str, int] = {}
     for position, name in enumerate(file.columns):
@@ -107,7 +107,12 @@ def select_columns(
     )
 
 
-def _id_position(file: TableFile) -> int:
+def id_position(file: TableFile) -> int:
+    """Return the position of the column of participant ids.
+
+    Raises:
+        UserError: There is none, or it is there twice.
+    """
     header = [name.strip().lower() for name in file.columns]
     for wanted in ID_COLUMNS:
         if header.count(wanted) > 1:

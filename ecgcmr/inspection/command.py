@@ -108,11 +108,11 @@ def run(args: argparse.Namespace) -> int:
 def _is_read_by(args: argparse.Namespace) -> bool:
     """Tell whether the user's own reader accepts the path, which may then look like a shard."""
     from ecgcmr.formats.ecg_kind import identify_ecg
-    from ecgcmr.formats.ecg_reader import OWN_KIND, load_reader
+    from ecgcmr.formats.ecg_reader import USER_KIND, load_reader
 
     if args.reader is not None and args.path.is_dir():
         raise UserError(f"--reader {args.reader}: reads single ECG files, and {args.path} is a folder")
-    return args.reader is not None and identify_ecg(args.path, reader=load_reader(args.reader)).kind == OWN_KIND
+    return args.reader is not None and identify_ecg(args.path, reader=load_reader(args.reader)).kind == USER_KIND
 
 
 def _is_prepared(path: Path) -> bool:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_kind import identify_ecg
-from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
+from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl
 from ecgcmr.formats.short_axis_file import VIEWS, cmr_kind
 
@@ -28,7 +28,7 @@ def raw_kind(path: Path, view: str = "sax", *, declared: bool = False, reader: N
     Raises:
         UserError: It is none of them.
     """
-    if reader is not None and path.is_file() and identify_ecg(path, reader=reader).kind == OWN_KIND:
+    if reader is not None and path.is_file() and identify_ecg(path, reader=reader).kind == USER_KIND:
         return "ecg"
     if path.name == DATABASE or (path.is_dir() and is_ptbxl(path)):
         return "ptbxl"
@@ -90,9 +90,10 @@ def inspect_raw(
         # A single NIfTI file means little without the others of its folder, which are named by what they hold.
         return inspect_cmr(console, path.parent if path.name.lower().endswith(_NIFTI) else path, folder, view)
     if kind == "ptbxl":
-        from ecgcmr.inspection.raw_ptbxl import inspect_ptbxl
+        from ecgcmr.inspection.raw_collection import inspect_collection
+        from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 
-        inspect_ptbxl(console, path if path.is_dir() else path.parent)
+        inspect_collection(console, "PTB-XL", PTBXLCollection(path if path.is_dir() else path.parent))
         return []
     from ecgcmr.inspection.raw_table import inspect_table
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from ecgcmr.errors import UserError
 from ecgcmr.formats.table_file import TableFile, open_table
 from ecgcmr.formats.table_numbers import has_decimal_comma
-from ecgcmr.formats.ukb_columns import ID_COLUMNS, parse_column
+from ecgcmr.formats.ukb_columns import id_position, parse_column
 from ecgcmr.inspection.summary import distribution
 from ecgcmr.inspection.text import number, percent, print_table
 from ecgcmr.preparation.label_columns import LabelColumn
@@ -38,15 +38,10 @@ _OTHERS = {
 def is_table(path: Path) -> bool:
     """Tell whether a file is a table with a column of participant ids."""
     try:
-        table = open_table(path)
+        id_position(open_table(path))
     except UserError:
         return False
-    return _id_position(table) is not None
-
-
-def _id_position(table: TableFile) -> int | None:
-    header = [name.strip().lower() for name in table.columns]
-    return next((header.index(name) for name in ID_COLUMNS if name in header), None)
+    return True
 
 
 @dataclass
@@ -81,11 +76,9 @@ def inspect_table(console: Console, path: Path) -> None:
         UserError: It is no such table, or damaged.
     """
     table = open_table(path)
-    id_position = _id_position(table)
-    if id_position is None:
-        raise UserError(f"{path.name}: has no id column; name it one of {', '.join(ID_COLUMNS)}")
-    numbers, others = _recognise(table, id_position)
-    tally = _read(table, id_position, numbers, others)
+    identifier = id_position(table)
+    numbers, others = _recognise(table, identifier)
+    tally = _read(table, identifier, numbers, others)
     console.print("table", style="bold")
     unknown = len(table.columns) - 1 - len(numbers) - sum(len(positions) for positions in others.values())
     console.print(
@@ -96,7 +89,7 @@ def inspect_table(console: Console, path: Path) -> None:
     _print_others(console, others, tally)
 
 
-def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, LabelColumn], dict[tuple[int, int], list[int]]]:
+def _recognise(table: TableFile, identifier: int) -> tuple[dict[int, LabelColumn], dict[tuple[int, int], list[int]]]:
     """Return the label of each column of numbers, and the columns of each other field and instance."""
     labels = TableLabels()
     plain = {**{name: name for name in labels.by_name}, **ALIASES}
@@ -104,7 +97,7 @@ def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, LabelColum
     others: dict[tuple[int, int], list[int]] = {}
     for position, name in enumerate(table.columns):
         column = parse_column(name)
-        if position == id_position:
+        if position == identifier:
             continue
         if column is not None and column.field in labels.by_field:
             numbers[position] = labels.by_field[column.field][0]
@@ -116,15 +109,15 @@ def _recognise(table: TableFile, id_position: int) -> tuple[dict[int, LabelColum
 
 
 def _read(
-    table: TableFile, id_position: int, numbers: dict[int, LabelColumn], others: dict[tuple[int, int], list[int]]
+    table: TableFile, identifier: int, numbers: dict[int, LabelColumn], others: dict[tuple[int, int], list[int]]
 ) -> _Tally:
     """Go through the table once; numbers are kept as float32, of everything else only counts."""
     tally = _Tally(values={position: [] for position in numbers})
     single = [position for positions in others.values() for position in positions]
-    for chunk in table.chunks(sorted({id_position, *numbers, *single})):
-        chunk = chunk[chunk[id_position].notna()]
+    for chunk in table.chunks(sorted({identifier, *numbers, *single})):
+        chunk = chunk[chunk[identifier].notna()]
         tally.rows += len(chunk)
-        names = chunk[id_position].astype(str).str.strip().to_numpy(dtype=object)
+        names = chunk[identifier].astype(str).str.strip().to_numpy(dtype=object)
         tally.ids.append(np.unique(pd.util.hash_array(names, categorize=False)))
         for position, column in numbers.items():
             values = column.read(_filled_texts(chunk[position]), decimal_comma=has_decimal_comma(table)).values

@@ -33,7 +33,7 @@ class Hashed:
     candidate: Candidate = field(repr=False)
 
 
-def schema_of(gathered: Sequence[Gathered]) -> tuple[Label, ...]:
+def cohort_schema(gathered: Sequence[Gathered]) -> tuple[Label, ...]:
     """Return the labels of all collections, each once."""
     return tuple(dict.fromkeys(column.label for found in gathered for column in found.columns))
 
@@ -49,8 +49,10 @@ def hash_candidates(gathered: Sequence[Gathered], schema: Sequence[Label], key: 
     hashed = []
     place = {label: column for column, label in enumerate(schema)}
     for found in gathered:
-        labels = np.full((len(found.candidates), len(schema)), np.nan, dtype=np.float32)
-        labels[:, [place[column.label] for column in found.columns]] = found.labels
+        labels = found.labels
+        if [column.label for column in found.columns] != list(schema):
+            labels = np.full((len(found.candidates), len(schema)), np.nan, dtype=np.float32)
+            labels[:, [place[column.label] for column in found.columns]] = found.labels
         for candidate, row in zip(found.candidates, labels, strict=True):
             subject = subject_hash(candidate.subject, key)
             number = subject_hash(f"{candidate.subject}\n{candidate.id}", key) if candidate.id else subject

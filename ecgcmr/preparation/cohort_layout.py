@@ -19,7 +19,7 @@ MAX_BEATS = 64
 """Beats kept of a recording: ten seconds at 380 beats a minute."""
 
 
-def layout_of(
+def cohort_layout(
     options: PrepareOptions,
     cine: CineOptions | None,
     schema: Sequence[Label],

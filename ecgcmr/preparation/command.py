@@ -6,7 +6,7 @@ import argparse
 from dataclasses import MISSING, fields
 from typing import Any
 
-from ecgcmr.preparation.options import RUNNING, PrepareOptions, flags_of
+from ecgcmr.preparation.options import RUNNING, PrepareOptions, option_flags
 from ecgcmr.text import printable
 
 HELP = """\
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for item in fields(PrepareOptions):
         defaults = item.default_factory() if item.default_factory is not MISSING else None
-        for name, flag in flags_of(item).items():
+        for name, flag in option_flags(item).items():
             if flag.group not in groups:
                 groups[flag.group] = parser.add_argument_group(flag.group)
             default = getattr(defaults, name) if defaults is not None else item.default
@@ -57,7 +57,7 @@ def options_from(args: argparse.Namespace) -> PrepareOptions:
     """
     given: dict[str, Any] = {}
     for item in fields(PrepareOptions):
-        values = {name: getattr(args, name) for name in flags_of(item)}
+        values = {name: getattr(args, name) for name in option_flags(item)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         builds = item.metadata.get("builds")
         given[item.name] = values[item.name] if builds is None else builds(**values)

@@ -99,7 +99,7 @@ class LabelColumn:
 
     def _meant(self, text: str) -> str:
         said = word(text).lower()
-        return text if said in NO_VALUE else (self.words or {}).get(said, self.others or text)
+        return (self.words or {}).get(said) or (text if said in NO_VALUE else self.others or text)
 
     def plausible(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Tell which values the label can have; NaN is none of them."""
@@ -109,7 +109,7 @@ class LabelColumn:
         return (values >= max(self.low, -_LARGEST)) & (values <= min(self.high, _LARGEST))
 
 
-def columns_of(declared: DeclaredLabel) -> tuple[LabelColumn, ...]:
+def label_columns(declared: DeclaredLabel) -> tuple[LabelColumn, ...]:
     """Return the columns of a declared label.
 
     A number and yes/no are one column of the same name. One of several is a column of 0 and 1 for each class. An event
@@ -153,7 +153,7 @@ def columns_of(declared: DeclaredLabel) -> tuple[LabelColumn, ...]:
     return event, years
 
 
-def matrix_of(
+def label_matrix(
     values: Sequence[Mapping[str, object]], columns: Sequence[LabelColumn], counts: LabelCounts
 ) -> npt.NDArray[np.float32]:
     """Return the labels of n recordings, NaN = missing; what is implausible or unreadable is missing and counted.

@@ -13,7 +13,7 @@ from ecgcmr.label_declarations import YES_NO, DeclaredLabel, load_labels
 from ecgcmr.phenotypes import phenotypes
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.diseases import DISEASES, Disease, load_code_lists
-from ecgcmr.preparation.label_columns import LONGEST_FOLLOW_UP, LabelColumn, columns_of
+from ecgcmr.preparation.label_columns import LONGEST_FOLLOW_UP, LabelColumn, label_columns
 from ecgcmr.shards.layout import Label
 
 AGE = DeclaredLabel(
@@ -57,7 +57,7 @@ def _event_columns(disease: Disease) -> tuple[LabelColumn, ...]:
     return tuple(
         column
         for when, title in _EVENTS
-        for column in columns_of(
+        for column in label_columns(
             DeclaredLabel(
                 f"{disease.name}_{when}",
                 YES_NO,
@@ -117,13 +117,13 @@ class TableLabels:
     @cached_property
     def columns(self) -> tuple[LabelColumn, ...]:
         """The columns in order."""
-        further_columns = tuple(column for declared in self.declared for column in columns_of(declared))
+        further_columns = tuple(column for declared in self.declared for column in label_columns(declared))
         if not self.is_biobank:
             return further_columns
         known = [disease for disease in self.diseases if disease in DISEASES]
         further = [disease for disease in self.diseases if disease not in DISEASES]
         return (
-            *(column for declared in (*phenotypes(), *COVARIATES) for column in columns_of(declared)),
+            *(column for declared in (*phenotypes(), *COVARIATES) for column in label_columns(declared)),
             *(column for disease in known for column in _event_columns(disease)),
             *(_time_column(disease) for disease in known),
             *(column for disease in further for column in (*_event_columns(disease), _time_column(disease))),

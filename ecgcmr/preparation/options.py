@@ -237,10 +237,10 @@ class PrepareOptions:
         """
         for item in fields(self):
             if item.name in names and getattr(self, item.name) != item.default:
-                raise UserError(f"{flags_of(item)[item.name].name}: {why}")
+                raise UserError(f"{option_flags(item)[item.name].name}: {why}")
 
 
-def flags_of(item: Field[Any]) -> dict[str, Flag]:
+def option_flags(item: Field[Any]) -> dict[str, Flag]:
     """Return the options of one field of ``PrepareOptions``: name of the value -> option."""
     if "flags" in item.metadata:
         return dict(item.metadata["flags"])

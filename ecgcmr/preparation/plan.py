@@ -12,9 +12,9 @@ from ecgcmr.formats.ecg_reader import load_reader
 from ecgcmr.formats.nifti import STEMS, find_image
 from ecgcmr.formats.short_axis_file import cmr_files
 from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
-from ecgcmr.preparation.candidates import Hashed, hash_candidates, note_owners, remarks_on, schema_of
+from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
-from ecgcmr.preparation.cohort_layout import layout_of
+from ecgcmr.preparation.cohort_layout import cohort_layout
 from ecgcmr.preparation.collections.choice import collections_for
 from ecgcmr.preparation.collections.gathering import gather
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
@@ -92,7 +92,7 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     withdrawal = Withdrawal.read(options.withdrawn)
     notes = SearchNotes()
     gathered = [gather(collection, title, notes) for title, collection in collections_for(options)]
-    schema = schema_of(gathered)
+    schema = cohort_schema(gathered)
     cine = _cohort_cine([candidate for found in gathered for candidate in found.candidates], options)
     key = key_for(earlier, options.key_file)
     withdrawn = earlier.withdrawn | withdrawal.hashes(key)
@@ -112,7 +112,7 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     has_ecg = any(row.member.ecg is not None for row in rows.values())
     return Plan(
         rows=rows,
-        layout=layout_of(options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg),
+        layout=cohort_layout(options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg),
         options=options,
         cine=cine,
         declaration=declaration,
@@ -152,7 +152,9 @@ def _splits(
     given = {one.subject: one.candidate.split for one in candidates if one.candidate.split is not None}
     others = {one.subject: one.labels for one in reversed(candidates) if one.subject not in given}
     strata = None
-    if stratify and others:
+    if stratify and not others:
+        raise UserError("--stratify: the data set itself gives every subject's split; leave it out")
+    if stratify:
         table = np.stack(list(others.values()))
         try:
             strata = strata_of(list(others), table, schema, stratify)

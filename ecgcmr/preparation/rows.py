@@ -196,12 +196,12 @@ class RowBuilder:
         return np.concatenate([row.member.labels, np.array(measured, dtype=np.float32)]).astype(np.float32)
 
     @contextmanager
-    def _reporting(self, member: int, part: str, own_name: str) -> Iterator[None]:
+    def _reporting(self, member: int, part: str, name: str) -> Iterator[None]:
         """Turn a failure of one member into a problem to report, so that it does not stop the others."""
         try:
             yield
         except UserError as error:
-            message = str(error).removeprefix(f"{own_name}: ")
+            message = str(error).removeprefix(f"{name}: ")
             file, separator, reason = message.partition(": ")
             is_file = bool(separator) and file.endswith((".nii", ".nii.gz"))
             self.problems.append(Remark(member, part, file if is_file else "", reason if is_file else message))

@@ -200,8 +200,8 @@ def _compute(task: ShardTask) -> ShardOutcome:
     rows = builder.shard_rows()
     entry = write_shard(task.path, task.layout, rows)
     members = tuple(row.member_number for row in builder.rows)
-    told = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped))
-    return ShardOutcome(entry, members, _digests(rows), *told)
+    reported = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped))
+    return ShardOutcome(entry, members, _digests(rows), *reported)
 
 
 def _digests(rows: ShardRows) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecgcmr.formats.ecg_kind import identify_ecg
-from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader
+from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.formats.signal_file import DECLARATION_FILE
@@ -91,7 +91,7 @@ def find_ecgs(
             continue
         suffix = path.suffix.lower()
         what = identify_ecg(path, declared=declared, reader=reader)
-        if what.kind != OWN_KIND and suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
+        if what.kind != USER_KIND and suffix in _COMPANIONS and path.with_suffix(".hea").is_file():
             continue
         if what.kind is None:
             _named_in_vain(name, subjects)

@@ -15,7 +15,7 @@ from ecgcmr.formats.table_dates import newest_day
 from ecgcmr.formats.ukb_columns import parse_column
 from ecgcmr.formats.ukb_table import Table
 from ecgcmr.preparation.diagnoses import HISTORY_FIELDS, VISIT_DATE
-from ecgcmr.preparation.label_columns import columns_of
+from ecgcmr.preparation.label_columns import label_columns
 from ecgcmr.preparation.label_table import read_label_table
 from ecgcmr.preparation.labels import ALIASES, TableLabels
 from ecgcmr.text import printable
@@ -91,7 +91,7 @@ def check_declared(labels: TableLabels, tables: Sequence[Table]) -> None:
     """
     names = {name for table in tables for name in table.named}
     fields = {column.field for table in tables for column in (*table.fields, *table.numbers)}
-    for column in (column for declared in labels.declared for column in columns_of(declared)):
+    for column in (column for declared in labels.declared for column in label_columns(declared)):
         if column.column not in fields and column.plain_column not in names:
             unread = {name.strip().lower(): name for table in tables for name in table.unread}
             close = difflib.get_close_matches(column.plain_column, unread, n=1, cutoff=_CLOSE)

@@ -28,7 +28,7 @@ from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
 from ecgcmr.preparation.cleaning import Cleaning
-from ecgcmr.preparation.cohort_layout import RECIPE_VERSION, layout_of
+from ecgcmr.preparation.cohort_layout import RECIPE_VERSION, cohort_layout
 from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import select_training
@@ -200,7 +200,7 @@ class _ShardTask:
 def shard_layout(cine: CineOptions) -> Layout:
     """Return the layout of a bulk cohort: the one that ``ecgcmr prepare --no-beats`` gives its raw files."""
     options = PrepareOptions(Path(), cine=cine, beats=False)
-    return layout_of(options, cine, label_schema(), split_rule_by_hash())
+    return cohort_layout(options, cine, label_schema(), split_rule_by_hash())
 
 
 def _write_shards(options: SynthesisOptions) -> Summary:

@@ -86,7 +86,7 @@ def _reason(error: Exception, expected: ShardExpectation) -> str:
     return str(error).removeprefix(f"{expected.path.name}: ")
 
 
-def _told(wrong: np.ndarray, what: str) -> Iterator[str]:
+def _report(wrong: np.ndarray, what: str) -> Iterator[str]:
     """Yield one line for the records in which something is wrong, if there are any.
 
     Args:
@@ -117,14 +117,14 @@ def _recorded_checksum(path: Path) -> str | None:
 
 def _columns(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
     subject, code = reader.column("subject"), reader.column("split")
-    yield from _told(subject.astype("U32") != expected.subject, "subject differs from the index")
-    yield from _told(code >= len(SPLITS), "split is unknown")
+    yield from _report(subject.astype("U32") != expected.subject, "subject differs from the index")
+    yield from _report(code >= len(SPLITS), "split is unknown")
     names = np.array([*SPLITS, "?"])[np.minimum(code, len(SPLITS))]
-    yield from _told(names != expected.split, "split differs from the index")
+    yield from _report(names != expected.split, "split differs from the index")
     for name in MODALITIES:
-        yield from _told(reader.has(name) != expected.has[name], f"has_{name} differs from the index")
+        yield from _report(reader.has(name) != expected.has[name], f"has_{name} differs from the index")
         if getattr(expected.layout, name) is not None and (offsets := reader.chunk_offsets(name)) is not None:
-            yield from _told(reader.has(name) & (offsets < 0), f"{name} was never written though has_{name} says so")
+            yield from _report(reader.has(name) & (offsets < 0), f"{name} was never written though has_{name} says so")
 
 
 def _labels(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
@@ -134,11 +134,11 @@ def _labels(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
         return
     for column, label in enumerate(expected.layout.labels):
         found = values[:, column]
-        yield from _told(np.isinf(found), f"label {label.name} is infinite")
+        yield from _report(np.isinf(found), f"label {label.name} is infinite")
         if label.is_binary:
-            yield from _told(~(np.isnan(found) | np.isin(found, (0, 1))), f"label {label.name} is neither 0 nor 1")
+            yield from _report(~(np.isnan(found) | np.isin(found, (0, 1))), f"label {label.name} is neither 0 nor 1")
         elif label.kind == "time":
-            yield from _told(found < 0, f"label {label.name} is negative")
+            yield from _report(found < 0, f"label {label.name} is negative")
 
 
 def _beats(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
@@ -147,11 +147,11 @@ def _beats(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
         return
     peaks, waves = reader.column("r_peaks").astype(np.int64), reader.column("waves").astype(np.int64)
     present = peaks >= 0
-    yield from _told((peaks >= ecg.samples) | (peaks < -1), "an R peak lies outside the record")
+    yield from _report((peaks >= ecg.samples) | (peaks < -1), "an R peak lies outside the record")
     both = present[:, :-1] & present[:, 1:]
-    yield from _told((both & (np.diff(peaks) <= 0)) | (~present[:, :-1] & present[:, 1:]), "R peaks do not ascend")
-    yield from _told((waves >= ecg.samples) | (waves < -1), "a wave lies outside the record")
-    yield from _told((waves >= 0).any(axis=2) & ~present, "a wave belongs to no beat")
+    yield from _report((both & (np.diff(peaks) <= 0)) | (~present[:, :-1] & present[:, 1:]), "R peaks do not ascend")
+    yield from _report((waves >= ecg.samples) | (waves < -1), "a wave lies outside the record")
+    yield from _report((waves >= 0).any(axis=2) & ~present, "a wave belongs to no beat")
 
 
 def _quality(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
@@ -159,8 +159,8 @@ def _quality(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
     if ecg is None or not ecg.quality:
         return
     index = reader.lead_quality()
-    yield from _told(reader.lead_flags() >= 2 ** len(LEAD_FLAGS), "a lead has an unknown flag")
-    yield from _told(~(np.isnan(index) | ((index >= 0) & (index <= 1))), "a lead's quality lies outside 0..1")
+    yield from _report(reader.lead_flags() >= 2 ** len(LEAD_FLAGS), "a lead has an unknown flag")
+    yield from _report(~(np.isnan(index) | ((index >= 0) & (index <= 1))), "a lead's quality lies outside 0..1")
 
 
 def _ecgs(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:

@@ -13,7 +13,7 @@ from raw_file_writers import LEADS, cardiosoft_xml, sample_counts, write_wfdb_re
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.formats import ECGRecord, ecg_files, identify_ecg, read_ecg
-from ecgcmr.formats.ecg_reader import OWN_KIND, NamedReader, load_reader
+from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader, load_reader
 from ecgcmr.preparation.sources import find_ecgs
 
 SIGNAL = sample_counts(3, 5000) * 0.005
@@ -51,7 +51,7 @@ def test_it_is_asked_before_the_others_and_they_read_what_it_leaves(tmp_path):
     reader = named(accepts=lambda path: path.suffix == ".raw", read=record)
     (tmp_path / "a.raw").write_bytes(cardiosoft_xml())
     (tmp_path / "b.xml").write_bytes(cardiosoft_xml())
-    assert identify_ecg(tmp_path / "a.raw", reader=reader).kind == OWN_KIND
+    assert identify_ecg(tmp_path / "a.raw", reader=reader).kind == USER_KIND
     read = read_ecg(tmp_path / "a.raw", reader=reader)
     assert read.leads == LEADS
     np.testing.assert_array_equal(read.signal, SIGNAL)

@@ -41,6 +41,13 @@ class Given:
             yield candidate
 
 
+class Returning(Given):
+    """A collection that is no generator."""
+
+    def candidates(self, notes):
+        return self.given
+
+
 def one(subject="1", ecg="1.xml", **fields) -> Candidate:
     return Candidate(subject, Path(ecg) if isinstance(ecg, str) else ecg, **fields)
 
@@ -52,6 +59,7 @@ def one(subject="1", ecg="1.xml", **fields) -> Candidate:
         (Given([ValueError("abc\ndef")]), r"candidates() raised ValueError: abc\ndef (test_preparation_collections.py"),
         (Given([one(), KeyError("file")]), "candidates() raised KeyError"),
         (Given([one(), "1.xml"]), "candidate 2 is a str, not a Candidate"),
+        (Given(None), "candidates() raised TypeError"),
         (Given([None]), "candidate 1 is None, not a Candidate"),
         (Given([one(5)]), "candidate 1 has an int as its subject, not a text"),
         (Given([one(" ")]), "candidate 1 has no subject"),
@@ -72,6 +80,8 @@ def one(subject="1", ecg="1.xml", **fields) -> Candidate:
             "candidate 2 is in split test, another one of the same subject in train",
         ),
         (Given([one(), one("2", "2.xml", labels=np.zeros(1))]), "gives labels by name for some candidates"),
+        (Returning(5), "candidates() returned an int, not candidates one after the other"),
+        (Returning(None), "candidates() returned None, not candidates"),
         (Given([one()], RuntimeError("broken")), "labels() raised RuntimeError: broken"),
         (Given([one()], None), "labels() returned None, not a list of DeclaredLabel"),
         (Given([one()], ["age"]), "labels() returned a str among its labels, not a DeclaredLabel"),
@@ -156,6 +166,11 @@ def test_a_class_in_the_working_folder_is_found_and_its_arguments_are_typed(lab,
     assert sorted(read_labels(index, ["age"], index.positions("train", ()))[:, 0]) == [0, 1, 2, 3]
     assert [item["file"] for item in report_in(tmp_path / "out")["skipped"]] == ["4.xml"]
     assert "nobody is in split val or test" in capsys.readouterr().err
+
+
+def test_splits_that_are_given_leave_nothing_to_stratify(lab):
+    with pytest.raises(UserError, match="--stratify: the data set itself gives every subject's split"):
+        lab("lab:Lab", "--collection-args", "folder=raw", "split=train", "--stratify", "age")
 
 
 def test_who_has_withdrawn_stays_out_of_a_collection_of_ones_own(lab, tmp_path):

@@ -74,6 +74,16 @@ def test_each_kind_of_label_is_read(call, tmp_path, capsys):
     assert "1 columns not read: shoe_size" in errors
 
 
+def test_what_is_empty_and_what_is_none_of_the_classes(call, tmp_path):
+    rows = ["na,NA,12", "b,b,nan", ",x,5"]
+    values = call("a: {kind: one of several, classes: [b, c]}\nd: {kind: one of several, classes: [NA, b]}\nage2: {}",
+                  "eid,a,d,age2", rows)  # fmt: skip
+    assert sorted(map(str, values["a_b"])) == ["1.0", "nan", "nan"]
+    assert sorted(map(str, values["d_NA"])) == ["0.0", "1.0", "nan"]
+    assert sorted(map(str, values["age2"])) == ["12.0", "5.0", "nan"]
+    assert report_in(tmp_path / "out")["phenotypes_out_of_range"] == {"d": 1}
+
+
 def test_other_labels_over_a_prepared_folder_compute_no_recording_again(call, tmp_path, monkeypatch):
     call("smoker: {kind: yes/no, positive: [current, former], negative: [never], column: smoking}")
     monkeypatch.setattr("ecgcmr.preparation.rows.read_ecg", None)  # would be called if it did
@@ -181,6 +191,10 @@ def test_a_declaration_in_code_is_checked_like_one_in_a_file():
         DeclaredLabel("a", "one of several")
     with pytest.raises(UserError, match=r"a: kind 'numbers' is unknown"):
         DeclaredLabel("a", "numbers")
+    with pytest.raises(UserError, match=r"a: a label of kind number has no classes"):
+        DeclaredLabel("a", classes=("x", "y"))
+    with pytest.raises(UserError, match=r"a: a label of kind yes/no has no range"):
+        DeclaredLabel("a", "yes/no", high=3)
 
 
 def frozen_phenotypes() -> list[tuple[str, str, float, float, str, str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.beats import mark_beats, measure_beats
-from ecgcmr.preparation.cohort_layout import layout_of
+from ecgcmr.preparation.cohort_layout import cohort_layout
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.splits import split_rule_by_hash
 from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS, end_of_t, t_end_of, tangent_end
@@ -89,16 +89,16 @@ def test_a_bell_ends_where_its_definition_says() -> None:
 
 def test_a_cohort_says_how_its_t_waves_end() -> None:
     options = PrepareOptions(Path("x"), ecg=Path("y"), t_end="tangent-latest")
-    layout = layout_of(options, None, (), split_rule_by_hash())
+    layout = cohort_layout(options, None, (), split_rule_by_hash())
     assert layout.preparation["beats"] == {"t_end": "tangent-latest"}
     assert t_end_of(layout) == "tangent-latest"
-    usual = layout_of(PrepareOptions(Path("x"), ecg=Path("y")), None, (), split_rule_by_hash())
+    usual = cohort_layout(PrepareOptions(Path("x"), ecg=Path("y")), None, (), split_rule_by_hash())
     assert usual.preparation["beats"] == {"t_end": DEFAULT_T_END}
     assert usual.fingerprint != layout.fingerprint
     before = Layout(ecg=ECGLayout(max_beats=64), cmr=None, labels=(), preparation={"version": 2})
     assert t_end_of(before) == "tangent"
     assert t_end_of(Layout(ecg=ECGLayout(), cmr=None, labels=())) == DEFAULT_T_END
-    without = layout_of(PrepareOptions(Path("x"), ecg=Path("y"), beats=False), None, (), split_rule_by_hash())
+    without = cohort_layout(PrepareOptions(Path("x"), ecg=Path("y"), beats=False), None, (), split_rule_by_hash())
     assert "beats" not in without.preparation
 
 

@@ -20,7 +20,7 @@ _TABLES = ("tables", "subjects", "codes", "censor_date", "labels")
 
 
 def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
-    """Return the collections of a run, each with what messages call it; empty for those of this program.
+    """Return the collections of a run, each with what messages call it.
 
     Raises:
         UserError: A class cannot be had, or an option is given that its collection does not use.
@@ -41,13 +41,13 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
         options.refuse_unused(
             ("subjects", "codes", "censor_date"), "is not used with --collection folder; leave it out"
         )
-        return [("", FolderCollection(options))]
+        return [("--collection folder", FolderCollection(options))]
     if options.collection == "ptbxl" and options.ecg is None:
         raise UserError("--collection ptbxl: name the download with --ecg")
     ecg = None if options.ecg is None else require_folder(options.ecg, "--ecg")
     if ecg is None or not (options.collection == "ptbxl" or (options.collection is None and is_ptbxl(ecg))):
-        return [("", BiobankCollection(options))]
+        return [("--ecg and --cmr", BiobankCollection(options))]
     if options.cmr is None:
         options.refuse_unused(_TABLES, "is not used for a PTB-XL download, whose tables say it all; leave it out")
-        return [("", PTBXLCollection(ecg))]
-    return [("", BiobankCollection(replace(options, ecg=None))), ("", PTBXLCollection(ecg))]
+        return [("PTB-XL", PTBXLCollection(ecg))]
+    return [("--cmr", BiobankCollection(replace(options, ecg=None))), ("PTB-XL", PTBXLCollection(ecg))]

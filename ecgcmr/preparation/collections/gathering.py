@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.protocol import Candidate, Collection, SearchNotes
-from ecgcmr.preparation.label_columns import LabelColumn, columns_of, matrix_of
+from ecgcmr.preparation.label_columns import LabelColumn, label_columns, label_matrix
 from ecgcmr.preparation.labels import check_names
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
@@ -46,12 +48,15 @@ def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
         UserError: It raised an error or returned what it may not; the message names the collection and what that was.
     """
     columns = _columns(collection, title)
+    found = _call(title, collection, "candidates", notes)
+    if not isinstance(found, Iterable):
+        raise UserError(f"{title}: candidates() returned {_kind(found)}, not candidates one after the other")
     entries = {column.entry for column in columns}
     candidates: list[Candidate] = []
     number_of: dict[tuple[str, str], int] = {}
     split_of: dict[str, str | None] = {}
     owner_of: dict[Path, tuple[int, str]] = {}
-    for number, candidate in enumerate(_calling(title, "candidates", lambda: list(collection.candidates(notes))), 1):
+    for number, candidate in enumerate(found, 1):
         problem = _problem(candidate, entries, len(columns))
         if problem:
             raise UserError(f"{title}: candidate {number} {problem}")
@@ -79,37 +84,39 @@ def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
     named = [candidate.labels for candidate in candidates if isinstance(candidate.labels, Mapping)]
     if len(named) < len(candidates):
         raise UserError(f"{title}: gives labels by name for some candidates and as arrays for others; choose one way")
-    return Gathered(columns, candidates, matrix_of(named, columns, notes.counts))
+    return Gathered(columns, candidates, label_matrix(named, columns, notes.counts))
 
 
-def _calling(title: str, method: str, call: Any) -> Any:
-    """Return what a method of a collection returns; whatever it raises becomes one line."""
+def _call(title: str, collection: Collection, method: str, *arguments: object) -> Any:
+    """Return what a method of a collection returns, a generator as a list; whatever it raises becomes one line."""
     try:
-        return call()
+        answer = getattr(collection, method)(*arguments)
+        return list(answer) if isinstance(answer, Iterator) else answer
     except UserError:
         raise
     except (Exception, SystemExit) as error:
+        if type(collection).__module__.startswith("ecgcmr."):
+            raise  # a fault of this program, to be shown in full
         raise UserError(
-            f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error)}"
+            f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error, collection)}"
         ) from error
 
 
-def _place(error: BaseException) -> str:
-    """Return the innermost line of the traceback: the file's own name and the number."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+def _place(error: BaseException, collection: Collection) -> str:
+    """Return the last line of the collection's own file that the error came through; empty if there is none."""
+    module = sys.modules[type(collection).__module__]
+    lines = [line for line in extract_tb(error.__traceback__) if line.filename == vars(module).get("__file__")]
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
 
 
 def _columns(collection: Collection, title: str) -> tuple[LabelColumn, ...]:
-    declared = _calling(title, "labels", collection.labels)
+    declared = _call(title, collection, "labels")
     if not isinstance(declared, Sequence) or isinstance(declared, str):
         raise UserError(f"{title}: labels() returned {_kind(declared)}, not a list of DeclaredLabel")
     columns: list[LabelColumn] = []
     for label in declared:
         if isinstance(label, DeclaredLabel):
-            columns += columns_of(label)
+            columns += label_columns(label)
         elif isinstance(label, LabelColumn):
             columns.append(label)
         else:
