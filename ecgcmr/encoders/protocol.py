@@ -89,9 +89,6 @@ class Encoder(Protocol):
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features (B, D)."""
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """As `forward`."""
-
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that take no weight decay, beyond biases and norms."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import Encoder, LocalFeatureEncoder, MaskableEncoder, VariableLeadEncoder, require_encoder
 
@@ -45,7 +45,7 @@ class View(NamedTuple):
 
     def features(self, encoder: Encoder) -> Tensor:
         """Return the pooled features (B, D)."""
-        return encoder(*self.inputs(encoder))
+        return cast(nn.Module, encoder)(*self.inputs(encoder))
 
     def tokens(self, encoder: Encoder) -> Tensor:
         """Return the tokens (B, N, D) before pooling."""
