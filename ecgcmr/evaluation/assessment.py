@@ -107,7 +107,7 @@ def nothing_assessed(settings: Settings) -> Assessment:
     return Assessment(Arrangement((), (), split, split), settings, np.empty(0))
 
 
-_MOST_DRAWS = 400_000_000  # 24 bytes each while they are drawn
+_MOST_DRAWS = 400_000_000  # of two bytes
 
 
 def _check(data: Arrangement, settings: Settings) -> None:
@@ -116,7 +116,7 @@ def _check(data: Arrangement, settings: Settings) -> None:
         raise UserError(f"--focus {settings.focus}: no such method; the table has {', '.join(sorted(methods))}")
     if settings.resamples < 10:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
-    subjects = len(data.test.subjects)
+    subjects = len(np.unique(data.test.subjects))
     if settings.resamples * subjects > _MOST_DRAWS:
         most = _MOST_DRAWS // subjects
         raise UserError(f"--resamples {settings.resamples}: too many for {subjects:,} subjects; take at most {most:,}")
