@@ -148,12 +148,8 @@ def _score_rows(
                 reason = "" if interval.defined else scorer.reason(variant, int(columns[place.places[0]]), metric)
             elif interval.defined < among:
                 reason = f"{among - interval.defined} of {among} targets undefined"
-            yield ScoreRow(
-                target=place.target, group=place.group, task=task.kind, method=variant.method,
-                protocol=variant.protocol, labels=variant.labels, metric=metric, value=interval.value,
-                ci_low=interval.low, ci_high=interval.high, n_test=counts[place.target, place.group],
-                task_name=task.name, n_seeds=seeds, seed_sd=deviation, reason=reason,
-            )  # fmt: skip
+            about, n = place.about(task, variant, metric, interval), counts[place.target, place.group]
+            yield ScoreRow(**about, n_test=n, n_seeds=seeds, seed_sd=deviation, reason=reason)
 
 
 def _subgroup_rows(scorer: Scorer, task: Task, settings: Settings, step: Callable[[], None]) -> Iterator[SubgroupRow]:
@@ -178,12 +174,8 @@ def _rows_of_subgroup(
             reason = "" if interval.defined else "constant truth or prediction, or one class"
             if not enough:
                 reason = f"fewer than {settings.smallest_group} subjects"
-            yield SubgroupRow(
-                attribute=where[0], subgroup=where[1], target=place.target, group=place.group, task=task.kind,
-                method=variant.method, protocol=variant.protocol, labels=variant.labels, metric=metric,
-                value=interval.value, ci_low=interval.low, ci_high=interval.high,
-                n_test=int(score.n[enough].max()) if enough else None, reason=reason, task_name=task.name,
-            )  # fmt: skip
+            about, n = place.about(task, variant, metric, interval), int(score.n[enough].max()) if enough else None
+            yield SubgroupRow(**about, n_test=n, attribute=where[0], subgroup=where[1], reason=reason)
 
 
 def _calibration(data: Arrangement, task: Task, settings: Settings) -> Iterator[CalibrationRow]:
