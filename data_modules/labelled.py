@@ -17,7 +17,7 @@ from data_modules.sampling import subset
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
 from ecgcmr.shards.index import MODALITIES, read_labels
-from ecgcmr.shards.label_choice import check_covariates, disease_labels, expand_groups
+from ecgcmr.shards.label_choice import TIME, check_covariates, disease_labels, expand_groups
 
 INPUTS = MODALITIES
 
@@ -115,7 +115,9 @@ class LabelledDataModule(ShardDataModule):
         if self._named:
             return
         if self.diseases:
-            self.label_names = [event for event, _ in disease_labels(self.index, self.diseases)]
+            pairs = disease_labels(self.index, self.diseases)
+            self.label_names = [event for event, _ in pairs]
+            self.diseases = [years.removesuffix(TIME.format("")) for _, years in pairs]  # a group is its diseases
         else:
             self.label_names = expand_groups(self.index.layout.labels, self.label_names)
         check_covariates(self.index, self.covariate_names, self.label_names)

@@ -107,7 +107,7 @@ def nothing_assessed(settings: Settings) -> Assessment:
     return Assessment(Arrangement((), (), split, split), settings, np.empty(0))
 
 
-_MOST_DRAWS = 400_000_000  # 24 bytes each while they are drawn
+_MOST_DRAWS = 400_000_000  # of two bytes
 
 
 def _check(data: Arrangement, settings: Settings) -> None:
@@ -116,7 +116,7 @@ def _check(data: Arrangement, settings: Settings) -> None:
         raise UserError(f"--focus {settings.focus}: no such method; the table has {', '.join(sorted(methods))}")
     if settings.resamples < 10:
         raise UserError(f"--resamples {settings.resamples}: at least 10 are needed, 1000 or more are usual")
-    subjects = len(data.test.subjects)
+    subjects = len(np.unique(data.test.subjects))
     if settings.resamples * subjects > _MOST_DRAWS:
         most = _MOST_DRAWS // subjects
         raise UserError(f"--resamples {settings.resamples}: too many for {subjects:,} subjects; take at most {most:,}")
@@ -148,12 +148,8 @@ def _score_rows(
                 reason = "" if interval.defined else scorer.reason(variant, int(columns[place.places[0]]), metric)
             elif interval.defined < among:
                 reason = f"{among - interval.defined} of {among} targets undefined"
-            yield ScoreRow(
-                target=place.target, group=place.group, task=task.kind, method=variant.method,
-                protocol=variant.protocol, labels=variant.labels, metric=metric, value=interval.value,
-                ci_low=interval.low, ci_high=interval.high, n_test=counts[place.target, place.group],
-                task_name=task.name, n_seeds=seeds, seed_sd=deviation, reason=reason,
-            )  # fmt: skip
+            about, n = place.about(task, variant, metric, interval), counts[place.target, place.group]
+            yield ScoreRow(**about, n_test=n, n_seeds=seeds, seed_sd=deviation, reason=reason)
 
 
 def _subgroup_rows(scorer: Scorer, task: Task, settings: Settings, step: Callable[[], None]) -> Iterator[SubgroupRow]:
@@ -178,12 +174,8 @@ def _rows_of_subgroup(
             reason = "" if interval.defined else "constant truth or prediction, or one class"
             if not enough:
                 reason = f"fewer than {settings.smallest_group} subjects"
-            yield SubgroupRow(
-                attribute=where[0], subgroup=where[1], target=place.target, group=place.group, task=task.kind,
-                method=variant.method, protocol=variant.protocol, labels=variant.labels, metric=metric,
-                value=interval.value, ci_low=interval.low, ci_high=interval.high,
-                n_test=int(score.n[enough].max()) if enough else None, reason=reason, task_name=task.name,
-            )  # fmt: skip
+            about, n = place.about(task, variant, metric, interval), int(score.n[enough].max()) if enough else None
+            yield SubgroupRow(**about, n_test=n, attribute=where[0], subgroup=where[1], reason=reason)
 
 
 def _calibration(data: Arrangement, task: Task, settings: Settings) -> Iterator[CalibrationRow]:

@@ -40,7 +40,7 @@ def difference_rows(
     rows: list[DifferenceRow] = []
     families: dict[tuple[object, ...], list[int]] = {}
     for first, second in pairs_of(list(scored), settings.focus):
-        one, two, n = _both(scorer, task, scored, first, second)
+        one, two, cells = _both(scorer, task, scored, first, second)
         difference = one.values.only(metric) - two.values.only(metric)
         for place in places_of_rows(scorer.data, task, metric):
             value, drawn, defined = difference.mean(metric, place.places)
@@ -51,27 +51,9 @@ def difference_rows(
             if np.isfinite(p):
                 family = (place.group, first.labels) if place.target == MEAN else (first, second)
                 families.setdefault(family, []).append(len(rows))
-            rows.append(
-                DifferenceRow(
-                    place.target,
-                    place.group,
-                    task.kind,
-                    first.method,
-                    first.protocol,
-                    second.method,
-                    second.protocol,
-                    first.labels,
-                    metric,
-                    value,
-                    interval.low,
-                    interval.high,
-                    p,
-                    float("nan"),
-                    0,
-                    scorer.subjects(n[:, columns[place.places]]),
-                    task.name,
-                )  # fmt: skip
-            )
+            about, n = place.about(task, first, metric, interval), scorer.subjects(cells[:, columns[place.places]])
+            about |= {"reference": second.method, "reference_protocol": second.protocol, "p": p}
+            rows.append(DifferenceRow(**about, n_test=n, p_holm=float("nan"), family=0))
         step()
     for members in families.values():
         corrected = holm(np.array([rows[k].p for k in members]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from ecgcmr.evaluation.rows import MEAN, ResultRow
 from ecgcmr.metrics.catalogue import METRICS
@@ -19,18 +19,6 @@ _PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", No
 
 Method = tuple[str, str | None]
 """(method, protocol)."""
-
-
-class Averaged(Protocol):
-    """A row that may be of a mean."""
-
-    @property
-    def target(self) -> str:
-        """Name of the target, or ``MEAN``."""
-
-    @property
-    def group(self) -> str:
-        """Group of the target, or set of the mean."""
 
 
 R = TypeVar("R", bound=ResultRow)
@@ -57,7 +45,7 @@ def method_title(method: Method) -> str:
     return f"{method[0]}, {protocol}" if protocol else method[0]
 
 
-def headline_group(rows: Iterable[Averaged]) -> str | None:
+def headline_group(rows: Iterable[ResultRow]) -> str | None:
     """Return the set whose mean leads: "LV+RV" where there is one, else "all", else None."""
     groups = {row.group for row in rows if row.target == MEAN}
     return next((group for group in ("LV+RV", "all") if group in groups), None)

@@ -99,54 +99,39 @@ class ScoreRow(ResultRow):
 
 
 @dataclass(frozen=True)
-class SubgroupRow:
-    """One metric in one subgroup; ``n_test`` is None and the value NaN where the subgroup is suppressed."""
+class SubgroupRow(ResultRow):
+    """One metric in one subgroup; ``n_test`` is None and the value NaN where the subgroup is suppressed.
 
+    Attributes:
+        attribute: What subgroups are by, such as "sex".
+        subgroup: Which.
+        reason: Why the value is undefined; "" otherwise.
+    """
+
+    n_test: int | None  # type: ignore[assignment]
     attribute: str
     subgroup: str
-    target: str
-    group: str
-    task: str
-    method: str
-    protocol: str | None
-    labels: int | None
-    metric: str
-    value: float
-    ci_low: float
-    ci_high: float
-    n_test: int | None
     reason: str
-    task_name: str
 
 
 @dataclass(frozen=True)
-class DifferenceRow:
+class DifferenceRow(ResultRow):
     """``method`` less ``reference`` on the subjects that both predicted.
 
     Attributes:
+        reference: The other method, at equally many labels.
+        reference_protocol: Its protocol.
         p: Two-sided bootstrap p value.
         p_holm: The same after Holm's correction over ``family`` comparisons.
         family: Number of comparisons corrected for together: the targets of a task for one pair of methods, or the
             pairs of methods for one mean.
     """
 
-    target: str
-    group: str
-    task: str
-    method: str
-    protocol: str | None
     reference: str
     reference_protocol: str | None
-    labels: int | None
-    metric: str
-    value: float
-    ci_low: float
-    ci_high: float
     p: float
     p_holm: float
     family: int
-    n_test: int
-    task_name: str
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ What cannot be scored has a reason in words: a missing result is never reported 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Arrangement, Variant
 from ecgcmr.evaluation.rows import MEAN, Settings, mean_sets
-from ecgcmr.metrics.bootstrap import Resampled, Resamples, resample
+from ecgcmr.metrics.bootstrap import Interval, Resampled, Resamples, resample
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, best_f1_threshold
 from ecgcmr.metrics.survival import horizons_of
@@ -50,6 +51,14 @@ class Place:
     target: str
     group: str
     places: list[int]
+
+    def about(self, task: Task, variant: Variant, metric: str, interval: Interval) -> dict[str, Any]:
+        """Return what every row says of a variant's number here; how many subjects it is of is not among it."""
+        return {
+            "target": self.target, "group": self.group, "task": task.kind, "task_name": task.name,
+            "method": variant.method, "protocol": variant.protocol, "labels": variant.labels, "metric": metric,
+            "value": interval.value, "ci_low": interval.low, "ci_high": interval.high,
+        }  # fmt: skip
 
 
 def places_of_rows(data: Arrangement, task: Task, metric: str) -> list[Place]:

@@ -74,10 +74,10 @@ class Resamples:
         names, place = np.unique(np.asarray(subjects), return_inverse=True)
         if not len(names) or resamples < 1:
             raise ValueError(f"a bootstrap needs at least one row and one resample, got {len(names)} and {resamples}")
-        draws = np.random.default_rng(seed).integers(0, len(names), size=(resamples, len(names)))
-        draws += len(names) * np.arange(resamples)[:, None]
-        counts = np.bincount(draws.ravel(), minlength=resamples * len(names)).reshape(draws.shape)
-        return cls(counts.astype(np.uint16), place)
+        generator, drawn = np.random.default_rng(seed), np.empty((resamples, len(names)), dtype=np.uint16)
+        for counts in drawn:  # one by one: all draws at once take twelve times the memory
+            counts[:] = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        return cls(drawn, place)
 
     def weights(self, rows: NDArray[np.intp], start: int = 0, stop: int | None = None) -> Floats:
         """Return how often each of some rows counts in the resamples from ``start`` to ``stop``: (b, m)."""

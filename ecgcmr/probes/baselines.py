@@ -98,9 +98,6 @@ def baseline_predictions(
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     test_features: ArrayLike,
-    *,
-    class_weight: str | None = None,
-    max_validation_rows: int | None = None,
 ) -> BaselineOutcome:
     """Fit a probe on hand-made features that may have gaps, such as age and sex or ``extract_features``.
 
@@ -110,23 +107,13 @@ def baseline_predictions(
             are NaN in both.
         validation: The same of the validation rows, which choose the penalty.
         test_features: (m, d).
-        class_weight: None or "balanced", for classification.
-        max_validation_rows: As in ``Probe``.
 
     Returns:
         Predictions (m, K).
     """
     imputer = Imputer.of(train[0])
     filled = imputer.transform(validation[0])
-    probe = fit_probe(
-        task,
-        imputer.transform(train[0]),
-        train[1],
-        filled,
-        validation[1],
-        class_weight=class_weight,
-        max_validation_rows=max_validation_rows,
-    )
+    probe = fit_probe(task, imputer.transform(train[0]), train[1], filled, validation[1])
     prediction = probe.predict(imputer.transform(test_features))
     return BaselineOutcome(prediction, probe.unavailable, probe.notes, probe.predict(filled))
 

@@ -55,11 +55,10 @@ class CoxProbe(Probe):
         Raises:
             ValueError: If shapes disagree, features are not finite, or an event is neither 0 nor 1.
         """
-        x, y = _checked(features, targets)
-        x_val, y_val = _checked(validation_features, validation_targets)
-        x_val, y_val = x_val[: self.max_validation_rows], y_val[: self.max_validation_rows]
-        if x_val.shape[1] != x.shape[1] or y_val.shape[1:] != y.shape[1:]:
-            raise ValueError(f"validation rows {x_val.shape} and {y_val.shape} do not fit {x.shape} and {y.shape}")
+        x, y, x_val, y_val = self._arrays(features, targets, validation_features, validation_targets, (2,))
+        for events in (y[:, :, 0], y_val[:, :, 0]):
+            if not np.isin(events[np.isfinite(events)], (0.0, 1.0)).all():
+                raise ValueError("events must be 0, 1 or NaN")
         usable = self._begin(too_few_events(y), y.shape[1])
         self._coefficients = np.full((x.shape[1], y.shape[1]), np.nan)
         self._features = Standardiser.of(x)
@@ -122,15 +121,3 @@ def too_few_events(targets: Floats) -> dict[int, str]:
         for k, count in enumerate(counts)
         if count < LEAST_EVENTS
     }
-
-
-def _checked(features: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
-    if x.ndim != 2 or y.ndim != 3 or y.shape[2] != 2 or len(x) != len(y):
-        raise ValueError(f"features {x.shape} and targets {y.shape} must be (n, d) and (n, K, 2)")
-    if not np.isfinite(x).all():
-        raise ValueError("CoxProbe: features hold NaN or infinity; impute what is missing, refuse what is not finite")
-    events = y[:, :, 0]
-    if not np.isin(events[np.isfinite(events)], (0.0, 1.0)).all():
-        raise ValueError("events must be 0, 1 or NaN")
-    return x, y

@@ -68,9 +68,7 @@ class RidgeProbe(Probe):
         Raises:
             ValueError: If shapes disagree, features are not finite, or no target has a validation label.
         """
-        x, y, x_val, y_val = _checked(
-            features, targets, validation_features, validation_targets, self.max_validation_rows, type(self).__name__
-        )
+        x, y, x_val, y_val = self._arrays(features, targets, validation_features, validation_targets)
         usable = self._begin(too_few_values(y), y.shape[1])
         self._shape = (x.shape[1], y.shape[1])
         self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
@@ -113,13 +111,10 @@ class LogisticProbe(Probe):
     Attributes:
         inverse_penalties: Candidates for scikit-learn's ``C``; the best validation AUROC chooses, the stronger
             penalty among equals.
-        class_weight: None, or "balanced" to weigh classes inversely to their frequency (predictions are then no
-            calibrated probabilities).
         max_validation_rows, unavailable, notes, chosen: As in ``Probe``; ``chosen`` are values of ``C``.
     """
 
     inverse_penalties: tuple[float, ...] = LOGISTIC_PENALTIES
-    class_weight: str | None = None
 
     def fit(
         self, features: ArrayLike, targets: ArrayLike, validation_features: ArrayLike, validation_targets: ArrayLike
@@ -129,9 +124,7 @@ class LogisticProbe(Probe):
         A target of a single class among its training labels becomes unavailable. One of a single class among the
         validation labels takes the penalty that is best on average over the others, which ``notes`` tells.
         """
-        x, y, x_val, y_val = _checked(
-            features, targets, validation_features, validation_targets, self.max_validation_rows, type(self).__name__
-        )
+        x, y, x_val, y_val = self._arrays(features, targets, validation_features, validation_targets)
         if not np.isin(y[np.isfinite(y)], (0.0, 1.0)).all():
             raise ValueError("targets of a logistic probe must be 0, 1 or NaN")
         usable = self._begin(too_few_values(y), y.shape[1])
@@ -155,7 +148,7 @@ class LogisticProbe(Probe):
     def _path(self, features: Floats, target: Floats, column: int) -> Floats:
         """Fit all penalties from the strongest on, each from the last one's solution: (L, r + 1), intercept last."""
         rows = np.isfinite(target)
-        model = LogisticRegression(class_weight=self.class_weight, max_iter=_MAX_ITERATIONS, warm_start=True)
+        model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
         path = []
         for inverse_penalty in sorted(self.inverse_penalties):
             model.set_params(C=inverse_penalty).fit(features[rows], target[rows])
@@ -190,37 +183,11 @@ def fit_probe(
     validation_targets: ArrayLike,
     *,
     max_validation_rows: int | None = None,
-    class_weight: str | None = None,
 ) -> RidgeProbe | LogisticProbe | CoxProbe:
     """Fit the probe of a task: ridge, logistic or, for the time to an event, Cox; arguments as in the classes."""
-    probe: RidgeProbe | LogisticProbe | CoxProbe
-    if task.followed:
-        probe = CoxProbe(max_validation_rows=max_validation_rows)
-    elif task.binary:
-        probe = LogisticProbe(class_weight=class_weight, max_validation_rows=max_validation_rows)
-    else:
-        probe = RidgeProbe(max_validation_rows=max_validation_rows)
+    kind = CoxProbe if task.followed else LogisticProbe if task.binary else RidgeProbe
+    probe: RidgeProbe | LogisticProbe | CoxProbe = kind(max_validation_rows=max_validation_rows)
     return probe.fit(features, targets, validation_features, validation_targets)
-
-
-def _checked(
-    features: ArrayLike,
-    targets: ArrayLike,
-    validation_features: ArrayLike,
-    validation_targets: ArrayLike,
-    max_validation_rows: int | None,
-    probe: str,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    x, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
-    x_val = np.asarray(validation_features, dtype=np.float64)[:max_validation_rows]
-    y_val = np.asarray(validation_targets, dtype=np.float64)[:max_validation_rows]
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < 2:
-        raise ValueError(f"features {x.shape} and targets {y.shape} must be (n, d) and (n, K) with n of at least 2")
-    if x_val.shape[1:] != x.shape[1:] or y_val.shape[1:] != y.shape[1:] or len(x_val) != len(y_val):
-        raise ValueError(f"validation rows {x_val.shape} and {y_val.shape} do not fit {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(x_val).all()):
-        raise ValueError(f"{probe}: features hold NaN or infinity; impute what is missing, refuse what is not finite")
-    return x, y, x_val, y_val
 
 
 def too_few_values(targets: Floats) -> dict[int, str]:

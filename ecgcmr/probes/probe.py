@@ -27,6 +27,30 @@ class Probe:
     notes: dict[int, str] = field(default_factory=dict, init=False)
     chosen: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), init=False)
 
+    def _arrays(
+        self,
+        features: ArrayLike,
+        targets: ArrayLike,
+        validation_features: ArrayLike,
+        validation_targets: ArrayLike,
+        each: tuple[int, ...] = (),
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return what ``fit`` is given as checked arrays; a target is a number, or numbers of shape ``each``."""
+        x, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+        x_val = np.asarray(validation_features, dtype=np.float64)[: self.max_validation_rows]
+        y_val = np.asarray(validation_targets, dtype=np.float64)[: self.max_validation_rows]
+        if x.ndim != 2 or y.shape[:1] + y.shape[2:] != (len(x), *each) or y.ndim < 2 or len(x) < 2:
+            shape = ", ".join(map(str, ("n", "K", *each)))
+            raise ValueError(f"features {x.shape} and targets {y.shape} must be (n, d) and ({shape}), n at least 2")
+        if x_val.shape[1:] != x.shape[1:] or y_val.shape[1:] != y.shape[1:] or len(x_val) != len(y_val):
+            raise ValueError(f"validation rows {x_val.shape} and {y_val.shape} do not fit {x.shape} and {y.shape}")
+        if not (np.isfinite(x).all() and np.isfinite(x_val).all()):
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}: features hold NaN or infinity; impute what is missing, refuse what is not finite"
+            )
+        return x, y, x_val, y_val
+
     def _begin(self, unavailable: dict[int, str], targets: int) -> list[int]:
         """Forget an earlier fit.
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -49,7 +48,6 @@ def bullseye(
     top = high if high is not None else float(finite.max(initial=low))
     scale = ScalarMappable(Normalize(low, top if high is not None else max(top, low + 0.1)), cmap="viridis")
     figure = Figure(figsize=(3.4 * len(panels) + 0.9, 4.0 if title else 3.7), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for panel, what, target in zip(panels, titles, axes, strict=True):
         _draw(target, panel, scale)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -190,7 +189,6 @@ def others_line(count: int) -> Line2D:
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -204,7 +202,6 @@ def grid(count: int, title: str, width: float = 3.0, below: float = 0.0) -> tupl
     columns = min(4, count)
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, (width + below) * lines + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
     for axes in panels[count:]:
         axes.set_visible(False)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ecgcmr.evaluation.methods import Method, best_row, headline_group, is_ceiling, method_order, method_title
@@ -142,7 +141,6 @@ def forest(
     legend_columns = max(1, min(2 * columns + (columns == 1), len(shown), fitting))
     height = 1.1 + 0.2 * math.ceil(len(shown) / legend_columns) + per_column * max(0.24, 0.075 * len(shown))
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
     styles = Styles(_shown(rows, labels, metric))  # of all: each looks as it does where the others are drawn too
     for column, axes in enumerate(panels):
@@ -176,7 +174,6 @@ def forest_of_means(rows: Sequence[ResultRow], labels: int | None, metric: str =
     columns = min(4, len(groups))
     lines = math.ceil(len(groups) / columns)
     figure = Figure(figsize=(2.4 + 2.7 * columns, 0.5 + lines * (0.8 + 0.21 * len(methods))), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     styles = Styles(methods)
     for axes, group in zip(panels, groups, strict=False):

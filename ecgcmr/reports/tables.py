@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ecgcmr.evaluation.assessment import Assessment
-from ecgcmr.evaluation.methods import (
-    Method,
-    best_row,
-    headline_group,
-    method_order,
-    method_title,
-)
+from ecgcmr.evaluation.methods import Method, best_row, headline_group, method_order, method_title
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.tasks import Task, labelled, task_for
 
 Item = TypeVar("Item")
+R = TypeVar("R", bound=ResultRow)
 Line = tuple[str, tuple[tuple[str, bool], ...]]
 """Name of a line, and its cells: text, and whether it is the best of its column."""
 
@@ -49,7 +44,7 @@ def tasks_in(found: Assessment, rows: Iterable[ResultRow]) -> list[Task]:
     return labelled([*found.data.tasks, *(task_for(kind, name) for kind, name in further)])
 
 
-def rows_of_task(rows: Iterable[ResultRow], task: Task) -> list[ResultRow]:
+def rows_of_task(rows: Iterable[R], task: Task) -> list[R]:
     """Return the rows of a task."""
     return [row for row in rows if (row.task, row.task_name) == (task.kind, task.name)]
 
@@ -118,7 +113,7 @@ def metric_grids(rows: Sequence[ResultRow], task: Task) -> list[Grid]:
 
 def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
     """Make the table of paired differences of the leading mean, or of every target where there are no means."""
-    rows = [row for row in rows if row.task_name == task.name]
+    rows = rows_of_task(rows, task)
     group = headline_group(rows)
     shown = [row for row in rows if (row.target == MEAN and row.group == group) or group is None]
     if not shown:
@@ -180,7 +175,7 @@ def target_grid(found: Assessment, task: Task) -> Grid | None:
 
 def subgroup_grids(rows: Sequence[SubgroupRow], task: Task) -> list[Grid]:
     """Make subgroups x methods: the leading mean of targets that come in groups, else each target."""
-    rows = [row for row in rows if row.task_name == task.name and row.metric == task.primary]
+    rows = [row for row in rows_of_task(rows, task) if row.metric == task.primary]
     group = headline_group(rows)
     title = METRICS[task.primary].title
     grids = []

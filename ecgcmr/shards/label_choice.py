@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ecgcmr.errors import UserError
 from ecgcmr.shards.index import ShardIndex
@@ -28,7 +28,6 @@ def expand_groups(known: Sequence[Label], names: Sequence[str]) -> list[str]:
         if label.kind != "time" and label.group:
             groups.setdefault(label.group, []).append(label.name)
     labels = {label.name for label in known}
-    result: list[str] = []
     for name in names:
         if name not in labels and name not in groups:
             alike = [group for group in groups if group.lower() == name.lower()]
@@ -36,12 +35,11 @@ def expand_groups(known: Sequence[Label], names: Sequence[str]) -> list[str]:
                 raise UserError(f"labels: there is no {name!r}; the group is written {alike[0]}")
             if len(name) <= 3 and groups:  # no label, but maybe meant as a group
                 raise UserError(f"labels: {name!r} is neither a label nor a group; groups are {', '.join(groups)}")
-        result += [name] if name in labels or name not in groups else groups[name]
-    return list(dict.fromkeys(result))
+    return _members(names, labels, groups)
 
 
 def disease_labels(index: ShardIndex, diseases: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names of the event and of the time of each disease.
+    """Return the names of the event and of the time of each disease; a group stands for all of its diseases.
 
     Raises:
         UserError: If a cohort lacks a disease (the message lists those it has), or one is named twice.
@@ -50,13 +48,22 @@ def disease_labels(index: ShardIndex, diseases: Sequence[str]) -> list[tuple[str
     stems = [label.name.removesuffix(TIME.format("")) for label in index.layout.labels if label.kind == "time"]
     events = {stem: next((n for n in (EVENT.format(stem), stem) if n in names), None) for stem in stems}
     there = {stem: event for stem, event in events.items() if event is not None and TIME.format(stem) in names}
-    unknown = [name for name in diseases if name not in there]
+    groups: dict[str, list[str]] = {}
+    for label in index.layout.labels:
+        if label.name in map(TIME.format, there):
+            groups.setdefault(label.group, []).append(label.name.removesuffix(TIME.format("")))
+    unknown = [name for name in diseases if name not in there and name not in groups]
     if unknown:
         has = ", ".join(there) or "none with time to event"
         raise UserError(f"diseases: {', '.join(unknown)} is not in the cohort, which has {has}")
     if len(set(diseases)) < len(diseases):
         raise UserError(f"diseases [{', '.join(diseases)}]: name each once")
-    return [(there[name], TIME.format(name)) for name in diseases]
+    return [(there[name], TIME.format(name)) for name in _members(diseases, there, groups)]
+
+
+def _members(names: Sequence[str], known: Collection[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Replace groups by their members; a name that is both stands for itself. What is there twice is kept once."""
+    return list(dict.fromkeys(m for name in names for m in ([name] if name in known else groups.get(name, [name]))))
 
 
 def check_covariates(index: ShardIndex, covariates: Sequence[str], targets: Sequence[str]) -> None:

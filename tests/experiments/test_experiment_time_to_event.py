@@ -68,7 +68,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     age, sex = 60 + 5 * random.normal(size=n), random.integers(0, 2, n)
     layout = Layout(ecg=ECGLayout(samples=SAMPLES), cmr=None, labels=LABELS)
     rows = ShardRows(
-        subject=[f"{k:032x}" for k in range(n)],
+        subject=[f"{k // 2:032x}" for k in range(n)],  # two recordings each, some without an ECG
         split=SPLITS.tolist(),
         ecg=ecg,
         has_ecg=np.arange(n) % 40 != 7,
@@ -77,7 +77,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=np.column_stack([event, years, random.random(n) < 0.5, age, sex]).astype(np.float32),
     )
     write_index(folder, layout, [write_shard(folder / "shards" / "shard-00000.h5", layout, rows)])
-    pd.DataFrame({"subject": rows.subject, "cad_ever": 0.5}).to_csv(folder / "oracle.csv", index=False)
+    oracle = pd.DataFrame({"subject": list(dict.fromkeys(rows.subject)), "cad_ever": 0.5})
+    oracle.to_csv(folder / "oracle.csv", index=False)
     return folder
 
 
@@ -142,14 +143,15 @@ def value_of(rows: list[dict[str, Any]], method: str, target: str, labels: int |
     return max(own, key=lambda row: row["labels"])
 
 
-@pytest.mark.parametrize("diseases", [DISEASES, ["af"]])
-def test_the_same_subjects_as_the_stage_are_trained_on(root: Path, diseases: list[str]) -> None:
+@pytest.mark.parametrize(("diseases", "names"), [(DISEASES, DISEASES), (["af"], ["af"]), (["disease"], DISEASES)])
+def test_the_same_subjects_as_the_stage_are_trained_on(root: Path, diseases: list[str], names: list[str]) -> None:
     problem = Problem.of("incident", "time_to_event", diseases, ShardIndex.load(root))
-    assert [label.name for label in problem.labels] == [f"{name}_incident" for name in diseases]
+    assert [label.name for label in problem.labels] == [f"{name}_incident" for name in names]
     assert 100 < len(problem.training(None)) < COUNTS["train"]
     for count, seed in ((None, 0), (40, 0), (40, 3), (70, 3)):
         module = LabelledDataModule(root, diseases=diseases, samples=SAMPLES, train_labels=count, seed=seed)
         module.setup("fit")
+        assert module.diseases == names
         rows = problem.training(count, seed)
         assert np.array_equal(problem.rows[rows], module.rows("train"))
         years, event = (values.numpy() for values in module.training_follow_up())
@@ -228,7 +230,7 @@ def test_predictions_carry_times_and_events_and_give_the_same_numbers(
     assert table["truth"].isna().all()
     assert set(table["kind"]) == {"time_to_event"}
     own = table[(table["method"] == "mean") & (table["target"] == "af_incident") & (table["labels"] == 40)]
-    own = own[own["seed"] == 0].sort_values("subject")
+    own = own[own["seed"] == 0].sort_values(["subject", "recording"])
     np.testing.assert_array_equal(own[["event", "time"]], problem.values[problem.part("test"), 1])
     command = ["evaluate", "--predictions", str(finished / "predictions.parquet"), "--out", str(tmp_path)]
     assert main([*command, "--resamples", "60"]) == 0
@@ -242,6 +244,29 @@ def test_predictions_carry_times_and_events_and_give_the_same_numbers(
             assert ours[name] == pytest.approx(theirs[name], abs=2e-6), ours
     trained = table[table["method"] == "scratch"]
     assert set(trained["target"]) == {"cad_incident", "af_incident"}  # nothing is learnt of the rare one
+
+
+def test_tables_and_assessment_of_recordings_of_two_a_subject_have_one_number_each(
+    finished: Path, rows: list[dict[str, Any]], root: Path, problem: Problem
+) -> None:
+    """As of PTB-XL: every recording counts in all of them, resamples and counts are of subjects."""
+    assessed = json.loads((finished / "evaluation" / "incident" / "results.json").read_text())
+    assert assessed["scores"] == rows  # a time to event has no metric but those that are reported
+    assert assessed["differences"] == json.loads((finished / "differences.json").read_text())
+    test = problem.part("test")
+    subjects = np.array(ShardIndex.load(root).subjects(problem.rows[test]))
+    assert len(set(subjects)) < len(subjects)
+    known = np.isfinite(problem.values[test]).all(axis=2)
+    for k, name in enumerate(DISEASES[:2]):
+        row = value_of(rows, "mean", f"{name}_incident", 40)
+        assert row["n_test"] == len(set(subjects[known[:, k]])) < known[:, k].sum()
+    notes = (finished / "results.md").read_text().split("## Notes")[1]
+    assert f"{len(test)} recordings of {len(set(subjects))} subjects were scored" in notes
+    text = (finished / "evaluation" / "incident" / "results.md").read_text()
+    mean = next(row for row in rows if (row["target"], row["method"], row["labels"]) == ("mean", "mae", 40))
+    shown = f"{mean['value']:.3f} ({mean['ci_low']:.3f} to {mean['ci_high']:.3f})"
+    assert shown in text
+    assert shown in (finished / "results.md").read_text()
 
 
 def test_figures_are_drawn_and_no_curve_that_is_not_defined(finished: Path) -> None:
