@@ -46,10 +46,10 @@ def test_arguments_that_do_not_fit(changed, message):
 
 
 def test_sizes():
-    assert ECGVisionTransformer.from_size("tiny").state_dict()["patch_embed.proj.weight"].shape == (384, 1, 1, 100)
+    assert ECGVisionTransformer(size="tiny").state_dict()["patch_embed.proj.weight"].shape == (384, 1, 1, 100)
     assert {width % heads for width, _, heads in SIZES.values()} == {0}
     with pytest.raises(UserError, match="unknown ECG encoder size"):
-        ECGVisionTransformer.from_size("enormous")
+        ECGVisionTransformer(size="enormous")
 
 
 def test_layers_as_published(parity_dir):
