@@ -27,6 +27,7 @@ from ecgcmr.yaml_file import MOST_VALUES, parse_yaml, read_yaml
 SUFFIXES = (".yaml", ".yml", ".json")
 BASE = "base"
 _MOST_FILES = 100
+_MOST_TAKEN = 1000
 _LONGEST_PATH = 4096
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w+-]*(?:\.[\w+-]+)*)\}")
 
@@ -45,6 +46,7 @@ class ConfigReader:
     def __init__(self) -> None:
         self.unread: dict[str, str] = {}
         self._files: set[Path] = set()
+        self._taken = 0
         self._values = 0
 
     def config(self, path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -99,6 +101,9 @@ class ConfigReader:
         self._files.add(place)
         if len(self._files) > _MOST_FILES:
             raise UserError(f"{path}: more than {_MOST_FILES} config files name each other")
+        self._taken += 1
+        if self._taken > _MOST_TAKEN:
+            raise UserError(f"{path}: names pieces more than {_MOST_TAKEN:,} times, with all that they name in turn")
         content = read_yaml(path, what="config", root=root)
         self._values += sum(1 for _ in _values(content))
         if self._values > MOST_VALUES:

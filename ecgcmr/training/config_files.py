@@ -9,7 +9,7 @@ such as ``${data.samples}`` are resolved by jsonargparse, after the settings of 
 from __future__ import annotations
 
 from argparse import ArgumentError
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ecgcmr.training.encoder_source import add_networks, names_weights
 from ecgcmr.yaml_file import MALFORMED, check_bounds
 
 CONFIG_FLAGS = ("-c", "--config")
+_NAMED = ("model", "data")
 _PARTS = ("--model", "--data", "--trainer")
 
 
@@ -68,8 +69,10 @@ class Composition:
                 self._put(flag, None)
                 emptied[flag.rsplit(".", 1)[-1]] = [f"{flag}=null"]
             else:
-                if not flag.startswith("-"):
-                    reader.part(word)  # a value: for its bounds
+                if equals or not flag.startswith("-"):
+                    reader.part(value if equals else word)  # for its bounds
+                if self._names_another_class(flag, value):
+                    self._put(flag)
                 self.words.append(word)
                 continue
             if not equals:
@@ -112,22 +115,34 @@ class Composition:
     def _add_config(self, path: Path, reader: ConfigReader) -> None:
         if not path.exists():
             raise UserError(f"there is no config file {printable(path)}; paths start from {Path.cwd()}")
-        self.config = laid_over(self.config, reader.config(path))
+        config = reader.config(path)
+        if "class_path" in config:
+            raise UserError(f"{path}: is a part and no config; give it in its place, such as --model.encoder {path}")
+        for part in _NAMED:
+            if _only_changes(self.config, part) and not _only_changes({part: {}, **config}, part):
+                raise UserError(
+                    f"{path}: names the class of {part}, which a config before it only changes; give {path} first, and "
+                    "the changes after it"
+                )
+        self.config = laid_over(self.config, config)
         self._has_config = True
 
     def _check_overlay(self) -> None:
         """Refuse files that only change a stage or data which nothing names."""
-        for part in ("model", "data"):
-            named = any(word.partition("=")[0] in (f"--{part}", f"--{part}.class_path") for word in self.words)
-            if (
-                "class_path" not in self.config.get(part, {"class_path": ""})
-                and f"--{part}" not in self.parts
-                and not named
-            ):
+        flags = {*self.parts, *(word.partition("=")[0] for word in self.words)}
+        for part in _NAMED:
+            if _only_changes(self.config, part) and not flags & {f"--{part}", f"--{part}.class_path"}:
                 raise UserError(
                     f"config: {part} has no class_path, so these are changes to another config; give that before: "
                     "-c configs/mae/demo.yaml -c ..."
                 )
+
+    def _names_another_class(self, flag: str, value: str) -> bool:
+        """Return whether a flag names a class where the config has one of another name."""
+        part = value_at(self.config, place_in(self.config, flag.lstrip("-")))
+        known = str(part["class_path"]) if isinstance(part, dict) and "class_path" in part else None
+        is_name = all(word.isidentifier() for word in value.split("."))
+        return known is not None and is_name and value.rpartition(".")[2] != known.rpartition(".")[2]
 
     def _put(self, flag: str, *value: None) -> None:
         """Empty a place of the config, or take it out: nothing of it is to be mixed with what a flag gives."""
@@ -161,6 +176,11 @@ class Composition:
                 text = check_references(text, self.config, where, self._below)
             checked.append(f"{flag}={text}" if equals else text)
         return checked
+
+
+def _only_changes(config: Mapping[str, Any], part: str) -> bool:
+    """Return whether a config says something of a stage or data without naming its class."""
+    return isinstance(config.get(part), dict) and "class_path" not in config[part]
 
 
 def as_yaml(content: Any) -> str:

@@ -123,7 +123,7 @@ def test_pieces_that_multiply_each_other_are_refused(tmp_path: Path) -> None:
         names = ", ".join([f"{number + 1}.yaml"] * 9)
         (tmp_path / f"{number}.yaml").write_text(f"{{class_path: a.B, init_args: {{parts: [{names}]}}}}")
     (tmp_path / "9.yaml").write_text("{class_path: a.B}")
-    with pytest.raises(UserError, match="with all that it names more than 200,000 values"):
+    with pytest.raises(UserError, match="names pieces more than 1,000 times"):
         Composition("fit", ["-c", str(tmp_path / "0.yaml")])
 
 
@@ -131,6 +131,10 @@ def test_an_overlay_without_its_config_is_named(tmp_path: Path, capsys: pytest.C
     overlay = str(CONFIGS / "objectives" / "byol.yaml")
     assert main(["fit", "-c", overlay]) == 2
     assert "model has no class_path, so these are changes to another config" in capsys.readouterr().err
+    assert main(["fit", "-c", overlay, "-c", ALIGNMENT]) == 2
+    assert "names the class of model, which a config before it only changes; give " in capsys.readouterr().err
+    assert main(["fit", "-c", ECG_CNN]) == 2
+    assert "is a part and no config; give it in its place" in capsys.readouterr().err
     assert main(["fit", "-c", str(tmp_path / "none.yaml")]) == 2
     assert "paths start from" in capsys.readouterr().err
 
