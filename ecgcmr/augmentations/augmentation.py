@@ -119,17 +119,20 @@ class PerRecording(abc.ABC):
         UserError: The probability lies outside [0, 1].
     """
 
-    def __init__(self, probability: float) -> None:
+    uniforms = 0
+    """Uniform numbers in [0, 1) that a recording takes, of those that take nothing else."""
+
+    def __init__(self, probability: float = 0.5) -> None:
         check_probability(f"probability of {type(self).__name__}", probability)
         self.probability = probability
 
-    @abc.abstractmethod
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         """Draw all numbers for a batch x (B, ...).
 
         Returns:
-            Tensors (B, ...), one row per recording.
+            Tensors (B, ...), one row per recording: (B, `uniforms`) if there are any, unless a subclass draws others.
         """
+        return (uniform(generator, x, self.uniforms),) if self.uniforms else ()
 
     @abc.abstractmethod
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:

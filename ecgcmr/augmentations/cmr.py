@@ -86,16 +86,10 @@ class CMRAugmentation:
         for name in ("probability", "flip_probability", "brightness", "contrast", "saturation"):
             check_probability(f"{name} of the CMR augmentation", getattr(chosen, name))
         check_not_negative("rotation_degrees of the CMR augmentation", chosen.rotation_degrees)
-        self.probability = chosen.probability
-        self.flip_probability = chosen.flip_probability
-        self.rotation_degrees = chosen.rotation_degrees
         self.crop_scale = checked_range("crop_scale", chosen.crop_scale, 0.0, 1.0)
         self.crop_ratio = checked_range("crop_ratio", chosen.crop_ratio)
         if self.crop_scale[0] == 0.0 or self.crop_ratio[0] == 0.0:
             raise UserError("crop_scale and crop_ratio must start above 0")
-        self.brightness = chosen.brightness
-        self.contrast = chosen.contrast
-        self.saturation = chosen.saturation
         further: list[tuple[Augmentation, float]] = [
             (Gamma(chosen.gamma), chosen.gamma),
             (GaussianBlur((0.0, chosen.blur)), chosen.blur),
@@ -125,13 +119,13 @@ class CMRAugmentation:
             changed = self._intensity(changed, draws[7:10])
             for part in self.further:
                 changed = part(changed, generator)
-            return torch.where(per_row(draws[0] < self.probability, x), in_type_of(changed, x), x)
+            return torch.where(per_row(draws[0] < self.strength.probability, x), in_type_of(changed, x), x)
 
     def _affine(self, draws: Tensor, height: int, width: int) -> Tensor:
         """Matrices (B, 2, 3) from output to input, in coordinates from -1 to 1."""
         flip, turn, area, ratio, shift_x, shift_y = draws
-        mirror = torch.where(flip < self.flip_probability, -1.0, 1.0).to(draws.dtype)
-        angle = (2.0 * turn - 1.0) * math.radians(self.rotation_degrees)
+        mirror = torch.where(flip < self.strength.flip_probability, -1.0, 1.0).to(draws.dtype)
+        angle = (2.0 * turn - 1.0) * math.radians(self.strength.rotation_degrees)
         low, high = self.crop_scale
         side = (low + (high - low) * area).sqrt()
         low, high = math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])
@@ -152,14 +146,14 @@ class CMRAugmentation:
 
     def _intensity(self, x: Tensor, draws: Tensor) -> Tensor:
         """Brightness, then contrast about the mean intensity, then saturation about the mean frame; clipped."""
-        shape = (-1, 1, 1, 1)
+        shape, chosen = (-1, 1, 1, 1), self.strength
         brightness, contrast, saturation = (
-            (1.0 + strength * (2.0 * draw - 1.0)).view(shape)
-            for strength, draw in zip((self.brightness, self.contrast, self.saturation), draws, strict=True)
+            (1.0 + size * (2.0 * draw - 1.0)).view(shape)
+            for size, draw in zip((chosen.brightness, chosen.contrast, chosen.saturation), draws, strict=True)
         )
         x = (x * brightness).clamp_(0.0, 1.0)
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         x = torch.lerp(mean, x, contrast).clamp_(0.0, 1.0)
-        if self.saturation > 0.0:
+        if chosen.saturation > 0.0:
             x = torch.lerp(x.mean(dim=1, keepdim=True), x, saturation).clamp_(0.0, 1.0)
         return x

@@ -32,14 +32,12 @@ class Gamma(PerRecording):
         UserError: A number lies outside its range.
     """
 
+    uniforms = 1
+
     def __init__(self, strength: float = 0.3, probability: float = 0.5) -> None:
         super().__init__(probability)
         check_not_negative("strength of gamma", strength)
         self.limits = (-math.log1p(strength), math.log1p(strength))
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """One uniform number (B, 1)."""
-        return (uniform(generator, x, 1),)
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, frames, height, width) -> the same shape, in [0, 1]."""
@@ -57,13 +55,11 @@ class GaussianBlur(PerRecording):
         UserError: A number lies outside its range.
     """
 
+    uniforms = 1
+
     def __init__(self, sigma: tuple[float, float] = (0.1, 1.0), probability: float = 0.5) -> None:
         super().__init__(probability)
         self.sigma = checked_range("sigma of the blur", sigma, 0.0, 100.0)
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """One uniform number (B, 1)."""
-        return (uniform(generator, x, 1),)
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, frames, height, width) -> the same shape."""

@@ -16,7 +16,7 @@ class Compose:
     """One augmentation after another.
 
     Args:
-        augmentations: Each `(x, generator) -> x`; none leaves a batch as it is.
+        augmentations: Each `(x, generator) -> x`, with a generator on the device of `x`; none leaves a batch as it is.
 
     Raises:
         UserError: One of them cannot be called.

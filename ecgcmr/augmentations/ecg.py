@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Generator, Tensor
-
 from ecgcmr.augmentations.augmentation import Augmentation, check_probability
+from ecgcmr.augmentations.composition import Compose
 from ecgcmr.augmentations.ecg_amplitude import Jitter, Rescaling
 from ecgcmr.augmentations.ecg_leads import LeadDropout
 from ecgcmr.augmentations.ecg_noise import BaselineWander, Powerline
@@ -13,7 +12,7 @@ from ecgcmr.augmentations.ecg_time import CropResize
 from ecgcmr.augmentations.presets import ECG_STRENGTHS, chosen_strength
 
 
-class ECGAugmentation:
+class ECGAugmentation(Compose):
     """Crop, Fourier surrogate, SpecAugment, jitter, rescaling, wander, power line and lead dropout, in this order.
 
     A preset says how strong each is (`strength`); a number given here takes the preset's place, and 0 switches a part
@@ -78,18 +77,4 @@ class ECGAugmentation:
             (Powerline((0.0, chosen.powerline), sampling_rate=sampling_rate), chosen.powerline),
             (LeadDropout(chosen.lead_dropout), chosen.lead_dropout),
         ]
-        self.parts = [part for part, strength_of_part in parts if strength_of_part > 0.0]
-
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            x: (B, leads, samples) float; left as it is.
-            generator: On the device of `x`; a `RowGenerator` draws for each recording by itself.
-
-        Returns:
-            (B, leads, samples).
-        """
-        for part in self.parts:
-            x = part(x, generator)
-        return x
+        super().__init__([part for part, strength_of_part in parts if strength_of_part > 0.0])

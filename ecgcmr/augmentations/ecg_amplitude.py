@@ -62,13 +62,6 @@ class SignFlip(PerRecording):
         probability: Share of recordings changed.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
-        super().__init__(probability)
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """Nothing."""
-        return ()
-
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""
         return -x

@@ -40,9 +40,6 @@ class LeadPermutation(PerRecording):
         probability: Share of recordings changed.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
-        super().__init__(probability)
-
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         """One uniform number per lead (B, leads): leads come in rising order of these."""
         return (uniform(generator, x, x.shape[1]),)

@@ -104,6 +104,8 @@ class FrequencyShift(PerRecording):
         UserError: A number lies outside its range.
     """
 
+    uniforms = 1
+
     def __init__(
         self, shift: tuple[float, float] = (-0.5, 0.5), sampling_rate: float = 500.0, probability: float = 0.5
     ) -> None:
@@ -112,10 +114,6 @@ class FrequencyShift(PerRecording):
         nyquist = sampling_rate / 2
         self.shift = checked_range("shift of the frequency shift", shift, -nyquist, nyquist)
         self.sampling_rate = sampling_rate
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """One uniform number (B, 1)."""
-        return (uniform(generator, x, 1),)
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""

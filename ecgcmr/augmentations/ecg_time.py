@@ -45,14 +45,12 @@ class CropResize(PerRecording):
         UserError: A number lies outside its range.
     """
 
+    uniforms = 2  # share and start
+
     def __init__(self, scale: tuple[float, float] = (0.75, 0.75), probability: float = 0.5) -> None:
         super().__init__(probability)
         self.scale = checked_range("scale of the crop", scale, 0.0, 1.0)
         check_positive("scale of the crop", scale[0])
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """Uniform numbers (B, 2): share and start."""
-        return (uniform(generator, x, 2),)
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""
@@ -78,13 +76,6 @@ class TimeFlip(PerRecording):
         probability: Share of recordings changed.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
-        super().__init__(probability)
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """Nothing."""
-        return ()
-
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""
         return x.flip(-1)
@@ -103,6 +94,8 @@ class TimeShift(PerRecording):
         UserError: A number lies outside its range.
     """
 
+    uniforms = 1
+
     def __init__(
         self, seconds: float = 1.0, wrap: bool = False, sampling_rate: float = 500.0, probability: float = 0.5
     ) -> None:
@@ -112,10 +105,6 @@ class TimeShift(PerRecording):
         self.wrap = wrap
         self.sampling_rate = sampling_rate
         self.most = round(seconds * sampling_rate)
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """One uniform number (B, 1)."""
-        return (uniform(generator, x, 1),)
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""
@@ -179,10 +168,6 @@ class Undersampling(PerRecording):
         if step < 1:
             raise UserError(f"step of the undersampling must be at least 1, got {step}")
         self.step = step
-
-    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-        """Nothing."""
-        return ()
 
     def change(self, x: Tensor, *draws: Tensor) -> Tensor:
         """(B, leads, samples) -> the same shape."""

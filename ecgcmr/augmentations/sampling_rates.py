@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 from ecgcmr.augmentations.composition import Compose, OneOf, Sometimes
-from ecgcmr.augmentations.ecg import ECGAugmentation
 from ecgcmr.errors import UserError
 
 
@@ -46,8 +45,5 @@ def _parts(augmentation: Callable | None) -> Iterator[Callable]:
             yield from _parts(part)
     elif isinstance(augmentation, Sometimes):
         yield from _parts(augmentation.augmentation)
-    elif isinstance(augmentation, ECGAugmentation):
-        for part in augmentation.parts:
-            yield from _parts(part)
     elif augmentation is not None:
         yield augmentation

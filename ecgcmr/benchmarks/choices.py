@@ -8,16 +8,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ecgcmr.benchmarks.processes import OwnProcess, Works
-from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, own_optimiser, training_step
+from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, TrainingSteps, in_ways, own_optimiser
 from ecgcmr.benchmarks.training import default_device
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
-from ecgcmr.encoders.kernels import AttentionWay, Kernels, use_kernels
+from ecgcmr.encoders.kernels import AttentionWay, Kernels
 from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32
 from ecgcmr.speed_choices.choose import LOW_PRECISION, choose_on_cpu, time_parts
 from ecgcmr.speed_choices.parts import parts_of
@@ -52,7 +52,7 @@ class Setting:
         return "_".join(words if self.kernels.channels_last else [*words, "channels_first"])
 
 
-class DownstreamSteps:
+class DownstreamSteps(TrainingSteps):
     """Steps of fine-tuning an encoder with a linear head of ten outputs.
 
     Args:
@@ -73,13 +73,6 @@ class DownstreamSteps:
         """Return the loss of the batch."""
         return self.network(self.ecg).float().square().mean()
 
-    def ours(self, low_precision: bool) -> Callable[[], None]:
-        """Return our step, in float32 or with bfloat16."""
-        return training_step(self.loss, self.optimiser, self.place, low_precision)
-
-
-Steps = AutoencoderSteps | AlignmentSteps | DownstreamSteps
-
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -99,7 +92,7 @@ class Case:
     samples: int
     place: torch.device
 
-    def steps(self) -> Steps:
+    def steps(self) -> TrainingSteps:
         """Return steps with networks of their own."""
         encoder = copy.deepcopy(self.encoder)
         if self.task == "mae":
@@ -136,17 +129,7 @@ def works_as_fit(case: Case, chosen: list[Setting], keep_memory: bool = True) ->
         keep_freed_memory()
     # A network for each order of images, since turning it round takes time.
     steps = {last: case.steps() for last in {each.kernels.channels_last for each in chosen}}
-    return {each.name: _work(each, steps[each.kernels.channels_last]) for each in chosen}
-
-
-def _work(setting: Setting, steps: Steps) -> Callable[[], None]:
-    step = steps.ours(setting.low_precision)
-
-    def run() -> None:
-        use_kernels(steps.network, setting.kernels)
-        step()
-
-    return run
+    return {each.name: in_ways(steps[each.kernels.channels_last], each.kernels, each.low_precision) for each in chosen}
 
 
 def measure(device: str | None = None, budget_s: float = 30.0, cases: Sequence[Case] | None = None) -> dict[str, float]:

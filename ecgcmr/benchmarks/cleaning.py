@@ -9,7 +9,8 @@ from scipy.sparse.linalg import spsolve
 
 from ecgcmr.benchmarks.timing import seconds
 from ecgcmr.preparation.baseline import remove_baseline
-from ecgcmr.preparation.ecg import LEAD_GROUPS, clean_ecg
+from ecgcmr.preparation.cleaning import clean_ecg
+from ecgcmr.preparation.ecg import LEAD_GROUPS
 from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states
 

@@ -11,23 +11,21 @@ from collections.abc import Callable
 import torch
 
 from ecgcmr.benchmarks.flops import counted_flops, matmul_work
-from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
+from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, TrainingSteps, waiting
 from ecgcmr.benchmarks.timing import interleaved, seconds
 from ecgcmr.benchmarks.training import default_device
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.encoders.ecg_vit import Size
 from ecgcmr.training.compilation import compile_networks
 
-Steps = AutoencoderSteps | AlignmentSteps
 
-
-def networks(batch: int) -> dict[str, Callable[[torch.device], Steps]]:
+def networks(batch: int) -> dict[str, Callable[[torch.device], TrainingSteps]]:
     """Return what is measured, by name: masked autoencoders, tiny and base, and the alignment with ResNet-50."""
 
-    def autoencoder(size: Size) -> Callable[[torch.device], Steps]:
+    def autoencoder(size: Size) -> Callable[[torch.device], TrainingSteps]:
         return lambda place: AutoencoderSteps(ECGVisionTransformer(size=size), batch, place)
 
-    def alignment(place: torch.device) -> Steps:
+    def alignment(place: torch.device) -> TrainingSteps:
         images = CMRResNet("resnet50", frames=3, height=210, width=210)
         return AlignmentSteps(ECGVisionTransformer(), images, batch, place)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ecgcmr.benchmarks.plain import PlainEncoder, PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
+from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.objectives import CLIPLoss, MaskedReconstruction
 from ecgcmr.stages.optimisation import OptimiserSettings, build_optimiser, layer_decayed_groups, plain_groups
 from ecgcmr.stages.towers import projection_head
@@ -64,7 +66,34 @@ def plain_optimiser(*modules: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, _LEARNING_RATE, betas=(0.9, 0.95), weight_decay=_DECAY)
 
 
-class AutoencoderSteps:
+class TrainingSteps:
+    """Steps of a network over one batch that lies on the device."""
+
+    network: Any
+    place: torch.device
+    optimiser: torch.optim.Optimizer
+
+    def loss(self) -> Tensor:
+        """Return the loss of the batch."""
+        raise TypeError(f"{type(self).__name__} does not define loss")
+
+    def ours(self, low_precision: bool) -> Callable[[], None]:
+        """Return our step, in float32 or with bfloat16."""
+        return training_step(self.loss, self.optimiser, self.place, low_precision)
+
+
+def in_ways(steps: TrainingSteps, kernels: Kernels, low_precision: bool) -> Callable[[], None]:
+    """Return a step that computes in some ways, whatever others of the same networks did before."""
+    step = steps.ours(low_precision)
+
+    def run() -> None:
+        use_kernels(steps.network, kernels)
+        step()
+
+    return run
+
+
+class AutoencoderSteps(TrainingSteps):
     """Steps of the masked autoencoder with a mask ratio of 0.8 and the published loss.
 
     Args:
@@ -91,10 +120,6 @@ class AutoencoderSteps:
         output = self.network(self.ecg, self.noise)
         return self.objective(output.pred, self.ecg, output.mask, self.network.patch_size)["loss"]
 
-    def ours(self, low_precision: bool) -> Callable[[], None]:
-        """Return our step, in float32 or with bfloat16."""
-        return training_step(self.loss, self.optimiser, self.place, low_precision)
-
     def eager(self) -> Callable[[], None]:
         """Return the plain twin's step, in float32."""
         twin = PlainMaskedAutoencoder(self.network.encoder, self.decoder, self.network.mask_ratio).to(self.place)
@@ -103,7 +128,7 @@ class AutoencoderSteps:
         )
 
 
-class AlignmentSteps:
+class AlignmentSteps(TrainingSteps):
     """Steps of the alignment with the CLIP loss and the published projection heads.
 
     Args:
@@ -131,10 +156,6 @@ class AlignmentSteps:
         """Return the loss of the batch."""
         ecg_encoder, cmr_encoder = self.encoders
         return self.objective(self.heads[0](ecg_encoder(self.ecg)), self.heads[1](cmr_encoder(self.frames)))
-
-    def ours(self, low_precision: bool) -> Callable[[], None]:
-        """Return our step, in float32 or with bfloat16."""
-        return training_step(self.loss, self.optimiser, self.place, low_precision)
 
     def plain(self) -> Callable[[], None]:
         """Return the step of the plain twins in float32: images in the usual order, AdamW not fused."""

@@ -8,16 +8,16 @@ side has a process of its own, set up as its users run it: the plain twins with 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
 from ecgcmr.benchmarks.flops import autoencoder_step_flops, matmul_work
 from ecgcmr.benchmarks.processes import OwnProcess, Works
-from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, waiting
+from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, in_ways, waiting
 from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
-from ecgcmr.encoders.kernels import Kernels, use_kernels
+from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, choose_on_cpu
 from ecgcmr.training.host_memory import keep_freed_memory
 from ecgcmr.training.machine_choices import accelerator_precision
@@ -94,18 +94,7 @@ def own_works(
         name: choose_on_cpu(steps.network, precision, training=True).kernels if on_cpu else Kernels()
         for name, precision in _PRECISIONS.items()
     }
-    return {name: _in_ways(steps, kernels, name != "fp32") for name, kernels in ways.items()}
-
-
-def _in_ways(steps: AutoencoderSteps | AlignmentSteps, kernels: Kernels, low_precision: bool) -> Callable[[], None]:
-    """Return a step that computes in some ways, whatever others of the same networks did before."""
-    step = steps.ours(low_precision)
-
-    def run() -> None:
-        use_kernels(steps.network, kernels)
-        step()
-
-    return run
+    return {name: in_ways(steps, kernels, name != "fp32") for name, kernels in ways.items()}
 
 
 def own_works_as_fit(

@@ -10,8 +10,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ecgcmr.encoders.cmr_resnet import CMRResNet, Variant
+from ecgcmr.encoders.cmr_resnet import CMRResNet
 from ecgcmr.encoders.protocol import CMRInput
+from ecgcmr.encoders.resnet_variants import Variant
 
 
 class CMRFrameResNet(nn.Module):

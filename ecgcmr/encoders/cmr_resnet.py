@@ -14,17 +14,31 @@ from torch import Tensor, nn
 
 from ecgcmr.encoders.kernels import ORDINARY, Kernels
 from ecgcmr.encoders.protocol import CMRInput
-from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
+from ecgcmr.encoders.resnet_variants import EXPANSION, Variant, resolve_variant
 from ecgcmr.errors import UserError
-
-Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
 
 
 class StagedImages(nn.Module):
-    """What residual networks of images share: a stem, four stages, and weights that fit every image size."""
+    """What residual networks of images share: a stem, four stages, and weights that fit every image size.
 
-    input_spec: CMRInput
+    Args:
+        kind: "basic" or "bottleneck".
+        depths: Blocks in each stage.
+        widths: Channels of each stage.
+        input_spec: What it sees.
+        stem: MONAI's arguments for the number of dimensions, the input channels and the first convolution.
+    """
+
     num_layers = 5
+
+    def __init__(self, kind: str, depths: list[int], widths: list[int], input_spec: CMRInput, **stem: Any) -> None:
+        super().__init__()
+        network = ResNet(kind, depths, widths, bias_downsample=False, feed_forward=False, **stem)
+        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.act, network.maxpool
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+        self.input_spec = input_spec
+        self.feature_dim = widths[-1] * EXPANSION[kind]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Last feature map (B, D, ...)."""
@@ -82,26 +96,11 @@ class CMRResNet(StagedImages):
         layers: list[int] | None = None,
         widths: list[int] | None = None,
     ) -> None:
-        super().__init__()
-        kind, depths, channels = resolve_variant(variant, block, layers, widths)
+        resolved = resolve_variant(variant, block, layers, widths)
         if min(frames, height, width) < 1:
             raise UserError("frames, height and width of the CMR encoder must be positive")
-        network = ResNet(
-            kind,
-            depths,
-            channels,
-            spatial_dims=2,
-            n_input_channels=frames,
-            conv1_t_size=7,
-            conv1_t_stride=2,
-            bias_downsample=False,
-            feed_forward=False,
-        )
-        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.act, network.maxpool
-        self.layer1, self.layer2 = network.layer1, network.layer2
-        self.layer3, self.layer4 = network.layer3, network.layer4
-        self.input_spec = CMRInput(frames=frames, height=height, width=width)
-        self.feature_dim = channels[-1] * EXPANSION[kind]
+        spec = CMRInput(frames=frames, height=height, width=width)
+        super().__init__(*resolved, spec, spatial_dims=2, n_input_channels=frames, conv1_t_size=7, conv1_t_stride=2)
         self.to(memory_format=self.image_order)  # type: ignore[call-overload]
 
     @property

@@ -6,12 +6,13 @@ image of the stack, since a cohort has three to a dozen of them; the stages halv
 
 from __future__ import annotations
 
-from monai.networks.nets import ResNet
+from typing import Any
+
 from torch import Tensor, nn
 
-from ecgcmr.encoders.cmr_resnet import StagedImages, Variant
+from ecgcmr.encoders.cmr_resnet import StagedImages
 from ecgcmr.encoders.protocol import CMRInput
-from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
+from ecgcmr.encoders.resnet_variants import Variant, resolve_variant
 from ecgcmr.errors import UserError
 
 
@@ -46,30 +47,16 @@ class CMRResNet3d(StagedImages):
         layers: list[int] | None = None,
         widths: list[int] | None = None,
     ) -> None:
-        super().__init__()
-        kind, depths, stage_widths = resolve_variant(variant, block, layers, widths)
+        resolved = resolve_variant(variant, block, layers, widths)
         if min(frames, height, width, channels) < 1:
             raise UserError("frames, height, width and channels of the CMR encoder must be positive")
         if frames % channels:
             raise UserError(f"frames {frames} is not divisible by channels {channels}")
-        network = ResNet(
-            kind,
-            depths,
-            stage_widths,
-            spatial_dims=3,
-            n_input_channels=channels,
-            conv1_t_size=(3, 7, 7),
-            conv1_t_stride=(1, 2, 2),
-            bias_downsample=False,
-            feed_forward=False,
-        )
-        self.conv1, self.bn1, self.relu = network.conv1, network.bn1, network.act
+        spec = CMRInput(frames=frames, height=height, width=width)
+        stem: dict[str, Any] = {"n_input_channels": channels, "conv1_t_size": (3, 7, 7), "conv1_t_stride": (1, 2, 2)}
+        super().__init__(*resolved, spec, spatial_dims=3, **stem)
         self.maxpool = nn.MaxPool3d(kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-        self.layer1, self.layer2 = network.layer1, network.layer2
-        self.layer3, self.layer4 = network.layer3, network.layer4
         self.channels = channels
-        self.input_spec = CMRInput(frames=frames, height=height, width=width)
-        self.feature_dim = stage_widths[-1] * EXPANSION[kind]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Last feature map (B, D, depth / 8, height / 32, width / 32), each rounded up.

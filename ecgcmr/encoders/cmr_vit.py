@@ -20,7 +20,7 @@ from ecgcmr.encoders.position import (
     sincos_position,
 )
 from ecgcmr.encoders.protocol import CMRInput
-from ecgcmr.encoders.transformer import NORM_EPS, make_blocks, run_blocks
+from ecgcmr.encoders.transformer import NORM_EPS, layer_in_transformer, make_blocks, run_blocks
 from ecgcmr.errors import UserError
 
 
@@ -108,9 +108,7 @@ class CMRVisionTransformer(nn.Module):
 
     def layer_of(self, name: str) -> int:
         """0 for the embedding, i + 1 for block i, depth + 1 for the final norm."""
-        if name == "pos_embed" or name.startswith("patch_embed."):
-            return 0
-        return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else self.num_layers
+        return layer_in_transformer(name, len(self.blocks))
 
     def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weights for images of another size, with the position table interpolated (bicubic) to this grid.

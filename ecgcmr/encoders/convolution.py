@@ -1,4 +1,4 @@
-"""What the one-dimensional convolutional ECG encoders share: normalisation, weights of other lengths.
+"""What the one-dimensional convolutional ECG encoders share: normalisation, outputs, weights of other lengths.
 
 Group normalisation (Wu & He 2018) is the default, although the networks they follow were published with batch
 normalisation: a recording's feature then depends on no other recording, so that batches of 8 labelled subjects, the
@@ -41,19 +41,44 @@ def conv_1d(channels_in: int, channels_out: int, kernel_size: int, stride: int =
     return layer
 
 
-def adapt_to_length(weights: Mapping[str, Tensor], source: Mapping[str, Any], spec: ECGInput) -> dict[str, Tensor]:
-    """Weights of a convolutional encoder fit every length as they are; leads and sampling rate must agree.
+class ConvolutionalECG(nn.Module):
+    """An ECG encoder whose last feature map (B, D, N) is a row in time, for any length of the recordings."""
 
-    Raises:
-        UserError: Leads or sampling rate differ.
-    """
-    for name in ("leads", "sampling_rate"):
-        if source[name] != getattr(spec, name):
-            raise UserError(
-                f"weights made for {name} {source[name]} do not fit a convolutional encoder for {name} "
-                f"{getattr(spec, name)}; only samples may differ"
-            )
-    return dict(weights)
+    input_spec: ECGInput
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last feature map (B, D, N)."""
+        raise TypeError(f"{type(self).__name__} does not define feature_map")
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        """The last feature map as tokens in time (B, N, D); see `feature_map`."""
+        return self.feature_map(x).transpose(1, 2)
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
+        return self.feature_map(x).unsqueeze(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map averaged over time: (B, D); see `feature_map`."""
+        return self.feature_map(x).mean(dim=2)
+
+    def no_weight_decay(self) -> set[str]:
+        """None beyond biases and norms."""
+        return set()
+
+    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights for another length, unchanged: convolutions fit any.
+
+        Raises:
+            UserError: Leads or sampling rate differ.
+        """
+        for name in ("leads", "sampling_rate"):
+            if input_spec[name] != getattr(self.input_spec, name):
+                raise UserError(
+                    f"weights made for {name} {input_spec[name]} do not fit a convolutional encoder for {name} "
+                    f"{getattr(self.input_spec, name)}; only samples may differ"
+                )
+        return dict(weights)
 
 
 def check_kernel(kernel_size: int) -> None:

@@ -6,17 +6,14 @@ benchmarks named in docs/encoders.md), so it belongs in every comparison.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor, nn
 
-from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.convolution import ConvolutionalECG, Norm, check_kernel, conv_1d, norm_1d
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.errors import UserError
 
 
-class ECGCNN(nn.Module):
+class ECGCNN(ConvolutionalECG):
     """Convolutions with stride 2, each followed by normalisation and ReLU, then the mean over time.
 
     Args:
@@ -67,26 +64,6 @@ class ECGCNN(nn.Module):
         self.input_spec.check(x)
         return self.stages(x)
 
-    def forward_tokens(self, x: Tensor) -> Tensor:
-        """The last feature map as tokens in time (B, N, D); see `feature_map`."""
-        return self.feature_map(x).transpose(1, 2)
-
-    def local_features(self, x: Tensor) -> Tensor:
-        """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
-        return self.feature_map(x).unsqueeze(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Feature map averaged over time: (B, D); see `feature_map`."""
-        return self.feature_map(x).mean(dim=2)
-
-    def no_weight_decay(self) -> set[str]:
-        """None beyond biases and norms."""
-        return set()
-
     def layer_of(self, name: str) -> int:
         """The number of the convolution; a head is one more than the last."""
         return int(name.split(".")[1]) if name.startswith("stages.") else self.num_layers
-
-    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Weights for another length, unchanged; see `ecgcmr.encoders.convolution.adapt_to_length`."""
-        return adapt_to_length(weights, input_spec, self.input_spec)

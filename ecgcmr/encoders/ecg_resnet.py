@@ -8,18 +8,15 @@ that start at zero (He et al. 2019, arXiv 1812.01187), all in one dimension with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders.convolution import Norm, adapt_to_length, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.convolution import ConvolutionalECG, Norm, check_kernel, conv_1d, norm_1d
 from ecgcmr.encoders.protocol import ECGInput
-from ecgcmr.encoders.resnet_variants import EXPANSION, resolve_variant
+from ecgcmr.encoders.resnet_variants import EXPANSION, Variant, resolve_variant
 from ecgcmr.errors import UserError
-
-Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
 
 
 class ResidualBlock1d(nn.Module):
@@ -58,7 +55,7 @@ class ResidualBlock1d(nn.Module):
         return torch.relu(self.branch(x) + self.shortcut(x))
 
 
-class ECGResNet(nn.Module):
+class ECGResNet(ConvolutionalECG):
     """1-D ResNet (xresnet1d) whose input channels are the leads.
 
     Args:
@@ -128,28 +125,8 @@ class ECGResNet(nn.Module):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
 
-    def forward_tokens(self, x: Tensor) -> Tensor:
-        """The last feature map as tokens in time (B, N, D); see `feature_map`."""
-        return self.feature_map(x).transpose(1, 2)
-
-    def local_features(self, x: Tensor) -> Tensor:
-        """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
-        return self.feature_map(x).unsqueeze(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Feature map averaged over time: (B, D); see `feature_map`."""
-        return self.feature_map(x).mean(dim=2)
-
-    def no_weight_decay(self) -> set[str]:
-        """None beyond biases and norms."""
-        return set()
-
     def layer_of(self, name: str) -> int:
         """0 for the stem, 1 to 4 for the stages."""
         if name.startswith("layer"):
             return int(name[len("layer")])
         return 0 if name.startswith("stem.") else self.num_layers
-
-    def adapt_weights(self, weights: Mapping[str, Tensor], input_spec: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Weights for another length, unchanged; see `ecgcmr.encoders.convolution.adapt_to_length`."""
-        return adapt_to_length(weights, input_spec, self.input_spec)

@@ -24,7 +24,7 @@ from ecgcmr.encoders.position import (
 )
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.encoders.token_linear import token_linear
-from ecgcmr.encoders.transformer import NORM_EPS, make_blocks, run_blocks, token_parameter
+from ecgcmr.encoders.transformer import NORM_EPS, layer_in_transformer, make_blocks, run_blocks, token_parameter
 from ecgcmr.errors import UserError
 
 Pooling = Literal["mean", "cls", "attention"]
@@ -321,11 +321,7 @@ class ECGVisionTransformer(nn.Module):
 
     def layer_of(self, name: str) -> int:
         """0 for the embedding, i + 1 for block i, depth + 1 for anything after the blocks."""
-        if name in ("cls_token", "pos_embed") or name.startswith("patch_embed."):
-            return 0
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) + 1
-        return self.num_layers
+        return layer_in_transformer(name, len(self.blocks))
 
 
 def _numbers(size: str | None, width: int | None, depth: int | None, heads: int | None) -> tuple[int, int, int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ecgcmr.errors import UserError
 
+Variant = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "custom"]
 VARIANTS: dict[str, tuple[str, list[int], list[int]]] = {
     "resnet10": ("basic", [1, 1, 1, 1], [64, 128, 256, 512]),
     "resnet18": ("basic", [2, 2, 2, 2], [64, 128, 256, 512]),

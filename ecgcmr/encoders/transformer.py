@@ -160,6 +160,13 @@ def run_blocks(
     return tokens
 
 
+def layer_in_transformer(name: str, depth: int) -> int:
+    """Layer of a parameter by its name: 0 for the embedding, i + 1 for block i, depth + 1 for what comes after them."""
+    if name in ("cls_token", "pos_embed") or name.startswith("patch_embed."):
+        return 0
+    return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else depth + 1
+
+
 def initialise_linear_layers(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases for every linear layer below `module` (He et al. 2022, MAE)."""
     for layer in module.modules():

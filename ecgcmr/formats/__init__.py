@@ -7,29 +7,6 @@ from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import PTBXLRecord, is_ptbxl, read_ptbxl
 from ecgcmr.formats.record import ECGRecord, ShortAxis
 from ecgcmr.formats.short_axis_file import cmr_files, cmr_kind, read_cmr
-from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
+from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.formats.ukb_columns import Column, parse_column
 from ecgcmr.formats.ukb_table import Table, read_table
-
-__all__ = [
-    "Column",
-    "ECGKind",
-    "ECGRecord",
-    "PTBXLRecord",
-    "ShortAxis",
-    "SignalDeclaration",
-    "Table",
-    "cmr_files",
-    "cmr_kind",
-    "ecg_files",
-    "identify_ecg",
-    "is_ptbxl",
-    "load_declaration",
-    "parse_column",
-    "read_cine_zip",
-    "read_cmr",
-    "read_ecg",
-    "read_ptbxl",
-    "read_short_axis",
-    "read_table",
-]

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.limits import MAX_LEADS, MAX_SAMPLES
-from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
+from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.xml_file import child_text, parse_count, parse_number, parse_xml
 
 ROOT_TAG = "CardiologyXML"
@@ -31,9 +32,7 @@ def parse_cardiosoft(content: bytes) -> ECGRecord:
     Raises:
         UserError: The file is empty, damaged, of another kind, or lacks waveforms, rate or resolution.
     """
-    root = parse_xml(content)
-    if root.tag != ROOT_TAG:
-        raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
+    root = parse_xml(content, ROOT_TAG)
     if root.find("RestingECGMeasurements") is None and any(root.find(tag) is not None for tag in _EXERCISE):
         raise UserError("is an exercise test (UK Biobank field 6025), no resting ECG; take field 20205")
     strip = root.find("StripData")

@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.limits import MAX_LEADS, check_size
-from ecgcmr.formats.record import LEADS, ECGRecord, ecg_record, standard_lead
+from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.units import millivolts_per
+from ecgcmr.leads import LEADS
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

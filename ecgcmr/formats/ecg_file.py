@@ -12,7 +12,7 @@ from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.limits import naming
 from ecgcmr.formats.record import ECGRecord
-from ecgcmr.formats.signal_file import SignalDeclaration
+from ecgcmr.formats.signal_declaration import SignalDeclaration
 
 
 def read_ecg(

@@ -11,14 +11,8 @@ from ecgcmr.formats.dicom_ecg import MAX_DICOM_BYTES, parse_dicom_ecg
 from ecgcmr.formats.limits import read_content
 from ecgcmr.formats.muse import parse_muse
 from ecgcmr.formats.record import ECGRecord
-from ecgcmr.formats.signal_file import (
-    SignalDeclaration,
-    find_declaration,
-    load_npy,
-    load_parquet,
-    load_table,
-    signal_record,
-)
+from ecgcmr.formats.signal_declaration import SignalDeclaration, find_declaration
+from ecgcmr.formats.signal_file import Load, load_npy, load_parquet, load_table, signal_record
 from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, signal_names
 from ecgcmr.formats.wfdb_record import wfdb_record
 from ecgcmr.formats.xml_file import MAX_XML_BYTES
@@ -55,6 +49,10 @@ def _with_declaration(path: Path) -> list[Path]:
     return [path] if declaration is None else [path, declaration]
 
 
+def _declared(load: Load) -> Read:
+    return lambda path, declaration: signal_record(path, load, declaration)
+
+
 def _whole(parse: Callable[[bytes], ECGRecord], most: int) -> Read:
     return lambda path, declaration: parse(read_content(path, most))
 
@@ -64,12 +62,8 @@ FORMATS: dict[str, ECGFormat] = {
     "muse": ECGFormat("GE MUSE XML", _whole(parse_muse, MAX_XML_BYTES), is_packable=True),
     "dicom": ECGFormat("DICOM waveform", _whole(parse_dicom_ecg, MAX_DICOM_BYTES), is_packable=True),
     "wfdb": ECGFormat("WFDB", lambda path, declaration: wfdb_record(path), _with_signals),
-    "npy": ECGFormat("NumPy array", lambda path, declared: signal_record(path, load_npy, declared), _with_declaration),
-    "parquet": ECGFormat(
-        "Parquet", lambda path, declared: signal_record(path, load_parquet, declared), _with_declaration
-    ),
-    "csv": ECGFormat(
-        "separated text", lambda path, declared: signal_record(path, load_table, declared), _with_declaration, True
-    ),
+    "npy": ECGFormat("NumPy array", _declared(load_npy), _with_declaration),
+    "parquet": ECGFormat("Parquet", _declared(load_parquet), _with_declaration),
+    "csv": ECGFormat("separated text", _declared(load_table), _with_declaration, is_packable=True),
 }
 """Kind, as ``identify_ecg`` tells it -> how it is read."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.lead_names import LEADS, lead_and_unit, listed, shown
+from ecgcmr.formats.lead_names import lead_and_unit, listed, shown
 from ecgcmr.formats.signal_declaration import DECLARATION_FILE
+from ecgcmr.leads import LEADS
 
 _MOST_COLUMNS = 4096
 _BRACKETS = re.compile(r"[(\[].*$")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ecgcmr.leads import LEADS as LEADS
+from ecgcmr.leads import LEADS
 
 _STANDARD = {name.upper(): name for name in LEADS}
 _LONGEST_NAME = 24

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.limits import MAX_LEADS, check_size
-from ecgcmr.formats.record import ECGRecord, ecg_record, standard_lead
+from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.units import millivolts_per
 from ecgcmr.formats.xml_file import child_text, parse_count, parse_number, parse_xml
 
@@ -34,9 +35,7 @@ def parse_muse(content: bytes) -> ECGRecord:
     Raises:
         UserError: The file is empty, damaged, of another kind, or lacks a rhythm recording, its rate or step size.
     """
-    root = parse_xml(content)
-    if root.tag != ROOT_TAG:
-        raise UserError(f"is XML of kind {root.tag[:40]}, not {ROOT_TAG}")
+    root = parse_xml(content, ROOT_TAG)
     waveforms = [item for item in root.findall("Waveform") if child_text(item, "WaveformType").lower() == "rhythm"]
     if not waveforms:
         raise UserError("has no Waveform of type Rhythm (an averaged beat alone is no recording)")

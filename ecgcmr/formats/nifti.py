@@ -43,6 +43,13 @@ _DEFLATE_LIMIT = 1032  # deflate cannot shrink further than this
 _DAMAGE = (OSError, EOFError, zlib.error)
 
 
+def stem_of_view(view: str) -> str:
+    """Return how the files of a view begin; UserError where there is no such view."""
+    if view not in STEMS:
+        raise UserError(f"view {view!r}: choose one of {', '.join(STEMS)}")
+    return STEMS[view]
+
+
 def find_image(folder: Path, stem: str) -> Path | None:
     """Return ``folder/stem.nii.gz`` or ``folder/stem.nii``, whichever is there."""
     for suffix in (".nii.gz", ".nii"):
@@ -75,9 +82,7 @@ def read_short_axis(folder: str | Path, view: str = "sax") -> ShortAxis:
     Raises:
         UserError: No image is there, or a file is damaged or does not fit the others.
     """
-    if view not in STEMS:
-        raise UserError(f"view {view!r}: choose one of {', '.join(STEMS)}")
-    folder, stem = Path(folder), STEMS[view]
+    folder, stem = Path(folder), stem_of_view(view)
     cine, ed, es = (find_image(folder, name) for name in (stem, f"{stem}_ED", f"{stem}_ES"))
     first = cine or ed
     if first is None:

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.amplitude import UNIT_DOUBT, remark
-from ecgcmr.formats.lead_names import LEADS as LEADS
-from ecgcmr.formats.lead_names import standard_lead as standard_lead
 from ecgcmr.formats.limits import check_rate, check_size
 
 _USUAL_SECONDS = 10.0

@@ -6,40 +6,13 @@ module needs to know which it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
-
-import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.dicom_cine import VIEWS, read_cine_zip
-from ecgcmr.formats.nifti import STEMS, find_image, read_short_axis, short_axis_files
+from ecgcmr.formats.dicom_cine import DicomCine, read_cine_zip
+from ecgcmr.formats.nifti import find_image, read_short_axis, short_axis_files, stem_of_view
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.zip_members import is_zip
-
-__all__ = ["VIEWS", "SliceReader", "cine_notes", "cmr_files", "cmr_kind", "read_cmr"]
-
-
-@runtime_checkable
-class SliceReader(Protocol):
-    """A cine loader that can read a few slices and moments without the others.
-
-    Attributes:
-        shape: X, Y, Z, T.
-        notes: Remarks on the images, nothing about the person.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """X, Y, Z, T."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Remarks on the images."""
-
-    def read(self, slices: Sequence[int] | None = None, frames: Sequence[int] | None = None) -> npt.NDArray:
-        """Return (X, Y, slices, frames)."""
 
 
 def cmr_kind(path: str | Path, view: str = "sax") -> str | None:
@@ -55,7 +28,7 @@ def cmr_kind(path: str | Path, view: str = "sax") -> str | None:
     """
     path = Path(path)
     if path.is_dir():
-        stem = _stem(view)
+        stem = stem_of_view(view)
         return "nifti" if find_image(path, stem) or find_image(path, f"{stem}_ED") else None
     if not path.is_file():
         return None
@@ -65,7 +38,7 @@ def cmr_kind(path: str | Path, view: str = "sax") -> str | None:
 def cmr_files(path: str | Path, view: str = "sax") -> list[Path]:
     """Return the files that ``read_cmr`` would read, sorted by name."""
     path = Path(path)
-    _stem(view)
+    stem_of_view(view)
     return short_axis_files(path, view) if path.is_dir() else [path]
 
 
@@ -80,7 +53,7 @@ def read_cmr(path: str | Path, view: str = "sax") -> ShortAxis:
         UserError: There is no usable image of this view.
     """
     path = Path(path)
-    _stem(view)
+    stem_of_view(view)
     if path.is_dir():
         return read_short_axis(path, view)
     if not path.is_file():
@@ -92,10 +65,4 @@ def read_cmr(path: str | Path, view: str = "sax") -> ShortAxis:
 
 def cine_notes(images: ShortAxis) -> tuple[str, ...]:
     """Return the remarks made when a cine was read, such as frames that were missing."""
-    return images.load_cine.notes if isinstance(images.load_cine, SliceReader) else ()
-
-
-def _stem(view: str) -> str:
-    if view not in STEMS:
-        raise UserError(f"view {view!r}: choose one of {', '.join(STEMS)}")
-    return STEMS[view]
+    return images.load_cine.notes if isinstance(images.load_cine, DicomCine) else ()

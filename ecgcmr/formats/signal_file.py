@@ -17,10 +17,7 @@ from ecgcmr.formats.lead_columns import lead_columns, other_names
 from ecgcmr.formats.limits import MAX_FILE_BYTES, check_size, read_content
 from ecgcmr.formats.loaded_signal import LoadedSignal
 from ecgcmr.formats.record import ECGRecord, ecg_record
-from ecgcmr.formats.signal_declaration import DECLARATION_FILE as DECLARATION_FILE
-from ecgcmr.formats.signal_declaration import SignalDeclaration as SignalDeclaration
-from ecgcmr.formats.signal_declaration import find_declaration as find_declaration
-from ecgcmr.formats.signal_declaration import load_declaration as load_declaration
+from ecgcmr.formats.signal_declaration import DECLARATION_FILE, SignalDeclaration, find_declaration, load_declaration
 from ecgcmr.formats.units import millivolts_per
 
 _MAX_THRIFT = 2**20
@@ -31,9 +28,11 @@ _KINDS = {
 }  # fmt: skip
 
 
-def signal_record(
-    path: Path, load: Callable[[Path, tuple[str, ...]], LoadedSignal], declaration: SignalDeclaration | None
-) -> ECGRecord:
+Load = Callable[[Path, tuple[str, ...]], LoadedSignal]
+"""Reads the numbers of a file, given the leads that are declared."""
+
+
+def signal_record(path: Path, load: Load, declaration: SignalDeclaration | None) -> ECGRecord:
     """Give the numbers of a bare signal file their meaning, without the file's name in messages.
 
     Args:

@@ -6,9 +6,10 @@ import csv
 from collections.abc import Sequence
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.lead_names import LEADS, lead_and_unit
+from ecgcmr.formats.lead_names import lead_and_unit
 from ecgcmr.formats.limits import MAX_SAMPLES
 from ecgcmr.formats.units import millivolts_per
+from ecgcmr.leads import LEADS
 
 SPACE = " "
 """Stands for white space of any length between cells."""

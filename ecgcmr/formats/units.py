@@ -7,21 +7,16 @@ import re
 
 from ecgcmr.errors import UserError
 
+_PREFIXES = {
+    ("", ""): 1e3,
+    ("m", "milli"): 1.0,
+    ("u", "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}", "micro"): 1e-3,
+    ("n", "nano"): 1e-6,
+}
 _MILLIVOLTS = {
-    "v": 1e3,
-    "volt": 1e3,
-    "volts": 1e3,
-    "mv": 1.0,
-    "millivolt": 1.0,
-    "millivolts": 1.0,
-    "uv": 1e-3,
-    "\N{MICRO SIGN}v": 1e-3,
-    "\N{GREEK SMALL LETTER MU}v": 1e-3,
-    "microvolt": 1e-3,
-    "microvolts": 1e-3,
-    "nv": 1e-6,
-    "nanovolt": 1e-6,
-    "nanovolts": 1e-6,
+    unit: value
+    for (*letters, word), value in _PREFIXES.items()
+    for unit in (*(f"{letter}v" for letter in letters), f"{word}volt", f"{word}volts")
 }
 # A factor may stand before the unit, and behind it that it is per step of the converter: 4.88 uV/LSB.
 _STATED = re.compile(

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.lead_names import LEADS, standard_lead
+from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.limits import check_rate, check_size, read_content
 from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.units import millivolts_per
 from ecgcmr.formats.wfdb_files import read_signals
 from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, NOT_STORED, HeaderSignal, is_wfdb_header, parse_header
 from ecgcmr.formats.wfdb_samples import INVALID, Steps
+from ecgcmr.leads import LEADS
 
 _DEFAULT_UNIT = "mV"  # by the format where a header states none
 

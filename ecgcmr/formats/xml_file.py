@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
 
-def parse_xml(content: bytes) -> ET.Element:
+def parse_xml(content: bytes, kind: str | None = None) -> ET.Element:
     """Parse a document.
 
     Whatever encoding it states, bytes are taken for ISO-8859-1 unless they are UTF-16, with its mark or without: all
@@ -31,12 +31,14 @@ def parse_xml(content: bytes) -> ET.Element:
 
     Args:
         content: The file's bytes.
+        kind: Name that its root element must have; None for any.
 
     Returns:
         The root element.
 
     Raises:
-        UserError: Empty, too large, not well-formed, nested or split without measure, or with declared entities.
+        UserError: Empty, too large, not well-formed, nested or split without measure, with declared entities, or of
+            another kind.
     """
     if not content.strip():
         raise UserError("file is empty")
@@ -57,7 +59,10 @@ def parse_xml(content: bytes) -> ET.Element:
         parser.Parse(content.removeprefix(codecs.BOM_UTF8), True)
     except expat.ExpatError as error:
         raise UserError(f"is not well-formed XML at line {error.lineno}, probably cut off or damaged") from error
-    return tree.close()
+    root = tree.close()
+    if kind is not None and root.tag != kind:
+        raise UserError(f"is XML of kind {root.tag[:40]}, not {kind}")
+    return root
 
 
 def root_name(head: bytes) -> str | None:

@@ -4,14 +4,3 @@ from ecgcmr.inspection.ecg_paper import PaperECG, draw_ecg_paper
 from ecgcmr.inspection.frames_figure import draw_frames, draw_slices
 from ecgcmr.inspection.prepared import Prepared, open_prepared
 from ecgcmr.inspection.summary import Distribution, distribution
-
-__all__ = [
-    "Distribution",
-    "PaperECG",
-    "Prepared",
-    "distribution",
-    "draw_ecg_paper",
-    "draw_frames",
-    "draw_slices",
-    "open_prepared",
-]

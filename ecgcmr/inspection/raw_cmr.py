@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.dicom_cine import VIEWS, DicomCine
 from ecgcmr.formats.record import ShortAxis
-from ecgcmr.formats.short_axis_file import VIEWS, SliceReader, cine_notes, cmr_kind, read_cmr
+from ecgcmr.formats.short_axis_file import cine_notes, cmr_kind, read_cmr
 from ecgcmr.inspection.frames_figure import draw_frames, draw_slices
 from ecgcmr.inspection.png import save_png
 from ecgcmr.inspection.text import number, print_table
@@ -67,7 +68,7 @@ def _cine_start(images: ShortAxis) -> tuple[tuple[int, ...] | None, NDArray | No
     """
     if images.load_cine is None:
         return None, None
-    if isinstance(images.load_cine, SliceReader):
+    if isinstance(images.load_cine, DicomCine):
         return images.load_cine.shape, images.load_cine.read(frames=(0,))[..., 0]
     cine = images.load_cine()
     return cine.shape, cine[..., 0].copy() if cine.ndim == 4 else None

@@ -17,7 +17,7 @@ from ecgcmr.formats.ecg_formats import FORMATS
 from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.record import ECGRecord
-from ecgcmr.formats.signal_file import load_declaration
+from ecgcmr.formats.signal_declaration import load_declaration
 from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
 from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.inspection.summary import flag_names

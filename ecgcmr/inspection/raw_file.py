@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.dicom_cine import VIEWS
 from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl
-from ecgcmr.formats.short_axis_file import VIEWS, cmr_kind
+from ecgcmr.formats.short_axis_file import cmr_kind
 
 _SEPARATED = ("csv", "parquet")  # may be a signal or a table of participants
 _NIFTI = (".nii", ".nii.gz")

@@ -7,15 +7,15 @@ whoever makes them.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ecgcmr.objectives.gather import gather_rows
 from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
-from ecgcmr.objectives.temperature import LogitScale
+from ecgcmr.objectives.temperature import TemperedLoss
 
 
-class CLOCSLoss(nn.Module):
+class CLOCSLoss(TemperedLoss):
     """Mean cross-entropy of a row's own partner and, half the loss, of partners from the same patient's other rows.
 
     Where no patient is in the global batch twice it is the CLIP loss of equal weights. Other rows of a patient stay in
@@ -30,15 +30,6 @@ class CLOCSLoss(nn.Module):
     """
 
     needs: tuple[str, ...] = ("subjects",)
-
-    def __init__(self, temperature: float = 0.1, learnable_temperature: bool = False) -> None:
-        super().__init__()
-        self.logit_scale = LogitScale(temperature, learnable_temperature)
-
-    @property
-    def temperature(self) -> Tensor:
-        """Temperature now, a number for the log."""
-        return self.logit_scale.temperature
 
     def forward(self, a: Tensor, b: Tensor, subjects: Tensor) -> Tensor:
         """Loss of this rank's rows; the mean over ranks is that of the global batch.

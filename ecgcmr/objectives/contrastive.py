@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ecgcmr.objectives.gather import gather_rows
 from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
-from ecgcmr.objectives.temperature import LogitScale
+from ecgcmr.objectives.temperature import TemperedLoss
 
 
-class CLIPLoss(nn.Module):
+class CLIPLoss(TemperedLoss):
     """Symmetric cross-entropy of matching ECG and CMR embeddings (Radford et al. 2021), negatives from all ranks.
 
     loss = w * CE(image -> ECG) + (1 - w) * CE(ECG -> image). Each rank returns the loss of its own rows, scaled so that
@@ -34,15 +34,9 @@ class CLIPLoss(nn.Module):
     def __init__(
         self, temperature: float = 0.1, image_to_ecg_weight: float = 0.5, learnable_temperature: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, learnable_temperature)
         check_weight("image_to_ecg_weight", image_to_ecg_weight)
         self.image_to_ecg_weight = image_to_ecg_weight
-        self.logit_scale = LogitScale(temperature, learnable_temperature)
-
-    @property
-    def temperature(self) -> Tensor:
-        """Temperature now, a number for the log."""
-        return self.logit_scale.temperature
 
     def forward(self, ecg: Tensor, cmr: Tensor) -> Tensor:
         """Loss of this rank's rows against all ranks' rows.
@@ -72,7 +66,7 @@ class CLIPLoss(nn.Module):
             return gathered.scale * (weight * from_image + (1.0 - weight) * from_ecg)
 
 
-class NTXentLoss(nn.Module):
+class NTXentLoss(TemperedLoss):
     """Normalised temperature-scaled cross-entropy of two views (Chen et al. 2020, SimCLR), negatives from all ranks.
 
     Args:
@@ -84,15 +78,6 @@ class NTXentLoss(nn.Module):
     """
 
     needs: tuple[str, ...] = ()
-
-    def __init__(self, temperature: float = 0.1, learnable_temperature: bool = False) -> None:
-        super().__init__()
-        self.logit_scale = LogitScale(temperature, learnable_temperature)
-
-    @property
-    def temperature(self) -> Tensor:
-        """Temperature now, a number for the log."""
-        return self.logit_scale.temperature
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Loss of this rank's rows; the mean over ranks is the loss of the global batch.

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from ecgcmr.objectives.gather import gather_rows
 from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
-from ecgcmr.objectives.temperature import LogitScale
+from ecgcmr.objectives.temperature import TemperedLoss
 
 
-class SigLIPLoss(nn.Module):
+class SigLIPLoss(TemperedLoss):
     """Sigmoid loss over all pairs of the global batch.
 
     loss = -1/N sum_ij log sigmoid(z_ij (t cos_ij + b)), z = 1 for a subject's own pair and -1 else. The bias starts so
@@ -31,18 +31,12 @@ class SigLIPLoss(nn.Module):
     bias: Tensor
 
     def __init__(self, temperature: float = 0.1, bias: float = -10.0, learnable: bool = True) -> None:
-        super().__init__()
-        self.logit_scale = LogitScale(temperature, learnable)
+        super().__init__(temperature, learnable)
         start = torch.tensor(float(bias))
         if learnable:
             self.bias = nn.Parameter(start)
         else:
             self.register_buffer("bias", start, persistent=False)
-
-    @property
-    def temperature(self) -> Tensor:
-        """Temperature now, a number for the log."""
-        return self.logit_scale.temperature
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Loss of this rank's rows of `a` against all ranks' rows of `b`.

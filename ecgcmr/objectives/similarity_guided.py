@@ -10,19 +10,19 @@ import math
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
 from ecgcmr.objectives.least_rows import refuse_single_row
 from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
-from ecgcmr.objectives.temperature import LogitScale, check_temperature
+from ecgcmr.objectives.temperature import TemperedLoss, check_temperature
 
 Use = Literal["positives", "exclude", "soft"]
 
 
-class SimilarityGuidedCLIPLoss(nn.Module):
+class SimilarityGuidedCLIPLoss(TemperedLoss):
     """CLIP loss in which other subjects count by their similarity.
 
     Args:
@@ -48,21 +48,15 @@ class SimilarityGuidedCLIPLoss(nn.Module):
         image_to_ecg_weight: float = 0.5,
         learnable_temperature: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, learnable_temperature)
         check_weight("image_to_ecg_weight", image_to_ecg_weight)
         check_temperature(target_temperature)
         if use not in get_args(Use):
             raise UserError(f"unknown use {use!r} of the similarity: choose one of {', '.join(get_args(Use))}")
-        self.logit_scale = LogitScale(temperature, learnable_temperature)
         self.threshold = threshold
         self.use = use
         self.target_temperature = target_temperature
         self.image_to_ecg_weight = image_to_ecg_weight
-
-    @property
-    def temperature(self) -> Tensor:
-        """Temperature now, a number for the log."""
-        return self.logit_scale.temperature
 
     def forward(self, ecg: Tensor, cmr: Tensor, similarity: Tensor) -> Tensor:
         """Loss of this rank's rows in both directions; the mean over ranks is that of the global batch.

@@ -56,3 +56,16 @@ class LogitScale(nn.Module):
             with torch.no_grad():  # clamped in place: a clamp in the graph would leave it stuck beyond the bound
                 self.log_scale.clamp_(max=MAX_LOG_SCALE)
         return self.log_scale.exp()
+
+
+class TemperedLoss(nn.Module):
+    """A loss of cosine similarities over a temperature; arguments as of `LogitScale`."""
+
+    def __init__(self, temperature: float = 0.1, learnable_temperature: bool = False) -> None:
+        super().__init__()
+        self.logit_scale = LogitScale(temperature, learnable_temperature)
+
+    @property
+    def temperature(self) -> Tensor:
+        """Temperature now, a number for the log."""
+        return self.logit_scale.temperature

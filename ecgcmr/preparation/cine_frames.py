@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.dicom_cine import DicomCine
 from ecgcmr.formats.record import ShortAxis
-from ecgcmr.formats.short_axis_file import SliceReader
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.end_systole import find_end_systole
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, image_centre, published_centre
@@ -45,9 +46,11 @@ class _Cine:
         if short_axis.load_cine is None:
             raise UserError("has no cine, so nothing between end-diastole and end-systole")
         loader = short_axis.load_cine
-        self._reader = loader if isinstance(loader, SliceReader) else None
-        self._whole = loader() if self._reader is None else None
-        self.shape: tuple[int, ...] = self._whole.shape if self._reader is None else self._reader.shape
+        self._reader = loader if isinstance(loader, DicomCine) else None
+        self._whole: Any = None
+        if self._reader is None:
+            self._whole = loader()
+        self.shape: tuple[int, ...] = (self._reader or self._whole).shape
         if len(self.shape) != 4 or self.shape[3] < 3:
             raise UserError(f"a cine needs axes X, Y, Z and at least 3 frames, found shape {self.shape}")
 

@@ -1,8 +1,7 @@
 """From a recording in whatever leads, rate and length to the cleaned (12, T) array that models see.
 
-``standard_windows`` brings a recording to the twelve standard leads in order, at one rate and length;
-``clean_ecg`` applies the published preparation (Turgut et al., arXiv 2308.05764): missing samples to zero, clipping,
-baseline removal and a z-score within each group of leads. Other cleanings are in ``cleaning``.
+``standard_windows`` brings a recording to the twelve standard leads in order, at one rate and length. What cleanings
+are made of is here; the cleanings themselves are in ``cleaning``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.amplitude import UNIT_DOUBT, refusal
 from ecgcmr.formats.lead_names import listed
-from ecgcmr.preparation.baseline import BaselineSolver
 from ecgcmr.preparation.gaps import lead_ranges
 from ecgcmr.preparation.resampling import resample, resampling_ratio, source_margin
 from ecgcmr.shards.layout import LEADS
@@ -77,56 +75,6 @@ def z_score(values: npt.NDArray[np.float64], groups: tuple[slice, ...]) -> None:
         part = values[group]
         part -= part.mean()
         part /= math.sqrt(np.vdot(part, part) / part.size + VARIANCE_FLOOR)
-
-
-class ECGCleaner:
-    """The published cleaning of 12-lead recordings, in memory that is used again for the next recording.
-
-    NaN becomes 0; the recording is clipped to plus and minus four times its standard deviation over all leads (about
-    zero, not about the mean); each lead's asymmetric-least-squares baseline is subtracted; leads are z-scored over
-    lead and time within the groups I-III, aVR-aVF and V1-V6. Do not call one object from two threads at once.
-
-    References:
-        Turgut et al., arXiv 2308.05764, section on ECG preparation.
-    """
-
-    def __init__(self, lambda_: float = 1e7, p: float = 0.3, solves: int = 5) -> None:
-        """Keep the parameters of the baseline, see ``BaselineSolver``."""
-        self._solver = BaselineSolver(lambda_, p, solves)
-        self._memory = np.empty((2, len(LEADS), 0))
-
-    def __call__(self, signal: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Clean one recording.
-
-        Args:
-            signal: (12, T) in any unit of voltage, leads in the order of ``LEADS``. The result does not depend on
-                the unit, save where a whole group is flatter than 1e-6 units (the floor of 1e-12 under its variance).
-
-        Returns:
-            (12, T) float32 without unit. Leads of a group that is flat throughout are 0.
-
-        Raises:
-            ValueError: The shape is not (12, T) or a value is infinite.
-        """
-        source = np.asarray(signal)
-        if source.ndim != 2 or source.shape[0] != len(LEADS):
-            raise ValueError(f"expected ({len(LEADS)}, T), got {source.shape}")
-        if self._memory.shape[2] != source.shape[1]:
-            self._memory = np.empty((2, *source.shape))
-        values, scratch = self._memory
-        values[:] = source
-        fill_with_zero(values)
-        clip_to_deviations(values, scratch, CLIP_DEVIATIONS)
-        self._solver.subtract(values)
-        z_score(values, LEAD_GROUPS)
-        return values.astype(np.float32)
-
-
-def clean_ecg(
-    signal: npt.ArrayLike, *, lambda_: float = 1e7, p: float = 0.3, solves: int = 5
-) -> npt.NDArray[np.float32]:
-    """Clean one 12-lead recording (12, T) by the published recipe; see ``ECGCleaner``."""
-    return ECGCleaner(lambda_, p, solves)(signal)
 
 
 def _derive(known: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:

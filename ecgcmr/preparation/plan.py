@@ -11,7 +11,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_reader import load_reader
 from ecgcmr.formats.nifti import STEMS, find_image
 from ecgcmr.formats.short_axis_file import cmr_files
-from ecgcmr.formats.signal_file import SignalDeclaration, load_declaration
+from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cohort_layout import cohort_layout

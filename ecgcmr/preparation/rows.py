@@ -14,7 +14,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
-from ecgcmr.formats.signal_file import SignalDeclaration
+from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
 from ecgcmr.preparation.cine import frames_from_short_axis
 from ecgcmr.preparation.cine_options import CineOptions

@@ -21,7 +21,7 @@ from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.ecg_reader import NamedReader, load_reader
 from ecgcmr.formats.short_axis_file import cmr_files
-from ecgcmr.formats.signal_file import SignalDeclaration
+from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.ecg import StandardOptions

@@ -11,7 +11,7 @@ from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
-from ecgcmr.formats.signal_file import DECLARATION_FILE
+from ecgcmr.formats.signal_declaration import DECLARATION_FILE
 from ecgcmr.preparation.label_table import IMAGING_VISIT
 from ecgcmr.preparation.subject_matching import SubjectMatcher
 

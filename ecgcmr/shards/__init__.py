@@ -5,19 +5,3 @@ from ecgcmr.shards.index_writer import write_index
 from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
 from ecgcmr.shards.shard import ShardEntry, ShardRows, write_shard
 from ecgcmr.shards.shard_reader import ShardReader
-
-__all__ = [
-    "CMRLayout",
-    "ECGLayout",
-    "Label",
-    "Layout",
-    "ShardEntry",
-    "ShardIndex",
-    "ShardReader",
-    "ShardRows",
-    "read_cmr",
-    "read_ecgs",
-    "read_labels",
-    "write_index",
-    "write_shard",
-]

@@ -94,21 +94,20 @@ def segment_directions() -> np.ndarray:
     return np.cos(tilt) * radial + np.sin(tilt) * LONG_AXIS
 
 
-@dataclass(frozen=True)
-class _Waves:
-    """The Gaussians while they are being filled in, as in ``Beats``."""
-
-    amplitude: np.ndarray
-    centre: np.ndarray
-    rise: np.ndarray
-    fall: np.ndarray
-
-
 def heartbeats(state: CardiacState) -> Beats:
     """Return the noise-free beat of every subject of the state."""
     p = electrical_parameters(state)
     n = len(state)
-    waves = _Waves(np.zeros((n, WAVES, 3)), np.zeros((n, WAVES)), np.full((n, WAVES), 0.01), np.full((n, WAVES), 0.01))
+    recording = state.recording
+    chest = np.exp(p["proximity"][:, None] * CHEST_PROXIMITY)
+    waves = Beats(
+        amplitude=np.zeros((n, WAVES, 3)),
+        centre=np.zeros((n, WAVES)),
+        rise=np.full((n, WAVES), 0.01),
+        fall=np.full((n, WAVES), 0.01),
+        field=lead_field(recording.habitus_gain, recording.heart_rotation, recording.electrode_shift, chest),
+        parameters=p,
+    )
     _left_ventricle(state, p, waves)
     _right_ventricle(state, p, waves)
     waves.centre[:, :VENTRICULAR_WAVES] = (waves.centre[:, :VENTRICULAR_WAVES] - QRS_CENTRE_MS) / 1e3
@@ -116,19 +115,16 @@ def heartbeats(state: CardiacState) -> Beats:
     waves.amplitude[:, :VENTRICULAR_WAVES] = waves.amplitude[:, :VENTRICULAR_WAVES] @ turn.transpose(0, 2, 1)
     _repolarisation(state, p, waves)
     _atrial_activation(state, p, waves)
-    recording = state.recording
-    chest = np.exp(p["proximity"][:, None] * CHEST_PROXIMITY)
-    lead_vectors = lead_field(recording.habitus_gain, recording.heart_rotation, recording.electrode_shift, chest)
-    return Beats(waves.amplitude, waves.centre, waves.rise, waves.fall, lead_vectors, p)
+    return waves
 
 
-def _left_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+def _left_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: Beats) -> None:
     """Waves 0-15, the AHA segments, and 19, a notch of slowly conducting tissue; times in ms after the start of QRS."""
     block = state.disease.left_bundle_block
-    thickness = state.wall_thickness
+    thickness = state.anatomy.wall_thickness
     relative = (thickness / thickness.mean(1, keepdims=True)) ** 0.8
     own = np.exp(STRENGTH_SPREAD * state.recording.purkinje[:, 1, :16])
-    size = LV_AMPLITUDE * relative * own * (1 - 0.92 * state.scar) * p["lv_voltage"][:, None]
+    size = LV_AMPLITUDE * relative * own * (1 - 0.92 * state.disease.scar) * p["lv_voltage"][:, None]
     size[:, APICAL_SEGMENTS] *= p["apex"][:, None]
     size[:, LATE_SEGMENTS] *= p["basal"][:, None]
     # In left bundle branch block the septum is activated from right to left.
@@ -145,7 +141,7 @@ def _left_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves
     waves.rise[:, 19] = waves.fall[:, 19] = 0.007
 
 
-def _right_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+def _right_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: Beats) -> None:
     """Waves 16-18, the RV's walls, and 20, the terminal force of a right bundle block; ms after the start of QRS."""
     left_block, right_block = state.disease.left_bundle_block, state.disease.right_bundle_block
     direction = RV_DIRECTION / np.linalg.norm(RV_DIRECTION, axis=1, keepdims=True)
@@ -165,7 +161,7 @@ def _right_ventricle(state: CardiacState, p: dict[str, np.ndarray], waves: _Wave
     waves.rise[:, 20] = waves.fall[:, 20] = np.where(right_block, 0.015, 0.009)
 
 
-def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: Beats) -> None:
     """Waves 21-23: ST segment and two halves of the T wave.
 
     The T wave is the ventricular gradient less the area of the QRS complex (Wilson's relation): hypertrophy and blocks
@@ -177,7 +173,7 @@ def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves
         waves.amplitude[:, :VENTRICULAR_WAVES],
         np.sqrt(np.pi / 2) * (waves.rise[:, :VENTRICULAR_WAVES] + waves.fall[:, :VENTRICULAR_WAVES]),
     )
-    facing = np.einsum("ns,sd->nd", state.scar, segment_directions())
+    facing = np.einsum("ns,sd->nd", state.disease.scar, segment_directions())
     turn = rotation_matrices(np.stack([np.zeros(n), p["t_horizontal"], p["t_frontal"]], 1))
     gradient = (turn @ T_VECTOR) * p["t_gain"][:, None]
     # A T wave of unit height has an area of about 0.125 s.
@@ -185,7 +181,7 @@ def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves
     along = area / np.linalg.norm(area, axis=1, keepdims=True)
     # The ST segment leans against the QRS complex where the T wave does (strain).
     waves.amplitude[:, 21] = (p["st_level"] - 0.025 * p["t_secondary"])[:, None] * along + 0.03 * facing
-    rr = 60 / state.heart_rate
+    rr = 60 / state.body.heart_rate
     qt = p["qtc"] / 1e3 * np.cbrt(rr)
     start = -QRS_CENTRE_MS / 1e3
     peak = start + qt - 0.092 * p["t_width"]
@@ -202,11 +198,11 @@ def _repolarisation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves
     waves.rise[:, 23] = waves.fall[:, 23] * p["t_skew"]
 
 
-def _atrial_activation(state: CardiacState, p: dict[str, np.ndarray], waves: _Waves) -> None:
+def _atrial_activation(state: CardiacState, p: dict[str, np.ndarray], waves: Beats) -> None:
     """Waves 24-25: right, then left atrium; absent in atrial fibrillation."""
     n = len(state)
     turn = rotation_matrices(np.stack([np.zeros(n), np.zeros(n), p["p_turn"]], 1))
-    sinus = ~state.atrial_fibrillation
+    sinus = ~state.disease.atrial_fibrillation
     waves.amplitude[:, 24] = (turn @ RIGHT_ATRIUM) * (p["p_right"] * sinus)[:, None]
     waves.amplitude[:, 25] = (turn @ LEFT_ATRIUM) * (p["p_left"] * sinus)[:, None]
     onset = -(QRS_CENTRE_MS + p["pr"]) / 1e3

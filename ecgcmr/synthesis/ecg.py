@@ -50,36 +50,18 @@ def subject_generator(generator: np.random.Generator, row: int, purpose: int = 0
     return np.random.Generator(np.random.PCG64(child))
 
 
-def sample_rhythms(
-    state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator
-) -> list[Rhythm]:
-    """Return the beats of the given subjects, as ``render_ecgs`` places them with the same generator."""
-    return _rhythms(state.take(np.asarray(rows)), np.asarray(rows), generator, None)
-
-
-def _rhythms(part: CardiacState, rows: np.ndarray, generator: np.random.Generator, beats: Beats | None) -> list[Rhythm]:
-    parameters = (beats or heartbeats(part)).parameters
+def draw_rhythms(part: CardiacState, rows: np.ndarray, generator: np.random.Generator, beats: Beats) -> list[Rhythm]:
+    """Return where the beats of some subjects lie, whose state and beats stand in the order of ``rows``."""
     return [
         sample_rhythm(
-            float(part.heart_rate[k]),
-            bool(part.atrial_fibrillation[k]),
-            float(parameters["sinus_arrhythmia"][k]),
+            float(part.body.heart_rate[k]),
+            bool(part.disease.atrial_fibrillation[k]),
+            float(beats.parameters["sinus_arrhythmia"][k]),
             DURATION,
             subject_generator(generator, row, purpose=0),
         )
         for k, row in enumerate(rows)
     ]
-
-
-def r_peak_times(
-    state: CardiacState, rows: Sequence[int] | np.ndarray, generator: np.random.Generator
-) -> list[np.ndarray]:
-    """Return, per subject, the times (s) of the beats inside the recording that ``render_ecgs`` draws.
-
-    They are the beats' time 0, mostly within 16 ms of the R peak of V5 (later with a bundle branch block).
-    """
-    times = [rhythm.r_times for rhythm in sample_rhythms(state, rows, generator)]
-    return [t[(t >= 0) & (t < DURATION)] for t in times]
 
 
 def render_ecgs(
@@ -102,8 +84,8 @@ def render_ecgs(
         block = rows[start : start + BLOCK]
         part = state.take(block)
         beats = heartbeats(part)
-        rhythms = _rhythms(part, block, generator, beats)
-        dipole = _place_beats(beats, rhythms, part.heart_rate)
+        rhythms = draw_rhythms(part, block, generator, beats)
+        dipole = _place_beats(beats, rhythms, part.body.heart_rate)
         _add_fibrillation(dipole, part, block, beats, generator)
         leads = (TWELVE_FROM_EIGHT @ beats.field).astype(np.float32)
         out = ecgs[start : start + len(block)]
@@ -162,7 +144,7 @@ def _add_fibrillation(
     Eng 2001), strongest in V1.
     """
     time = np.arange(SAMPLES) / SAMPLING_RATE
-    for k in np.flatnonzero(part.atrial_fibrillation):
+    for k in np.flatnonzero(part.disease.atrial_fibrillation):
         own = subject_generator(generator, rows[k], purpose=1)
         phase = own.uniform(0, 2 * np.pi, 6)
         drift = 0.6 * np.sin(2 * np.pi * own.uniform(0.1, 0.3) * time + phase[0])

@@ -139,7 +139,7 @@ def _sample_ends(
     Death becomes likelier with age and with every disease (by half); nobody is lost who has died.
     """
     diseases = np.isfinite(first_day).sum(axis=1)
-    rate = DEATH_RATE * 2.0 ** ((state.age - 65) / DOUBLING_YEARS) * 1.5**diseases
+    rate = DEATH_RATE * 2.0 ** ((state.body.age - 65) / DOUBLING_YEARS) * 1.5**diseases
     death = np.ceil(DAYS_PER_YEAR * generator.exponential(1.0, len(state)) / rate)
     lost = np.ceil(DAYS_PER_YEAR * generator.exponential(1.0, len(state)) / LOSS_RATE)
     lost[lost >= np.minimum(follow_up, death)] = np.inf
@@ -182,22 +182,22 @@ def sample_onsets(state: CardiacState, follow_up: np.ndarray, generator: np.rand
 def disease_risks(state: CardiacState) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability (N, 3) of CAD, AF and DM before imaging and the yearly hazard (N, 3) after it."""
     body, disease = state.body, state.disease
-    older = (state.age - 64.5) / 7.7
+    older = (state.body.age - 64.5) / 7.7
     pressure = (body.systolic_pressure - 138) / 18
     fat = (body.bmi - 26.8) / 4.2
     atrium = np.log(state.chambers.la_max / 73) / 0.28
     weak = (57.5 - state.chambers.lv_ef) / 7.5
 
-    coronary = 0.45 * older + 0.55 * state.sex + 0.25 * pressure + 0.6 * disease.diabetes + 0.25 * weak
+    coronary = 0.45 * older + 0.55 * state.body.sex + 0.25 * pressure + 0.6 * disease.diabetes + 0.25 * weak
     infarct = disease.scar_extent > 0
     cad = np.where(infarct, 0.93, 1 / (1 + np.exp(4.05 - coronary)))
     cad_hazard = 0.0065 * np.exp(coronary - 0.3)
 
-    fibrillation = 0.55 * older + 0.25 * state.sex + 0.7 * atrium + 0.2 * weak + 0.15 * pressure
+    fibrillation = 0.55 * older + 0.25 * state.body.sex + 0.7 * atrium + 0.2 * weak + 0.15 * pressure
     af = np.where(disease.atrial_fibrillation, 0.94, np.where(disease.af_history, 0.85, 0.004))
     af_hazard = 0.0060 * np.exp(fibrillation - 0.25)
 
-    sweet = 0.25 * older + 0.7 * fat + 0.25 * state.sex
+    sweet = 0.25 * older + 0.7 * fat + 0.25 * state.body.sex
     dm = np.where(disease.diabetes > 0, 0.90, 0.004)
     dm_hazard = 0.0040 * np.exp(sweet)
     prevalence = np.stack([cad, af, dm], 1)
@@ -220,7 +220,7 @@ def _unrelated(state: CardiacState, row: int, follow_up: int, generator: np.rand
     """Return code -> day of diagnoses that carry no label; hypertension is commoner where pressure is high."""
     shares = dict(UNRELATED)
     shares["I10"] = 1 / (1 + np.exp(-(float(state.body.systolic_pressure[row]) - 158) / 12))
-    shares["N40"] *= 2 * float(state.sex[row])  # the prostate
+    shares["N40"] *= 2 * float(state.body.sex[row])  # the prostate
     draws = generator.random(len(shares))
     return {
         code: int(generator.integers(-16 * 365, follow_up + 1))

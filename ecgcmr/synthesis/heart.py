@@ -96,13 +96,12 @@ class Chambers:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Walls by AHA segment: thickness (N, 16) mm, strains (N, 16), (N, 16), (N, 6) %, scar (N, 16) 0..1."""
+    """Walls by AHA segment: thickness (N, 16) mm, strains (N, 16), (N, 16), (N, 6) % (negative is shortening)."""
 
     wall_thickness: np.ndarray
     circumferential_strain: np.ndarray
     radial_strain: np.ndarray
     longitudinal_strain: np.ndarray
-    scar: np.ndarray
 
 
 def sample_body(n: int, generator: np.random.Generator) -> Body:
@@ -286,7 +285,7 @@ def sample_anatomy(disease: Disease, chambers: Chambers, generator: np.random.Ge
     longitudinal = np.clip(
         long_level[:, None] * long_shape * long_still * (1 + 0.09 * generator.standard_normal((n, 6))), -42, 6
     )
-    return Anatomy(thickness, circumferential, radial, longitudinal, disease.scar)
+    return Anatomy(thickness, circumferential, radial, longitudinal)
 
 
 def mean_wall_thickness(volume: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecgcmr.leads import LEADS as LEADS
-
 DOWER = np.array(
     [
         [0.632, -0.235, 0.059],  # I

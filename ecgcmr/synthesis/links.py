@@ -70,22 +70,22 @@ LINKS: tuple[Link, ...] = (
 )
 
 _DRIVERS: dict[str, Callable[[CardiacState], np.ndarray]] = {
-    "size": lambda s: np.log(s.lv_edv / 145) / 0.24,
-    "mass": lambda s: np.log(s.lv_mass / 88) / 0.27,
-    "thick": lambda s: np.log(mean_wall_thickness(s.lv_edv, s.lv_mass) / 5.9) / 0.16,
+    "size": lambda s: np.log(s.chambers.lv_edv / 145) / 0.24,
+    "mass": lambda s: np.log(s.chambers.lv_mass / 88) / 0.27,
+    "thick": lambda s: np.log(mean_wall_thickness(s.chambers.lv_edv, s.chambers.lv_mass) / 5.9) / 0.16,
     "ef": lambda s: (s.chambers.lv_ef - 57.5) / 7.5,
-    "rv_size": lambda s: np.log(s.rv_edv / 158) / 0.27,
+    "rv_size": lambda s: np.log(s.chambers.rv_edv / 158) / 0.27,
     "rv_ef": lambda s: (s.chambers.rv_ef - 54.7) / 6.8,
     "rv_pressure": lambda s: (s.chambers.rv_pressure - 26.5) / 7.0,
     "la": lambda s: np.log(s.chambers.la_max / 73) / 0.28,
     "ra": lambda s: np.log(s.chambers.ra_max / 87) / 0.29,
     "scar": lambda s: (s.disease.scar_extent - 0.017) / 0.06,
-    "age": lambda s: (s.age - 64.5) / 7.7,
-    "male": lambda s: (s.sex - 0.5) * 2,
+    "age": lambda s: (s.body.age - 64.5) / 7.7,
+    "male": lambda s: (s.body.sex - 0.5) * 2,
     "bsa": lambda s: (s.body.surface_area - 1.87) / 0.22,
     "bmi": lambda s: (s.body.bmi - 26.8) / 4.2,
     "pressure": lambda s: (s.body.systolic_pressure - 138) / 18,
-    "rate": lambda s: (s.heart_rate - 64.5) / 9.5,
+    "rate": lambda s: (s.body.heart_rate - 64.5) / 9.5,
     "diabetes": lambda s: s.disease.diabetes,
 }
 """Standardised drivers: about mean 0 and SD 1 in the cohort (diabetes: 0 or 1)."""

@@ -48,7 +48,7 @@ def expressed_features(state: CardiacState) -> np.ndarray:
 
 def _features(state: CardiacState) -> np.ndarray:
     beats = heartbeats(state)
-    n, p, sinus = len(state), beats.parameters, ~state.atrial_fibrillation
+    n, p, sinus = len(state), beats.parameters, ~state.disease.atrial_fibrillation
     # What the standard lead field makes of these leads: chest, heart position and electrodes are in it.
     seen = INVERSE_DOWER @ beats.field
     qrs = _ventricular_dipole(beats, seen, QRS_TIMES * p["path"][:, None])
@@ -59,7 +59,7 @@ def _features(state: CardiacState) -> np.ndarray:
     misfit = ((beats.field @ source)[:, :, 0] - strongest @ DOWER.T) / size[:, None]
     flutter = p["fibrillation_wave"] * np.linalg.norm(seen @ FIBRILLATION_VECTOR, axis=1)
     columns = [
-        np.log(state.heart_rate), ~sinus, state.disease.left_bundle_block, state.disease.right_bundle_block,
+        np.log(state.body.heart_rate), ~sinus, state.disease.left_bundle_block, state.disease.right_bundle_block,
         np.log(p["path"]), np.log(p["transmural"]), p["rv_delay"], p["qtc"], np.log(p["t_width"]), np.log(p["t_skew"]),
         p["pr"] * sinus, np.log(p["p_duration"]) * sinus, np.log(p["sinus_arrhythmia"]) * sinus,
         flutter * ~sinus / size, p["fibrillation_rate"] * ~sinus, np.log(size),
@@ -169,11 +169,6 @@ def fit_oracle(seed: int, population: int = POPULATION) -> Oracle:
     )
     weights = _ridge(columns, targets) * scale
     return Oracle(centre, spread, directions, column_centre, column_spread, weights, offset, classifiers)
-
-
-def oracle_predictions(state: CardiacState, seed: int) -> np.ndarray:
-    """Return (N, 82): the best prediction of every phenotype that the ECG allows; see ``fit_oracle``."""
-    return fit_oracle(seed).phenotypes(state)
 
 
 def oracle_table(state: CardiacState, seed: int) -> dict[str, np.ndarray]:

@@ -80,7 +80,7 @@ class Scan:
     @classmethod
     def of(cls, state: CardiacState, row: int, generator: np.random.Generator) -> Scan:
         """Draw the scan of one row of a cohort; body size sets the fat, all else is chance."""
-        body_mass = float(state.weight_kg[row]) / (float(state.height_cm[row]) / 100.0) ** 2
+        body_mass = float(state.body.weight_kg[row]) / (float(state.body.height_cm[row]) / 100.0) ** 2
         n = generator.standard_normal
         subcutaneous = float(np.clip(14 + 1.6 * (body_mass - 26) + 4 * n(), 4, 45))
         epicardial = float(np.clip(3.5 + 0.25 * (body_mass - 26) + 1.2 * n(), 0.8, 9))
@@ -290,10 +290,9 @@ def _expose(pictures: Array, noise: float, generator: np.random.Generator) -> Ar
 
 def _moments(state: CardiacState, row: int, frames: int) -> tuple[int, NDArray[np.float64]]:
     """Return the end-systolic frame and the share ejected at each frame of a cine."""
-    es_frame = round(end_systole(float(state.heart_rate[row])) * frames)
-    kick = (
-        0.0 if bool(state.atrial_fibrillation[row]) else float(np.clip(0.15 + 0.003 * (state.age[row] - 45), 0.1, 0.3))
-    )
+    es_frame = round(end_systole(float(state.body.heart_rate[row])) * frames)
+    kick = float(np.clip(0.15 + 0.003 * (state.body.age[row] - 45), 0.1, 0.3))
+    kick *= not state.disease.atrial_fibrillation[row]
     return es_frame, ejected(np.arange(frames) / frames, es_frame / frames, kick)
 
 
@@ -369,7 +368,7 @@ def render_cine(
         painted = _expose(_paint(heart, scan, grid, cuts), scan.noise, own)
         volume[:, :, index] = np.moveaxis(np.rint(np.minimum(_COUNTS * painted, 65535)), 0, -1)
         labels[..., index] = _label(grid, _take(cuts, [0, es_frame]))
-    beat = 60.0 / float(state.heart_rate[row])
+    beat = 60.0 / float(state.body.heart_rate[row])
     return Cine(
         volume, labels[0], labels[1], es_frame, (options.spacing_mm, options.spacing_mm, float(gap)), beat / frames
     )

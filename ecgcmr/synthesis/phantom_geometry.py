@@ -117,8 +117,8 @@ class Heart:
             row: Row of the subject.
             generator: Source of the shape that no phenotype determines.
         """
-        edv, esv = float(state.lv_edv[row]), float(state.lv_esv[row])
-        rv_edv, rv_esv = float(state.rv_edv[row]), float(state.rv_esv[row])
+        edv, esv = float(state.chambers.lv_edv[row]), float(state.chambers.lv_esv[row])
+        rv_edv, rv_esv = float(state.chambers.rv_edv[row]), float(state.chambers.rv_esv[row])
         draw = generator.standard_normal(9)
         # Slender or round: the length follows volume^0.30, so that a dilated heart is also a rounder one (assumption).
         length = 90.0 * (edv / 150.0) ** 0.30 * np.exp(0.035 * draw[0])
@@ -128,12 +128,12 @@ class Heart:
         return cls(
             lv=(edv, esv),
             rv=(rv_edv, rv_esv),
-            wall_volume=float(state.lv_mass[row]) / MYOCARDIAL_DENSITY,
+            wall_volume=float(state.chambers.lv_mass[row]) / MYOCARDIAL_DENSITY,
             length=float(length),
-            shortening=float(np.clip(-np.mean(state.longitudinal_strain[row]) / 100, 0.0, 0.35)),
-            thickness=np.asarray(state.wall_thickness[row], dtype=np.float64),
-            circumferential=np.asarray(state.circumferential_strain[row], dtype=np.float64) / 100,
-            radial=np.asarray(state.radial_strain[row], dtype=np.float64) / 100,
+            shortening=float(np.clip(-np.mean(state.anatomy.longitudinal_strain[row]) / 100, 0.0, 0.35)),
+            thickness=np.asarray(state.anatomy.wall_thickness[row], dtype=np.float64),
+            circumferential=np.asarray(state.anatomy.circumferential_strain[row], dtype=np.float64) / 100,
+            radial=np.asarray(state.anatomy.radial_strain[row], dtype=np.float64) / 100,
             flattening=flattening,
             ellipticity=(float(0.03 * abs(draw[1])), float(draw[2])),
             rotation=float(np.deg2rad(12.0) * draw[3]),

@@ -84,7 +84,7 @@ def draw_population(subjects: int, seed: int) -> Population:
     events = sample_events(state, seed)
     numbers = np.random.default_rng([seed, _ID_STREAM]).choice(9_000_000, subjects, replace=False)
     eids = (1_000_000 + numbers).tolist()
-    covariates = {name: getattr(state, name) for name in ("sex", "age", "height_cm", "weight_kg")}
+    covariates = {name: getattr(state.body, name) for name in ("sex", "age", "height_cm", "weight_kg")}
     return Population(
         state=state,
         eids=eids,
@@ -115,12 +115,12 @@ def device_notes(population: Population) -> list[DeviceNotes]:
     behind the ECG: no PQ interval in atrial fibrillation, QT from the corrected value by Fridericia's formula.
     """
     state, parameters = population.state, electrical_parameters(population.state)
-    rr = 60.0 / state.heart_rate
+    rr = 60.0 / state.body.heart_rate
     notes = []
     for row, eid in enumerate(population.eids):
         measurements = {
-            "VentricularRate": state.heart_rate[row],
-            "PQInterval": None if state.atrial_fibrillation[row] else parameters["pr"][row],
+            "VentricularRate": state.body.heart_rate[row],
+            "PQInterval": None if state.disease.atrial_fibrillation[row] else parameters["pr"][row],
             "QTInterval": parameters["qtc"][row] * np.cbrt(rr[row]),
             "QTCInterval": parameters["qtc"][row],
             "RRInterval": 1000 * rr[row],
@@ -132,18 +132,18 @@ def device_notes(population: Population) -> list[DeviceNotes]:
 
 
 def _person(state: CardiacState, row: int, eid: int, imaging: date) -> dict[str, str | dict[str, str]]:
-    birthday = imaging - timedelta(days=int(365.25 * float(state.age[row])) + 1)
+    birthday = imaging - timedelta(days=int(365.25 * float(state.body.age[row])) + 1)
     return {
         "PID": str(eid),
         "Name": {
             "FamilyName": _FAMILY_NAMES[eid % len(_FAMILY_NAMES)],
             "GivenName": _GIVEN_NAMES[eid // 10 % len(_GIVEN_NAMES)],
         },
-        "Age": str(int(state.age[row])),
+        "Age": str(int(state.body.age[row])),
         "BirthDateTime": _day(birthday),
-        "Gender": "MALE" if state.sex[row] == 1 else "FEMALE",
-        "Height": f"{float(state.height_cm[row]):.0f}",
-        "Weight": f"{float(state.weight_kg[row]):.0f}",
+        "Gender": "MALE" if state.body.sex[row] == 1 else "FEMALE",
+        "Height": f"{float(state.body.height_cm[row]):.0f}",
+        "Weight": f"{float(state.body.weight_kg[row]):.0f}",
         "PaceMaker": "no",
     }
 

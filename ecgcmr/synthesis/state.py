@@ -62,7 +62,7 @@ class CardiacState:
         body: Age, sex, size, pressure, heart rate.
         disease: Severities and conduction.
         chambers: Volumes, mass, aorta.
-        anatomy: Wall thickness, strain and scar by AHA segment.
+        anatomy: Wall thickness and strain by AHA segment.
         recording: Nuisance of the ECG.
         phenotypes: (N, 82) true phenotypes in column order.
         observed_phenotypes: (N, 82) as measured, NaN where missing.
@@ -82,86 +82,6 @@ class CardiacState:
     def take(self, rows: np.ndarray | slice) -> CardiacState:
         """Return the state of some subjects only, in the order of ``rows`` (integers, a mask or a slice)."""
         return _take(self, rows)
-
-    @property
-    def age(self) -> np.ndarray:
-        """Age at imaging, years."""
-        return self.body.age
-
-    @property
-    def sex(self) -> np.ndarray:
-        """1 for male, 0 for female."""
-        return self.body.sex
-
-    @property
-    def height_cm(self) -> np.ndarray:
-        """Standing height, cm."""
-        return self.body.height_cm
-
-    @property
-    def weight_kg(self) -> np.ndarray:
-        """Weight, kg."""
-        return self.body.weight_kg
-
-    @property
-    def heart_rate(self) -> np.ndarray:
-        """Mean heart rate, beats per minute."""
-        return self.body.heart_rate
-
-    @property
-    def lv_edv(self) -> np.ndarray:
-        """LV end-diastolic volume, mL."""
-        return self.chambers.lv_edv
-
-    @property
-    def lv_esv(self) -> np.ndarray:
-        """LV end-systolic volume, mL."""
-        return self.chambers.lv_esv
-
-    @property
-    def lv_mass(self) -> np.ndarray:
-        """LV myocardial mass, g."""
-        return self.chambers.lv_mass
-
-    @property
-    def rv_edv(self) -> np.ndarray:
-        """RV end-diastolic volume, mL."""
-        return self.chambers.rv_edv
-
-    @property
-    def rv_esv(self) -> np.ndarray:
-        """RV end-systolic volume, mL."""
-        return self.chambers.rv_esv
-
-    @property
-    def wall_thickness(self) -> np.ndarray:
-        """(N, 16) end-diastolic wall thickness by AHA segment, mm."""
-        return self.anatomy.wall_thickness
-
-    @property
-    def circumferential_strain(self) -> np.ndarray:
-        """(N, 16) peak circumferential strain by AHA segment, % (negative is contraction)."""
-        return self.anatomy.circumferential_strain
-
-    @property
-    def radial_strain(self) -> np.ndarray:
-        """(N, 16) peak radial strain by AHA segment, % (positive is thickening)."""
-        return self.anatomy.radial_strain
-
-    @property
-    def longitudinal_strain(self) -> np.ndarray:
-        """(N, 6) peak longitudinal strain by segment, % (negative is contraction)."""
-        return self.anatomy.longitudinal_strain
-
-    @property
-    def scar(self) -> np.ndarray:
-        """(N, 16) transmural fraction of scar by AHA segment, 0 to 1."""
-        return self.anatomy.scar
-
-    @property
-    def atrial_fibrillation(self) -> np.ndarray:
-        """(N,) bool: the rhythm during the ECG is atrial fibrillation."""
-        return self.disease.atrial_fibrillation
 
 
 def _take(part: Any, rows: np.ndarray | slice) -> Any:

@@ -1,5 +1,3 @@
 """Checking a prepared cohort: every byte, every record and every promise that docs/shards.md makes."""
 
 from ecgcmr.verification.cohort import verify_cohort
-
-__all__ = ["verify_cohort"]

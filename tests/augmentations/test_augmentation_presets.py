@@ -93,7 +93,7 @@ def test_numbers_take_the_place_of_the_presets() -> None:
     heavy = ECGAugmentation(strength="heavy", lead_dropout=0.0, jitter_sigma=0.1)
     expected = dataclasses.replace(ECG_STRENGTHS["heavy"], lead_dropout=0.0, jitter_sigma=0.1)
     assert heavy.strength == expected
-    names = [type(part).__name__ for part in heavy.parts]
+    names = [type(part).__name__ for part in heavy.augmentations]
     assert names == [
         "CropResize",
         "FourierSurrogate",

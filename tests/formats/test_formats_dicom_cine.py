@@ -24,7 +24,7 @@ from raw_file_writers import beating_disc, write_cine_folder
 from ecgcmr.errors import UserError
 from ecgcmr.formats import zip_members
 from ecgcmr.formats.dicom_cine import DicomCine, read_cine_zip
-from ecgcmr.formats.short_axis_file import SliceReader, cine_notes, cmr_files, cmr_kind, read_cmr
+from ecgcmr.formats.short_axis_file import cine_notes, cmr_files, cmr_kind, read_cmr
 
 NAME = "1234567_20209_2_0.zip"
 
@@ -39,7 +39,7 @@ def test_orderly_zip_equals_the_array(tmp_path, cine):
     images = read_cine_zip(write_cine_zip(tmp_path / NAME, cine))
     assert images.spacing_mm == (1.8, 1.8)
     assert images.ed is None
-    assert isinstance(images.load_cine, SliceReader)
+    assert isinstance(images.load_cine, DicomCine)
     assert images.load_cine.shape == cine.shape == (24, 20, 4, 8)
     np.testing.assert_array_equal(images.load_cine(), cine)
     np.testing.assert_array_equal(images.load_cine.read([2, 0], [5]), cine[:, :, [2, 0]][..., [5]])

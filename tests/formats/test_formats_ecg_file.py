@@ -24,7 +24,8 @@ from raw_file_writers import (
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import SignalDeclaration, ecg_files, identify_ecg, read_ecg
-from ecgcmr.formats.record import ecg_record, standard_lead
+from ecgcmr.formats.lead_names import standard_lead
+from ecgcmr.formats.record import ecg_record
 from ecgcmr.formats.units import millivolts_per
 
 COUNTS = sample_counts(7, 300)

@@ -32,7 +32,7 @@ MUSE = """<RestingECG><RestingECGMeasurements><VentricularRate>75</VentricularRa
 def recording() -> np.ndarray:
     """Give one synthetic recording (12, 5000) in steps of 5 uV."""
     states = sample_states(50, 3)
-    row = np.flatnonzero(~states.atrial_fibrillation)[:1]
+    row = np.flatnonzero(~states.disease.atrial_fibrillation)[:1]
     return np.rint(render_ecgs(states, row, np.random.default_rng(3))[0] / 5).astype(int)
 
 

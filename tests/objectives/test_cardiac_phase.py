@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from true_beats import r_peak_times
 
 from ecgcmr.objectives.cardiac_phase import NO_PEAK, average_by_phase, detect_r_peaks, phases_at
-from ecgcmr.synthesis.ecg import r_peak_times, render_ecgs
+from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states
 
 RATE = 500.0

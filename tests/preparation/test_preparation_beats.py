@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from true_beats import r_peak_times
 
 from ecgcmr.preparation import r_peaks
 from ecgcmr.preparation.bands import Bands
@@ -14,7 +15,7 @@ from ecgcmr.preparation.beats import MEASUREMENTS, BeatMarks, mark_beats, measur
 from ecgcmr.preparation.lead_quality import assess_leads
 from ecgcmr.shards.layout import WAVES
 from ecgcmr.synthesis.dipole import heartbeats
-from ecgcmr.synthesis.ecg import r_peak_times, render_ecgs
+from ecgcmr.synthesis.ecg import render_ecgs
 from ecgcmr.synthesis.state import sample_states
 
 COUNT = 60
@@ -27,15 +28,15 @@ class Cohort:
 
     def __init__(self):
         states = sample_states(3000, 5)
-        fibrillating = np.flatnonzero(states.atrial_fibrillation)[: COUNT // 5]
-        regular = np.flatnonzero(~states.atrial_fibrillation)[: COUNT - COUNT // 5]
+        fibrillating = np.flatnonzero(states.disease.atrial_fibrillation)[: COUNT // 5]
+        regular = np.flatnonzero(~states.disease.atrial_fibrillation)[: COUNT - COUNT // 5]
         rows = np.concatenate([fibrillating, regular])
         generator = np.random.default_rng(5)
         self.signals = render_ecgs(states, rows, generator).astype(np.float64) / 1000
         self.r_times = r_peak_times(states, rows, generator)
         state = states.take(rows)
-        self.fibrillation = state.atrial_fibrillation
-        self.heart_rate = state.heart_rate
+        self.fibrillation = state.disease.atrial_fibrillation
+        self.heart_rate = state.body.heart_rate
         self.intervals = true_intervals(state)
         self.marks = [mark_beats(signal) for signal in self.signals]
         self.measured = [measure_beats(marks) for marks in self.marks]
@@ -60,7 +61,7 @@ def true_intervals(state):
         return inside.argmax(axis=1), inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
 
     p, qrs = bounds(size(24, 26), 0.1), bounds(size(0, 21), 0.04)
-    qt = beats.parameters["qtc"] * np.cbrt(60 / state.heart_rate)
+    qt = beats.parameters["qtc"] * np.cbrt(60 / state.body.heart_rate)
     return {"pr_interval": qrs[0] - p[0], "qrs_duration": qrs[1] - qrs[0], "qt_interval": qt}
 
 

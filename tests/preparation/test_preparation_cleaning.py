@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from raw_file_writers import sample_counts
 
 from ecgcmr.errors import UserError
-from ecgcmr.preparation.cleaning import PRESETS, Cleaning
+from ecgcmr.preparation.cleaning import PRESETS, Cleaning, clean_ecg
 from ecgcmr.preparation.cleaning_steps import NEUROKIT_METHODS, STEPS, ZScore
-from ecgcmr.preparation.ecg import LEAD_GROUPS, clean_ecg
+from ecgcmr.preparation.ecg import LEAD_GROUPS
 
 MOMENT = np.arange(5000) / 500
 

@@ -21,7 +21,7 @@ MOMENT = np.arange(5000) / 500
 def clean():
     """Three recordings (3, 12, 5000) mV with a tenth of the recorder's noise."""
     states = sample_states(60, 8)
-    rows = np.flatnonzero(~states.atrial_fibrillation)[:3]
+    rows = np.flatnonzero(~states.disease.atrial_fibrillation)[:3]
     return render_ecgs(states, rows, np.random.default_rng(8), noise=0.1).astype(np.float64) / 1000
 
 

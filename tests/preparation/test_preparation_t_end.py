@@ -26,10 +26,10 @@ COUNT, RATE = 40, 500.0
 def cohort() -> tuple[np.ndarray, np.ndarray]:
     """Give recordings (n, 12, 5000) in mV in sinus rhythm and the QT interval in ms that the generator states."""
     states = sample_states(3000, 5)
-    rows = np.flatnonzero(~states.atrial_fibrillation)[:COUNT]
+    rows = np.flatnonzero(~states.disease.atrial_fibrillation)[:COUNT]
     signals = render_ecgs(states, rows, np.random.default_rng(5)).astype(np.float64) / 1000
     state = states.take(rows)
-    return signals, heartbeats(state).parameters["qtc"] * np.cbrt(60 / state.heart_rate)
+    return signals, heartbeats(state).parameters["qtc"] * np.cbrt(60 / state.body.heart_rate)
 
 
 def measured(signals: np.ndarray, t_end: str, name: str = "qt_interval") -> np.ndarray:

@@ -12,7 +12,7 @@ import wfdb
 from sklearn.metrics import roc_auc_score
 
 from ecgcmr.preparation.beats import mark_beats, measure_beats
-from ecgcmr.preparation.ecg import clean_ecg
+from ecgcmr.preparation.cleaning import clean_ecg
 from ecgcmr.probes.ecg_features import FEATURE_NAMES, LEADS, extract_features
 from ecgcmr.probes.median_beat import find_beats
 from ecgcmr.synthesis.ecg import render_ecgs
@@ -192,8 +192,8 @@ def test_a_single_lead_serves_where_all_together_fail(monkeypatch: pytest.Monkey
 def synthetic() -> tuple[np.ndarray, np.ndarray]:
     """Recordings (20, 12, 5000) in mV of the synthetic cohort, every fourth in fibrillation, and which those are."""
     states = sample_states(2000, 7)
-    fibrillating = np.flatnonzero(states.atrial_fibrillation)[:5]
-    rows = np.concatenate([fibrillating, np.flatnonzero(~states.atrial_fibrillation)[:15]])
+    fibrillating = np.flatnonzero(states.disease.atrial_fibrillation)[:5]
+    rows = np.concatenate([fibrillating, np.flatnonzero(~states.disease.atrial_fibrillation)[:15]])
     ecgs = render_ecgs(states, rows, np.random.default_rng(7)) / 1000
     return ecgs.astype(np.float64), np.arange(20) < 5
 

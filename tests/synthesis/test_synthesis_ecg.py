@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from true_beats import r_peak_times, sample_rhythms
 
+from ecgcmr.leads import LEADS
 from ecgcmr.synthesis.dipole import heartbeats, segment_directions
-from ecgcmr.synthesis.ecg import SAMPLES, SAMPLING_RATE, beat_template, r_peak_times, render_ecgs, sample_rhythms
+from ecgcmr.synthesis.ecg import SAMPLES, SAMPLING_RATE, beat_template, render_ecgs
 from ecgcmr.synthesis.leads import (
     DOWER,
-    LEADS,
     TWELVE_FROM_EIGHT,
     TWELVE_FROM_ELECTRODES,
     lead_field,
@@ -119,14 +120,14 @@ def test_peaks_are_where_they_are_said_to_be(healthy: CardiacState) -> None:
 
 
 def test_rate_and_irregularity_of_rhythms(state: CardiacState) -> None:
-    rows = np.flatnonzero(state.atrial_fibrillation)[:25]
-    sinus = np.flatnonzero(~state.atrial_fibrillation)[:25]
+    rows = np.flatnonzero(state.disease.atrial_fibrillation)[:25]
+    sinus = np.flatnonzero(~state.disease.atrial_fibrillation)[:25]
     variation = {}
     for name, chosen in (("fibrillation", rows), ("sinus", sinus)):
         times = [rhythm.r_times for rhythm in sample_rhythms(state, chosen, np.random.default_rng(1))]
         variation[name] = np.array([np.diff(t).std() / np.diff(t).mean() for t in times])
         rate = np.array([60 / np.diff(t).mean() for t in times])
-        assert np.abs(rate / state.heart_rate[chosen] - 1).mean() < 0.1
+        assert np.abs(rate / state.body.heart_rate[chosen] - 1).mean() < 0.1
     assert np.median(variation["fibrillation"]) > 0.15 > 0.08 > np.median(variation["sinus"])
 
 
@@ -145,12 +146,12 @@ def test_beats_cover_the_recording(rate: float, fibrillation: bool) -> None:
 
 
 def test_fibrillation_has_no_p_wave_but_fibrillatory_waves(state: CardiacState) -> None:
-    rows = np.flatnonzero(state.atrial_fibrillation)[:20]
+    rows = np.flatnonzero(state.disease.atrial_fibrillation)[:20]
     assert np.all(heartbeats(state.take(rows)).amplitude[:, 24:] == 0)
     stream = np.random.default_rng(2)
     clean = render_ecgs(state, rows, stream, noise=0)
     # Between T and the next QRS there is activity at 4 to 9 Hz, which sinus rhythm lacks.
-    sinus = render_ecgs(state, np.flatnonzero(~state.atrial_fibrillation)[:20], stream, noise=0)
+    sinus = render_ecgs(state, np.flatnonzero(~state.disease.atrial_fibrillation)[:20], stream, noise=0)
 
     def quiet_part(ecgs: np.ndarray) -> float:
         return float(np.median(np.quantile(np.abs(ecgs[:, 6] - np.median(ecgs[:, 6], 1, keepdims=True)), 0.3, axis=1)))
@@ -164,14 +165,14 @@ def changed(state: CardiacState, part: str, **values: np.ndarray) -> CardiacStat
 
 def test_mass_raises_voltage_and_turns_t(healthy: CardiacState) -> None:
     plain = beats_of(healthy)
-    heavy = beats_of(changed(healthy, "chambers", lv_mass=1.6 * healthy.lv_mass))
+    heavy = beats_of(changed(healthy, "chambers", lv_mass=1.6 * healthy.chambers.lv_mass))
     gain = lead(heavy, "V5", QRS).max(1) / lead(plain, "V5", QRS).max(1)
     assert np.median(gain) > 1.2
     assert lead(heavy, "V6", T_WAVE).mean() < lead(plain, "V6", T_WAVE).mean() - 0.02
 
 
 def test_large_weak_ventricle_widens_qrs(healthy: CardiacState) -> None:
-    weak = changed(healthy, "chambers", lv_edv=1.5 * healthy.lv_edv, lv_esv=2.4 * healthy.lv_esv)
+    weak = changed(healthy, "chambers", lv_edv=1.5 * healthy.chambers.lv_edv, lv_esv=2.4 * healthy.chambers.lv_esv)
 
     def duration(state: CardiacState) -> np.ndarray:
         speed = np.abs(np.gradient(beats_of(state), axis=2)).sum(1)
@@ -188,9 +189,7 @@ def test_large_weak_ventricle_widens_qrs(healthy: CardiacState) -> None:
 def test_anterior_scar_takes_r_from_the_leads_that_face_it(healthy: CardiacState) -> None:
     scar = np.zeros((len(healthy), 16))
     scar[:, [0, 1, 6, 7, 12, 13]] = 0.9
-    anterior = healthy
-    for part in ("disease", "anatomy"):
-        anterior = changed(anterior, part, scar=scar)
+    anterior = changed(healthy, "disease", scar=scar)
     plain, infarcted = beats_of(healthy), beats_of(anterior)
     loss = {
         name: 1 - np.median(np.maximum(lead(infarcted, name, QRS), 0).max(1)) / np.median(lead(plain, name, QRS).max(1))
@@ -204,7 +203,7 @@ def test_anterior_scar_takes_r_from_the_leads_that_face_it(healthy: CardiacState
 
 def test_right_ventricular_load_turns_the_axis_right(healthy: CardiacState) -> None:
     loaded = changed(
-        healthy, "chambers", rv_edv=1.6 * healthy.rv_edv, rv_esv=2.1 * healthy.rv_esv,
+        healthy, "chambers", rv_edv=1.6 * healthy.chambers.rv_edv, rv_esv=2.1 * healthy.chambers.rv_esv,
         rv_pressure=healthy.chambers.rv_pressure + 30,
     )  # fmt: skip
     plain, ill = beats_of(healthy), beats_of(loaded)

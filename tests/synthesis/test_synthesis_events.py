@@ -96,7 +96,7 @@ def test_nothing_is_recorded_after_death_or_loss(state: CardiacState, events: Ev
         assert all(imaging < day < CENSORING for day in ends)
         assert all(day <= min([*ends, CENSORING]) for _, day in pairs)
     assert not any(death and lost and lost >= death for death, lost in zip(events.death, events.lost, strict=True))
-    assert state.age[died].mean() > state.age.mean() + 2
+    assert state.body.age[died].mean() > state.body.age.mean() + 2
 
 
 def test_years_run_to_the_event_or_the_end(events: Events) -> None:

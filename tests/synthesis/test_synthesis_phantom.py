@@ -113,7 +113,13 @@ def test_the_segmentation_measures_the_state(state):
     for row in range(8):
         cine = render_cine(state, row, generator(), frames=12, options=PhantomOptions(size=96, spacing_mm=2.0))
         voxel = np.prod(cine.spacing_mm) / 1000
-        true = [state.lv_edv[row], state.lv_esv[row], state.lv_mass[row], state.rv_edv[row], state.rv_esv[row]]
+        true = [
+            state.chambers.lv_edv[row],
+            state.chambers.lv_esv[row],
+            state.chambers.lv_mass[row],
+            state.chambers.rv_edv[row],
+            state.chambers.rv_esv[row],
+        ]
         seen = [
             (cine.ed_labels == LV).sum(),
             (cine.es_labels == LV).sum(),

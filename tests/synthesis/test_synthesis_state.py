@@ -55,7 +55,7 @@ def test_means_and_spreads_are_near_reference_values(
     state: CardiacState, name: str, men: tuple[float, float], women: tuple[float, float]
 ) -> None:
     for sex, (mean, spread) in ((1, men), (0, women)):
-        values = state.observed_phenotypes[state.sex == sex, COLUMN[name]]
+        values = state.observed_phenotypes[state.body.sex == sex, COLUMN[name]]
         assert abs(np.nanmean(values) - mean) < 0.5 * spread
         assert 0.8 * spread < np.nanstd(values) < 1.8 * spread
 
@@ -68,7 +68,7 @@ def test_derived_columns_agree_with_their_definition(state: CardiacState) -> Non
     np.testing.assert_allclose(get["lv_sv"][known], (get["lv_edv"] - get["lv_esv"])[known])
     np.testing.assert_allclose(get["rv_ef"][known], (100 * get["rv_sv"] / get["rv_edv"])[known])
     true = state.phenotypes
-    np.testing.assert_allclose(true[:, COLUMN["lv_co"]], true[:, COLUMN["lv_sv"]] * state.heart_rate / 1000)
+    np.testing.assert_allclose(true[:, COLUMN["lv_co"]], true[:, COLUMN["lv_sv"]] * state.body.heart_rate / 1000)
     for group in ("WT", "Ecc", "Err", "Ell"):
         *segments, mean = (COLUMN[name] for name in names_of_groups(group))
         np.testing.assert_allclose(true[:, mean], true[:, segments].mean(1))
@@ -93,19 +93,22 @@ def test_physiology_links_the_parts_of_the_heart(state: CardiacState) -> None:
     assert correlation(true["lv_edv"], true["rv_edv"]) > 0.6
     assert correlation(true["lv_mass"], true["wt_global"]) > 0.6
     assert correlation(true["ecc_global"], true["lv_ef"]) < -0.6
-    assert correlation(true["asc_aorta_distensibility"], state.age) < -0.3
-    fibrillating = state.atrial_fibrillation
+    assert correlation(true["asc_aorta_distensibility"], state.body.age) < -0.3
+    fibrillating = state.disease.atrial_fibrillation
     assert true["la_max_volume"][fibrillating].mean() > 1.3 * true["la_max_volume"][~fibrillating].mean()
 
 
 def test_scar_thins_and_stills_its_own_segments(state: CardiacState) -> None:
-    scarred = state.scar > 0.5
+    scarred = state.disease.scar > 0.5
     assert 0.005 < scarred.mean() < 0.1
     ill = scarred.any(1)
-    far = ill[:, None] & (state.scar == 0)
-    relative = state.wall_thickness / np.median(state.wall_thickness, 1, keepdims=True)
+    far = ill[:, None] & (state.disease.scar == 0)
+    relative = state.anatomy.wall_thickness / np.median(state.anatomy.wall_thickness, 1, keepdims=True)
     assert relative[scarred].mean() < 0.85 * relative[far].mean()
-    assert np.abs(state.circumferential_strain[scarred]).mean() < 0.6 * np.abs(state.circumferential_strain[far]).mean()
+    assert (
+        np.abs(state.anatomy.circumferential_strain[scarred]).mean()
+        < 0.6 * np.abs(state.anatomy.circumferential_strain[far]).mean()
+    )
 
 
 def test_taking_subjects_keeps_every_field_together(state: CardiacState) -> None:
