@@ -72,13 +72,13 @@ class _Seen:
     """The candidates so far: who has which id and file and is in which split."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[str, int] = {}
         self._splits: dict[str, str | None] = {}
         self._owners: dict[Path, tuple[int, str]] = {}
 
     def problem(self, candidate: Candidate, number: int) -> str:
         """Say what a further candidate has in common with an earlier one and may not; empty if nothing."""
-        first = self._numbers.setdefault((candidate.subject, candidate.id), number)
+        first = self._numbers.setdefault(candidate.identity, number)
         if first != number:
             return (
                 f"is of the same subject as candidate {first} and has its id; give each recording of a subject another"
@@ -144,9 +144,9 @@ def _problem(candidate: Any, entries: set[str], count: int) -> str:
     for name in ("subject", "id", "ecg_name", "cmr_name"):
         if not isinstance(value := getattr(candidate, name), str):
             return f"has {_kind(value)} as its {name}, not a text"
-        if "\n" in value or any("\ud800" <= sign <= "\udc7f" or "\udd00" <= sign <= "\udfff" for sign in value):
-            return f"has {'an' if name[0] in 'aei' else 'a'} {name} with a line break or half a character in it"
-    if not candidate.subject.strip():
+        if any("\ud800" <= sign <= "\udc7f" or "\udd00" <= sign <= "\udfff" for sign in value):
+            return f"has {'an' if name[0] in 'aei' else 'a'} {name} with half a character in it"
+    if not candidate.subject:
         return "has no subject"
     for name in ("ecg", "cmr"):
         if not isinstance(value := getattr(candidate, name), Path | None):
