@@ -18,6 +18,8 @@ NUMBER, YES_NO, ONE_OF, EVENT = KINDS = ("number", "yes/no", "one of several", "
 DAYS_PER_UNIT = {"years": 365.25, "months": 365.25 / 12, "days": 1.0}
 POSITIVE, NEGATIVE = ("1", "yes", "y", "true"), ("0", "no", "n", "false")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+_EMPTY = frozenset(("nan", "-nan", "na", "n/a", "null", "none", "<na>", "#n/a", "#na"))
+"""Words that readers of tables take for an empty cell, in some spelling at least."""
 _MOST_BYTES = 1 << 20
 _MOST_CLASSES = 100
 _FIELDS_OF_KIND = {
@@ -111,6 +113,11 @@ class DeclaredLabel:
         if any(isinstance(item, bool) or not isinstance(item, str | int | float) for item in given):
             raise self._error(f"its {name} must be texts or numbers; put yes, no, true and false in quotes")
         texts = tuple(word(item) for item in given)
+        empty = [text for text in texts if text.lower() in _EMPTY]
+        if empty:
+            raise self._error(
+                f"its {name} hold {empty[0]!r}, which tables have for an empty cell; write another word there"
+            )
         if "" in texts or len({text.lower() for text in texts}) < len(texts):
             raise self._error(f"its {name} has an empty text or one twice")
         return texts

@@ -55,8 +55,7 @@ def hash_candidates(gathered: Sequence[Gathered], schema: Sequence[Label], key: 
             labels[:, [place[column.label] for column in found.columns]] = found.labels
         for candidate, row in zip(found.candidates, labels, strict=True):
             subject = subject_hash(candidate.subject, key)
-            number = subject_hash(f"{candidate.subject}\n{candidate.id}", key) if candidate.id else subject
-            hashed.append(Hashed(number, subject, row, candidate))
+            hashed.append(Hashed(subject_hash(candidate.identity, key), subject, row, candidate))
     return hashed
 
 

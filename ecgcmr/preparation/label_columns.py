@@ -99,7 +99,7 @@ class LabelColumn:
 
     def _meant(self, text: str) -> str:
         said = word(text).lower()
-        return (self.words or {}).get(said) or (text if said in NO_VALUE else self.others or text)
+        return text if said in NO_VALUE else (self.words or {}).get(said, self.others or text)
 
     def plausible(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Tell which values the label can have; NaN is none of them."""

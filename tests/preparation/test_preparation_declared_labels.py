@@ -75,13 +75,11 @@ def test_each_kind_of_label_is_read(call, tmp_path, capsys):
 
 
 def test_what_is_empty_and_what_is_none_of_the_classes(call, tmp_path):
-    rows = ["na,NA,12", "b,b,nan", ",x,5"]
-    values = call("a: {kind: one of several, classes: [b, c]}\nd: {kind: one of several, classes: [NA, b]}\nage2: {}",
-                  "eid,a,d,age2", rows)  # fmt: skip
+    rows = ["na,12", "x,nan", "B,5"]
+    values = call("a: {kind: one of several, classes: [b, c]}\nage2: {}", "eid,a,age2", rows)
     assert sorted(map(str, values["a_b"])) == ["1.0", "nan", "nan"]
-    assert sorted(map(str, values["d_NA"])) == ["0.0", "1.0", "nan"]
     assert sorted(map(str, values["age2"])) == ["12.0", "5.0", "nan"]
-    assert report_in(tmp_path / "out")["phenotypes_out_of_range"] == {"d": 1}
+    assert report_in(tmp_path / "out")["phenotypes_out_of_range"] == {"a": 1}
 
 
 def test_other_labels_over_a_prepared_folder_compute_no_recording_again(call, tmp_path, monkeypatch):
@@ -120,6 +118,8 @@ def test_other_labels_over_a_prepared_folder_compute_no_recording_again(call, tm
         ("a: {kind: one of several, classes: [x y, x-y]}", "a: its classes give no different names"),
         ("a: {kind: one of several, classes: [yes, no]}", "put yes, no, true and false in quotes"),
         ("a: {kind: one of several, classes: x}", "must be a list"),
+        ("a: {kind: one of several, classes: [None, mild]}", "hold 'None', which tables have for an empty cell"),
+        ("a: {kind: one of several, classes: [null, mild]}", "its classes must be texts or numbers"),
         ("a: {kind: yes/no, positive: [x]}", "a: give both positive and negative"),
         ("a: {kind: yes/no, positive: [x], negative: [X]}", "a: a text is both positive and negative"),
         ("a: {kind: event with time, time_unit: weeks}", "a: time_unit 'weeks' is unknown"),

@@ -53,38 +53,47 @@ def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
         raise UserError(f"{title}: candidates() returned {_kind(found)}, not candidates one after the other")
     entries = {column.entry for column in columns}
     candidates: list[Candidate] = []
-    number_of: dict[tuple[str, str], int] = {}
-    split_of: dict[str, str | None] = {}
-    owner_of: dict[Path, tuple[int, str]] = {}
+    seen = _Seen()
     for number, candidate in enumerate(found, 1):
-        problem = _problem(candidate, entries, len(columns))
+        problem = _problem(candidate, entries, len(columns)) or seen.problem(candidate, number)
         if problem:
             raise UserError(f"{title}: candidate {number} {problem}")
-        first = number_of.setdefault((candidate.subject, candidate.id), number)
-        if first != number:
-            raise UserError(
-                f"{title}: candidates {first} and {number} are of one subject and have the same id; give each "
-                "recording of a subject another id"
-            )
-        for part, _, path in candidate.files:
-            other, owner = owner_of.setdefault(path, (number, candidate.subject))
-            if other != number and (part == "ecg" or owner != candidate.subject):
-                raise UserError(f"{title}: candidates {other} and {number} are of the same file; give each its own")
-        if split_of.setdefault(candidate.subject, candidate.split) != candidate.split:
-            raise UserError(
-                f"{title}: candidate {number} is in split {candidate.split}, another one of the same subject in "
-                f"{split_of[candidate.subject]}; put all recordings of a subject into one split"
-            )
         candidates.append(candidate)
     if not candidates:
         raise UserError(f"{title}: returned no candidate, so that there is nothing to prepare")
-    arrays = [candidate.labels for candidate in candidates if not isinstance(candidate.labels, Mapping)]
-    if len(arrays) == len(candidates):
-        return Gathered(columns, candidates, np.stack(arrays))
     named = [candidate.labels for candidate in candidates if isinstance(candidate.labels, Mapping)]
-    if len(named) < len(candidates):
+    if named and len(named) < len(candidates):
         raise UserError(f"{title}: gives labels by name for some candidates and as arrays for others; choose one way")
-    return Gathered(columns, candidates, label_matrix(named, columns, notes.counts))
+    arrays = [candidate.labels for candidate in candidates if not isinstance(candidate.labels, Mapping)]
+    return Gathered(columns, candidates, np.stack(arrays) if arrays else label_matrix(named, columns, notes.counts))
+
+
+class _Seen:
+    """The candidates so far: who has which id and file and is in which split."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._splits: dict[str, str | None] = {}
+        self._owners: dict[Path, tuple[int, str]] = {}
+
+    def problem(self, candidate: Candidate, number: int) -> str:
+        """Say what a further candidate has in common with an earlier one and may not; empty if nothing."""
+        first = self._numbers.setdefault(candidate.identity, number)
+        if first != number:
+            return (
+                f"is of the same subject as candidate {first} and has its id; give each recording of a subject another"
+            )
+        for part, _, path in candidate.files:
+            other, owner = self._owners.setdefault(path, (number, candidate.subject))
+            if other != number and (part == "ecg" or owner != candidate.subject):
+                return f"is of the same file as candidate {other}; give each its own"
+        split = self._splits.setdefault(candidate.subject, candidate.split)
+        if split != candidate.split:
+            return (
+                f"is in split {candidate.split}, and another one of its subject in {split}; put all recordings of a "
+                "subject into one split"
+            )
+        return ""
 
 
 def _call(title: str, collection: Collection, method: str, *arguments: object) -> Any:
@@ -135,9 +144,9 @@ def _problem(candidate: Any, entries: set[str], count: int) -> str:
     for name in ("subject", "id", "ecg_name", "cmr_name"):
         if not isinstance(value := getattr(candidate, name), str):
             return f"has {_kind(value)} as its {name}, not a text"
-        if "\n" in value or any("\ud800" <= sign <= "\udc7f" or "\udd00" <= sign <= "\udfff" for sign in value):
-            return f"has {'an' if name[0] in 'aei' else 'a'} {name} with a line break or half a character in it"
-    if not candidate.subject.strip():
+        if any("\ud800" <= sign <= "\udc7f" or "\udd00" <= sign <= "\udfff" for sign in value):
+            return f"has {'an' if name[0] in 'aei' else 'a'} {name} with half a character in it"
+    if not candidate.subject:
         return "has no subject"
     for name in ("ecg", "cmr"):
         if not isinstance(value := getattr(candidate, name), Path | None):

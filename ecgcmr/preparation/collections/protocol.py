@@ -45,6 +45,11 @@ class Candidate:
     cmr_name: str = field(default="", repr=False)
 
     @property
+    def identity(self) -> str:
+        """The text of whose hash the row is made."""
+        return f"{self.subject}\n{self.id}" if self.id else self.subject
+
+    @property
     def files(self) -> list[tuple[str, str, Path]]:
         """(``ecg`` or ``cmr``, name for reports, path) of what it has."""
         both = (("ecg", self.ecg_name, self.ecg), ("cmr", self.cmr_name, self.cmr))
