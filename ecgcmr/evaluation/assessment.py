@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Assessment:
         primary: Task -> variant -> its score by the task's primary metric, with the resamples.
         notes: What a reader must know.
         undefined: Target -> why its test truth cannot be scored.
+        ranked: Whether methods may be ranked: every two share test subjects.
     """
 
     data: Arrangement
@@ -46,6 +48,7 @@ class Assessment:
     primary: dict[Task, dict[Variant, VariantScore]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     undefined: dict[str, str] = field(default_factory=dict)
+    ranked: bool = True
 
 
 def assess(data: Arrangement, settings: Settings, on_step: OnStep = no_progress) -> Assessment:
@@ -77,6 +80,8 @@ def assess(data: Arrangement, settings: Settings, on_step: OnStep = no_progress)
     reasons = {target.name: scorer.truth_reason(column) for column, target in enumerate(data.targets)}
     found.undefined = {name: reason for name, reason in reasons.items() if reason}
     found.notes = _notes(scorer, found)
+    rows = [scorer.predicted(variant).any(axis=1) for variant in data.variants]
+    found.ranked = all(np.logical_and(one, two).any() for one, two in combinations(rows, 2))
     return found
 
 

@@ -25,9 +25,11 @@ from ecgcmr.reports.tables import (
 from ecgcmr.text import LONGEST_NAME, markdown_cell, printable
 
 LEGEND = (
-    "Each cell: value (95 % interval over resampled test subjects). **Bold**: best of its column, oracle apart. "
+    "Each cell: value (95 % interval over resampled test subjects). {} "
     "A dash: not run or not defined. Every number, with further metrics, is in `results.json`."
 )
+BEST = "**Bold**: best of its column, oracle apart."
+UNRANKED = "None is marked as best: two methods share no test subject."
 DETAILS = "<!-- details -->"
 """Stands in an experiment's results.md between what leads and what follows."""
 
@@ -42,13 +44,14 @@ def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Se
         rows: Rows of further runs, of which there are no predictions.
     """
     everything, tasks = [*found.scores, *rows], tasks_in(found, rows)
-    parts = [f"# {markdown_cell(title)}", _summary(found), LEGEND]
+    parts = [f"# {markdown_cell(title)}", _summary(found), LEGEND.format(BEST if found.ranked else UNRANKED)]
     if found.undefined:
         lines = [f"- {markdown_cell(name)}: {markdown_note(reason)}" for name, reason in found.undefined.items()]
         parts.append("## Targets that cannot be scored\n\n" + "\n".join(lines))
-    parts += [_markdown(grid) for task in tasks for grid in metric_grids(rows_of_task(everything, task), task)]
+    parts += [_markdown(grid) for grid in _metric_grids(everything, tasks, found.ranked)]
     for task in tasks:
-        parts += _leading(everything, found.differences, task) + _details(everything, task)
+        parts += _leading(everything, found.differences, task, found.ranked)
+        parts += _details(everything, task, found.ranked)
     parts += [_markdown(grid) for grid in (target_grid(found, task) for task in tasks) if grid is not None]
     parts += [_markdown(grid) for task in tasks for grid in subgroup_grids(found.subgroups, task)]
     return _write(path, parts, found.notes)
@@ -73,18 +76,18 @@ def write_overview_md(
     leads = list[str]()
     for found, task in each:
         # Without a focus all pairs are compared: too many to lead.
-        leads += _leading(found.scores, found.differences if found.settings.focus else [], task)
-    following = [part for found, task in each for part in _details(found.scores, task)]
+        leads += _leading(found.scores, found.differences if found.settings.focus else [], task, found.ranked)
+    following = [part for found, task in each for part in _details(found.scores, task, found.ranked)]
     unscored = [f"{name}: {reason}" for found in parts for name, reason in found.undefined.items()]
     further = [note for found in parts for note in found.notes]
-    everything = [f"# {markdown_cell(title)}", LEGEND, *head, *leads, DETAILS, *following]
+    everything = [f"# {markdown_cell(title)}", LEGEND.format(BEST), *head, *leads, DETAILS, *following]
     return _write(path, everything, dict.fromkeys([*notes, *unscored, *further]))
 
 
 def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[ResultRow] = ()) -> Path:
     r"""Write the tables as LaTeX for ``\input``, atomically; the document needs the packages booktabs and graphicx."""
     everything, tasks = [*found.scores, *rows], tasks_in(found, rows)
-    grids = [grid for task in tasks for grid in metric_grids(rows_of_task(everything, task), task)]
+    grids = _metric_grids(everything, tasks, found.ranked)
     for task in tasks:
         difference = difference_grid(found.differences, task)
         grids += [grid for grid in (difference, target_grid(found, task)) if grid is not None]
@@ -93,14 +96,18 @@ def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[Resu
     return write_atomically(path, ("\n\n".join([head, *map(_latex, grids)]) + "\n").encode())
 
 
-def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], task: Task) -> list[str]:
+def _metric_grids(rows: Sequence[ResultRow], tasks: Sequence[Task], ranked: bool) -> list[Grid]:
+    return [grid for task in tasks for grid in metric_grids(rows_of_task(rows, task), task, ranked)]
+
+
+def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], task: Task, ranked: bool) -> list[str]:
     """Return the table of the leading mean, and that of its paired differences."""
-    grids = headline(rows_of_task(rows, task), task), difference_grid(differences, task)
+    grids = headline(rows_of_task(rows, task), task, ranked), difference_grid(differences, task)
     return [_markdown(grid) for grid in grids if grid is not None]
 
 
-def _details(rows: Sequence[ResultRow], task: Task) -> list[str]:
-    heading, grids = details(rows_of_task(rows, task), task)
+def _details(rows: Sequence[ResultRow], task: Task, ranked: bool) -> list[str]:
+    heading, grids = details(rows_of_task(rows, task), task, ranked)
     return [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
 
 

@@ -49,8 +49,14 @@ def rows_of_task(rows: Iterable[R], task: Task) -> list[R]:
     return [row for row in rows if (row.task, row.task_name) == (task.kind, task.name)]
 
 
-def headline(rows: Sequence[ResultRow], task: Task) -> Grid | None:
-    """Make the table of the leading mean: methods down, numbers of labels across; None where there are no means."""
+def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid | None:
+    """Make the table of the leading mean: methods down, numbers of labels across; None where there are no means.
+
+    Args:
+        rows: Of the task.
+        task: Which.
+        ranked: Whether the best of a column is marked.
+    """
     rows = [row for row in rows if row.metric == task.primary]
     group = headline_group(rows)
     if group is None:
@@ -63,12 +69,12 @@ def headline(rows: Sequence[ResultRow], task: Task) -> Grid | None:
     return Grid(
         f"Mean {METRICS[task.primary].title} over {len(members)} targets ({group}){task.suffix}",
         ("method", *titles),
-        _lines(columns, [task.primary] * len(columns)),
+        _lines(columns, [task.primary] * len(columns), ranked),
         f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
     )
 
 
-def details(rows: Sequence[ResultRow], task: Task) -> tuple[str, list[Grid]]:
+def details(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> tuple[str, list[Grid]]:
     """Make one table for each number of labels: groups of targets, or single ones; returns the heading and these."""
     rows = [row for row in rows if row.metric == task.primary]
     if task.grouped:
@@ -86,11 +92,12 @@ def details(rows: Sequence[ResultRow], task: Task) -> tuple[str, list[Grid]]:
         numbers = [max((row.n_test for row in column), default=0) for column in columns]
         titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
         heading = f"{count:,} labels" if count is not None else "any labels"
-        grids.append(Grid(heading, ("method", *titles), _lines(columns, [task.primary] * len(columns)), level=3))
+        lines = _lines(columns, [task.primary] * len(columns), ranked)
+        grids.append(Grid(heading, ("method", *titles), lines, level=3))
     return f"{title[0].upper()}{title[1:]} by {task.detail}{task.suffix}", grids
 
 
-def metric_grids(rows: Sequence[ResultRow], task: Task) -> list[Grid]:
+def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> list[Grid]:
     """Make methods x metrics for each number of labels: means over all targets, or the one target there is."""
     single = {row.target for row in rows} - {MEAN}
     leading = [row for row in rows if (row.target == MEAN and row.group == "all") or len(single) == 1]
@@ -107,7 +114,7 @@ def metric_grids(rows: Sequence[ResultRow], task: Task) -> list[Grid]:
         columns = [[row for row in shown if row.metric == metric] for metric in keys]
         titles = tuple(METRICS[metric].title for metric in keys)
         heading = f"{task.title}{task.suffix}: {what}{labels}"
-        grids.append(Grid(heading, ("method", *titles), _lines(columns, keys), caption))
+        grids.append(Grid(heading, ("method", *titles), _lines(columns, keys, ranked), caption))
     return grids
 
 
@@ -207,7 +214,7 @@ def cell_text(value: float, low: float, high: float, metric: str) -> str:
     return f"{value:z.{digits}f}{interval}"
 
 
-def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[str]) -> tuple[Line, ...]:
+def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[str], ranked: bool) -> tuple[Line, ...]:
     """Methods down, one column of rows for each of ``metrics``; a column holds at most one row a method."""
     best = [best_row(column, metric) for column, metric in zip(columns, metrics, strict=True)]
     found = [{(row.method, row.protocol): row for row in column} for column in columns]
@@ -217,7 +224,7 @@ def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[str]) -> tu
         for column, metric, winner in zip(found, metrics, best, strict=True):
             row = column.get(method)
             text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
-            cells.append((text, row is not None and row is winner))
+            cells.append((text, ranked and row is not None and row is winner))
         lines.append((method_title(method), tuple(cells)))
     return tuple(lines)
 

@@ -302,9 +302,24 @@ def test_compare_pairs_runs_on_the_subjects_they_share(tmp_path: Path, capsys: p
     assert {row["method"] for row in content["scores"]} == {"one", "two"}
     assert {row["n_test"] for row in content["differences"] if row["target"] == "af_ever"} == {70}
     assert {row["n_test"] for row in content["scores"] if row["target"] == "af_ever"} == {70, 90}
+    assert "**" in (tmp_path / "out" / "results.md").read_text().split("\n\n", 3)[3]
     third = run_folder(tmp_path / "three", "clocs")
     call("compare", first, third, "--out", tmp_path / "same", "--resamples", 40)
     assert "All runs were tested on the same 90 subjects." in capsys.readouterr().out
+
+
+def test_runs_that_share_no_test_subject_are_not_ranked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    first, second = run_folder(tmp_path / "one", "mae", keep=45), tmp_path / "two"
+    table = made_table((("byol", "linear_probe", 1.0),))
+    table = table[(table.subject >= f"{45:032x}") & (table.split == "test")]
+    second.mkdir()
+    write_prediction_table(second / "predictions.csv", table)
+    assert call("compare", first, second, "--out", tmp_path / "out", "--resamples", 40) == 0
+    assert "they share none, so there is no paired difference" in capsys.readouterr().out
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "None is marked as best: two methods share no test subject." in text
+    assert "**" not in text
+    assert "textbf" not in (tmp_path / "out" / "results.tex").read_text()
 
 
 def test_compare_takes_results_alone_and_refuses_other_truths(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
