@@ -100,8 +100,11 @@ def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], ta
 
 
 def _details(rows: Sequence[ResultRow], task: Task) -> list[str]:
-    heading, grids = details(rows_of_task(rows, task), task)
-    return [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
+    found = list[str]()
+    for key in (task.primary, *(metric.key for metric in task.named)):
+        heading, grids = details(rows_of_task(rows, task), task, key)
+        found += [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
+    return found
 
 
 def _write(path: Path | str, parts: Sequence[str], notes: Iterable[str]) -> Path:
