@@ -1,20 +1,66 @@
-"""Classes of the user's own, named on the command line as ``package.module:Class``. No data file names one."""
+"""Classes and objects of the user's own, named as ``package.module:Class``. No data file names one."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import inspect
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
 
 _FORM = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[:.](?P<name>[A-Za-z_]\w*)", re.ASCII)
+
+
+Found = TypeVar("Found")
+
+
+def load_object(name: str, option: str, kind: type[Found], what: str) -> Found:
+    """Import an object by its name in a module, also from the working folder.
+
+    Args:
+        name: ``package.module:NAME``, or with a point.
+        option: What messages begin with, such as ``--metric``.
+        kind: What it must be an instance of.
+        what: That in a word, such as "class".
+
+    Raises:
+        UserError: There is no such module or object, importing it failed, or it is something else.
+    """
+    where = f"{option} {printable(name, 100)}"
+    form = _FORM.fullmatch(name)
+    if form is None:
+        raise UserError(f"{where}: is no name of a {what}; write package.module:{'Class' if kind is type else 'NAME'}")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(form["module"])
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"{where}: {form['module']} cannot be imported ({type(error).__name__}: {printable(error, 200)}); install "
+            "it, run from the folder that holds it, or name that folder in PYTHONPATH"
+        ) from error
+    found = vars(module).get(form["name"])
+    if not isinstance(found, kind):
+        others = [key for key, value in vars(module).items() if isinstance(value, kind)]
+        close = difflib.get_close_matches(form["name"], others, n=1)
+        holds = f"has no {what}" if found is None else f"holds a {type(found).__name__}, not a {what}, named"
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{where}: {form['module']} {holds} {form['name']}{hint}")
+    return found
+
+
+def code_digest(name: str) -> str:
+    """Return the SHA-256 of the file that an object was loaded from; of its name where there is no file."""
+    module = re.split("[:.]", name)[:-1]
+    path = Path(vars(sys.modules[".".join(module)]).get("__file__") or "")
+    return hashlib.sha256(path.read_bytes() if path.is_file() else name.encode()).hexdigest()
 
 
 def load_class(name: str, option: str, methods: Mapping[str, Sequence[str]]) -> type[Any]:
@@ -29,25 +75,7 @@ def load_class(name: str, option: str, methods: Mapping[str, Sequence[str]]) -> 
         UserError: There is no such module or class, importing it failed, or it lacks a method.
     """
     where = f"{option} {printable(name, 100)}"
-    form = _FORM.fullmatch(name)
-    if form is None:
-        raise UserError(f"{where}: is no name of a class; write package.module:Class")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        module = importlib.import_module(form["module"])
-    except (Exception, SystemExit) as error:
-        raise UserError(
-            f"{where}: {form['module']} cannot be imported ({type(error).__name__}: {printable(error, 200)}); install "
-            "it, run from the folder that holds it, or name that folder in PYTHONPATH"
-        ) from error
-    found = vars(module).get(form["name"])
-    if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        close = difflib.get_close_matches(form["name"], classes, n=1)
-        what = "has no class" if found is None else f"holds a {type(found).__name__}, not a class, named"
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(f"{where}: {form['module']} {what} {form['name']}{hint}")
+    found = load_object(name, option, type, "class")
     for method, takes in methods.items():
         call = f"{method}({', '.join(takes)})"
         function = getattr(found, method, None)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.methods import method_order, method_title
 from ecgcmr.evaluation.rows import Target
+from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
 from ecgcmr.phenotypes import phenotype_positions, phenotypes
 from ecgcmr.text import printable
@@ -133,6 +134,7 @@ def arrange(
     split: str = "test",
     targets: Sequence[Target] = (),
     tasks: Sequence[Task] = (),
+    metrics: Sequence[Metric] = (),
 ) -> Arrangement:
     """Turn a checked table into arrays.
 
@@ -142,6 +144,7 @@ def arrange(
         split: The split to score; "val" serves as validation where it is not that.
         targets: Order and titles of the targets that are known to who asks.
         tasks: Labels of the tasks that are known to who asks.
+        metrics: Of the user's own, for the tasks of their kind.
 
     Raises:
         UserError: If the split has no rows, or two methods were given different truths.
@@ -153,7 +156,7 @@ def arrange(
     _refuse_scattered(table, name)
     declared, found = _declared(table, names, name, {target.name: target.title for target in targets})
     known = {task: task for task in tasks}
-    found = tuple(known.get(task, task) for task in found)
+    found = tuple(known.get(task, task).with_metrics(metrics) for task in found)
     empty = table.iloc[:0]
     validation = empty if split == "val" else parts.get("val", empty)
     test, chosen = (_split_data(rows, names, found, name) for rows in (parts[split], validation))

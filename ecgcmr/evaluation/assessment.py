@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -18,6 +18,7 @@ from ecgcmr.evaluation.progress import OnStep, no_progress
 from ecgcmr.evaluation.rows import MEAN, CalibrationRow, DifferenceRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
 from ecgcmr.evaluation.subgroups import subgroups_of
+from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.decisions import calibration_curve
 from ecgcmr.metrics.survival import FEW_EVENTS, few_events_note
 from ecgcmr.metrics.tasks import Task
@@ -36,6 +37,7 @@ class Assessment:
         notes: What a reader must know.
         undefined: Target -> why its test truth cannot be scored.
         ranked: Whether methods may be ranked: every two share test subjects.
+        metrics: Of the user's own, for rows of further runs.
     """
 
     data: Arrangement
@@ -49,6 +51,7 @@ class Assessment:
     notes: list[str] = field(default_factory=list)
     undefined: dict[str, str] = field(default_factory=dict)
     ranked: bool = True
+    metrics: Sequence[Metric] = ()
 
 
 def assess(data: Arrangement, settings: Settings, on_step: OnStep = no_progress) -> Assessment:

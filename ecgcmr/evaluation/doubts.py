@@ -98,7 +98,7 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
         correlation = value.get((row.target, row.method, row.protocol, row.labels, "pearson"), float("nan"))
         if row.metric == "r2" and row.value < _FAR and abs(correlation) > _CORRELATED:
             scaled.append(f"{name}: R2 {row.value:.3g}, r {correlation:.2f}")
-        elif METRICS[row.metric].no_skill == 0.5 and row.ci_high < 0.5:
+        elif row.metric in METRICS and METRICS[row.metric].no_skill == 0.5 and row.ci_high < 0.5:
             turned.append(f"{name}: {METRICS[row.metric].title} {row.value:.2f}")
         elif row.metric == "mae" and row.value == 0 and row.n_test > 2:
             same.append(name)

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import TypeVar
 
 from ecgcmr.evaluation.rows import MEAN, ResultRow
-from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.catalogue import Metric
 
 METHODS = (
     *("random", "cnn", "scratch", "simclr", "byol", "barlow_twins", "clocs", "mae", "alignment", "mae+alignment"),
@@ -51,9 +51,9 @@ def headline_group(rows: Iterable[ResultRow]) -> str | None:
     return next((group for group in ("LV+RV", "all") if group in groups), None)
 
 
-def best_row(rows: Iterable[R], metric: str) -> R | None:
+def best_row(rows: Iterable[R], metric: Metric) -> R | None:
     """Return the best row, ceilings apart; None where nothing is defined or neither way is better."""
-    higher = METRICS[metric].higher_is_better
+    higher = metric.higher_is_better
     if higher is None:
         return None
     rivals = [row for row in rows if not is_ceiling(row.method) and math.isfinite(row.value)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import ResultRow
 from ecgcmr.json_file import finite_number, read_json
-from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.catalogue import METRICS, Metric
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import printable
 
@@ -31,7 +31,7 @@ def _is_count(value: Any) -> bool:
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("target", "group", "method", "task_name"), (_is_text, "a text")),
     "task": (lambda value: isinstance(value, str) and value in TASKS, f"one of {', '.join(TASKS)}"),
-    "metric": (lambda value: isinstance(value, str) and value in METRICS, f"one of {', '.join(METRICS)}"),
+    "metric": (_is_text, "a text"),
     "protocol": (lambda value: value is None or _is_text(value), "a text or null"),
     "labels": (lambda value: value is None or _is_count(value), "a whole number from 0 or null"),
     "n_test": (_is_count, "a whole number from 0"),
@@ -39,23 +39,28 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_results_json(path: Path | str) -> list[ResultRow]:
+def read_results_json(path: Path | str, metrics: Sequence[Metric] = ()) -> list[ResultRow]:
     """Read the rows of a results.json of ``ecgcmr evaluate`` or of an experiment; null becomes NaN.
+
+    Args:
+        path: The file.
+        metrics: Of the user's own, which the file may have too.
 
     Raises:
         UserError: If the file is missing, no sound JSON, or an entry is not what it should be.
     """
     path = Path(path)
     content = read_json(path, what="results of a run")
-    return result_rows(content.get("scores") if isinstance(content, dict) else content, path)
+    return result_rows(content.get("scores") if isinstance(content, dict) else content, path, metrics)
 
 
-def result_rows(records: Any, path: Path) -> list[ResultRow]:
+def result_rows(records: Any, path: Path, metrics: Sequence[Metric] = ()) -> list[ResultRow]:
     """Make rows of the records of a results.json; null becomes NaN where a number belongs.
 
     Args:
         records: What the file holds where rows are expected.
         path: The file, for messages.
+        metrics: Of the user's own.
 
     Raises:
         UserError: They are no list of rows, an entry is missing or not what it should be, or two rows describe the same
@@ -63,12 +68,13 @@ def result_rows(records: Any, path: Path) -> list[ResultRow]:
     """
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise UserError(f"{path}: no result rows with the keys {', '.join(_NAMES)}")
-    rows = [_row(record, f"{path}: row {number}") for number, record in enumerate(records, start=1)]
+    known = METRICS | {metric.key: metric for metric in metrics}
+    rows = [_row(record, known, f"{path}: row {number}") for number, record in enumerate(records, start=1)]
     _refuse_repeated(rows, path)
     return rows
 
 
-def _row(record: dict[str, Any], where: str) -> ResultRow:
+def _row(record: dict[str, Any], known: Mapping[str, Metric], where: str) -> ResultRow:
     if "task" in record:
         record = {"task_name": record["task"], **record}  # files of before tasks had names
     missing = [name for name in _NAMES if name not in record]
@@ -79,7 +85,10 @@ def _row(record: dict[str, Any], where: str) -> ResultRow:
         if not is_right(record[name]):
             raise UserError(f"{where}: {name} is {_shown(record[name])}; it must be {wanted}")
     low, high = record["ci_low"], record["ci_high"]
-    metric = METRICS[record["metric"]]
+    metric = known.get(record["metric"])
+    if metric is None:
+        shown, names = _shown(record["metric"]), ", ".join(known)
+        raise UserError(f"{where}: metric is {shown}; it must be one of {names}, or one that --metric names")
     if metric.kind != record["task"]:
         raise UserError(f"{where}: {metric.key} is a metric of {metric.kind}, not of {record['task']}")
     if record["value"] is not None and not metric.low <= record["value"] <= metric.high:

@@ -16,6 +16,7 @@ from ecgcmr.evaluation.prediction_table import checked_table, read_prediction_ta
 from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.evaluation.rows import MEAN, ResultRow
 from ecgcmr.json_file import read_json
+from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import printable
 
@@ -40,7 +41,7 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def load_runs(folders: Sequence[Path], split: str = "test") -> list[Run]:
+def load_runs(folders: Sequence[Path], split: str = "test", metrics: Sequence[Metric] = ()) -> list[Run]:
     """Read runs: predictions.parquet, else predictions.csv, else results.json of ``split``.
 
     Raises:
@@ -50,7 +51,7 @@ def load_runs(folders: Sequence[Path], split: str = "test") -> list[Run]:
     twice = [path for path, count in Counter(resolved).items() if count > 1]
     if twice:
         raise UserError(f"{twice[0].name}: given twice; a run is compared with others")
-    return [_load(folder, name, split) for folder, name in zip(resolved, _names(resolved), strict=True)]
+    return [_load(folder, name, split, metrics) for folder, name in zip(resolved, _names(resolved), strict=True)]
 
 
 def on_common_targets(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -123,7 +124,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [str(folder) for folder in folders]
 
 
-def _load(folder: Path, name: str, split: str) -> Run:
+def _load(folder: Path, name: str, split: str, metrics: Sequence[Metric]) -> Run:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a run")
     tables = [file for file in TABLES if (folder / file).is_file()]
@@ -133,7 +134,7 @@ def _load(folder: Path, name: str, split: str) -> Run:
         return Run(name, read_prediction_table(folder / tables[0]), notes=tuple(notes))
     if (folder / RESULTS).is_file():
         _refuse_other_split(folder / RESULTS, split)
-        return Run(name, None, tuple(read_results_json(folder / RESULTS)))
+        return Run(name, None, tuple(read_results_json(folder / RESULTS, metrics)))
     raise UserError(f"{folder}: holds neither {', '.join(TABLES)} nor {RESULTS}")
 
 

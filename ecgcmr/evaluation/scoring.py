@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ecgcmr.evaluation.arrangement import Arrangement, Variant
 from ecgcmr.evaluation.rows import MEAN, Settings, mean_sets
 from ecgcmr.metrics.bootstrap import Interval, Resampled, Resamples, resample
-from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, best_f1_threshold
 from ecgcmr.metrics.survival import horizons_of
 from ecgcmr.metrics.tasks import Task
@@ -65,7 +64,7 @@ def places_of_rows(data: Arrangement, task: Task, metric: str) -> list[Place]:
     """List what is reported of a metric: the targets, then the means, where a mean has a meaning."""
     targets = [data.targets[k] for k in data.columns(task)]
     single = [Place(target.name, target.group, [place]) for place, target in enumerate(targets)]
-    if not METRICS[metric].averaged:
+    if not task.metric(metric).averaged:
         return single
     return single + [Place(MEAN, name, places) for name, places in mean_sets(targets).items()]
 
@@ -162,6 +161,8 @@ class Scorer:
         if not scored.any():
             return "no prediction"
         task, truth = self.data.task_of_target[column], self.data.test.truth[scored, column]
+        if metric in (named.key for named in task.named):
+            return "undefined by its function"
         if task.followed:
             horizon = self.horizons[column]
             return f"no event by {horizon:g}, or nobody followed beyond" if metric != task.primary else "no event"

@@ -20,6 +20,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_mar
 from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
+from ecgcmr.named_class import code_digest
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable, printable_lines
 
@@ -111,7 +112,7 @@ def _shown(path: Path) -> Path:
 
 
 def _fingerprint(plan: Plan) -> str:
-    """SHA-256 of all that the results depend on: the plan, every config it names, and the cohort if it is given."""
+    """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, a given cohort."""
     configs = [stage.config for stage in plan.stages.values()]
     configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
     root = plan.cohort.root
@@ -120,6 +121,7 @@ def _fingerprint(plan: Plan) -> str:
             "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
             "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
             "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
+            "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
             "version": __version__,
         }
     )

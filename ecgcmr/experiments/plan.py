@@ -124,6 +124,7 @@ class EvaluationPlan:
         windows: Windows spread evenly over each recording, whose features are averaged for probes and for what
             fine-tuned networks predict; 1 looks at the first samples alone.
         gain: The comparison that the experiment is about.
+        metrics: Metrics of your own beside the built-in ones, ``package.module:NAME`` each.
     """
 
     tasks: dict[str, TaskPlan]
@@ -139,6 +140,7 @@ class EvaluationPlan:
     resamples: int = 1000
     windows: int = 1
     gain: GainPlan | None = None
+    metrics: list[str] = field(default_factory=list)
 
     @property
     def methods(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
+from ecgcmr.metrics.named_metric import load_metrics
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import LONGEST_NAME, printable
 from ecgcmr.yaml_file import mapping_at
@@ -69,6 +70,8 @@ def check_plan(plan: Plan, where: str) -> None:
     _check_numbers(plan.evaluation, f"{where}: evaluation")
     if not 0 <= plan.seed < 2**32:
         raise UserError(f"{where}: seed is {plan.seed}; write a whole number from 0 to {2**32 - 1}")
+    kinds = {task.task for task in plan.evaluation.tasks.values()}
+    load_metrics(plan.evaluation.metrics, f"{where}: evaluation.metrics", kinds)
     if plan.evaluation.gain is not None:
         _check_gain(plan.evaluation.gain, plan.evaluation, f"{where}: evaluation.gain")
 

@@ -18,6 +18,8 @@ from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.prediction_tables import FILE, prediction_frame
 from ecgcmr.files import write_atomically
+from ecgcmr.metrics.catalogue import Metric
+from ecgcmr.metrics.named_metric import load_metrics
 from ecgcmr.metrics.tasks import Task
 from ecgcmr.reports.report_figures import draw_report
 from ecgcmr.reports.report_text import write_overview_md, write_report_md, write_report_tex
@@ -31,10 +33,11 @@ def write_results(experiment: Experiment) -> None:
     write_prediction_table(out / FILE, frame)
     settings = Settings(resamples=plan.evaluation.resamples, seed=plan.seed, focus=plan.focus)
     predicted = [task for task in experiment.tasks if task.name in frame["task"].cat.categories]
-    found = [assess_task(frame, task, settings, experiment.targets) for task in predicted]
+    metrics = load_metrics(plan.evaluation.metrics, "evaluation.metrics")
+    found = [assess_task(frame, task, settings, experiment.targets, metrics) for task in predicted]
     write_evaluation(found, out)
     rows = [row for part in found for row in part.scores]
-    reported = {metric for task in experiment.tasks for metric in task.reported}
+    reported = {metric for task in experiment.tasks for metric in task.reported} | {metric.key for metric in metrics}
     write_rows([row for row in rows if row.metric in reported], out / "results.json")
     write_rows([row for part in found for row in part.differences], out / "differences.json")
     head = [_about(experiment), *_gain(experiment, found)]
@@ -44,7 +47,13 @@ def write_results(experiment: Experiment) -> None:
         draw_report(part, out / "figures", every_count=True)
 
 
-def assess_task(frame: pd.DataFrame, task: Task, settings: Settings, targets: Sequence[Target] = ()) -> Assessment:
+def assess_task(
+    frame: pd.DataFrame,
+    task: Task,
+    settings: Settings,
+    targets: Sequence[Target] = (),
+    metrics: Sequence[Metric] = (),
+) -> Assessment:
     """Assess one task of an experiment as ``ecgcmr evaluate`` assesses a table.
 
     Args:
@@ -52,11 +61,12 @@ def assess_task(frame: pd.DataFrame, task: Task, settings: Settings, targets: Se
         task: Which.
         settings: How; a focus that the task lacks compares all pairs.
         targets: Order and titles of the targets in tables and figures.
+        metrics: Of the user's own.
     """
     rows = frame[frame["task"] == task.name]
     if settings.focus not in set(rows["method"]):
         settings = replace(settings, focus=None)
-    data = arrange(checked_table(rows, FILE, gaps=True), FILE, targets=targets, tasks=[task])
+    data = arrange(checked_table(rows, FILE, gaps=True), FILE, targets=targets, tasks=[task], metrics=metrics)
     with progress_bar(f"assessing {task.name}") as on_step:
         return assess(data, settings, on_step)
 

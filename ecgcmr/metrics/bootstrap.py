@@ -12,12 +12,11 @@ by about (1 - R2)/n, little for one target, but as much as the interval of a mea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.metrics.tasks import Task
 
 Floats = NDArray[np.float64]
@@ -99,12 +98,12 @@ class Resampled:
     Attributes:
         point: Metric -> (K,).
         drawn: Metric -> (B, K).
-        bounded: Whether values keep to the metrics' ranges; differences do not.
+        ranges: Metric -> smallest and largest possible value; of differences, which keep to none, empty.
     """
 
     point: Mapping[str, Floats]
     drawn: Mapping[str, Floats]
-    bounded: bool = True
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def mean_of(cls, several: Sequence[Resampled]) -> Resampled:
@@ -113,6 +112,7 @@ class Resampled:
         return cls(
             {metric: np.mean([one.point[metric] for one in several], axis=0) for metric in metrics},
             {metric: np.mean([one.drawn[metric] for one in several], axis=0) for metric in metrics},
+            several[0].ranges,
         )
 
     def __sub__(self, other: Resampled) -> Resampled:
@@ -120,12 +120,11 @@ class Resampled:
         return Resampled(
             {metric: values - other.point[metric] for metric, values in self.point.items()},
             {metric: values - other.drawn[metric] for metric, values in self.drawn.items()},
-            bounded=False,
         )
 
     def only(self, metric: str) -> Resampled:
         """Return one metric alone, without holding on to the resamples of the others."""
-        return Resampled({metric: self.point[metric]}, {metric: self.drawn[metric].copy()}, self.bounded)
+        return Resampled({metric: self.point[metric]}, {metric: self.drawn[metric].copy()}, self.ranges)
 
     def mean(self, metric: str, places: Sequence[int] | NDArray[np.intp]) -> tuple[float, Floats, int]:
         """Return the mean over the targets at ``places`` that are defined, that of each resample (B,), and how many."""
@@ -136,9 +135,8 @@ class Resampled:
 
     def entry(self, metric: str, places: Sequence[int] | NDArray[np.intp], level: float = LEVEL) -> Interval:
         """Return the mean over the targets at ``places`` that are defined, with its interval."""
-        bounds = (METRICS[metric].low, METRICS[metric].high) if self.bounded else _UNBOUNDED
         value, drawn, defined = self.mean(metric, places)
-        return interval_of(value, drawn, level, bounds, defined)
+        return interval_of(value, drawn, level, self.ranges.get(metric, _UNBOUNDED), defined)
 
 
 def resample(
@@ -172,7 +170,8 @@ def resample(
         task.score(truth, prediction, resamples.weights(chosen, start, start + block), at)
         for start in range(0, count, block)
     ]
-    return Resampled(point, {metric: np.concatenate([part[metric] for part in parts]) for metric in point})
+    drawn = {metric: np.concatenate([part[metric] for part in parts]) for metric in point}
+    return Resampled(point, drawn, {key: (task.metric(key).low, task.metric(key).high) for key in task.metrics})
 
 
 def interval_of(

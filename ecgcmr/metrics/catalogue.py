@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class Metric:
         in_units: Whether it carries the target's unit.
         averaged: Whether a mean over targets has a meaning. It has none over targets of different units, nor over
             slopes, of which a prediction that hardly varies has one of thousands.
+        compute: Of a metric of the user's own: from truth (n,), of the time to an event (n, 2), prediction (n,) and
+            weights (B, n), how often each row counts, to (B,); NaN where undefined. It is given the rows alone whose
+            truth and prediction are known. None for those of this file, which ``Task.score`` computes together.
     """
 
     key: str
@@ -31,6 +39,7 @@ class Metric:
     higher_is_better: bool | None
     in_units: bool = False
     averaged: bool = True
+    compute: Callable[[Floats, Floats, Floats], Floats] | None = None
 
     @property
     def axis(self) -> str:
@@ -49,7 +58,7 @@ class Metric:
 
 
 _INFINITE = float(np.inf)
-_RAW = {"in_units": True, "averaged": False}
+_RAW: dict[str, Any] = {"in_units": True, "averaged": False}
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgcmr.metrics.agreement import agreement_metrics
-from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.catalogue import METRICS, Metric
 from ecgcmr.metrics.decisions import DEFAULT_THRESHOLD, decision_metrics
+from ecgcmr.metrics.named_metric import score_targets
 from ecgcmr.metrics.survival import survival_metrics
 from ecgcmr.metrics.task_metrics import classification_metrics, regression_metrics
 
@@ -48,6 +49,7 @@ class Task:
         followed: Whether a truth is a pair, event (1, or 0 censored) and time.
         name: Of this task; that of its kind if it has none.
         label: What headings add to tell it from another task of its kind; "" where there is none.
+        named: Metrics of the user's own, reported beside the others.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Task:
     followed: bool = False
     name: str = ""
     label: str = field(default="", compare=False)
+    named: tuple[Metric, ...] = field(default=(), compare=False)
 
     @property
     def suffix(self) -> str:
@@ -71,7 +74,16 @@ class Task:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The keys of all its metrics, in the order of tables."""
-        return tuple(key for key, metric in METRICS.items() if metric.kind == self.kind)
+        built_in = (key for key, metric in METRICS.items() if metric.kind == self.kind)
+        return (*built_in, *(metric.key for metric in self.named))
+
+    def metric(self, key: str) -> Metric:
+        """Return one of its metrics."""
+        return METRICS[key] if key in METRICS else next(metric for metric in self.named if metric.key == key)
+
+    def with_metrics(self, metrics: Iterable[Metric]) -> Task:
+        """Return the task with those of the user's own metrics that are of its kind."""
+        return replace(self, named=tuple(metric for metric in metrics if metric.kind == self.kind))
 
     def truth_shape(self, rows: int, targets: int) -> tuple[int, ...]:
         """Return the shape of the truth of so many rows and targets."""
@@ -95,8 +107,10 @@ class Task:
 
         Raises:
             ValueError: If shapes differ, or a prediction is missing for a part of the observed rows.
+            UserError: If a metric of the user's own fails.
         """
-        return self.compute(truth, prediction, weights, at)
+        found = self.compute(truth, prediction, weights, at)
+        return found | {metric.key: score_targets(metric, truth, prediction, weights) for metric in self.named}
 
 
 def _numbers(

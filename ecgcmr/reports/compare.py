@@ -12,6 +12,7 @@ from ecgcmr.evaluation.progress import OnStep, no_progress
 from ecgcmr.evaluation.result_file import write_assessment
 from ecgcmr.evaluation.rows import ResultRow, Settings
 from ecgcmr.evaluation.runs import load_runs, merged, on_common_targets, on_common_tasks, subject_notes
+from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.reports.report_text import write_report_md, write_report_tex
 
 
@@ -30,24 +31,29 @@ class ComparedRuns:
     names: tuple[str, ...]
 
 
-def compare_runs(folders: Sequence[Path], settings: Settings, on_step: OnStep = no_progress) -> ComparedRuns:
+def compare_runs(
+    folders: Sequence[Path], settings: Settings, on_step: OnStep = no_progress, metrics: Sequence[Metric] = ()
+) -> ComparedRuns:
     """Score the runs that hold predictions together, and join the results of the others.
 
     Args:
         folders: Two or more run folders.
         settings: How to score.
         on_step: As of ``assess``.
+        metrics: Of the user's own.
 
     Raises:
         UserError: If a run cannot be read, or two runs hold different truths of the same subject and target.
     """
-    runs, left_out = on_common_targets(load_runs(folders, settings.split))
+    runs, left_out = on_common_targets(load_runs(folders, settings.split, metrics))
     runs, renamed = on_common_tasks(runs)
     table, rows = merged(runs)
     if table is None:
         found = nothing_assessed(settings)
     else:
-        found = assess(arrange(table, "the runs together", split=settings.split), settings, on_step)
+        data = arrange(table, "the runs together", split=settings.split, metrics=metrics)
+        found = assess(data, settings, on_step)
+    found.metrics = metrics
     unread = [note for run in runs for note in run.notes]
     found.notes = [*subject_notes(runs, settings.split), *left_out, *renamed, *unread, *found.notes]
     return ComparedRuns(found, tuple(rows), tuple(run.name for run in runs))

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ecgcmr.errors import UserError
     from ecgcmr.evaluation.progress import progress_bar
+    from ecgcmr.metrics.named_metric import load_metrics
     from ecgcmr.output_folder import output_folder
     from ecgcmr.reports.compare import compare_runs, write_comparison
     from ecgcmr.text import printable
@@ -45,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out} is one of the runs; its results would be overwritten")
     refuse_foreign(args.out)
     settings = settings_of(args, split=args.split)
-    source = {"runs": [_checksums(folder) for folder in args.runs], "settings": asdict(settings)}
+    metrics = load_metrics(args.metric, "--metric")
+    runs = [_checksums(folder) for folder in args.runs]
+    source = {"runs": runs, "settings": asdict(settings), "metrics": args.metric}
     with output_folder(args.out, "compare", source, names=RESULTS, overwrite=args.overwrite) as staged:
         with progress_bar("scoring") as on_step:
-            compared = compare_runs(args.runs, settings, on_step)
+            compared = compare_runs(args.runs, settings, on_step, metrics)
         write_comparison(compared, staged)
     for note in compared.found.notes:
         print(f"note: {printable(note)}")

@@ -56,6 +56,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--smallest-group", type=int, default=20, metavar="N", help="suppress subgroups below N subjects (default: 20)"
     )
     parser.add_argument(
+        "--metric", action="append", default=[], metavar="MODULE:NAME", help="a metric of your own; may be repeated"
+    )
+    parser.add_argument(
         "--horizon", type=float, metavar="T", help="of the time-dependent AUROC (default: median time of the events)"
     )
 
@@ -67,15 +70,18 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.evaluation.prediction_table import read_prediction_table, unread_note
     from ecgcmr.evaluation.progress import progress_bar
     from ecgcmr.files import sha256_of
+    from ecgcmr.metrics.named_metric import load_metrics
     from ecgcmr.output_folder import output_folder
 
+    metrics = load_metrics(args.metric, "--metric")
     table = read_prediction_table(args.predictions)
     settings = settings_of(args, split=args.split)
     out = args.out or args.predictions.parent / "evaluation"
     refuse_foreign(out)
-    source = {"table": sha256_of(args.predictions), "name": args.predictions.name, "settings": asdict(settings)}
+    table_of = {"table": sha256_of(args.predictions), "name": args.predictions.name}
+    source = {**table_of, "settings": asdict(settings), "metrics": args.metric}
     with output_folder(out, "evaluate", source, names=RESULTS, overwrite=args.overwrite) as staged:
-        data = arrange(table, args.predictions.name, split=args.split)
+        data = arrange(table, args.predictions.name, split=args.split, metrics=metrics)
         with progress_bar("scoring") as on_step:
             found = assess(data, settings, on_step)
         found.notes = [*unread_note(args.predictions), *found.notes]

@@ -179,7 +179,7 @@ def forest_of_means(rows: Sequence[ResultRow], labels: int | None, metric: str =
     for axes, group in zip(panels, groups, strict=False):
         own = [row for row in chosen if row.group == group]
         _means_panel(axes, own, methods, styles, METRICS[metric].no_skill)
-        best = best_row(own, metric)
+        best = best_row(own, METRICS[metric])
         if best is not None:
             axes.axvline(best.value, color=styles.of((best.method, best.protocol))[0], linewidth=0.7, linestyle=":")
         axes.set_title(f"{group.removesuffix(' mean')} (n = {max(row.n_test for row in own):,})", fontsize=10)

@@ -107,8 +107,11 @@ def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], ta
 
 
 def _details(rows: Sequence[ResultRow], task: Task, ranked: bool) -> list[str]:
-    heading, grids = details(rows_of_task(rows, task), task, ranked)
-    return [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
+    found = list[str]()
+    for key in (task.primary, *(metric.key for metric in task.named)):
+        heading, grids = details(rows_of_task(rows, task), task, key, ranked)
+        found += [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
+    return found
 
 
 def _write(path: Path | str, parts: Sequence[str], notes: Iterable[str]) -> Path:

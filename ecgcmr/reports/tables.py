@@ -10,7 +10,7 @@ from typing import TypeVar
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.methods import Method, best_row, headline_group, method_order, method_title
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
-from ecgcmr.metrics.catalogue import METRICS
+from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
 
 Item = TypeVar("Item")
@@ -41,7 +41,8 @@ class Grid:
 def tasks_in(found: Assessment, rows: Iterable[ResultRow]) -> list[Task]:
     """Return the tasks of an assessment and of further rows, in the order of tables."""
     further = _in_order((row.task, row.task_name) for row in rows)
-    return labelled([*found.data.tasks, *(task_for(kind, name) for kind, name in further)])
+    made = [task_for(kind, name).with_metrics(found.metrics) for kind, name in further]
+    return labelled([*found.data.tasks, *made])
 
 
 def rows_of_task(rows: Iterable[R], task: Task) -> list[R]:
@@ -57,7 +58,7 @@ def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid
         task: Which.
         ranked: Whether the best of a column is marked.
     """
-    rows = [row for row in rows if row.metric == task.primary]
+    rows, metric = [row for row in rows if row.metric == task.primary], task.metric(task.primary)
     group = headline_group(rows)
     if group is None:
         return None
@@ -67,24 +68,27 @@ def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid
     columns = [[row for row in chosen if row.labels in (count, None)] for count in counts]
     titles = ["any labels" if count is None else f"{count:,} labels" for count in counts]
     return Grid(
-        f"Mean {METRICS[task.primary].title} over {len(members)} targets ({group}){task.suffix}",
+        f"Mean {metric.title} over {len(members)} targets ({group}){task.suffix}",
         ("method", *titles),
-        _lines(columns, [task.primary] * len(columns), ranked),
+        _lines(columns, [metric] * len(columns), ranked),
         f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
     )
 
 
-def details(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> tuple[str, list[Grid]]:
-    """Make one table for each number of labels: groups of targets, or single ones; returns the heading and these."""
-    rows = [row for row in rows if row.metric == task.primary]
-    if task.grouped:
+def details(rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True) -> tuple[str, list[Grid]]:
+    """Make one table of a metric for each number of labels: groups of targets, or single ones; returns the heading too.
+
+    Single ones also where a mean over targets has no meaning.
+    """
+    rows, metric = [row for row in rows if row.metric == key], task.metric(key)
+    grouped = task.grouped and metric.averaged
+    if grouped:
         keys = [(MEAN, group) for group in _in_order(row.group for row in rows if row.target == MEAN)]
         names = [group.removesuffix(" mean") for _, group in keys]
     else:
         pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
-        keys = [*pairs, *[(MEAN, "all")][: len(pairs) - 1]]
+        keys = [*pairs, *[(MEAN, "all")][: (len(pairs) - 1) * metric.averaged]]
         names = [target for target, _ in keys]
-    title = METRICS[task.primary].title
     grids = []
     for count in _counts(rows) if keys else []:
         shown = [row for row in rows if row.labels in (count, None)]
@@ -92,16 +96,17 @@ def details(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> tuple
         numbers = [max((row.n_test for row in column), default=0) for column in columns]
         titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
         heading = f"{count:,} labels" if count is not None else "any labels"
-        lines = _lines(columns, [task.primary] * len(columns), ranked)
-        grids.append(Grid(heading, ("method", *titles), lines, level=3))
-    return f"{title[0].upper()}{title[1:]} by {task.detail}{task.suffix}", grids
+        grids.append(Grid(heading, ("method", *titles), _lines(columns, [metric] * len(columns), ranked), level=3))
+    by = task.detail if grouped or not task.grouped else "phenotype"
+    return f"{metric.title[0].upper()}{metric.title[1:]} by {by}{task.suffix}", grids
 
 
 def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> list[Grid]:
     """Make methods x metrics for each number of labels: means over all targets, or the one target there is."""
+    rows = [row for row in rows if row.metric in task.metrics]
     single = {row.target for row in rows} - {MEAN}
     leading = [row for row in rows if (row.target == MEAN and row.group == "all") or len(single) == 1]
-    leading = [row for row in leading if len(single) == 1 or METRICS[row.metric].averaged]
+    leading = [row for row in leading if len(single) == 1 or task.metric(row.metric).averaged]
     grids = []
     for count in _counts(leading) if leading else []:
         shown = [row for row in leading if row.labels in (count, None)]
@@ -112,9 +117,10 @@ def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> 
         differ = f"Test subjects differ between methods: {n[0]:,} to {n[-1]:,}."
         caption = f"n = {n[0]:,} test subjects." if len(n) == 1 else differ
         columns = [[row for row in shown if row.metric == metric] for metric in keys]
-        titles = tuple(METRICS[metric].title for metric in keys)
+        metrics = [task.metric(key) for key in keys]
         heading = f"{task.title}{task.suffix}: {what}{labels}"
-        grids.append(Grid(heading, ("method", *titles), _lines(columns, keys, ranked), caption))
+        titles = ("method", *(metric.title for metric in metrics))
+        grids.append(Grid(heading, titles, _lines(columns, metrics, ranked), caption))
     return grids
 
 
@@ -130,13 +136,13 @@ def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
         pair = f"{method_title((row.method, row.protocol))} - {method_title((row.reference, row.reference_protocol))}"
         texts = (
             "-" if row.labels is None else f"{row.labels:,}",
-            cell_text(row.value, row.ci_low, row.ci_high, row.metric),
+            cell_text(row.value, row.ci_low, row.ci_high, task.metric(row.metric)),
             _p_text(row.p),
             _p_text(row.p_holm),
             f"{row.n_test:,}",
         )
         lines.append(_plain_line(pair if group is not None else f"{row.target}: {pair}", texts))
-    metric = METRICS[task.primary].title
+    metric = task.metric(task.primary).title
     heading = f"Paired differences in {metric if group is None else f'mean {metric} ({group})'}{task.suffix}"
     titles = ("methods", "labels", "difference (95 % interval)", "p", "p, Holm", "n")
     return Grid(heading, titles, tuple(lines), level=3)
@@ -149,7 +155,7 @@ def shown_line(found: Assessment, task: Task) -> tuple[Method, int | None] | Non
     leading = [row for row in rows if group is None or (row.target == MEAN and row.group == group)]
     chosen = [row for row in leading if row.method == found.settings.focus] or leading
     counts = [row.labels for row in chosen if row.labels is not None]
-    best = best_row([row for row in chosen if not counts or row.labels == max(counts)], task.primary)
+    best = best_row([row for row in chosen if not counts or row.labels == max(counts)], task.metric(task.primary))
     return None if best is None else ((best.method, best.protocol), best.labels)
 
 
@@ -172,9 +178,9 @@ def target_grid(found: Assessment, task: Task) -> Grid | None:
         for metric in task.metrics:
             row = cells[name, metric]
             low = row.ci_low if metric == task.primary else float("nan")
-            texts.append(cell_text(row.value, low, row.ci_high, metric))
+            texts.append(cell_text(row.value, low, row.ci_high, task.metric(metric)))
         lines.append(_plain_line(f"{name} [{units[name]}]" if units[name] else name, texts))
-    titles = ("target", "n", *(METRICS[metric].title for metric in task.metrics))
+    titles = ("target", "n", *(task.metric(metric).title for metric in task.metrics))
     count = "" if labels is None else f", {labels:,} labels"
     heading = f"{task.title}{task.suffix} one by one: {method_title((method, protocol))}{count}"
     return Grid(heading, titles, tuple(lines))
@@ -184,7 +190,7 @@ def subgroup_grids(rows: Sequence[SubgroupRow], task: Task) -> list[Grid]:
     """Make subgroups x methods: the leading mean of targets that come in groups, else each target."""
     rows = [row for row in rows_of_task(rows, task) if row.metric == task.primary]
     group = headline_group(rows)
-    title = METRICS[task.primary].title
+    metric = task.metric(task.primary)
     grids = []
     for target in [MEAN] if task.grouped and group else _in_order(row.target for row in rows if row.target != MEAN):
         shown = [row for row in rows if row.target == target and (target != MEAN or row.group == group)]
@@ -195,26 +201,26 @@ def subgroup_grids(rows: Sequence[SubgroupRow], task: Task) -> list[Grid]:
             n = max((row.n_test or 0 for row in cells.values()), default=0)
             texts = [f"{n:,}" if n else next(iter(cells.values())).reason]
             for row in (cells.get(method) for method in methods):
-                texts.append("-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, row.metric))
+                texts.append("-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric))
             lines.append(_plain_line(f"{key[0].replace('_', ' ')}: {key[1]}", texts))
-        what = f"mean {title} ({group}){task.suffix}" if target == MEAN else f"{title} of {target}"
+        what = f"mean {metric.title} ({group}){task.suffix}" if target == MEAN else f"{metric.title} of {target}"
         titles = ("subgroup", "n", *map(method_title, methods))
         caption = "Each method at its largest number of labels."
         grids.append(Grid(f"Subgroups: {what}", titles, tuple(lines), caption))
     return grids
 
 
-def cell_text(value: float, low: float, high: float, metric: str) -> str:
+def cell_text(value: float, low: float, high: float, metric: Metric) -> str:
     """Return "0.412 (0.380 to 0.444)", a dash where undefined."""
     if not math.isfinite(value):
         return "-"
-    digits = METRICS[metric].digits
+    digits = metric.digits
     # z: no negative zero
     interval = f" ({low:z.{digits}f} to {high:z.{digits}f})" if math.isfinite(low) else ""
     return f"{value:z.{digits}f}{interval}"
 
 
-def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[str], ranked: bool) -> tuple[Line, ...]:
+def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[Metric], ranked: bool) -> tuple[Line, ...]:
     """Methods down, one column of rows for each of ``metrics``; a column holds at most one row a method."""
     best = [best_row(column, metric) for column, metric in zip(columns, metrics, strict=True)]
     found = [{(row.method, row.protocol): row for row in column} for column in columns]
