@@ -169,6 +169,7 @@ def _escaped(value: Any) -> Any:
 
 
 def _copied(value: Any) -> Any:
+    """Return a copy in which entries that an anchor of YAML ties together are apart: an override changes one alone."""
     if isinstance(value, dict):
         return {key: _copied(inner) for key, inner in value.items()}
     return [_copied(inner) for inner in value] if isinstance(value, list) else value

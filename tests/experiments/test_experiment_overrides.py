@@ -86,6 +86,12 @@ def test_dotted_overrides_change_any_entry(tmp_path: Path, cohort_root: Path) ->
     assert plan.description == "as on the command line"
 
 
+def test_an_override_of_one_stage_leaves_those_of_the_same_anchor_alone() -> None:
+    plan = load_plan(SHIPPED / "turgut2025.yaml", overrides=["stages.mae.set.trainer.devices=4"])
+    assert plan.stages["mae"].set == {"trainer.devices": 4}
+    assert plan.stages["simclr"].set == {"trainer.devices": 1}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
