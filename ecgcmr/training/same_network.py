@@ -83,7 +83,7 @@ def check_network_of_weights(model: Mapping[str, Any]) -> None:
             "something else in it"
         )
         if card.class_path.startswith(_PACKAGE):
-            raise UserError(f"{text}; give model.{part} the arguments that the weights were trained with")
+            raise UserError(f"{text}; --model.{part} null builds it as the weights were trained")
         warn(text)
 
 
