@@ -165,9 +165,9 @@ def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
     reader = load_reader(args.reader)
     given: dict[str, Any] = {"declare": args.declare, "view": args.view, "reader": reader}
     if args.no_figures or args.view not in VIEWS:
-        return inspect_raw(console, args.path, out=None, figures=False, **given)
+        return inspect_raw(console, args.path, folder=None, **given)
     with _figures(args, f"inspect-{raw_kind(args.path, args.view, reader=reader)}") as (folder, staged):
-        written = inspect_raw(console, args.path, out=staged, figures=True, **given)
+        written = inspect_raw(console, args.path, folder=staged, **given)
         return _placed(folder, written)
 
 

@@ -15,7 +15,8 @@ from ecgcmr.formats.short_axis_file import cine_notes, cmr_kind, read_cmr
 from ecgcmr.inspection.frames_figure import draw_frames, draw_slices
 from ecgcmr.inspection.png import save_png
 from ecgcmr.inspection.text import number, print_table
-from ecgcmr.preparation.cine import CineOptions, frames_from_short_axis
+from ecgcmr.preparation.cine import frames_from_short_axis
+from ecgcmr.preparation.cine_options import CineOptions
 
 _KINDS = {"nifti": "NIfTI", "dicom-zip": "zip of DICOM files"}
 
@@ -49,9 +50,9 @@ def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) ->
     except UserError as error:
         console.print(f"\nprepare skips these images, unless an option allows it: {error}")
     else:
-        console.print(f"\nprepare makes frames {', '.join(options.frame_names)} of them")
+        console.print(f"\nprepare makes frames {', '.join(options.frames)} of them")
         if folder is not None:
-            figure = draw_frames(frames, options.frame_names, options.spacing_mm, title="Frames as prepared")
+            figure = draw_frames(frames, options.frames, options.spacing_mm, title="Frames as prepared")
             written.append(save_png(figure, folder / "frames.png"))
     if folder is not None and volume is not None:
         figure = draw_slices(

@@ -54,8 +54,7 @@ def inspect_raw(
     console: Console,
     path: Path,
     *,
-    out: Path | None,
-    figures: bool,
+    folder: Path | None,
     declare: Path | None,
     view: str,
     reader: NamedReader | None = None,
@@ -65,8 +64,7 @@ def inspect_raw(
     Args:
         console: Where to print.
         path: The file or folder.
-        out: Folder of the figures; None for ``inspect-KIND`` in the working folder.
-        figures: Whether to draw.
+        folder: Where to draw; None draws nothing.
         declare: YAML file that tells leads, unit and rate of a signal file.
         view: ``sax``, ``2ch``, ``3ch`` or ``4ch``.
         reader: A reader of the user's own.
@@ -80,7 +78,6 @@ def inspect_raw(
     if view not in VIEWS:
         raise UserError(f"--view {view}: choose one of {', '.join(VIEWS)}")
     kind = raw_kind(path, view, declared=declare is not None, reader=reader)
-    folder = (out or Path(f"inspect-{kind}")) if figures else None
     if kind == "ecg":
         from ecgcmr.inspection.raw_ecg import inspect_ecg
 

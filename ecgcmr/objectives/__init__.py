@@ -4,10 +4,9 @@ from ecgcmr.objectives.barlow_twins import BarlowTwinsLoss
 from ecgcmr.objectives.byol import BYOLLoss, MomentumTarget
 from ecgcmr.objectives.clocs import CLOCSLoss
 from ecgcmr.objectives.contrastive import CLIPLoss, NTXentLoss
-from ecgcmr.objectives.gather import gather_rows, sum_over_ranks
+from ecgcmr.objectives.gather import gather_rows, mean_over_known, sum_over_ranks
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
 from ecgcmr.objectives.hazards import DiscreteTimeHazards
-from ecgcmr.objectives.known_labels import mean_over_known
 from ecgcmr.objectives.phenotype_guided import PhenotypeGuidedCLIPLoss, phenotype_similarity
 from ecgcmr.objectives.protocol import ContrastiveObjective, require_objective
 from ecgcmr.objectives.ptacl import PTACLLoss

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import sum_over_ranks
 from ecgcmr.objectives.global_statistics import EPS, global_moments
-from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
-from ecgcmr.objectives.rows import at_least_float32, check_pair
+from ecgcmr.objectives.rows import at_least_float32, check_pair, refuse_single_row_over_ranks
 
 
 class BarlowTwinsLoss(nn.Module):

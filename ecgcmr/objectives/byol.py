@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ecgcmr.objectives.gather import sum_over_ranks, world_size
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
-from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
-from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows
+from ecgcmr.objectives.rows import check_pair, check_weight, refuse_single_row_over_ranks, unit_rows
 
 
 class MomentumTarget(nn.Module):

@@ -1,4 +1,4 @@
-"""Gathering rows from all ranks, and summing over them, without cutting the gradient.
+"""Gathering rows from all ranks, summing and averaging over them, without cutting the gradient.
 
 Every rank computes the loss of its own rows against the rows of all ranks. In the backward pass the gradient that any
 rank has for a row flows back to the rank it came from, summed. Together with the mean that distributed data parallel
@@ -114,3 +114,21 @@ def gather_rows(x: Tensor) -> GatheredRows:
     sizes = [int(count) for count in counts]
     rows = _Gather.apply(x, sizes, rank)
     return GatheredRows(rows, sum(sizes[:rank]), world / max(sum(sizes), 1))
+
+
+def mean_over_known(error: Tensor, known: Tensor) -> Tensor:
+    """Average an error over known labels: (world size / known labels on all ranks) x the sum of this rank's.
+
+    The mean over ranks is the mean over all known labels of the global batch, and so is the gradient that distributed
+    data parallel leaves. A mean of the ranks' own means would weigh a label more on a rank that misses more of them.
+
+    Args:
+        error: Any shape, one error a label; what it holds of unknown labels, NaN included, has no influence on the
+            value. For the gradient it must be finite there.
+        known: bool, of the same shape.
+
+    Returns:
+        A scalar, 0 where nothing is known. Every rank must call this, with whatever rows it has.
+    """
+    total = torch.where(known, error, torch.zeros_like(error)).sum()
+    return total * mean_scale(known.sum().to(error.dtype))

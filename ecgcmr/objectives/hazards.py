@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.known_labels import mean_over_known
+from ecgcmr.objectives.gather import mean_over_known
 from ecgcmr.objectives.rows import at_least_float32
 from ecgcmr.objectives.survival import followed
 from ecgcmr.option_checks import check_least

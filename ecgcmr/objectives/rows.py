@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
 
+LEAST_ROWS = 2
+"""Recordings that a contrast takes, over all ranks: one has nothing to be contrasted with, its loss would be 0."""
+
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision as float32: bfloat16 logits at temperature 0.1 would be off by several percent."""
@@ -34,3 +37,35 @@ def check_weight(name: str, value: float) -> None:
     """Raise UserError unless a weight lies in [0, 1]."""
     if not 0.0 <= value <= 1.0:
         raise UserError(f"{name} must lie in [0, 1], got {value}")
+
+
+def refuse_single_row(objective: object, total: int) -> None:
+    """Refuse a global batch of one recording; one of none is let through, for it teaches nothing and says so.
+
+    Args:
+        objective: Whose name the message gives.
+        total: Recordings of the batch over all ranks.
+
+    Raises:
+        UserError: There is one.
+    """
+    if total == 1:
+        raise UserError(
+            f"{type(objective).__name__}: a global batch of one recording has nothing to contrast it with; raise "
+            "data.batch_size (times the number of devices it must be at least 2) or take a cohort with more rows"
+        )
+
+
+def refuse_single_row_over_ranks(objective: object, own: int, total: Tensor) -> None:
+    """Do the same where the total lies on the device, without waiting for it in any batch of ordinary size.
+
+    Args:
+        objective: Whose name the message gives.
+        own: Recordings of this rank.
+        total: Recordings over all ranks.
+
+    Raises:
+        UserError: There is one over all ranks.
+    """
+    if own < LEAST_ROWS:
+        refuse_single_row(objective, int(total))

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.objectives.gather import gather_rows
-from ecgcmr.objectives.least_rows import refuse_single_row
-from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
+from ecgcmr.objectives.rows import check_pair, refuse_single_row, unit_rows, where_among
 from ecgcmr.objectives.temperature import TemperedLoss
 
 

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
-from ecgcmr.objectives.least_rows import refuse_single_row
-from ecgcmr.objectives.rows import check_pair, check_weight, unit_rows, where_among
+from ecgcmr.objectives.rows import check_pair, check_weight, refuse_single_row, unit_rows, where_among
 from ecgcmr.objectives.temperature import TemperedLoss, check_temperature
 
 Use = Literal["positives", "exclude", "soft"]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import sum_over_ranks, world_size
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
-from ecgcmr.objectives.least_rows import refuse_single_row_over_ranks
-from ecgcmr.objectives.rows import check_pair, unit_rows
+from ecgcmr.objectives.rows import check_pair, refuse_single_row_over_ranks, unit_rows
 
 
 class CosineAgreement(nn.Module):

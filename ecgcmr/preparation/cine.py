@@ -17,18 +17,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.preparation.cine_frames import choose_frames
-from ecgcmr.preparation.cine_options import CINE_FRAMES, CONTENTS, CROPS, TWO_PHASE_FRAMES, CineOptions
-
-__all__ = [
-    "CINE_FRAMES",
-    "CONTENTS",
-    "CROPS",
-    "TWO_PHASE_FRAMES",
-    "CineOptions",
-    "finish_frames",
-    "finish_frames_batch",
-    "frames_from_short_axis",
-]
+from ecgcmr.preparation.cine_options import CineOptions
 
 
 def finish_frames(

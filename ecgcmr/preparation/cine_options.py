@@ -18,8 +18,9 @@ class CineOptions:
     """How frames are made.
 
     Attributes:
-        frames: Names of the frames in storage order. With content ``three`` a choice: ``("ES", "mid", "ED")`` from a
-            cine, ``("ES", "ED")`` where only two phases were imaged. Otherwise they follow from the content.
+        frames: Names of the frames in storage order, with several slices phase by phase. With content ``three`` a
+            choice: ``("ES", "mid", "ED")`` from a cine, ``("ES", "ED")`` where only two phases were imaged. Otherwise
+            they follow from the content.
         size: Height and width in pixels.
         field_of_view_mm: Edge of the square around the heart; with ``size`` it sets the pixel spacing.
         percentiles: Intensities at these percentiles become 0 and 255.
@@ -75,11 +76,6 @@ class CineOptions:
         if frames not in choices:
             raise UserError(f"frames {frames} with content {self.content!r}: choose {' or '.join(map(str, choices))}")
         object.__setattr__(self, "frames", frames)
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """Names of the frames in storage order; with several slices phase by phase."""
-        return self.frames
 
     @property
     def stored_slices(self) -> int:

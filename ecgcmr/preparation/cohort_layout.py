@@ -57,6 +57,6 @@ def cohort_layout(
             labels += MEASUREMENTS
             preparation["beats"] = recipe(options.t_end or DEFAULT_T_END)
     if cine is not None:
-        cmr = CMRLayout(cine.frame_names, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
+        cmr = CMRLayout(cine.frames, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
         preparation["cmr"] = {**asdict(cine), "view": options.view}
     return Layout(ecg, cmr, labels, preparation)

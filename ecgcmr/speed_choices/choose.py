@@ -14,10 +14,10 @@ from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.candidates import BFLOAT16, FLOAT32, Candidate, candidates
 from ecgcmr.speed_choices.decision import Outcome, TimedPart, choose_type, outcome
-from ecgcmr.speed_choices.memory import Kept, path_for, recall, remember
+from ecgcmr.speed_choices.memory import path_for, recall, remember
 from ecgcmr.speed_choices.parts import Part, parts_of
 from ecgcmr.speed_choices.products import SIGNATURE, bfloat16_is_hopeless, product_works
-from ecgcmr.speed_choices.race import Work, robust_race
+from ecgcmr.speed_choices.race import Race, Work, robust_race
 
 SWITCH = "ECGCMR_MACHINE_CHOICES"
 MODES = ("kept", "anew", "ordinary")
@@ -130,7 +130,7 @@ def _times(
     mode: str,
     first_rank: bool,
     names: set[str] | None = None,
-) -> tuple[Kept, str]:
+) -> tuple[Race, str]:
     """Return times by name (those of the types if not given), kept or measured now, and how they came about."""
     wanted = names or set(kinds)
     path = path_for(f"{signature}-{'-'.join(kinds)}")
@@ -141,12 +141,11 @@ def _times(
     if kept is not None:
         return kept, "remembered from an earlier run"
     measured = robust_race(works())
-    kept = Kept(measured.seconds, measured.steady)
     try:
-        return remember(path, kept, replace=mode == "anew"), "measured now"
+        return remember(path, measured, replace=mode == "anew"), "measured now"
     except OSError as error:
         reason = f"({type(error).__name__}: the cache folder cannot be written)"
-        return kept, f"measured now and not remembered {reason}"
+        return measured, f"measured now and not remembered {reason}"
 
 
 def describe(outcomes: Mapping[str, Outcome], chosen: str, given: bool, note: str) -> str:
@@ -162,7 +161,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms"
 
 
-def _wait(paths: Sequence[Path], ways: set[str], deadline: float) -> Kept | None:
+def _wait(paths: Sequence[Path], ways: set[str], deadline: float) -> Race | None:
     """Return what is kept in the first of some files that can be used, at the latest at a deadline."""
     while True:
         for path in paths:

@@ -6,7 +6,6 @@ file that cannot be read is measured anew; where nothing can be written, each ru
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -21,23 +20,11 @@ import torch
 
 from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import recall_json
+from ecgcmr.speed_choices.race import Race
 
 VERSION = 1  # of what is measured and how
 BUSY_SECONDS = 600  # how long times of a busy machine are good
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
-
-
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """Times of a part.
-
-    Attributes:
-        seconds: Way -> seconds.
-        steady: False where the machine was busy.
-    """
-
-    seconds: dict[str, float]
-    steady: bool
 
 
 def cache_folder() -> Path:
@@ -72,7 +59,7 @@ def path_for(signature: str) -> Path:
     return cache_folder() / "speed" / machine_key(machine()) / f"{signature}.json"
 
 
-def recall(path: Path, ways: set[str]) -> Kept | None:
+def recall(path: Path, ways: set[str]) -> Race | None:
     """Return what is kept, or None where there is nothing that can be used for these ways."""
     try:
         content = recall_json(path, most=100_000)
@@ -84,10 +71,10 @@ def recall(path: Path, ways: set[str]) -> Kept | None:
         return None
     if not steady and not 0 <= time.time() - measured < BUSY_SECONDS:
         return None
-    return Kept(seconds, steady)
+    return Race(seconds, steady)
 
 
-def remember(path: Path, kept: Kept, replace: bool) -> Kept:
+def remember(path: Path, kept: Race, replace: bool) -> Race:
     """Write times, unless another process wrote good ones first; return those that now count.
 
     Args:

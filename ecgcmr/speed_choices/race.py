@@ -20,7 +20,7 @@ class Race:
 
     Attributes:
         seconds: Work -> least time.
-        steady: Whether the least times repeated themselves.
+        steady: Whether the least times repeated themselves; False where the machine was busy.
     """
 
     seconds: dict[str, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.least_rows import LEAST_ROWS
+from ecgcmr.objectives.rows import LEAST_ROWS
 from ecgcmr.stages.stage_module import StageModule
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}

@@ -20,7 +20,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import recall_at, retrieval_ranks
-from ecgcmr.objectives.least_rows import refuse_single_row
+from ecgcmr.objectives.rows import refuse_single_row
 from ecgcmr.stages.protocol import stage_data
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from ecgcmr.files import remove_unfinished, replace_atomically, sha256_of
 from ecgcmr.json_file import recall_json
 from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
-from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
+from ecgcmr.preparation.cine import finish_frames_batch
+from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.cohort_layout import RECIPE_VERSION, cohort_layout
 from ecgcmr.preparation.labels import label_schema

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +62,9 @@ def _index_faults(index: ShardIndex) -> list[str]:
     for name in sorted(set(split) - set(SPLITS)):
         faults.append(f"{INDEX_NAME}: split {name!r} is unknown, first in position {np.flatnonzero(split == name)[0]}")
     pairs = {(s, name) for s, name in zip(subject.tolist(), split.tolist(), strict=True)}
-    seen: set[str] = set()
-    for name in sorted(s for s, _ in pairs):
-        if name in seen:
-            faults.append(f"{INDEX_NAME}: subject {name} stands in more than one split")
-        seen.add(name)
-    for shard in sorted({shard["file"] for shard in index.shards if _count(index, shard["file"]) > 1}):
-        faults.append(f"{INDEX_NAME}: {shard} is listed more than once")
+    faults += [f"{INDEX_NAME}: subject {name} stands in more than one split" for name in _repeated(s for s, _ in pairs)]
+    files = _repeated(shard["file"] for shard in index.shards)
+    faults += [f"{INDEX_NAME}: {file} is listed more than once" for file in files]
     try:
         found = count_rows(index)
     except (IndexError, ValueError) as error:
@@ -82,5 +80,5 @@ def _index_faults(index: ShardIndex) -> list[str]:
     return faults
 
 
-def _count(index: ShardIndex, file: str) -> int:
-    return sum(shard["file"] == file for shard in index.shards)
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)

@@ -14,8 +14,8 @@ from ecgcmr.formats import read_short_axis
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.short_axis_file import read_cmr
 from ecgcmr.preparation import CineOptions, finish_frames, finish_frames_batch, frames_from_short_axis
-from ecgcmr.preparation.cine import CINE_FRAMES, TWO_PHASE_FRAMES
 from ecgcmr.preparation.cine_frames import choose_frames
+from ecgcmr.preparation.cine_options import CINE_FRAMES, TWO_PHASE_FRAMES
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, published_centre
 from ecgcmr.shards.layout import CMRLayout
 
@@ -195,17 +195,17 @@ def test_impossible_options_are_refused(options, reason):
 
 
 def test_frame_names_and_slices_fit_the_layout():
-    assert CineOptions().frame_names == CINE_FRAMES
+    assert CineOptions().frames == CINE_FRAMES
     assert CineOptions().stored_slices == 1
     cycle = CineOptions(content="all", phases=12)
-    assert (cycle.frame_names[0], cycle.frame_names[11], len(cycle.frame_names)) == ("t00", "t11", 12)
+    assert (cycle.frames[0], cycle.frames[11], len(cycle.frames)) == ("t00", "t11", 12)
     volumes = CineOptions(content="volumes", slices=3)
-    assert volumes.frame_names == ("ED-1", "ED-2", "ED-3", "ES-1", "ES-2", "ES-3")
+    assert volumes.frames == ("ED-1", "ED-2", "ED-3", "ES-1", "ES-2", "ES-3")
     assert volumes.stored_slices == 3
     for options in (CineOptions(), cycle, volumes):
-        layout = CMRLayout(options.frame_names, 96, 96, options.spacing_mm, slices=options.stored_slices)
+        layout = CMRLayout(options.frames, 96, 96, options.spacing_mm, slices=options.stored_slices)
         assert CineOptions(**{**asdict(options), "frames": layout.frames}) == options
-    assert CineOptions().for_two_phases().frame_names == TWO_PHASE_FRAMES
+    assert CineOptions().for_two_phases().frames == TWO_PHASE_FRAMES
     assert volumes.for_two_phases() == volumes
     assert not CineOptions().for_two_phases().needs_cine
     assert cycle.needs_cine

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from raw_file_writers import cardiosoft_xml, sample_counts, write_cine_folder
 
-from ecgcmr.preparation.cine import CineOptions
+from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
 from ecgcmr.shards.index import ShardIndex

@@ -10,7 +10,8 @@ from cmr_fuzzer import ZIP_CONTENTS, malformed_folders, malformed_zips
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.short_axis_file import cine_notes, cmr_kind, read_cmr
-from ecgcmr.preparation.cine import CineOptions, frames_from_short_axis
+from ecgcmr.preparation.cine import frames_from_short_axis
+from ecgcmr.preparation.cine_options import CineOptions
 
 SECONDS = 10.0
 GROWTH_KIB = 2**20

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from ecgcmr.speed_choices import memory
-from ecgcmr.speed_choices.memory import Kept, machine, machine_key, path_for, recall, remember
+from ecgcmr.speed_choices.memory import machine, machine_key, path_for, recall, remember
+from ecgcmr.speed_choices.race import Race
 
-TIMES = Kept({"a": 0.25, "b": 0.5}, steady=True)
+TIMES = Race({"a": 0.25, "b": 0.5}, steady=True)
 WAYS = {"a", "b"}
 
 
@@ -78,7 +79,7 @@ def test_a_damaged_file_is_as_none_and_is_written_anew(content: bytes) -> None:
 
 
 def test_of_two_that_measured_at_once_the_first_counts_for_both() -> None:
-    path, later = path_for("part"), Kept({"a": 9.0, "b": 1.0}, steady=True)
+    path, later = path_for("part"), Race({"a": 9.0, "b": 1.0}, steady=True)
     remember(path, TIMES, replace=False)
     assert remember(path, later, replace=False) == TIMES
     assert recall(path, WAYS) == TIMES
@@ -87,7 +88,7 @@ def test_of_two_that_measured_at_once_the_first_counts_for_both() -> None:
 
 
 def test_times_of_a_busy_machine_are_good_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    path, busy, now = path_for("part"), Kept({"a": 1.0, "b": 2.0}, steady=False), time.time()
+    path, busy, now = path_for("part"), Race({"a": 1.0, "b": 2.0}, steady=False), time.time()
     remember(path, busy, replace=False)
     assert recall(path, WAYS) == busy
     monkeypatch.setattr(memory.time, "time", lambda: now + 3600.0)

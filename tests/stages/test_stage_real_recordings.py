@@ -23,7 +23,7 @@ from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.nifti import read_short_axis
 from ecgcmr.formats.ptbxl import DATABASE, STATEMENTS, PTBXLRecord, read_ptbxl
 from ecgcmr.preparation import CineOptions, clean_ecg, frames_from_short_axis, standardise_record, subject_hash
-from ecgcmr.preparation.cine import TWO_PHASE_FRAMES
+from ecgcmr.preparation.cine_options import TWO_PHASE_FRAMES
 from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

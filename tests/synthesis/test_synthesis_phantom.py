@@ -187,7 +187,8 @@ def test_pictures_tell_the_phenotypes():
     from sklearn.linear_model import RidgeCV
 
     from ecgcmr.phenotypes import phenotypes
-    from ecgcmr.preparation.cine import CineOptions, finish_frames_batch
+    from ecgcmr.preparation.cine import finish_frames_batch
+    from ecgcmr.preparation.cine_options import CineOptions
 
     cohort = sample_states(500, 5)
     frames = render_frames(cohort, range(500), generator(), options=PhantomOptions(size=48, spacing_mm=4.0))
