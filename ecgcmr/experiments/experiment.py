@@ -121,6 +121,8 @@ class Experiment:
         for split in ("val", "test"):
             if not len(problem.part(split)):
                 raise UserError(f"task {name}: the cohort has no ECG in split {split}, so nothing can be compared")
+            if not np.isfinite(problem.values[problem.part(split)]).any():
+                raise UserError(f"task {name}: no subject of split {split} has one of its labels")
         if problem.task.followed:
             self._check_events(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from data_modules import LabelledDataModule
 from ecgcmr.augmentations import Compose, OneOf, Powerline, Sometimes, TimeShift
@@ -16,6 +17,8 @@ from ecgcmr.augmentations.ecg import ECGAugmentation
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
+from ecgcmr.experiments import methods
+from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Problem
@@ -24,7 +27,17 @@ from ecgcmr.metrics.tasks import task_for
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.resampling import resample, resampling_ratio
 from ecgcmr.probes.ecg_features import FEATURE_NAMES
-from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, read_ecgs, write_index, write_shard
+from ecgcmr.shards import (
+    ECGLayout,
+    Label,
+    Layout,
+    ShardIndex,
+    ShardRows,
+    read_ecgs,
+    read_labels,
+    write_index,
+    write_shard,
+)
 from ecgcmr.shards.label_choice import determined, expand_groups
 
 
@@ -65,6 +78,22 @@ def test_a_baseline_that_holds_a_target_is_refused(
         return
     with pytest.raises(UserError, match=re.escape(f"task t: the baseline {baseline} is given the target {told}, or")):
         check_given_away(problem, plan, index)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_task_without_a_label_to_choose_or_to_compare_by_is_refused(
+    tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    experiment = Experiment(plan_of(tmp_path, TaskPlan("regression", ["bmi"])), tmp_path, Console(quiet=True))
+    experiment.index = ShardIndex.load(cohort_root)
+    hidden = experiment.index.positions(split)
+
+    def read(index: ShardIndex, names: list[str], rows: np.ndarray) -> np.ndarray:
+        return np.where(np.isin(rows, hidden)[:, None], np.nan, read_labels(index, names, rows))
+
+    monkeypatch.setattr(methods, "read_labels", read)
+    with pytest.raises(UserError, match=f"task t: no subject of split {split} has one of its labels"):
+        experiment._problem("t")
 
 
 def test_covariates_of_fine_tuning_are_checked_before_anything_is_trained(tmp_path: Path, cohort_root: Path) -> None:
