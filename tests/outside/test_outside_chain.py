@@ -142,9 +142,12 @@ def test_the_assessment_of_each_task_names_units_groups_and_titles(finished):
         assert set(named) == set(wanted)
         for name, (_, group, unit) in wanted.items():
             about = named[name]
+            assert about["title"]
             assert (about["group"], about["unit"], about["kind"], about["task_name"]) == (group, unit, kind, task)
         text = (out / "evaluation" / task / "results.md").read_text()
         assert all(name in text for name in wanted)
+    numbers = json.loads((out / "evaluation" / "numbers" / "results.json").read_text())
+    assert numbers["targets"][0]["title"] == "Ejection fraction"
     assert "ejection [%]" in (out / "evaluation" / "numbers" / "results.md").read_text()
 
 
