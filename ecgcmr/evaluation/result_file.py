@@ -58,6 +58,7 @@ def _targets(found: Assessment) -> Iterable[dict[str, Any]]:
         positive = observed[:, k] & (data.test.truth[:, k] == 1)
         yield {
             "name": target.name,
+            "title": target.title,
             "group": target.group,
             "unit": target.unit,
             "kind": task.kind,

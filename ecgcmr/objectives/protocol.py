@@ -6,6 +6,7 @@ batches of projections and, by name, whatever more the objective says it needs.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from typing import Any, Protocol, runtime_checkable
 
@@ -64,4 +65,25 @@ def require_objective(candidate: Any, offered: Collection[str]) -> Any:
             f"objective {name} needs {', '.join(missing)}, which this stage does not have; docs/objectives.md tells "
             "which objective goes with which stage"
         )
+    require_call(candidate, ("a", "b"), candidate.needs)
     return candidate
+
+
+def require_call(objective: Any, by_place: Collection[str], by_name: Collection[str] = ()) -> None:
+    """Refuse an objective that cannot be called with what it is given.
+
+    Args:
+        objective: A module.
+        by_place: Inputs that are given by their place.
+        by_name: Inputs that are given by name.
+
+    Raises:
+        UserError: Its ``forward`` takes something else.
+    """
+    try:
+        inspect.signature(objective.forward).bind(*by_place, **dict.fromkeys(by_name))
+    except TypeError as error:
+        name, inputs = type(objective).__name__, ", ".join([*by_place, *by_name])
+        raise UserError(
+            f"objective {name}: its forward cannot be called as forward({inputs}): {error}; see docs/extending.md"
+        ) from error

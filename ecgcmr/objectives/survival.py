@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ecgcmr.contracts import lacking
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.protocol import require_call
 from ecgcmr.objectives.rows import at_least_float32
 
 Ties = Literal["efron", "breslow"]
@@ -49,7 +50,7 @@ def require_survival_objective(candidate: Any) -> Any:
     """Return ``candidate`` if it meets the contract.
 
     Raises:
-        UserError: Members are missing; the message lists them.
+        UserError: Members are missing, which the message lists, or it takes other inputs.
     """
     missing = lacking(candidate, SurvivalObjective)
     if missing:
@@ -58,6 +59,7 @@ def require_survival_objective(candidate: Any) -> Any:
             f"{name} is no objective of time to event: it lacks {', '.join(missing)}; take "
             "ecgcmr.objectives.CoxPartialLikelihood or ecgcmr.objectives.DiscreteTimeHazards"
         )
+    require_call(candidate, ("output", "time", "event"))
     return candidate
 
 

@@ -14,6 +14,8 @@ class OneLabel(LightningModule):
     monitor, mode = "val/error", "min"
     exports = {"encoder": "network"}
     takes_lead_mask = takes_windows = False
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, network: nn.Module, rate: float = 0.01) -> None:
         super().__init__()
@@ -23,7 +25,8 @@ class OneLabel(LightningModule):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.mean, self.deviation = data.label_statistics(data.label_names)
+        for name, value in zip(("mean", "deviation"), data.label_statistics(data.label_names), strict=True):
+            self.register_buffer(name, value, persistent=False)  # moves to the device with the weights
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return self.head(self.network(batch["ecg"]))
