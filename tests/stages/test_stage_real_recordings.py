@@ -125,6 +125,8 @@ def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: 
     plan["stages"]["mae"].update(config=str(room / plan["stages"]["mae"]["config"]), set={"trainer.max_epochs": 1})
     task = plan["evaluation"]["tasks"]["superclasses"]
     task.update(finetune=str(room / task["finetune"]), set={"trainer.max_epochs": 1})
+    network = plan["evaluation"]["supervised"]["cnn"]
+    network["encoder"] = str(room / network["encoder"])
     plan["evaluation"]["resamples"] = 20
     (tmp_path / "ptbxl.yaml").write_text(yaml.safe_dump(plan))
     out = tmp_path / "out"
