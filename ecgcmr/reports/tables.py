@@ -78,10 +78,10 @@ def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid
 def details(rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True) -> tuple[str, list[Grid]]:
     """Make one table of a metric for each number of labels: groups of targets, or single ones; returns the heading too.
 
-    Single ones also where a mean over targets has no meaning.
+    Single ones also where there is no mean over targets, or it has no meaning.
     """
     rows, metric = [row for row in rows if row.metric == key], task.metric(key)
-    grouped = task.grouped and metric.averaged
+    grouped = task.grouped and metric.averaged and any(row.target == MEAN for row in rows)
     if grouped:
         keys = [(MEAN, group) for group in _in_order(row.group for row in rows if row.target == MEAN)]
         names = [group.removesuffix(" mean") for _, group in keys]

@@ -123,7 +123,7 @@ def test_the_metric_of_ones_own_is_in_the_tables_and_agrees_with_the_predictions
     mine = [row for row in rows(finished) if row["metric"] == "within_ten"]
     assert len(mine) == 3
     assert {row["target"] for row in mine} == {"ejection"}
-    assert "## Within 10 by group of phenotypes" in (out / "results.md").read_text()
+    assert "## Within 10 by phenotype" in (out / "results.md").read_text()
     assert "within 10" in (out / "evaluation" / "numbers" / "results.md").read_text()
     table = read_prediction_table(out / "predictions.parquet")
     table = table[(table["target"] == "ejection") & (table["split"] == "test")].dropna(subset=["truth"])
