@@ -1,8 +1,9 @@
 """Time to an event at a constant rate: the network says how far it is from that of the training rows."""
 
 import torch
-from ecgcmr.objectives.known_labels import mean_over_known
 from torch import Tensor, nn
+
+from ecgcmr.objectives import mean_over_known
 
 
 class ConstantHazard(nn.Module):
