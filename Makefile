@@ -7,10 +7,12 @@ DEMO_OUT ?= runs/demo
 WORKERS ?= 2
 COUNT ?= 3000
 SEED ?= 0
+# Rooms whose tests train or prepare nothing large.
+QUICK := $(filter-out $(patsubst %,tests/%/,stages training experiments robustness outside benchmarks drill support),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint bench fuzz drill parity docs clean
+.PHONY: help setup demo test quick lint bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -28,6 +30,9 @@ demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table and figures in 
 
 test: lint  ## linters, then every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess" $(QUICK)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
