@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -105,3 +106,10 @@ def interrupt_restored() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture(autouse=True)
+def notes_of_lightning() -> None:
+    """Let notes be read in every test: an experiment that ran in the same process before has raised the level."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.INFO)
+    logging.getLogger("lightning.fabric").setLevel(logging.INFO)

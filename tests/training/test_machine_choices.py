@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -48,7 +47,6 @@ def test_a_fit_computes_as_chosen_says_so_once_and_goes_on_as_it_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = tiny_configs.write_mae(tmp_path, cohort_root)
-    caplog.set_level(logging.INFO, logger="lightning.pytorch")  # experiments raise it
     command = ["fit", "-c", str(config), *QUICK, "--trainer.precision=null"]
     with RunSession("fit") as session:
         cli = StageCLI(command, session)
