@@ -35,6 +35,7 @@ def rows_of(data: ECGDataModule, sampler: PlanSampler, epoch: int, training: boo
     return batches
 
 
+@pytest.mark.slow
 @given(
     shards=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     world_size=st.integers(1, 16),

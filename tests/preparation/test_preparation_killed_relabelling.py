@@ -56,6 +56,7 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_labels_of_two_tables_are_never_read_together(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare(options(raw, out, "one.csv"))

@@ -135,6 +135,7 @@ def test_the_index_is_checked_too(cohort: ShardIndex) -> None:
     assert "shard-00000.h5: subject differs from the index in record 0" in faults
 
 
+@pytest.mark.slow
 def test_command(cohort: ShardIndex, capsys: pytest.CaptureFixture[str]) -> None:
     import argparse
 
@@ -163,6 +164,7 @@ def _read_all(data: ECGDataModule | PairedDataModule) -> None:
         assert torch.isfinite(batch["ecg"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message", "num_workers"),
     [
@@ -199,6 +201,7 @@ def test_no_nan_reaches_a_batch_without_checksums_either(cohort: ShardIndex, num
         _read_all(data)
 
 
+@pytest.mark.slow
 def test_verified_reads_find_what_stays_finite(cohort: ShardIndex) -> None:
     _flip_quietly(cohort)
     _read_all(ECGDataModule(cohort.root, batch_size=4, samples=40, verify_reads="never"))
