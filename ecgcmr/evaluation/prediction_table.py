@@ -137,7 +137,10 @@ def _names_of_csv(path: Path) -> list[str]:
         line = stream.readline(_LONGEST_HEADER + 1)
     if len(line) > _LONGEST_HEADER:
         raise UserError(f"{path.name}: has no line break in {_LONGEST_HEADER:,} bytes; is it a table?")
-    return next(csv.reader(line.decode("utf-8-sig").splitlines()[:1]), [])
+    try:
+        return next(csv.reader(line.decode("utf-8-sig").splitlines()[:1]), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path.name}: its first line is no text in UTF-8 with commas; is it a table?") from error
 
 
 def _refuse_twice(names: Sequence[str], path: Path) -> None:

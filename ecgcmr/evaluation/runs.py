@@ -164,7 +164,12 @@ def merged(runs: Sequence[Run]) -> tuple[pd.DataFrame | None, list[ResultRow]]:
         return None, rows
     plain = [frame.astype({"subject": str, "target": str}).dropna(axis=1, how="all") for frame in frames]
     table = pd.concat(plain, ignore_index=True)
-    return checked_table(table, "the runs together"), rows
+    return checked_table(table, together(runs)), rows
+
+
+def together(runs: Sequence[Run]) -> str:
+    """Name runs whose tables are taken as one, for messages."""
+    return f"runs {', '.join(run.name for run in runs)} together"
 
 
 def _refuse_one_name(runs: Sequence[Run]) -> None:

@@ -11,7 +11,7 @@ from ecgcmr.evaluation.assessment import Assessment, assess, nothing_assessed
 from ecgcmr.evaluation.progress import OnStep, no_progress
 from ecgcmr.evaluation.result_file import write_assessment
 from ecgcmr.evaluation.rows import ResultRow, Settings
-from ecgcmr.evaluation.runs import load_runs, merged, on_common_targets, on_common_tasks, subject_notes
+from ecgcmr.evaluation.runs import load_runs, merged, on_common_targets, on_common_tasks, subject_notes, together
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.reports.report_text import write_report_md, write_report_tex
 
@@ -51,7 +51,7 @@ def compare_runs(
     if table is None:
         found = nothing_assessed(settings)
     else:
-        data = arrange(table, "the runs together", split=settings.split, metrics=metrics)
+        data = arrange(table, together(runs), split=settings.split, metrics=metrics)
         found = assess(data, settings, on_step)
     found.metrics = metrics
     unread = [note for run in runs for note in run.notes]

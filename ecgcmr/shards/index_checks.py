@@ -31,6 +31,7 @@ def check_content(content: dict[str, Any]) -> None:
         _check_each(columns[name], bool, f"subjects.{name}", "true or false")
     _check_each(content["withdrawn"], str, "withdrawn", "text")
     _check_positions(content["duplicates"], rows, "duplicates")
+    _check_statistics(content["statistics"])
     if not isinstance(content["selections"], dict):
         raise ValueError("selections is no mapping")
     for name, selection in content["selections"].items():
@@ -53,6 +54,14 @@ def _check_shards(shards: Any) -> int:
             if type(shard[name]) is not int or not 0 <= shard[name] < _MOST_ROWS:
                 raise ValueError(f"shards.{number}.{name} is no count")
     return sum(shard["rows"] for shard in shards)
+
+
+def _check_statistics(statistics: Any) -> None:
+    if not isinstance(statistics, dict):
+        raise ValueError("statistics is no mapping")
+    for name, entry in statistics.items():
+        if not isinstance(entry, dict) or type(entry.get("n")) is not int or entry["n"] < 0:
+            raise ValueError(f"statistics.{name} is no mapping with a count n")
 
 
 def _check_each(values: Any, kind: type, name: str, words: str) -> None:

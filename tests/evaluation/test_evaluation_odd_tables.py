@@ -12,7 +12,7 @@ import pytest
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.prediction_table import read_prediction_table
+from ecgcmr.evaluation.prediction_table import read_prediction_table, unread_note
 
 N, VALIDATION = 60, 20
 
@@ -70,6 +70,15 @@ def test_a_csv_whose_rows_do_not_fit_its_header_is_refused(tmp_path: Path, text:
     with pytest.raises(UserError, match=message) as caught:
         read_prediction_table(path)
     assert "lv_edv" not in str(caught.value)  # no message shows a row
+
+
+def test_a_csv_that_does_not_begin_with_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(b"\x80" + CSV.encode())
+    with pytest.raises(UserError, match=r"^odd\.csv: its first line is no text in UTF-8"):
+        read_prediction_table(path)
+    with pytest.raises(UserError, match=r"^odd\.csv: its first line is no text in UTF-8"):
+        unread_note(path)
 
 
 @pytest.mark.parametrize("name", ["null", "None", "NA", "nan"])

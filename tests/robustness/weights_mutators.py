@@ -65,9 +65,9 @@ def torch_tensor(content: bytes, rng: Generator) -> bytes:
     if way == 0:
         tensors[name] = odd[rng.integers(len(odd))]
     elif way == 1:
-        tensors[name] = (
-            torch.full_like(value, float(rng.choice([np.nan, np.inf, 3e38]))) if value.is_floating_point() else value
-        )
+        if value.is_floating_point():
+            number = (np.nan, np.inf, 0.9 * torch.finfo(value.dtype).max)[rng.integers(3)]
+            tensors[name] = torch.full_like(value, float(number))
     elif way == 2:
         tensors[
             ("blocks.100000000.norm1.weight", "blocks.-1.x", name + ".x", "\x1b[31m", "blocks.9" + "9" * 5000)[
