@@ -71,7 +71,8 @@ def score_targets(metric: Metric, truth: ArrayLike, prediction: ArrayLike, weigh
 
 def _computed(metric: Metric, truth: Floats, prediction: Floats, weights: Floats) -> Floats:
     where, compute = f"metric {metric.key}", metric.compute
-    assert compute is not None, where  # that of METRICS is computed by its task
+    if compute is None:
+        raise ValueError(f"{where} is computed by its task")
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             returned: Any = compute(truth, prediction, weights)

@@ -29,8 +29,23 @@ LOGISTIC_PENALTIES = tuple(float(value) for value in np.logspace(-5, 1, 7))
 _MAX_ITERATIONS = 2000
 
 
+class LineProbe(Probe):
+    """What ridge and logistic probes share: a line through standardised features for each target."""
+
+    def _begin_lines(self, x: Floats, y: Floats) -> list[int]:
+        """Forget an earlier fit and return the columns of ``y`` that can be learnt; the others predict NaN."""
+        self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
+        self._features = Standardiser.of(x)
+        return self._begin(too_few_values(y), y.shape[1])
+
+    def _lines(self, features: ArrayLike) -> Floats:
+        """Return the (n, K) values of the lines."""
+        x = matching(features, len(self._coefficients))
+        return self._features.transform(x) @ self._coefficients + self._intercepts
+
+
 @dataclass
-class RidgeProbe(Probe):
+class RidgeProbe(LineProbe):
     """Multi-target ridge on standardised features, targets standardised on their labelled training rows.
 
     Attributes:
@@ -69,10 +84,7 @@ class RidgeProbe(Probe):
             ValueError: If shapes disagree, features are not finite, or no target has a validation label.
         """
         x, y, x_val, y_val = self._arrays(features, targets, validation_features, validation_targets)
-        usable = self._begin(too_few_values(y), y.shape[1])
-        self._shape = (x.shape[1], y.shape[1])
-        self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
-        self._features = Standardiser.of(x)
+        usable = self._begin_lines(x, y)
         if not usable:
             return self
         scale = Standardiser.of(y[:, usable])
@@ -100,12 +112,11 @@ class RidgeProbe(Probe):
 
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) predictions in the targets' units; NaN throughout for an unavailable target."""
-        x = matching(features, self._shape[0])
-        return self._features.transform(x) @ self._coefficients + self._intercepts
+        return self._lines(features)
 
 
 @dataclass
-class LogisticProbe(Probe):
+class LogisticProbe(LineProbe):
     """One L2-penalised logistic regression for each binary target (scikit-learn), on standardised features.
 
     Attributes:
@@ -127,10 +138,7 @@ class LogisticProbe(Probe):
         x, y, x_val, y_val = self._arrays(features, targets, validation_features, validation_targets)
         if not np.isin(y[np.isfinite(y)], (0.0, 1.0)).all():
             raise ValueError("targets of a logistic probe must be 0, 1 or NaN")
-        usable = self._begin(too_few_values(y), y.shape[1])
-        self._shape = (x.shape[1], y.shape[1])
-        self._coefficients, self._intercepts = np.zeros((x.shape[1], y.shape[1])), np.full(y.shape[1], np.nan)
-        self._features = Standardiser.of(x)
+        usable = self._begin_lines(x, y)
         if not usable:
             return self
         scaled, scaled_val = self._features.transform(x), self._features.transform(x_val)
@@ -170,9 +178,7 @@ class LogisticProbe(Probe):
 
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) probabilities of 1; NaN throughout for an unavailable target."""
-        x = matching(features, self._shape[0])
-        logits = self._features.transform(x) @ self._coefficients + self._intercepts
-        return 0.5 * (1.0 + np.tanh(0.5 * logits))
+        return 0.5 * (1.0 + np.tanh(0.5 * self._lines(features)))
 
 
 def fit_probe(

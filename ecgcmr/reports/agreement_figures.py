@@ -15,7 +15,7 @@ from ecgcmr.evaluation.rows import Target
 from ecgcmr.metrics.agreement import agreement_metrics
 from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.figure_styles import POINTS, Styles
-from ecgcmr.reports.figures import LONGEST_IN_FIGURE, curve_look, grid, others_line
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE, curve_look, grid, known_pairs, others_line
 
 
 def bland_altman(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, title: str = "") -> Figure:
@@ -28,16 +28,8 @@ def bland_altman(truth: NDArray, prediction: NDArray, targets: Sequence[Target],
         title: Heading.
     """
     figure, panels = grid(len(targets), title, width=3.4)
-    for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
-        keep = np.isfinite(truth[:, k]) & np.isfinite(prediction[:, k])
-        x, y = truth[keep, k], prediction[keep, k]
-        unit = f" ({target.unit})" if target.unit else ""
-        axes.set_title(target.title or target.name, fontsize=10)
-        axes.set_xlabel(f"mean of predicted and true{unit}")
-        axes.set_ylabel(f"predicted - true{unit}")
-        if len(x) < 2:
-            axes.text(0.5, 0.5, "no prediction", transform=axes.transAxes, ha="center")
-            continue
+    axis_labels = ("mean of predicted and true", "predicted - true")
+    for axes, x, y in known_pairs(panels, truth, prediction, targets, axis_labels, least=2):
         scores = {name: float(value) for name, value in agreement_metrics(x, y).items()}
         axes.scatter((x + y) / 2, y - x, s=9, alpha=0.5, color=POINTS, linewidths=0)
         axes.axhline(0.0, color="black", linewidth=0.7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,35 @@ def label_efficiency(
     return figure
 
 
+def known_pairs(
+    panels: Iterable[Axes],
+    truth: NDArray,
+    prediction: NDArray,
+    targets: Sequence[Target],
+    labels: tuple[str, str],
+    least: int = 1,
+) -> Iterator[tuple[Axes, NDArray, NDArray]]:
+    """Title a panel for each target and yield it with its known truth and prediction (m,); it says so of too few.
+
+    Args:
+        panels: At least as many as targets.
+        truth: (n, K) in units, NaN missing.
+        prediction: (n, K).
+        targets: K targets.
+        labels: Of both axes, without the unit.
+        least: Pairs that the figure needs.
+    """
+    for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
+        keep = np.isfinite(truth[:, k]) & np.isfinite(prediction[:, k])
+        unit = f" ({target.unit})" if target.unit else ""
+        axes.set_title(target.title or target.name, fontsize=10)
+        axes.set(xlabel=labels[0] + unit, ylabel=labels[1] + unit)
+        if keep.sum() < least:
+            axes.text(0.5, 0.5, "no prediction", transform=axes.transAxes, ha="center")
+            continue
+        yield axes, truth[keep, k], prediction[keep, k]
+
+
 def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, title: str = "") -> Figure:
     """Draw predicted against true values, a panel for each target, with the line of identity, R2 and Pearson r.
 
@@ -112,16 +141,7 @@ def scatter(truth: NDArray, prediction: NDArray, targets: Sequence[Target], *, t
         title: Heading.
     """
     figure, panels = grid(len(targets), title)
-    for k, (axes, target) in enumerate(zip(panels, targets, strict=False)):
-        keep = np.isfinite(truth[:, k]) & np.isfinite(prediction[:, k])
-        x, y = truth[keep, k], prediction[keep, k]
-        unit = f" ({target.unit})" if target.unit else ""
-        axes.set_title(target.title or target.name, fontsize=10)
-        axes.set_xlabel(f"true{unit}")
-        axes.set_ylabel(f"predicted{unit}")
-        if not len(x):
-            axes.text(0.5, 0.5, "no prediction", transform=axes.transAxes, ha="center")
-            continue
+    for axes, x, y in known_pairs(panels, truth, prediction, targets, ("true", "predicted")):
         scores = regression_metrics(x, y)
         axes.scatter(x, y, s=9, alpha=0.5, color=POINTS, linewidths=0)
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))

@@ -88,6 +88,7 @@ def test_as_many_windows_as_places_pass(tmp_path: Path, cohort_root: Path) -> No
     check(load_plan(changed(path, STORED - 8)), index)
     single = load_plan(changed(write_experiment(tmp_path, cohort_root, windows=1), STORED))
     check(single, index)
+    assert single.evaluation.windows == 1
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,12 @@ def run(plans: list[dict[str, Any]], log: Path) -> str:
     problem = json.loads(reply)
     assert not problem, f"{problem}\n{output[-4000:]}"
     return output
+
+
+def fit_arguments(config: Path, name: str, batch: int, ranks: int, resume: bool) -> list[str]:
+    """Return the command of a fit into the folder ``name`` beside its config, with one global batch for any ranks."""
+    arguments = ["fit", "-c", str(config), f"--trainer.default_root_dir={config.with_name(name)}"]
+    arguments.append(f"--data.batch_size={batch // ranks}")
+    if ranks > 1:
+        arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"]
+    return [*arguments, "--ckpt_path=last"] if resume else arguments

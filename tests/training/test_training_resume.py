@@ -46,12 +46,7 @@ def config(tmp_path: Path, cohort_root: Path) -> Path:
 
 def plan(config: Path, name: str, ranks: int = 1, kill_at: int = -1, resume: bool = False, workers: int = 0) -> dict:
     """Describe one run."""
-    arguments = ["fit", "-c", str(config), f"--trainer.default_root_dir={config.with_name(name)}"]
-    arguments += [f"--data.batch_size={BATCH // ranks}", f"--data.num_workers={workers}"]
-    if ranks > 1:
-        arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"]
-    if resume:
-        arguments.append("--ckpt_path=last")
+    arguments = [*warm_runs.fit_arguments(config, name, BATCH, ranks, resume), f"--data.num_workers={workers}"]
     return warm_runs.plan(arguments, ranks=ranks, kill_at=kill_at, record=str(config.with_name(name)))
 
 

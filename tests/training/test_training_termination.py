@@ -42,12 +42,8 @@ def config(tmp_path: Path, cohort_root: Path) -> Path:
 
 def plan(config: Path, name: str, ranks: int = 1, at: int = -1, resume: bool = False, accumulate: int = 1) -> dict:
     """Describe one run, which gets SIGTERM at the end of a step."""
-    arguments = ["fit", "-c", str(config), f"--trainer.default_root_dir={config.with_name(name)}"]
-    arguments += [f"--data.batch_size={BATCH // ranks}", f"--trainer.accumulate_grad_batches={accumulate}"]
-    if ranks > 1:
-        arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"]
-    if resume:
-        arguments.append("--ckpt_path=last")
+    arguments = warm_runs.fit_arguments(config, name, BATCH, ranks, resume)
+    arguments.append(f"--trainer.accumulate_grad_batches={accumulate}")
     ended = {"kill_at": at, "signal": signal.SIGTERM, "code": 143} if at >= 0 else {}
     return warm_runs.plan(arguments, ranks=ranks, record=str(config.with_name(name)), **ended)
 
