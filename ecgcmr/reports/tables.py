@@ -63,16 +63,23 @@ def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid
     if group is None:
         return None
     chosen = [row for row in rows if row.target == MEAN and row.group == group]
-    members = {row.target for row in rows if row.target != MEAN and (group == "all" or row.group in group.split("+"))}
+    members = [row for row in rows if group == "all" or row.group in group.split("+")]
     counts = _counts(chosen)
     columns = [[row for row in chosen if row.labels in (count, None)] for count in counts]
     titles = ["any labels" if count is None else f"{count:,} labels" for count in counts]
     return Grid(
-        f"Mean {metric.title} over {len(members)} targets ({group}){task.suffix}",
+        f"Mean {metric.title} over {_number_of_targets(members)} ({group}){task.suffix}",
         ("method", *titles),
         _lines(columns, [metric] * len(columns), ranked),
         f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
     )
+
+
+def _number_of_targets(rows: Iterable[ResultRow]) -> str:
+    """Say how many targets a mean is over: those that any method could be scored on, of all that there are."""
+    single = [row for row in rows if row.target != MEAN]
+    every, scored = {row.target for row in single}, {row.target for row in single if math.isfinite(row.value)}
+    return f"{len(scored)} targets" if scored in (every, set()) else f"{len(scored)} of {len(every)} targets"
 
 
 def details(rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True) -> tuple[str, list[Grid]]:
@@ -111,7 +118,7 @@ def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> 
     for count in _counts(leading) if leading else []:
         shown = [row for row in leading if row.labels in (count, None)]
         keys = [metric for metric in task.metrics if any(row.metric == metric for row in shown)]
-        what = next(iter(single)) if len(single) == 1 else f"mean over {len(single)} targets"
+        what = next(iter(single)) if len(single) == 1 else f"mean over {_number_of_targets(rows)}"
         labels = "" if count is None else f", {count:,} labels"
         n = sorted({row.n_test for row in shown})
         differ = f"Test subjects differ between methods: {n[0]:,} to {n[-1]:,}."
