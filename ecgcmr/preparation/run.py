@@ -64,7 +64,7 @@ def prepare(options: PrepareOptions) -> Report:
         report.write(options.out)
         first = report.skipped[0]
         raise UserError(
-            f"none of {len(plan.rows)} subjects could be prepared (see {options.out / REPORT_NAME}); "
+            f"none of {len(plan.rows)} rows could be prepared (see {options.out / REPORT_NAME}); "
             f"{first['file']}: {first['reason']}"
         )
     duplicates = _find_duplicates(outcomes, chunks, report)

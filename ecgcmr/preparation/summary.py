@@ -64,7 +64,7 @@ def _table_lines(table: Mapping[str, Any]) -> Iterator[str]:
     unmatched = table["rows"] - table["rows_matched"]
     if unmatched:
         yield f"note: {name}: {unmatched} of {table['rows']} rows are of nobody with an ECG or images"
-    if table["subjects_repeated"]:
+    if table["subjects_repeated"] and table["first_stands"]:
         yield f"note: {name}: {table['subjects_repeated']} subjects stand in several rows; the first value stands"
     unread, similar = table["columns_unread"], table["similar"]
     if unread:

@@ -35,6 +35,7 @@ class TableUse:
         rows_matched: Of these, rows of a subject with an ECG or images.
         subjects: Subjects among those rows.
         subjects_repeated: Subjects that stand in several rows.
+        first_stands: Whether the first value of such a subject stands, rather than that of each row.
         columns_unread: Columns that nothing was read of, in the file's order.
         similar: Such a column -> the known name that it resembles.
         other_visits: Columns of a known field whose instance is no visit of any recording.
@@ -45,6 +46,7 @@ class TableUse:
     rows_matched: int
     subjects: int
     subjects_repeated: int
+    first_stands: bool
     columns_unread: tuple[str, ...] = field(repr=False)
     similar: dict[str, str] = field(repr=False)
     other_visits: tuple[str, ...] = field(repr=False)
@@ -102,13 +104,14 @@ def check_declared(labels: TableLabels, tables: Sequence[Table]) -> None:
             )
 
 
-def use_of_table(table: Table, labels: TableLabels, visits: Collection[int]) -> TableUse:
+def use_of_table(table: Table, labels: TableLabels, visits: Collection[int], *, first_stands: bool = True) -> TableUse:
     """Count what was used of a table.
 
     Args:
         table: As read.
         labels: As it was read with.
         visits: Instances of the visits that recordings are of.
+        first_stands: Whether a row is of a subject, so that the first of several counts, or of one recording.
     """
     times = Counter(table.ids.tolist())
     known = [*labels.by_name, *ALIASES]
@@ -130,6 +133,7 @@ def use_of_table(table: Table, labels: TableLabels, visits: Collection[int]) -> 
         rows_matched=len(table.ids),
         subjects=len(times),
         subjects_repeated=sum(count > 1 for count in times.values()),
+        first_stands=first_stands,
         columns_unread=table.unread,
         similar=similar,
         other_visits=tuple(other_visits),

@@ -271,7 +271,10 @@ def test_a_folder_with_a_table_has_a_row_a_recording_and_the_declared_labels_alo
     assert [item["file"] for item in report["skipped"]] == ["../key", "away.xml", "notes.txt"]
     assert report["tables"][0]["columns_unread"] == ["shoe"]
     assert report["phenotypes_out_of_range"] == {"age": 1}
-    assert "t.csv: 1 files below --ecg and --cmr are of no row" in capsys.readouterr().err
+    assert report["tables"][0]["subjects_repeated"] == 1
+    said = capsys.readouterr().err
+    assert "t.csv: 1 files below --ecg and --cmr are of no row" in said
+    assert "the first value stands" not in said  # each row of a recording counts
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,7 @@ def test_output_that_cannot_be_written_is_told(raw, tmp_path, key_file):
 def test_cohort_without_one_usable_file_is_an_error_with_report(tmp_path, key_file):
     (tmp_path / "ecg").mkdir()
     (tmp_path / "ecg" / "1_20205_2_0.xml").write_bytes(b"<CardiologyXML><broken")
-    with pytest.raises(UserError, match="none of 1 subjects could be prepared"):
+    with pytest.raises(UserError, match="none of 1 rows could be prepared"):
         call("--out", tmp_path / "out", "--ecg", tmp_path / "ecg", key_file=key_file)
     assert len(report_of(tmp_path / "out")["skipped"]) == 1
     assert not (tmp_path / "out" / "index.json").exists()

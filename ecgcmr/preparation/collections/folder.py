@@ -100,7 +100,7 @@ class FolderCollection:
                 raise UserError(f"--table {path.name}: lacks a column {_COLUMN[part]} of what lies below --{part}")
         check_units(table, self._labels)
         check_declared(self._labels, [table])
-        notes.tables.append(use_of_table(table, self._labels, ()))
+        notes.tables.append(use_of_table(table, self._labels, (), first_stands=False))
         return table
 
     def _label(self, table: Table, notes: SearchNotes) -> npt.NDArray[np.float32]:
