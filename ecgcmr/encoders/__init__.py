@@ -6,6 +6,7 @@ from ecgcmr.encoders.cmr_resnet3d import CMRResNet3d
 from ecgcmr.encoders.cmr_vit import CMRVisionTransformer
 from ecgcmr.encoders.ecg_cnn import ECGCNN
 from ecgcmr.encoders.ecg_resnet import ECGResNet
+from ecgcmr.encoders.ecg_s4 import ECGS4
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer
 from ecgcmr.encoders.masked_autoencoder import MAEDecoder, MAEOutput, MaskedAutoencoder
 from ecgcmr.encoders.masking import (

@@ -1,4 +1,4 @@
-"""What the one-dimensional convolutional ECG encoders share: normalisation, outputs, weights of other lengths.
+"""What the one-dimensional convolutional ECG encoders share: normalisation, pooling, weights of other lengths.
 
 Group normalisation (Wu & He 2018) is the default, although the networks they follow were published with batch
 normalisation: a recording's feature then depends on no other recording, so that batches of 8 labelled subjects, the
@@ -13,12 +13,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.errors import UserError
 
 Norm = Literal["group", "batch"]
+Pooling = Literal["mean", "mean_max"]
 
 _GROUPS = 8
 
@@ -42,25 +44,82 @@ def conv_1d(channels_in: int, channels_out: int, kernel_size: int, stride: int =
 
 
 class ConvolutionalECG(nn.Module):
-    """An ECG encoder whose last feature map (B, D, N) is a row in time, for any length of the recordings."""
+    """An ECG encoder whose last feature map (B, C, N) is a row in time, for any length of the recordings.
+
+    Pooled by `mean`, a feature is the map's mean over time. Pooled by `mean_max` (concat pooling), it is the mean and
+    beside it the maximum; a token then is its channels twice, of which the one half is averaged and the other not.
+
+    Args:
+        leads: Number of leads.
+        samples: Samples per lead.
+        sampling_rate: Hz; says to the data through `input_spec` what is expected.
+        channels: C of the last feature map.
+        downsample: Neighbouring samples that are averaged into one before the first layer; 5 makes 100 Hz of 500 Hz.
+        pooling: "mean" or "mean_max".
+        dropout: Part of the pooled feature that is set to 0 in training, in [0, 1).
+
+    Raises:
+        UserError: A number is out of its range, or the pooling is unknown.
+    """
 
     input_spec: ECGInput
 
+    def __init__(
+        self,
+        leads: int,
+        samples: int,
+        sampling_rate: float,
+        channels: int,
+        downsample: int = 1,
+        pooling: str = "mean",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if min(leads, samples, downsample, channels) < 1:
+            raise UserError("leads, samples, downsample and widths of the ECG encoder must be positive")
+        if pooling not in get_args(Pooling):
+            raise UserError(f"unknown pooling {pooling!r}: choose one of {', '.join(get_args(Pooling))}")
+        self.input_spec = ECGInput(leads=leads, sampling_rate=float(sampling_rate), samples=samples)
+        self.feature_dim = channels * (2 if pooling == "mean_max" else 1)
+        self.pooling = pooling
+        self.downsample = nn.AvgPool1d(downsample, ceil_mode=True) if downsample > 1 else nn.Identity()
+        self.feature_dropout = nn.Dropout(check_dropout(dropout))
+
+    def layers(self, x: Tensor) -> Tensor:
+        """Last feature map (B, C, N) of recordings (B, leads, T) of the network's own sampling rate."""
+        raise TypeError(f"{type(self).__name__} does not define layers")
+
     def feature_map(self, x: Tensor) -> Tensor:
-        """Last feature map (B, D, N)."""
-        raise TypeError(f"{type(self).__name__} does not define feature_map")
+        """Last feature map (B, C, N).
+
+        Args:
+            x: (B, leads, samples), z-scored.
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
+        self.input_spec.check(x)
+        return self.layers(self.downsample(x))
 
     def forward_tokens(self, x: Tensor) -> Tensor:
         """The last feature map as tokens in time (B, N, D); see `feature_map`."""
-        return self.feature_map(x).transpose(1, 2)
+        return self._places(x).transpose(1, 2)
 
     def local_features(self, x: Tensor) -> Tensor:
         """The last feature map as one row in time, (B, D, 1, N); leads are mixed and cannot be told apart."""
-        return self.feature_map(x).unsqueeze(2)
+        return self._places(x).unsqueeze(2)
+
+    def _places(self, x: Tensor) -> Tensor:
+        places = self.feature_map(x)
+        return torch.cat([places, places], dim=1) if self.pooling == "mean_max" else places
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature map averaged over time: (B, D); see `feature_map`."""
-        return self.feature_map(x).mean(dim=2)
+        """Feature map pooled over time: (B, D); see `feature_map`."""
+        places = self.feature_map(x)
+        feature = places.mean(dim=2)
+        if self.pooling == "mean_max":
+            feature = torch.cat([feature, places.amax(dim=2)], dim=1)
+        return self.feature_dropout(feature)
 
     def no_weight_decay(self) -> set[str]:
         """None beyond biases and norms."""
@@ -85,3 +144,14 @@ def check_kernel(kernel_size: int) -> None:
     """Raise UserError unless the kernel has a middle."""
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise UserError(f"kernel_size must be odd and positive, got {kernel_size}")
+
+
+def check_dropout(dropout: float) -> float:
+    """Return a chance of dropping.
+
+    Raises:
+        UserError: It is none below 1.
+    """
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout is {dropout}; it must lie in [0, 1)")
+    return dropout

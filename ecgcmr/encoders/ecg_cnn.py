@@ -9,7 +9,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ecgcmr.encoders.convolution import ConvolutionalECG, Norm, check_kernel, conv_1d, norm_1d
-from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.errors import UserError
 
 
@@ -19,7 +18,7 @@ class ECGCNN(ConvolutionalECG):
     Args:
         leads: Number of leads.
         samples: Samples per lead.
-        sampling_rate: Hz; told to the data through `input_spec`.
+        sampling_rate: Hz.
         widths: Channels of each convolution, any number of them; every one halves the time.
         kernel_size: Samples of the convolutions, odd.
         norm: "group" or "batch"; `ecgcmr.encoders.convolution` says why "group" is the default.
@@ -37,31 +36,21 @@ class ECGCNN(ConvolutionalECG):
         kernel_size: int = 7,
         norm: Norm = "group",
     ) -> None:
-        super().__init__()
         channels = [32, 64, 96, 128, 128] if widths is None else list(widths)
         check_kernel(kernel_size)
-        if not channels or min(leads, samples, *channels) < 1:
-            raise UserError("leads, samples and widths of the ECG encoder must be positive, with at least one width")
+        if not channels or min(channels) < 1:
+            raise UserError("widths of the ECG encoder must be positive, with at least one width")
+        super().__init__(leads, samples, sampling_rate, channels[-1])
         self.stages = nn.Sequential(
             *[
                 nn.Sequential(conv_1d(before, after, kernel_size, stride=2), norm_1d(norm, after), nn.ReLU())
                 for before, after in zip([leads, *channels], channels, strict=False)
             ]
         )
-        self.input_spec = ECGInput(leads=leads, sampling_rate=float(sampling_rate), samples=samples)
-        self.feature_dim = channels[-1]
         self.num_layers = len(channels)
 
-    def feature_map(self, x: Tensor) -> Tensor:
-        """Last feature map (B, D, samples / 2 ** len(widths)), rounded up.
-
-        Args:
-            x: (B, leads, samples), z-scored.
-
-        Raises:
-            ValueError: `x` has another shape.
-        """
-        self.input_spec.check(x)
+    def layers(self, x: Tensor) -> Tensor:
+        """Last feature map (B, C, T / 2 ** len(widths)), rounded up, of recordings (B, leads, T)."""
         return self.stages(x)
 
     def layer_of(self, name: str) -> int:

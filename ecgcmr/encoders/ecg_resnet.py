@@ -3,7 +3,9 @@
 Residual networks are what clinical ECG models most often are (Ribeiro et al., Nat Commun 2020, 11:1760), and the
 xresnet1d family led the PTB-XL benchmark (Strodthoff et al., IEEE J Biomed Health Inform 2021, arXiv 2004.13701). This
 is that family: a stem of three convolutions, average pooling before the shortcut's projection, and residual branches
-that start at zero (He et al. 2019, arXiv 1812.01187), all in one dimension with kernels of 5 samples.
+that start at zero (He et al. 2019, arXiv 1812.01187), all in one dimension with kernels of 5 samples. `resnet18` and
+its like have the widths of networks for images; `xresnet1d18` to `xresnet1d101` are the benchmark's networks, 64
+channels wide in every stage, deep rather than wide.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders.convolution import ConvolutionalECG, Norm, check_kernel, conv_1d, norm_1d
-from ecgcmr.encoders.protocol import ECGInput
-from ecgcmr.encoders.resnet_variants import EXPANSION, Variant, resolve_variant
-from ecgcmr.errors import UserError
+from ecgcmr.encoders.convolution import ConvolutionalECG, Norm, Pooling, check_kernel, conv_1d, norm_1d
+from ecgcmr.encoders.resnet_variants import EXPANSION, VARIANTS, Variant, resolve_variant
+
+ECGVariant = Literal[Variant, "xresnet1d18", "xresnet1d34", "xresnet1d50", "xresnet1d101"]
+ECG_VARIANTS = {
+    **VARIANTS,
+    **{f"xresnet1d{depth}": (*VARIANTS[f"resnet{depth}"][:2], [64] * 4) for depth in (18, 34, 50, 101)},
+}
+"""As `VARIANTS`, with the networks of the PTB-XL benchmark."""
 
 
 class ResidualBlock1d(nn.Module):
@@ -59,38 +66,42 @@ class ECGResNet(ConvolutionalECG):
     """1-D ResNet (xresnet1d) whose input channels are the leads.
 
     Args:
-        variant: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", or "custom" with `block`, `layers` and
-            `widths`.
+        variant: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"; "xresnet1d18", "xresnet1d34",
+            "xresnet1d50", "xresnet1d101"; or "custom" with `block`, `layers` and `widths`.
         leads: Number of leads.
         samples: Samples per lead.
-        sampling_rate: Hz; told to the data through `input_spec`. The benchmark used 100 Hz.
+        sampling_rate: Hz.
         kernel_size: Samples of the convolutions, odd.
         norm: "group" or "batch"; `ecgcmr.encoders.convolution` says why "group" is the default.
+        downsample: Neighbouring samples averaged into one before the stem; the benchmark's networks saw 100 Hz, so 5.
+        pooling: "mean", or "mean_max" as in the benchmark: mean and maximum beside each other, twice as many features.
+        dropout: Of the pooled feature.
         block: "basic" or "bottleneck"; for "custom" only.
         layers: Blocks in each of the four stages; for "custom" only.
         widths: Channels of each of the four stages, before the bottleneck's expansion by 4; for "custom" only.
 
     Raises:
-        UserError: The variant or the norm is unknown, or numbers are missing, surplus, or do not fit.
+        UserError: Variant, norm or pooling is unknown, or numbers are missing, surplus, or do not fit.
     """
 
     def __init__(
         self,
-        variant: Variant = "resnet18",
+        variant: ECGVariant = "resnet18",
         leads: int = 12,
         samples: int = 2500,
         sampling_rate: float = 500.0,
         kernel_size: int = 5,
         norm: Norm = "group",
+        downsample: int = 1,
+        pooling: Pooling = "mean",
+        dropout: float = 0.0,
         block: Literal["basic", "bottleneck"] | None = None,
         layers: list[int] | None = None,
         widths: list[int] | None = None,
     ) -> None:
-        super().__init__()
-        kind, depths, channels = resolve_variant(variant, block, layers, widths)
+        kind, depths, channels = resolve_variant(variant, block, layers, widths, ECG_VARIANTS)
         check_kernel(kernel_size)
-        if min(leads, samples) < 1:
-            raise UserError("leads and samples of the ECG encoder must be positive")
+        super().__init__(leads, samples, sampling_rate, channels[-1] * EXPANSION[kind], downsample, pooling, dropout)
         narrow = max(1, channels[0] // 2)
         self.stem = nn.Sequential(
             *[conv_1d(leads, narrow, kernel_size, 2), norm_1d(norm, narrow), nn.ReLU()],
@@ -106,20 +117,10 @@ class ECGResNet(ConvolutionalECG):
                 blocks.append(ResidualBlock1d(current, width, kind, kernel_size, stride, norm))
                 current = width * EXPANSION[kind]
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-        self.input_spec = ECGInput(leads=leads, sampling_rate=float(sampling_rate), samples=samples)
-        self.feature_dim = current
         self.num_layers = 5
 
-    def feature_map(self, x: Tensor) -> Tensor:
-        """Last feature map (B, D, samples / 32), rounded up.
-
-        Args:
-            x: (B, leads, samples), z-scored.
-
-        Raises:
-            ValueError: `x` has another shape.
-        """
-        self.input_spec.check(x)
+    def layers(self, x: Tensor) -> Tensor:
+        """Last feature map (B, C, T / 32), rounded up, of recordings (B, leads, T)."""
         x = self.stem(x)
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from ecgcmr.errors import UserError
@@ -21,27 +22,32 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
 def resolve_variant(
-    variant: str, block: str | None, layers: list[int] | None, widths: list[int] | None
+    variant: str,
+    block: str | None,
+    layers: list[int] | None,
+    widths: list[int] | None,
+    variants: Mapping[str, tuple[str, list[int], list[int]]] = VARIANTS,
 ) -> tuple[str, list[int], list[int]]:
     """Kind of block, blocks per stage and channels per stage of a named variant or of explicit numbers.
 
     Args:
-        variant: A name of `VARIANTS`, or "custom".
+        variant: A name of `variants`, or "custom".
         block: "basic" or "bottleneck"; for "custom" only, as are the next two.
         layers: Blocks in each of the four stages.
         widths: Channels of each of the four stages, before the bottleneck's expansion.
+        variants: Kind of block, blocks and channels per stage by name.
 
     Raises:
         UserError: The variant is unknown, or the explicit numbers are missing, surplus or of the wrong length.
     """
     explicit = {"block": block, "layers": layers, "widths": widths}
     if variant != "custom":
-        if variant not in VARIANTS:
-            raise UserError(f"unknown ResNet variant {variant!r}: choose {', '.join(VARIANTS)} or custom")
+        if variant not in variants:
+            raise UserError(f"unknown ResNet variant {variant!r}: choose {', '.join(variants)} or custom")
         surplus = [name for name, value in explicit.items() if value is not None]
         if surplus:
             raise UserError(f"{', '.join(surplus)} can only be given with variant custom, not with {variant}")
-        return VARIANTS[variant]
+        return variants[variant]
     if block is None or layers is None or widths is None:
         missing = [name for name, value in explicit.items() if value is None]
         raise UserError(f"variant custom needs {', '.join(missing)} as well")

@@ -11,7 +11,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.yaml_file import mapping_at
 
-OF_THE_TASK = ("pooling", "drop_path", "gradient_checkpointing")
+OF_THE_TASK = ("pooling", "drop_path", "dropout", "gradient_checkpointing")
 """Arguments of an encoder that its weights do not depend on: a downstream config keeps them."""
 
 
@@ -34,7 +34,7 @@ def stage_overrides(plan: Plan, name: str) -> dict[str, Any]:
 def encoder_for_task(config: Path, encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Return an encoder as a downstream config is to take it, so that weights of it fit.
 
-    Pooling and stochastic depth belong to the downstream stage and stay as its config has them.
+    Pooling, dropout and stochastic depth belong to the downstream stage and stay as its config has them.
 
     Args:
         config: The downstream config.

@@ -18,7 +18,7 @@ from ecgcmr.stages.preparation_check import warn
 from ecgcmr.training.run_settings import setting_differences
 
 _PACKAGE = "ecgcmr."
-_OF_TRAINING = ("drop_path", "gradient_checkpointing")
+_OF_TRAINING = ("drop_path", "dropout", "gradient_checkpointing")
 """Arguments that change how a network trains, not what it computes."""
 _ARGUMENTS_OF_TRAINING = ("class_path", "optimiser", "protocol", "monitor", "mode", "probe", "balance", "augmentation")
 """Arguments of a stage that evaluation does not read, or that show in the names of its weights."""

@@ -29,6 +29,8 @@ SMALL_VIT = {"samples": 200, "patch_size": [1, 50], "width": 32, "depth": 2, "he
 CMR_VIT = "ecgcmr.encoders.CMRVisionTransformer"
 RESNET_3D = "ecgcmr.encoders.CMRResNet3d"
 ECG_RESNET = "ecgcmr.encoders.ECGResNet"
+ECG_S4 = "ecgcmr.encoders.ECGS4"
+SMALL_S4 = {"samples": 200, "width": 16, "depth": 2, "state_size": 4}
 SMALL_CMR_VIT = {"height": 16, "width": 24, "embedding": 32, "depth": 2, "heads": 4}
 SMALL_STAGES = {"variant": "custom", "layers": [1, 1, 2, 1], "widths": [8, 8, 16, 16]}
 SMALL_RESNET = {"variant": "custom", "height": 48, "width": 64, "layers": [1, 1, 1, 1], "widths": [8, 8, 16, 16]}
@@ -43,6 +45,13 @@ CASES = {
     "ecg-resnet-basic": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "basic"}),
     "ecg-resnet-bottleneck": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "bottleneck"}),
     "ecg-resnet-batch-norm": (ECG_RESNET, {**SMALL_STAGES, "samples": 200, "block": "basic", "norm": "batch"}),
+    "ecg-xresnet1d": (
+        ECG_RESNET,
+        {"variant": "xresnet1d18", "samples": 200, "norm": "batch", "pooling": "mean_max", "downsample": 2},
+    ),
+    "ecg-s4": (ECG_S4, SMALL_S4),
+    "ecg-s4-forwards": (ECG_S4, {**SMALL_S4, "bidirectional": False, "start": "inv", "downsample": 3}),
+    "ecg-s4-mean-max": (ECG_S4, {**SMALL_S4, "pooling": "mean_max"}),
     "ecg-cnn": ("ecgcmr.encoders.ECGCNN", {"samples": 200, "widths": [8, 16, 12]}),
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
@@ -119,12 +128,23 @@ def test_a_recording_does_not_depend_on_its_neighbours_nor_on_chance(encoder):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_bfloat16_autocast_stays_near_float32(encoder):
+    x = _batch(encoder, 4)
+    with torch.no_grad():
+        features, tokens = encoder(x), encoder.forward_tokens(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded, rounded_tokens = encoder(x), encoder.forward_tokens(x)
+    for exact, rough in ((features, rounded), (tokens, rounded_tokens)):
+        assert (exact - rough).norm() < 0.1 * exact.norm()
+
+
 def test_every_parameter_takes_a_gradient(encoder):
     encoder.train()
     weights = torch.randn(4, encoder.feature_dim, generator=torch.Generator().manual_seed(2))
     (encoder(_batch(encoder, 4)) * weights).sum().backward()
     without = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
     assert without == []
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())
 
 
 def test_layers(encoder):

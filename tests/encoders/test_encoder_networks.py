@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ecgcmr.encoders import ECGCNN, CMRResNet3d, CMRVisionTransformer, ECGResNet, ECGVisionTransformer
+from ecgcmr.encoders import ECGCNN, ECGS4, CMRResNet3d, CMRVisionTransformer, ECGResNet, ECGVisionTransformer
+from ecgcmr.encoders.ecg_resnet import ResidualBlock1d
 from ecgcmr.encoders.transformer import Block
 from ecgcmr.errors import UserError
 
@@ -141,6 +142,66 @@ def test_ecg_resnet_variants(variant, width):
     assert encoder.forward_tokens(torch.zeros(1, 12, 160)).shape == (1, 5, width)
 
 
+@pytest.mark.parametrize(
+    ("variant", "blocks", "width", "parameters"),
+    [("xresnet1d18", 8, 64, 347_264), ("xresnet1d50", 16, 256, 886_400), ("xresnet1d101", 33, 256, 1_804_672)],
+)
+def test_networks_of_the_ptbxl_benchmark(variant, blocks, width, parameters):
+    """Blocks, kernels and widths of Strodthoff et al. 2021: 64 channels in every stage, and mean beside maximum."""
+    encoder = ECGResNet(variant, samples=250, sampling_rate=100.0, norm="batch", pooling="mean_max").eval()
+    found = [module for module in encoder.modules() if isinstance(module, ResidualBlock1d)]
+    assert len(found) == blocks
+    kernels = [tuple(layer.kernel_size) for layer in found[0].branch if isinstance(layer, torch.nn.Conv1d)]
+    assert kernels == ([(5,), (5,)] if width == 64 else [(1,), (5,), (1,)])
+    assert [layer.out_channels for layer in encoder.stem if isinstance(layer, torch.nn.Conv1d)] == [32, 32, 64]
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    assert encoder.feature_dim == 2 * width
+    assert encoder.forward_tokens(torch.zeros(1, 12, 250)).shape == (1, 8, 2 * width)
+
+
+def test_state_space_networks_have_the_size_that_their_configs_say():
+    """As docs/encoders.md counts them: the published network, and the narrow one of configs/encoders/ecg_s4_small.yaml."""
+    for arguments, parameters in (({}, 2_165_248), ({"width": 96}, 86_496)):
+        assert sum(parameter.numel() for parameter in ECGS4(samples=250, **arguments).parameters()) == parameters
+
+
+def test_mean_and_maximum_beside_each_other():
+    x = torch.randn(2, 12, 200, generator=_generator())
+    for encoder in (
+        ECGResNet(**SMALL_RESNET, samples=200, pooling="mean_max"),
+        ECGS4(samples=200, width=16, depth=1, pooling="mean_max"),
+    ):
+        tokens = encoder.eval().forward_tokens(x)
+        assert tokens.shape[2] == 32
+        torch.testing.assert_close(encoder(x)[:, :16], tokens[..., :16].mean(dim=1))
+        torch.testing.assert_close(encoder(x)[:, 16:], tokens[..., 16:].amax(dim=1))
+        assert torch.equal(tokens[..., :16], tokens[..., 16:])
+        assert torch.equal(encoder.local_features(x)[:, :, 0], tokens.transpose(1, 2))
+
+
+def test_samples_are_averaged_before_the_first_layer():
+    x = torch.randn(2, 12, 200, generator=_generator())
+    for encoder_class, arguments in ((ECGResNet, SMALL_RESNET), (ECGS4, {"width": 8, "depth": 1})):
+        torch.manual_seed(0)
+        fine = encoder_class(**arguments, samples=200, downsample=4).eval()
+        coarse = encoder_class(**arguments, samples=50, sampling_rate=125.0).eval()
+        coarse.load_state_dict(fine.state_dict())
+        averaged = x.unflatten(2, (50, 4)).mean(dim=3)
+        torch.testing.assert_close(fine(x), coarse(averaged))
+        assert fine.input_spec.samples == 200
+
+
+def test_dropout_acts_in_training_alone():
+    x = torch.randn(64, 12, 64, generator=_generator())
+    torch.manual_seed(0)
+    encoder = ECGResNet(**SMALL_RESNET, samples=64, dropout=0.5)
+    trained, judged = encoder(x), encoder.eval()(x)
+    kept = trained != 0
+    assert kept[judged != 0].float().mean().item() == pytest.approx(0.5, abs=0.06)
+    torch.testing.assert_close(trained[kept], 2 * judged[kept])
+    assert torch.equal(judged, encoder(x))
+
+
 @pytest.mark.parametrize("samples", [2500, 1000, 999, 33, 1])
 def test_convolutional_encoders_take_any_length(samples):
     x = torch.randn(2, 12, samples, generator=_generator())
@@ -171,6 +232,15 @@ def test_the_small_network_is_small():
         (ECGResNet, {"kernel_size": 4}, "kernel_size must be odd"),
         (ECGResNet, {"norm": "layer"}, "unknown norm 'layer': choose one of group, batch"),
         (ECGResNet, {"leads": 0}, "must be positive"),
+        (ECGResNet, {"variant": "resnet19"}, "xresnet1d101 or custom"),
+        (ECGResNet, {"downsample": 0}, "must be positive"),
+        (ECGResNet, {"pooling": "max"}, "unknown pooling 'max': choose one of mean, mean_max"),
+        (ECGResNet, {"dropout": 1.0}, r"dropout is 1.0; it must lie in \[0, 1\)"),
+        (ECGS4, {"state_size": 3}, "state_size must be even and positive, got 3"),
+        (ECGS4, {"start": "legs"}, "unknown start 'legs': choose one of lin, inv"),
+        (ECGS4, {"depth": 0}, "depth of the ECG encoder must be positive"),
+        (ECGS4, {"width": 0}, "must be positive"),
+        (ECGS4, {"dropout": -0.1}, "dropout is -0.1"),
         (ECGCNN, {"widths": []}, "at least one width"),
         (ECGCNN, {"widths": [8, 0]}, "must be positive"),
         (ECGCNN, {"norm": "layer"}, "unknown norm"),
