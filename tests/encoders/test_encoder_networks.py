@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
+from ecgcmr import encoders
 from ecgcmr.encoders import ECGCNN, ECGS4, CMRResNet3d, CMRVisionTransformer, ECGResNet, ECGVisionTransformer
 from ecgcmr.encoders.ecg_resnet import ResidualBlock1d
 from ecgcmr.encoders.transformer import Block
 from ecgcmr.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL_VIT = {"samples": 200, "patch_size": (1, 50), "width": 32, "depth": 3, "heads": 4}
 SMALL_CMR_VIT = {"height": 32, "width": 48, "embedding": 32, "depth": 3, "heads": 4}
 SMALL_RESNET = {"variant": "custom", "block": "basic", "layers": [1] * 4, "widths": [8, 8, 16, 16]}
@@ -159,10 +166,22 @@ def test_networks_of_the_ptbxl_benchmark(variant, blocks, width, parameters):
     assert encoder.forward_tokens(torch.zeros(1, 12, 250)).shape == (1, 8, 2 * width)
 
 
-def test_state_space_networks_have_the_size_that_their_configs_say():
-    """As docs/encoders.md counts them: the published network, and the narrow one of configs/encoders/ecg_s4_small.yaml."""
-    for arguments, parameters in (({}, 2_165_248), ({"width": 96}, 86_496)):
-        assert sum(parameter.numel() for parameter in ECGS4(samples=250, **arguments).parameters()) == parameters
+def test_the_table_of_the_docs_counts_what_the_configs_build():
+    """Features, parameters and multiply-adds of a window of 2.5 s, of every ECG network that is small enough to run."""
+    pattern = r"^\| `(ecg_\w+)\.yaml` \| .* \| (\d+) \| ([\d,]+) \| ([\d.]+) \|$"
+    rows = re.findall(pattern, (ROOT / "docs" / "encoders.md").read_text(), re.MULTILINE)
+    assert {row[0] for row in rows} == {path.stem for path in (ROOT / "configs" / "encoders").glob("ecg_*")} - {
+        "ecg_vit"
+    }
+    for name, features, parameters, millions in rows:
+        text = (ROOT / "configs" / "encoders" / f"{name}.yaml").read_text()
+        config = yaml.safe_load(re.sub(r'"?\$\{data\.samples\}"?', "1250", text))
+        encoder = getattr(encoders, config["class_path"].rpartition(".")[2])(**config["init_args"]).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(torch.zeros(1, 12, 1250))
+        found = (encoder.feature_dim, sum(parameter.numel() for parameter in encoder.parameters()))
+        assert (name, *found) == (name, int(features), int(parameters.replace(",", "")))
+        assert counter.get_total_flops() / 2e6 == pytest.approx(float(millions), abs=0.06)
 
 
 def test_mean_and_maximum_beside_each_other():

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
+from ecgcmr.encoders import (
+    ECGCNN,
+    ECGS4,
+    CMRResNet,
+    ECGResNet,
+    ECGVisionTransformer,
+    MAEDecoder,
+    MaskedAutoencoder,
+)
 from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices import choose as module
@@ -105,7 +113,16 @@ def test_parts_of_an_alignment_of_frozen_networks_and_of_evaluation() -> None:
     assert parts_of(nn.Linear(2, 2), training=True) == []
 
 
-@pytest.mark.parametrize("network", [tiny(), CMRResNet("resnet10", frames=1, height=32, width=32), ECGCNN(samples=64)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        tiny(),
+        CMRResNet("resnet10", frames=1, height=32, width=32),
+        ECGCNN(samples=64),
+        ECGS4(samples=64, width=8, depth=1),
+        ECGResNet("xresnet1d18", samples=64, norm="batch", pooling="mean_max"),
+    ],
+)
 def test_every_way_of_a_part_runs_and_leaves_the_network_as_it_was(network: nn.Module) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()

@@ -51,7 +51,7 @@ def _built(part: Any) -> Any:
     return getattr(import_module(module), name)(**arguments)
 
 
-def _fit(paths: list[Path], cohort_root: Path, out: Path) -> int:
+def _fit(paths: list[Path], cohort_root: Path, out: Path, *further: str) -> int:
     """Run one batch of training and validation; a recipe with small networks."""
     arguments = ["--data.root", str(cohort_root), "--data.batch_size", "4", "--data.num_workers", "0"]
     arguments += ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
@@ -61,7 +61,7 @@ def _fit(paths: list[Path], cohort_root: Path, out: Path) -> int:
     if paths[0].name == "ptbxl.yaml" and _content(*paths)["data"]["init_args"].get("labels"):
         # The cohort of these tests has diseases in place of PTB-XL's findings; both are 0/1 labels.
         arguments += ["--data.labels", "[cad_ever, af_ever, dm_ever]"]
-    return main(["fit", *[word for path in paths for word in ("-c", str(path))], *arguments])
+    return main(["fit", *[word for path in paths for word in ("-c", str(path))], *arguments, *further])
 
 
 def test_the_rooms_hold_configs() -> None:
@@ -105,6 +105,12 @@ def test_every_encoder_can_be_built(piece: Path) -> None:
     content = read_config_of_piece(piece, data)
     with torch.device("meta"):
         assert _built(content).feature_dim > 0
+
+
+@pytest.mark.parametrize("piece", ["ecg_xresnet1d18", "ecg_s4_small"])
+def test_supervised_networks_of_other_kinds_train(piece: str, cohort_root: Path, tmp_path: Path) -> None:
+    network = str(CONFIGS / "encoders" / f"{piece}.yaml")
+    assert _fit([CONFIGS / "downstream" / "demo.yaml"], cohort_root, tmp_path, "--model.encoder", network) == 0
 
 
 def read_config_of_piece(piece: Path, data: dict[str, Any]) -> dict[str, Any]:
