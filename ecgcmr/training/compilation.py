@@ -17,11 +17,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
-from ecgcmr.encoders import ECGCNN, ECGS4, CMRResNet, CMRResNet3d, ECGResNet
+from ecgcmr.encoders import ECGCNN, CMRResNet, CMRResNet3d, ECGResNet
 from ecgcmr.encoders.transformer import Block
 from ecgcmr.errors import UserError
 
-_WHOLE = (CMRResNet, CMRResNet3d, ECGCNN, ECGResNet, ECGS4)
+_WHOLE = (CMRResNet, CMRResNet3d, ECGCNN, ECGResNet)
 
 
 def require_compiler(device: torch.device) -> None:
