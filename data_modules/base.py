@@ -144,6 +144,7 @@ class ShardDataModule(LightningDataModule):
         self._rows: dict[str, np.ndarray] = {}
         self._epoch: int | None = None
         self._host_rows: np.ndarray | None = None
+        self._drawn_starts: tuple[int, np.ndarray] | None = None
         self._train_loader: PlanLoader | None = None
         self._resume: dict[str, int] = {}
 
@@ -391,9 +392,11 @@ class ShardDataModule(LightningDataModule):
     def _training_windows(self, ecg: Tensor, row: Tensor, host_rows: np.ndarray | None) -> Tensor:
         """Cut each recording's windows (B, W, leads, samples), whose starts follow from (seed, epoch, row, window)."""
         room, n, epoch = ecg.shape[-1] - self.samples, len(self.index), self._epoch or 0
+        if self._drawn_starts is None or self._drawn_starts[0] != epoch:
+            drawn = [crop_starts(n, room, self.seed, epoch, window) for window in range(self.train_windows)]
+            self._drawn_starts = epoch, np.stack(drawn, axis=1)
         rows = row.cpu().numpy() if host_rows is None else host_rows
-        drawn = [crop_starts(n, room, self.seed, epoch, window)[rows] for window in range(self.train_windows)]
-        starts = torch.from_numpy(np.stack(drawn, axis=1)).to(ecg.device, non_blocking=True)
+        starts = torch.from_numpy(self._drawn_starts[1][rows]).to(ecg.device, non_blocking=True)
         return cut_windows_at(ecg, self.samples, starts)
 
     def _augment(self, modality: str, purpose: int, x: Tensor, row: Tensor, window: int = 0) -> Tensor:

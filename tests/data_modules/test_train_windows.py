@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from data_modules.sampling import crop_starts
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import uniform
 from ecgcmr.shards import ShardIndex, write_index, write_shard
+from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
+from ecgcmr.shards.shard import LeadQuality
 
 
 def noise(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -75,17 +78,42 @@ def test_windows_belong_to_the_row_whatever_reads_it(cohort: ShardIndex, options
     assert all(found[row] == whole[row] for row in found.keys() & whole.keys())
 
 
+def test_windows_belong_to_the_row_on_every_rank(cohort: ShardIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(rank: int, world: int) -> dict[int, Tensor]:
+        data = LabelledDataModule(
+            cohort.root, ["lv_edv"], 8 // world, samples=SAMPLES, train_windows=3, augmentation=noise
+        )
+        monkeypatch.setattr(data, "_place", lambda: (rank, world))
+        data.setup("fit")
+        found: dict[int, Tensor] = {}
+        for loaded in data.train_dataloader():
+            batch = data.on_after_batch_transfer(data.on_before_batch_transfer(loaded, 0), 0)
+            found |= dict(zip(batch["row"].tolist(), batch["ecg"], strict=True))
+        return found
+
+    alone, ranks = read(0, 1), read(0, 2) | read(1, 2)
+    assert alone.keys() == ranks.keys()
+    assert all(torch.equal(alone[row], ranks[row]) for row in alone)
+
+
 def test_windows_share_the_leads_that_their_recording_lacks(tmp_path: Path) -> None:
-    layout, rows = tiny_layout(), tiny_rows(0, ["train"] * 8 + ["val"] * 4)
+    layout = tiny_layout()
+    assert layout.ecg is not None
+    layout = replace(layout, ecg=replace(layout.ecg, quality=True))
+    rows = tiny_rows(0, ["train"] * 8 + ["val"] * 4)
+    flags = np.zeros((12, 12), dtype=np.uint8)
+    flags[1::2, LEADS.index("V1")] = 1 << LEAD_FLAGS.index("noisy")
+    rows.quality = LeadQuality(flags, np.ones((12, 12), dtype=np.float32))
     root = tmp_path / "cohort"
     write_index(root, layout, [write_shard(root / "shards" / "shard-00000.h5", layout, rows)])
     module = Keeper()
-    options: dict[str, Any] = {"leads": ["II", "V1"], "train_windows": 2, "covariates": ["lv_esv"]}
-    with pytest.raises(UserError, match="covariates"):  # no covariate in this cohort
-        trainer(max_epochs=1).fit(module, datamodule=LabelledDataModule(root, ["lv_edv"], 4, samples=9, **options))
-    del options["covariates"]
-    trainer(max_epochs=1).fit(module, datamodule=LabelledDataModule(root, ["lv_edv"], 4, samples=9, **options))
+    options: dict[str, Any] = {"leads": ["II", "V1"], "leave_out_leads": ["noisy"], "train_windows": 2}
+    trainer(max_epochs=1).fit(module, datamodule=LabelledDataModule(root, ["lv_edv"], 2, samples=9, **options))
     assert module.joined("train", "ecg").shape[1:] == (2, 2, 9)
+    mask, row = module.joined("train", "lead_mask"), module.joined("train", "row")
+    assert mask.shape == (len(row), 2)
+    assert torch.equal(mask[:, 1], row % 2 == 0)
+    assert mask[:, 0].all()
 
 
 def test_windows_of_training_that_cannot_be(cohort: ShardIndex) -> None:

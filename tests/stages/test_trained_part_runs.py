@@ -22,7 +22,7 @@ WINDOWS = ["--data.train_windows=2", "--data.evaluation_windows=2", "--model.win
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A regression from windows of 60 samples with low-rank updates, layer decay and dropped paths; 5 steps an epoch."""
+    """A regression from windows of 60 samples by low-rank updates, with layer decay and dropped paths; 5 steps."""
     root = write_cohort(tmp_path / "cohort")
     path = write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv", "lv_ef"], covariates=["age"])
     content = yaml.safe_load(path.read_text())
@@ -30,13 +30,6 @@ def config(tmp_path: Path) -> Path:
     content["model"]["init_args"]["optimiser"] |= {"lr": 0.01, "layer_decay": 0.7}
     content["model"]["init_args"]["encoder"]["init_args"] |= {"samples": 60, "drop_path": 0.2}
     content["data"]["init_args"] |= {"samples": 60, "train_windows": 2, "evaluation_windows": 2}
-    content["trainer"] |= {
-        "deterministic": True,
-        "callbacks": [
-            {"class_path": "killed_runs.Recorder"},
-            {"class_path": "ecgcmr.training.StepCheckpoint", "init_args": {"every_n_train_steps": 1}},
-        ],
-    }
     path.write_text(yaml.safe_dump(content))
     return path
 
@@ -93,10 +86,8 @@ def test_a_fit_goes_on_with_the_updates_it_had(config: Path, tmp_path: Path, cap
     assert "does not fit the model of the config" in capsys.readouterr().err.strip().splitlines()[-1]
     assert main(["fit", "-c", str(config), *more, "--model.trained=all"]) == 2
     assert "give the protocol, trained and layer_decay" in capsys.readouterr().err.strip().splitlines()[-1]
-    assert (
-        main(["fit", "-c", str(config), "--overwrite", "--model.window_pooling=attention", "--data.train_windows=1"])
-        == 2
-    )
+    one = ["--overwrite", "--model.window_pooling=attention", "--data.train_windows=1"]
+    assert main(["fit", "-c", str(config), *one]) == 2
     assert "set data.train_windows to 2 or more" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
@@ -104,6 +95,16 @@ def test_a_fit_goes_on_with_the_updates_it_had(config: Path, tmp_path: Path, cap
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_killed_fit_goes_on_to_the_last_bit(config: Path, ranks: int) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["trainer"] |= {
+        "deterministic": True,
+        "callbacks": [
+            {"class_path": "killed_runs.Recorder"},
+            {"class_path": "ecgcmr.training.StepCheckpoint", "init_args": {"every_n_train_steps": 1}},
+        ],
+    }
+    config.write_text(yaml.safe_dump(content))
+
     def plan(name: str, kill_at: int = -1, resume: bool = False) -> dict[str, Any]:
         arguments = [*warm_runs.fit_arguments(config, name, 4, ranks, resume), *WINDOWS, "--trainer.max_epochs=2"]
         return warm_runs.plan(arguments, ranks=ranks, kill_at=kill_at, record=str(config.with_name(name)))
