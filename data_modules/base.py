@@ -12,12 +12,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data_modules.batch import Batch, cut_windows, to_float
+from data_modules.batch import Batch, cut_windows, cut_windows_at, to_float
 from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, outlive_sigterm, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
-from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, window_starts
+from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, crop_starts, window_key, window_starts
 from data_modules.training_rows import TrainingChoice
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
@@ -44,6 +44,7 @@ class ShardDataModule(LightningDataModule):
         image_size: Rows and columns of the frames in a batch; None keeps the stored ones.
         evaluation_windows: Windows of each ECG in validation, test and prediction; of more than one its batches hold
             (B, windows, leads, samples).
+        train_windows: The same in training.
         augmentations: Per modality ``augmentation(x, generator) -> x``, called on a training batch on the device with a
             ``RowGenerator``.
     """
@@ -51,6 +52,7 @@ class ShardDataModule(LightningDataModule):
     modalities: ClassVar[tuple[str, ...]] = ("ecg",)
     image_size: int | None = None
     evaluation_windows: int = 1
+    train_windows: int = 1
     covariate_names: Sequence[str] = ()
     diseases: Sequence[str] = ()
 
@@ -142,6 +144,7 @@ class ShardDataModule(LightningDataModule):
         self._rows: dict[str, np.ndarray] = {}
         self._epoch: int | None = None
         self._host_rows: np.ndarray | None = None
+        self._drawn_starts: tuple[int, np.ndarray] | None = None
         self._train_loader: PlanLoader | None = None
         self._resume: dict[str, int] = {}
 
@@ -245,8 +248,10 @@ class ShardDataModule(LightningDataModule):
         if layout.ecg is not None:
             check_rates(self.augmentations.get("ecg"), layout.ecg.sampling_rate)
         self.label_values()
-        if self.evaluation_windows > 1 and layout.ecg is not None:  # there are places for them
-            window_starts(layout.ecg.samples, self.samples, self.evaluation_windows)
+        for option in ("evaluation_windows", "train_windows"):
+            windows = self._windows(training=option == "train_windows")
+            if windows > 1 and layout.ecg is not None:  # there are places for them
+                window_starts(layout.ecg.samples, self.samples, windows, option)
         self._lead_choice.check(self.index)
         splits = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": [self.predict_split]}
         for split in splits.get(stage or "", []):
@@ -279,7 +284,8 @@ class ShardDataModule(LightningDataModule):
             seed=self.seed,
             index_size=len(self.index),
             shuffle=self.shuffle,
-            crop_room=0 if ecg is None else ecg.samples - self.samples,
+            # Several windows are cut out of whole recordings.
+            crop_room=0 if ecg is None or self.train_windows > 1 else ecg.samples - self.samples,
             rank=rank,
             world_size=world_size,
             shards=self.index.locate(np.arange(len(self.index)))[:, 0],
@@ -314,7 +320,7 @@ class ShardDataModule(LightningDataModule):
     def _loader(self, sampler: PlanSampler, training: bool) -> PlanLoader:
         pins, workers, ecg = self._pins(), self.num_workers, self.index.layout.ecg
         # Several windows are cut on the device: what they share is read and moved once.
-        whole = self.evaluation_windows > 1 and not training
+        whole = self._windows(training) > 1
         dataset = ShardBatches(
             self.index,
             sampler,
@@ -337,6 +343,9 @@ class ShardDataModule(LightningDataModule):
             worker_init_fn=outlive_sigterm,
         )
 
+    def _windows(self, training: bool) -> int:
+        return self.train_windows if training else self.evaluation_windows
+
     def _place(self) -> tuple[int, int]:
         """Return (rank, world size)."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -357,26 +366,43 @@ class ShardDataModule(LightningDataModule):
         return result
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make floats, pick leads and, in training, augment, otherwise cut windows; all on the device."""
+        """Make floats, pick leads, cut windows where there are several and, in training, augment; on the device."""
         batch = to_float(batch, self.image_size)
-        if self._host_rows is not None:
-            batch["row"] = with_host_copy(batch["row"], self._host_rows)
-            self._host_rows = None
+        rows, self._host_rows = self._host_rows, None
+        if rows is not None:
+            batch["row"] = with_host_copy(batch["row"], rows)
         if "ecg" in batch:
             batch = self._lead_choice.of(batch, self.index)
         if self._epoch is None:
             if "ecg" in batch and self.evaluation_windows > 1:
                 batch["ecg"] = cut_windows(batch["ecg"], self.samples, self.evaluation_windows)
             return batch
-        if "ecg" in batch:
+        if "ecg" in batch and self.train_windows > 1:
+            windows = self._training_windows(batch["ecg"], batch["row"], rows).unbind(1)
+            augmented = [
+                self._augment("ecg", PURPOSE.ecg_augmentation, x, batch["row"], w) for w, x in enumerate(windows)
+            ]
+            batch["ecg"] = torch.stack(augmented, dim=1)
+        elif "ecg" in batch:
             batch["ecg"] = self._augment("ecg", PURPOSE.ecg_augmentation, batch["ecg"], batch["row"])
         if "cmr" in batch:
             batch["cmr"] = self._augment("cmr", PURPOSE.cmr_augmentation, batch["cmr"], batch["row"])
         return batch
 
-    def _augment(self, modality: str, purpose: int, x: Tensor, row: Tensor) -> Tensor:
-        """Augment with draws on x's device that follow from (seed, purpose, epoch, row) alone."""
+    def _training_windows(self, ecg: Tensor, row: Tensor, host_rows: np.ndarray | None) -> Tensor:
+        """Cut each recording's windows (B, W, leads, samples), whose starts follow from (seed, epoch, row, window)."""
+        room, n, epoch = ecg.shape[-1] - self.samples, len(self.index), self._epoch or 0
+        if self._drawn_starts is None or self._drawn_starts[0] != epoch:
+            drawn = [crop_starts(n, room, self.seed, epoch, window) for window in range(self.train_windows)]
+            self._drawn_starts = epoch, np.stack(drawn, axis=1)
+        rows = row.cpu().numpy() if host_rows is None else host_rows
+        starts = torch.from_numpy(self._drawn_starts[1][rows]).to(ecg.device, non_blocking=True)
+        return cut_windows_at(ecg, self.samples, starts)
+
+    def _augment(self, modality: str, purpose: int, x: Tensor, row: Tensor, window: int = 0) -> Tensor:
+        """Augment with draws on x's device that follow from (seed, purpose, epoch, row) and the window alone."""
         augmentation = self.augmentations.get(modality)
         if augmentation is None or self._epoch is None:
             return x
-        return augmentation(x, RowGenerator(row, self.seed, purpose, self._epoch, device=x.device))
+        key = (self.seed, purpose, self._epoch, *window_key(window))
+        return augmentation(x, RowGenerator(row, *key, device=x.device))

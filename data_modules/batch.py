@@ -20,7 +20,7 @@ class Batch(TypedDict, total=False):
 
     Attributes:
         ecg: (B, leads, samples) float32 in the layout's unit; straight from the loader in the storage type. With
-            several evaluation windows (B, windows, leads, samples) outside training, and straight from the loader
+            several windows, of training or of evaluation, (B, windows, leads, samples), and straight from the loader
             (B, leads, stored samples).
         cmr: (B, frames, height, width) float32 in [0, 1]; straight from the loader uint8.
         lead_mask: (B, leads) bool, False marks a lead that is to be left out; in batches from the data module, with
@@ -57,6 +57,21 @@ def to_float(batch: Batch, image_size: int | None = None) -> Batch:
             frames = F.interpolate(frames, (image_size, image_size), mode="bilinear", antialias=True)
         result["cmr"] = frames
     return result
+
+
+def cut_windows_at(ecg: Tensor, samples: int, starts: Tensor) -> Tensor:
+    """Cut windows that start anywhere out of whole recordings, where they lie.
+
+    Args:
+        ecg: (B, leads, stored samples).
+        samples: Samples of a window.
+        starts: (B, windows) int64, the first sample of each.
+
+    Returns:
+        (B, windows, leads, samples), a copy.
+    """
+    recordings = torch.arange(len(ecg), device=ecg.device)[:, None]
+    return ecg.unfold(2, samples, 1)[recordings, :, starts]
 
 
 def cut_windows(ecg: Tensor, samples: int, windows: int) -> Tensor:

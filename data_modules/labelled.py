@@ -45,6 +45,7 @@ class LabelledDataModule(ShardDataModule):
         train_fraction: float | None = None,
         augmentation: Callable | None = None,
         evaluation_windows: int = 1,
+        train_windows: int = 1,
         **options: Any,
     ) -> None:
         """Set up the data module; no file is touched.
@@ -68,12 +69,15 @@ class LabelledDataModule(ShardDataModule):
             evaluation_windows: Evenly spaced windows of ``samples`` that validation, test and prediction take of each
                 ECG, from its first to its last samples; they may overlap. The model's features are averaged over them,
                 so that a model of 1250 samples sees all 5000 from 4 on. Takes as many times the computing; 1 takes the
-                first samples alone. Training keeps to one random crop.
+                first samples alone. Training takes ``train_windows``.
+            train_windows: Crops of ``samples`` that training takes of each ECG, each with a start and an augmentation
+                of its own, drawn anew every epoch; they may overlap. The model's features are pooled over them as in
+                evaluation. Takes as many times the computing and the memory of a batch.
             options: Those of ``ShardDataModule``.
 
         Raises:
             UserError: If no target is given, or labels and diseases both; the input is not one of the choices; both a
-                number and a fraction of rows are asked for; or evaluation windows are below 1, or several of frames.
+                number and a fraction of rows are asked for; or windows are below 1, or several of frames.
         """
         super().__init__(root, batch_size, labels=labels, **options)
         if bool(labels) == bool(diseases):
@@ -83,15 +87,18 @@ class LabelledDataModule(ShardDataModule):
             raise UserError("train_labels and train_fraction: give one of them")
         if input != "ecg" and (self.leads is not None or self.leave_out_leads):
             raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
-        check_least(1, evaluation_windows=evaluation_windows)
-        if input != "ecg" and evaluation_windows > 1:
-            raise UserError("evaluation_windows: belongs to input ecg; remove it")
+        windows = {"evaluation_windows": evaluation_windows, "train_windows": train_windows}
+        check_least(1, **windows)
+        for option, number in windows.items():
+            if input != "ecg" and number > 1:
+                raise UserError(f"{option}: belongs to input ecg; remove it")
         self.diseases = list(diseases or [])
         self.covariate_names = list(covariates or [])
         self.input = input
         self.modalities = (input,)  # type: ignore[misc]  # here a matter of the instance
         self.image_size = image_size
         self.evaluation_windows = evaluation_windows
+        self.train_windows = train_windows
         self.paired = paired
         self.train_labels = train_labels
         self.train_fraction = train_fraction

@@ -122,9 +122,23 @@ def drawn_rows(rows: np.ndarray, weights: np.ndarray | None, count: int, seed: i
     return rows[np.sort(np.argsort(-keys, kind="stable")[:count])]
 
 
-def crop_starts(n: int, room: int, seed: int, epoch: int) -> np.ndarray:
-    """Return (n,) int64, for each of n rows of the index where its training crop starts, uniform over 0..room."""
-    return generator(seed, PURPOSE.crop, epoch).integers(0, room, size=n, dtype=np.int64, endpoint=True)
+def crop_starts(n: int, room: int, seed: int, epoch: int, window: int = 0) -> np.ndarray:
+    """Return where the training crops of n rows of the index start, (n,) int64, uniform over 0..room.
+
+    Args:
+        n: Rows of the index.
+        room: Stored samples beyond a crop's length.
+        seed: Of the draws.
+        epoch: Epoch, from 0.
+        window: Which of several crops of a recording, from 0; each is drawn by itself.
+    """
+    draws = generator(seed, PURPOSE.crop, epoch, *window_key(window))
+    return draws.integers(0, room, size=n, dtype=np.int64, endpoint=True)
+
+
+def window_key(window: int) -> tuple[int, ...]:
+    """Return what the key of a draw for one of several windows ends with: nothing for the first of them."""
+    return (window,) if window else ()
 
 
 def window_starts(stored: int, samples: int, windows: int, option: str = "evaluation_windows") -> list[int]:

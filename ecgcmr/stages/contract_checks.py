@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ecgcmr.encoders import require_encoder
 from ecgcmr.errors import UserError
-from ecgcmr.stages.protocol import Stage, StageData, require_data, require_members
+from ecgcmr.stages.protocol import Stage, StageData, TrainsOnWindows, require_data, require_members
 
 MODES = ("min", "max")
 PREDICTED = ("row", "valid", "prediction", "finite")
@@ -71,11 +71,12 @@ def check_pair(stage: Stage, data: StageData) -> None:
     name = type(stage).__name__
     if data.leave_out_leads and not stage.takes_lead_mask:
         raise UserError(f"leave_out_leads: {name} does not leave leads out; remove the option")
-    if data.evaluation_windows > 1 and not stage.takes_windows:
-        raise UserError(
-            f"evaluation_windows {data.evaluation_windows}: {name} takes one window of each recording; remove the "
-            "option"
-        )
+    windows = {"evaluation_windows": data.evaluation_windows}
+    if isinstance(data, TrainsOnWindows):
+        windows["train_windows"] = data.train_windows
+    for option, number in windows.items():
+        if number > 1 and not stage.takes_windows:
+            raise UserError(f"{option} {number}: {name} takes one window of each recording; remove the option")
 
 
 def check_batch(batch: Any, data: StageData, *, evaluated: bool) -> None:

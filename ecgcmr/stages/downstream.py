@@ -1,8 +1,9 @@
 """Downstream prediction from the ECG alone, from CMR alone, or from either with age, sex and body size.
 
 All downstream stages are one encoder with one linear head; they differ in loss, scores and in how an output is read.
-The protocol says what is trained: everything (``finetune``, also used from random weights), the head alone
-(``linear_probe``), or the head and an attention pooling over the frozen encoder's tokens (``attention_probe``).
+The protocol says what is trained: everything (``finetune``, also used from random weights) or a part of it
+(``trained``), the head alone (``linear_probe``), or the head and an attention pooling over the frozen encoder's tokens
+(``attention_probe``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.encoders import View, require_encoder
+from ecgcmr.encoders.low_rank import has_low_rank, merge_low_rank
 from ecgcmr.errors import UserError
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
@@ -28,8 +30,16 @@ from ecgcmr.stages.readout import (
     read_out,
 )
 from ecgcmr.stages.stage_module import StageModule, predicted
+from ecgcmr.stages.trained_part import (
+    TrainedPart,
+    accept_plain_weights,
+    keep_plain_weights,
+    take_parts,
+    trained_line,
+)
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
 from ecgcmr.stages.whole_split import EpochCollector
+from ecgcmr.stages.window_pooling import check_window_pooling, window_pooling_for
 
 PROTOCOLS = ("finetune", "linear_probe", "attention_probe")
 
@@ -49,6 +59,11 @@ class Downstream(StageModule):
         optimiser: Learning rate, decay and schedule.
         adapt_encoder_weights: Take ``encoder_weights`` that were made for another length or for more leads too.
         attention_heads: Heads of the ``attention_probe``; divides the encoder's token width.
+        trained: What ``finetune`` trains of the encoder, beside the head: ``all``; ``last:K``, the last K blocks and
+            what stands above them; ``low_rank:R``, updates of rank R of its weight matrices; ``norms``, norms and
+            biases.
+        window_pooling: What makes one feature of those of several windows: their ``mean``, or ``attention`` with a
+            learned query, which begins as the mean and needs ``data.train_windows`` of 2 or more.
 
     Attributes:
         score_kind: Metric of a split.
@@ -70,6 +85,8 @@ class Downstream(StageModule):
         optimiser: OptimiserSettings | None = None,
         adapt_encoder_weights: bool = False,
         attention_heads: int = 4,
+        trained: str = "all",
+        window_pooling: str = "mean",
     ) -> None:
         super().__init__()
         if protocol not in PROTOCOLS:
@@ -82,14 +99,21 @@ class Downstream(StageModule):
         self.settings = optimiser or OptimiserSettings(base_lr=1e-3, weight_decay=0.1, warmup_epochs=5)
         attends = protocol == "attention_probe"
         self.readout = AttentionReadout(self.encoder.feature_dim, attention_heads) if attends else None
+        self.window_pooling = window_pooling_for(window_pooling, self.encoder.feature_dim)
         self.covariates: CovariateInputs | None = None
         self.head: nn.Linear | None = None
         self.label_names: list[str] = []
         self.scores = nn.ModuleDict({split: self.score_kind() for split in ("val", "test")})
         self._losses = {split: EpochCollector() for split in ("val", "test")}
         self._noted: set[str] = set()
-        if self._is_probe:
+        self.trained_part = TrainedPart.from_text(trained)
+        if not self._is_probe:
+            self.trained_part.choose(self.encoder)
+        elif self.trained_part.kind != "all":
+            raise UserError(f"model.trained is {trained}, but model.protocol {protocol} trains none of the encoder")
+        else:
             self.encoder.requires_grad_(False)
+        self.register_load_state_dict_pre_hook(accept_plain_weights)
 
     @property
     def _is_probe(self) -> bool:
@@ -124,6 +148,11 @@ class Downstream(StageModule):
         start_from(
             self, self.encoder, self.encoder_weights, "model.encoder_weights", adapt_input=self.adapt_encoder_weights
         )
+        if self.trainer.state.fn == "fit":
+            check_window_pooling(self.window_pooling, data)
+            self.trained_part.begin(self.encoder, torch.initial_seed())
+            if self.trained_part.kind != "all":
+                rank_zero_info(trained_line(self.trained_part, self))
 
     @property
     def takes_statistics_from_checkpoint(self) -> bool:
@@ -150,15 +179,27 @@ class Downstream(StageModule):
             )
 
     def train(self, mode: bool = True) -> Downstream:
-        """Switch to training; a frozen encoder stays in evaluation mode."""
+        """Switch to training; what is frozen of the encoder stays in evaluation mode."""
         super().train(mode)
-        if self._is_probe:
-            self.encoder.eval()
+        self.trained_part.set_modes(self.encoder, training=mode and not self._is_probe)
         return self
 
     def on_train_start(self) -> None:
-        """Put a frozen encoder into evaluation mode; Lightning keeps modes as they are and never calls ``train``."""
+        """Put what is frozen into evaluation mode; Lightning keeps modes as they are and never calls ``train``."""
         self.train(self.training)
+
+    def on_train_end(self) -> None:
+        """Leave ordinary weights, whatever they were trained by."""
+        merge_low_rank(self.encoder)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Hold ordinary weights, and what a resumed fit goes on with beside them."""
+        keep_plain_weights(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what was trained, where that is not the weights themselves."""
+        if has_low_rank(self.encoder) and self.trainer.state.fn == "fit":
+            take_parts(checkpoint)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the head's raw outputs (B, L) for recordings as the encoder takes them, all leads recorded.
@@ -167,7 +208,7 @@ class Downstream(StageModule):
             x: ECGs (B, leads, T), windows of ECGs (B, W, leads, T), or frames (B, F, H, W).
             covariates: (B, C) in their units, NaN = missing, where the stage was trained with some.
         """
-        return self._head(read_out(self.encoder, self.readout, View(x)), covariates)
+        return self._head(read_out(self.encoder, self.readout, View(x), self.window_pooling), covariates)
 
     def _head(self, features: Tensor, covariates: Tensor | None) -> Tensor:
         if self.head is None:
@@ -181,7 +222,7 @@ class Downstream(StageModule):
             return self.head(features.to(self.head.weight.dtype))
 
     def _output(self, batch: dict[str, Tensor]) -> Tensor:
-        features = read_out(self.encoder, self.readout, View.from_batch(batch, self.modality))
+        features = read_out(self.encoder, self.readout, View.from_batch(batch, self.modality), self.window_pooling)
         return self._head(features, batch.get("covariates"))
 
     def _targets(self, batch: dict[str, Tensor]) -> Tensor:
@@ -248,6 +289,6 @@ class Downstream(StageModule):
         groups = layer_decayed_groups(
             self.encoder, layer_decay=self.settings.layer_decay, weight_decay=self.settings.weight_decay
         )
-        heads = [module for module in (self.readout, self.head) if module is not None]
+        heads = [module for module in (self.readout, self.window_pooling, self.head) if module is not None]
         groups += plain_groups(heads, weight_decay=self.settings.weight_decay)
         return optimisers_for(self, groups, self.settings)

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
+from ecgcmr.encoders.low_rank import plain_name
 from ecgcmr.errors import UserError
 from ecgcmr.stages.global_batch import global_batch_of_fit
 from ecgcmr.stages.mixed_precision import is_mixed
@@ -123,7 +124,7 @@ def layer_decayed_groups(
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             # With one scale for all layers, one group for all of them keeps the log and the optimiser small.
-            layer = encoder.layer_of(name) if layer_decay < 1.0 else encoder.num_layers
+            layer = encoder.layer_of(plain_name(name)) if layer_decay < 1.0 else encoder.num_layers
             groups.setdefault((layer, is_decayed(name, parameter, exempt)), []).append(parameter)
     return [
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -50,7 +50,7 @@ class Stage(Protocol):
 
     @property
     def takes_windows(self) -> bool:
-        """Whether it takes several windows of a recording, (B, windows, leads, samples), in evaluation."""
+        """Whether it takes several windows of a recording, (B, windows, leads, samples)."""
 
 
 class StageData(Protocol):
@@ -145,6 +145,15 @@ class FollowUpData(StageData, Protocol):
 
     def training_follow_up(self) -> tuple[Tensor, Tensor]:
         """Return years and events (N, K) of the training rows."""
+
+
+@runtime_checkable
+class TrainsOnWindows(Protocol):
+    """A DataModule that can give several windows of a recording in training too."""
+
+    @property
+    def train_windows(self) -> int:
+        """Windows of a recording in training, 1 for the recording as the encoder takes it."""
 
 
 class CroppedData(StageData, Protocol):

@@ -9,6 +9,7 @@ from ecgcmr.encoders import AttentionPooling, CMRInput, Encoder, View
 from ecgcmr.encoders.transformer import NORM_EPS
 from ecgcmr.errors import UserError
 from ecgcmr.stages.protocol import CovariateData, StageData, require_data
+from ecgcmr.stages.window_pooling import MeanOfWindows
 
 
 class AttentionReadout(nn.Module):
@@ -39,20 +40,22 @@ def encoder_modality(encoder: Encoder) -> str:
     return "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
 
 
-def read_out(encoder: Encoder, readout: nn.Module | None, view: View) -> Tensor:
-    """Return one feature per recording, (B, D), the mean over its windows where it has several.
+def read_out(
+    encoder: Encoder, readout: nn.Module | None, view: View, window_pooling: nn.Module | None = None
+) -> Tensor:
+    """Return one feature per recording, (B, D).
 
     Args:
         encoder: Meets the encoder contract.
         readout: Pools its tokens; None: the encoder's own feature.
         view: A batch as the encoder takes it; or windows of ECGs, (B, W, leads, T), whose lead mask is the recording's.
+        window_pooling: Makes one feature of those of the windows, (B, W, D) -> (B, D); None: their mean.
     """
     if view.x.ndim == 4 and encoder_modality(encoder) == "ecg":
         windows = view.x.shape[1]
         masks = None if view.lead_mask is None else view.lead_mask.repeat_interleave(windows, dim=0)
         features = _read_out(encoder, readout, View(view.x.flatten(0, 1), masks)).unflatten(0, (-1, windows))
-        # Not in bfloat16, which would round the mean.
-        return features.mean(dim=1, dtype=torch.promote_types(features.dtype, torch.float32))
+        return (window_pooling or MeanOfWindows())(features)
     return _read_out(encoder, readout, view)
 
 

@@ -51,8 +51,8 @@ def keep_settings(optimiser: torch.optim.Optimizer) -> None:
         if stored != shape:
             raise UserError(
                 "ckpt_path: the checkpoint's optimiser has other groups of parameters "
-                f"({_words(stored)}) than the config's ({_words(shape)}): give the protocol and layer_decay that it "
-                "had, or begin anew from its encoder (model.encoder_weights)"
+                f"({_words(stored)}) than the config's ({_words(shape)}): give the protocol, trained and layer_decay "
+                "that it had, or begin anew from its encoder (model.encoder_weights)"
             )
 
     def restore(loaded: torch.optim.Optimizer) -> None:

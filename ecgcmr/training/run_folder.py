@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoi
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 
+from ecgcmr.encoders.low_rank import merge_low_rank
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
@@ -136,6 +137,7 @@ class EncoderExport(Callback):
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         for name, attribute in pl_module.exports.items():
             encoder = pl_module.get_submodule(attribute)
+            merge_low_rank(encoder)  # a fit that was resumed after its last epoch has trained nothing to merge after
             prefix = f"{attribute}."
             encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
             config = self.model_config["init_args"][attribute]

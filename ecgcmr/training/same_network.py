@@ -20,7 +20,10 @@ from ecgcmr.training.run_settings import setting_differences
 _PACKAGE = "ecgcmr."
 _OF_TRAINING = ("drop_path", "dropout", "gradient_checkpointing")
 """Arguments that change how a network trains, not what it computes."""
-_ARGUMENTS_OF_TRAINING = ("class_path", "optimiser", "protocol", "monitor", "mode", "probe", "balance", "augmentation")
+_ARGUMENTS_OF_TRAINING = (
+    *("class_path", "optimiser", "protocol", "trained", "window_pooling"),
+    *("monitor", "mode", "probe", "balance", "augmentation"),
+)
 """Arguments of a stage that evaluation does not read, or that show in the names of its weights."""
 _OF_THE_INPUT = ("leads", "lead_rows", "samples", "sampling_rate", "frames", "height", "width")
 """Arguments that another check compares, or that weights can be adapted to; a network's own width shows in shapes."""

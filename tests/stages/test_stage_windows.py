@@ -23,6 +23,7 @@ from ecgcmr.stages import (
     TimeToEvent,
 )
 from ecgcmr.stages.readout import AttentionReadout, read_out
+from ecgcmr.stages.window_pooling import WindowAttention
 
 STARTS = (0, 1333, 2666, 4000)
 """Of four windows of 1,000 samples among 5,000."""
@@ -143,4 +144,57 @@ def test_pre_training_takes_one_window(cohort_root: Path) -> None:
     stage = ECGMaskedAutoencoder(vision_transformer(), decoder_width=16, decoder_depth=1, decoder_heads=2)
     data = LabelledDataModule(cohort_root, ["lv_edv"], samples=1000, evaluation_windows=4)
     with pytest.raises(UserError, match="evaluation_windows 4: ECGMaskedAutoencoder takes one window"):
+        quiet_trainer().fit(stage, datamodule=data)
+
+
+def test_attention_over_windows_begins_as_their_mean() -> None:
+    pooling, features = WindowAttention(8), torch.randn(5, 3, 8, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(pooling(features), features.mean(dim=1))
+    assert torch.equal(pooling(features[:, :1]), features[:, 0])
+    pooling(features).square().sum().backward()
+    assert pooling.query.grad is not None
+    assert torch.count_nonzero(pooling.query.grad) == 8
+    with torch.no_grad():
+        pooling.query.normal_(generator=torch.Generator().manual_seed(2))
+    assert not torch.allclose(pooling(features), features.mean(dim=1), atol=1e-3)
+    torch.testing.assert_close(pooling(features[:, :1]), features[:, 0])
+    torch.testing.assert_close(pooling(features.flip(1)), pooling(features))
+    # It looks at what windows say, not at how large an encoder's features are.
+    torch.testing.assert_close(pooling(100 * features), 100 * pooling(features), rtol=1e-3, atol=1e-3)
+
+
+def test_attention_over_windows_is_trained_with_the_head_and_used_everywhere(cohort_root: Path) -> None:
+    stages = []
+    for pooling in ("mean", "attention"):
+        torch.manual_seed(0)
+        stage = PhenotypeRegression(cnn(), window_pooling=pooling, optimiser=FAST, trained="last:1")
+        data = LabelledDataModule(
+            cohort_root, ["lv_edv"], batch_size=16, samples=1000, train_windows=2, evaluation_windows=3
+        )
+        quiet_trainer().fit(stage, datamodule=data)
+        stages.append(stage)
+    names = {name for group in stages[1].configure_optimizers()["optimizer"].param_groups for name in [group["name"]]}
+    assert names == {"layer2", "layer2_no_decay", "heads", "heads_no_decay"}
+    mean, attention = stages
+    assert torch.count_nonzero(attention.window_pooling.query) > 0
+    x = torch.randn(2, 3, 12, 1000, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        attention.eval()
+        batch = {"ecg": x, "labels": torch.zeros(2, 1)}
+        features = attention.window_pooling(attention.encoder(x.flatten(0, 1)).unflatten(0, (2, 3)))
+        torch.testing.assert_close(attention._output(batch), attention.head(features))
+        torch.testing.assert_close(attention(x), attention.head(features))
+    assert not torch.equal(mean.head.weight, attention.head.weight)
+
+
+@pytest.mark.parametrize("train_windows", [1, 2])
+def test_training_on_windows_is_for_stages_that_take_them(cohort_root: Path, train_windows: int) -> None:
+    data = LabelledDataModule(cohort_root, ["lv_edv"], samples=1000, train_windows=train_windows)
+    if train_windows == 1:
+        stage: Any = PhenotypeRegression(cnn(), window_pooling="attention")
+        message = "attention, which learns nothing from one window .*: set data.train_windows to 2 or more"
+    else:
+        stage = ECGMaskedAutoencoder(vision_transformer(), decoder_width=16, decoder_depth=1, decoder_heads=2)
+        message = "train_windows 2: ECGMaskedAutoencoder takes one window"
+    with pytest.raises(UserError, match=message):
         quiet_trainer().fit(stage, datamodule=data)
