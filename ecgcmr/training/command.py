@@ -20,6 +20,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
+from ecgcmr.training.budget import StepBudget, check_budget
+from ecgcmr.training.budget_plan import Budget
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
 from ecgcmr.training.config_files import CONFIG_FLAGS, Composition
@@ -127,6 +129,13 @@ class StageCLI(LightningCLI):
             default=False,
             help="go on with weights that were trained on recordings of another preparation (default: false)",
         )
+        parser.add_argument(
+            "--budget",
+            type=Budget | None,
+            default=None,
+            help="of a fit: until validation is flat, within steps derived from the training rows (default: null, "
+            "trainer.max_epochs and its callbacks)",
+        )
         if self.arguments[0] == "fit":
             parser.add_argument(
                 "--resume_with_changes",
@@ -165,6 +174,8 @@ class StageCLI(LightningCLI):
         settings = self.config[self.subcommand]
         check_seed(settings.seed_everything)
         check_trainer(str(self.subcommand), settings.trainer)
+        if self.subcommand == "fit":
+            check_budget(settings)
         check_environment(os.environ)
         super()._set_seed()
 
@@ -210,6 +221,8 @@ class StageCLI(LightningCLI):
         recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
         choices = choose_for_run(self.model, trainer, fits, recorded)
         trainer |= {"default_root_dir": str(folder), "precision": choices.precision}
+        if fits and self.config[command].budget is not None:
+            trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
             trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
         writes = not trainer.get("fast_dev_run")
@@ -232,6 +245,8 @@ class StageCLI(LightningCLI):
             *([Compiled()] if settings.compile else []),
             MachineChoices(choices),
         ]
+        if self.subcommand == "fit" and settings.budget is not None:
+            callbacks.append(StepBudget(Budget(**settings.budget.as_dict())))
         if writes:
             best, last = checkpoints(folder, stage.monitor, stage.mode)
             callbacks += [best, last]
