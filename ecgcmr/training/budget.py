@@ -16,6 +16,7 @@ from ecgcmr.training.budget_plan import Budget, Course, budget_for
 from ecgcmr.training.early_stopping import check_logged
 
 SECTION = "budget"
+_STATE = "ecgcmr_budget"  # and no state of a callback, which evaluation would miss, for it has no budget
 _NOT_BESIDE = {
     "max_steps": (None, -1),
     "max_epochs": (None,),
@@ -115,13 +116,13 @@ class StepBudget(Callback):
             f"{plan.patience} validations without improvement"
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what validation found so far, for a checkpoint."""
-        return self.course.state()
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep what validation found so far."""
+        checkpoint[_STATE] = self.course.state()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self._course = Course(self.course.plan, **state_dict)
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint; one of a run without a budget knows of no validation."""
+        self._course = Course(self.course.plan, **checkpoint.get(_STATE, {}))
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Set the last step of a run that goes on, whose learning rate may be coming down."""
@@ -178,6 +179,7 @@ class StepBudget(Callback):
             **self._about,
             "steps": steps,
             "monitor": pl_module.monitor,
+            "mode": pl_module.mode,
             "best": None if best is None else best if pl_module.mode == "max" else -best,
             "best_step": course.best_step,
             "ended": course.ended(steps),

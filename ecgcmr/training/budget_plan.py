@@ -105,7 +105,9 @@ def budget_for(rows: int, global_batch: int, budget: Budget | None = None) -> St
     for name, value in (("least", least), ("interval", interval)):
         if value > most:
             of = " (auto)" if asked.most == "auto" else ""
-            raise UserError(f"budget.{name} {value} is more than budget.most {most}{of}: lower it, or raise budget.most")
+            raise UserError(
+                f"budget.{name} {value} is more than budget.most {most}{of}: lower it, or raise budget.most"
+            )
     if asked.share < 1.0:
         most = max(interval, math.floor(most * asked.share / interval) * interval)
         least = min(most, math.ceil(least * asked.share))

@@ -15,7 +15,7 @@ from labelled_cohort import write_cohort, write_stage
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
 
 BATCH = 8
-"""20 training rows make 2 batches an epoch, so that validations (every 3 steps) fall within epochs and on their ends."""
+"""20 training rows make 2 batches an epoch, so that validations, every 3 steps, fall within epochs and on ends."""
 BUDGET = {"least": 6, "most": 40, "interval": 3, "patience": 2}
 
 
