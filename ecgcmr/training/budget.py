@@ -17,7 +17,7 @@ from ecgcmr.training.early_stopping import check_logged
 
 SECTION = "budget"
 _STATE = "ecgcmr_budget"  # and no state of a callback, which evaluation would miss, for it has no budget
-_NOT_BESIDE = {
+_NOT_BESIDE: dict[str, tuple[Any, ...]] = {
     "max_steps": (None, -1),
     "max_epochs": (None,),
     "min_steps": (None,),
@@ -27,7 +27,7 @@ _NOT_BESIDE = {
     "val_check_interval": (None, 1.0),
 }
 """Settings of the trainer -> values that ask for nothing."""
-_OPTIMISER = {"warmup_epochs": 0, "min_lr": 0, "schedule": "cosine"}
+_OPTIMISER: dict[str, Any] = {"warmup_epochs": 0, "min_lr": 0, "schedule": "cosine"}
 
 
 def check_budget(settings: Any) -> None:
@@ -56,11 +56,11 @@ def check_budget(settings: Any) -> None:
             raise UserError(
                 f"trainer.callbacks: {name} is given beside budget, which ends a fit: take it out, or set budget: null"
             )
-    for name, nothing in _OPTIMISER.items():
-        if optimiser.get(name, nothing) != nothing:
+    for name, default in _OPTIMISER.items():
+        if optimiser.get(name, default) != default:
             raise UserError(
                 f"model.optimiser.{name} {optimiser[name]} is given beside budget, which says what the learning rate "
-                f"is at each step: set it to {nothing}, or set budget: null"
+                f"is at each step: set it to {default}, or set budget: null"
             )
 
 
