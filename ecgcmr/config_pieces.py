@@ -58,8 +58,10 @@ class ConfigReader:
         content: dict[str, Any] = self._filled(self._content(path, within, dict), path, (*within, path.resolve()))
         return content
 
-    def part(self, text: str, within: tuple[Path, ...] = ()) -> Whole | str:
+    def part(self, text: str, within: tuple[Path, ...] = ()) -> Whole | list[Any] | str:
         """Return the part that a text names or spells out, such as an encoder; any other text as it stands.
+
+        A file that holds the candidates of a search, a list of ``name`` and ``set``, is a part too.
 
         Args:
             text: A path, or YAML such as ``{class_path: ...}``.
@@ -90,6 +92,8 @@ class ConfigReader:
         content = self._filled(self._content(path, within, None), path, (*within, path.resolve()))
         if isinstance(content, dict) and "class_path" in content:
             return Whole(content)
+        if _are_candidates(content):
+            return list(content)
         # Its reader knows whether it is a part of another kind, or a file that a class reads by itself.
         self.unread[text] = f"{path} holds no class_path"
         return str(path.resolve()) if within else text
@@ -131,6 +135,15 @@ class ConfigReader:
                 raise UserError(f"{path}: {BASE}: there is no file {printable(name, 200)} in {base.parent.resolve()}")
             below = laid_over(below, self.config(base, within))
         return below
+
+
+def _are_candidates(content: Any) -> bool:
+    """Return whether a file's content is a list of the candidates of a search."""
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(isinstance(entry, dict) and set(entry) == {"name", "set"} for entry in content)
+    )
 
 
 def _is_base(key: Any, value: Any) -> bool:

@@ -91,13 +91,22 @@ def _parser_of_fit() -> Any:
 
 def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings of a config's model."""
+    from ecgcmr.training.candidates import candidates_of
     from ecgcmr.training.config_files import Composition
 
     run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
-    composition = Composition("fit", run.arguments())
-    with composition.parsing():
-        read = parser.parse_args(["fit", *composition.arguments()]).fit
-    _check_values(read)
+
+    def parsed(*words: str) -> Settings:
+        composition = Composition("fit", [*run.arguments(), *words])
+        with composition.parsing():
+            read = parser.parse_args(["fit", *composition.arguments()]).fit
+        _check_values(read)
+        return read
+
+    read = parsed()
+    for candidate in candidates_of(read.search or []) if read.search is not None else ():
+        with _refusals_of(f"search: candidate {candidate.name}"):
+            parsed(*candidate.words(), "--search=null")
     return read.model
 
 
@@ -108,10 +117,12 @@ def _check_values(read: Settings) -> None:
         UserError: One of them is refused.
     """
     from ecgcmr.stages.optimisation import OptimiserSettings
+    from ecgcmr.training.budget import check_budget
     from ecgcmr.training.settings_checks import check_seed, check_trainer
 
     check_seed(read.seed_everything)
     check_trainer("fit", read.trainer)
+    check_budget(read)
     optimiser = (read.model.get("init_args") or {}).get("optimiser")
     if optimiser is not None:
         OptimiserSettings(**optimiser.as_dict())

@@ -21,6 +21,7 @@ from ecgcmr.experiments.chain import encoder_for_task
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+from ecgcmr.experiments.tuning_notes import tuning_notes
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
@@ -87,6 +88,7 @@ class FineTuning:
                 continue
             folder = self._folder(problem.name, method, count, name, seed)
             self._train(part, method, own, seed, folder)
+            notes += [f"{name}: {note}" if name else note for note in tuning_notes(folder)]
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
             if part.task.followed:  # a model of several learns a disease of a single event too
                 prediction[:, [columns[k] for k in empty]] = np.nan

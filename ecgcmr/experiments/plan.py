@@ -13,7 +13,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, check_plan
-from ecgcmr.experiments.plan_reading import network, typed, with_overrides
+from ecgcmr.experiments.plan_reading import network, search_named, typed, with_overrides
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
 FOCUS = "mae+alignment"
@@ -229,6 +229,11 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
     for entry in networks:
         if isinstance(entry, dict) and "encoder" in entry:
             entry["encoder"] = network(entry["encoder"], (path.resolve(),), f"{where}: encoder")
+    for part in (content.get("stages"), *(mapping_at(content, "evaluation", name) for name in ("tasks", "supervised"))):
+        for name, entry in part.items() if isinstance(part, dict) else ():
+            settings = entry.get("set") if isinstance(entry, dict) else None
+            if isinstance(settings, dict) and "search" in settings:
+                settings["search"] = search_named(settings["search"], (path.resolve(),), f"{where}: {name}.set.search")
     plan = typed(Plan, {"path": path.resolve(), **content}, where)
     plan = replace(plan, cohort=_replaced(plan.cohort, root, data, where))
     check_plan(plan, where)

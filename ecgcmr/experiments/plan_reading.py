@@ -77,6 +77,28 @@ def network(value: Any, within: tuple[Path, ...], where: str) -> Any:
     return dict(part)
 
 
+def search_named(value: Any, within: tuple[Path, ...], where: str) -> Any:
+    """Return the candidates of a search that an entry names by the path of their file; others as they stand.
+
+    Args:
+        value: Of the entry.
+        within: The file that it stands in; paths start beside it.
+        where: Start of messages.
+
+    Raises:
+        UserError: There is no such file, or it holds no candidates.
+    """
+    if not isinstance(value, str):
+        return value
+    reader = ConfigReader()
+    part = reader.part(value, within)
+    if not isinstance(part, list):
+        missing = reader.unread.get(value, "").startswith("there is no file")
+        reason = reader.unread[value] if missing else f"{printable(value, 80)} is no list of candidates"
+        raise UserError(f"{where}: {reason}; name a file of name and set, such as configs/searches/from_scratch.yaml")
+    return part
+
+
 def typed(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     """Make a typed object of entries.
 
@@ -200,7 +222,11 @@ def _from_here(keys: list[str], value: Any) -> Any:
     """Return an override's value with paths from the current folder; in the file they start beside it."""
     if keys[-1] == "encoder":
         return network(value, (), ".".join(keys))
-    if isinstance(value, str) and (keys[-1] in _FILES or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())):
+    if isinstance(value, str) and (
+        keys[-1] in _FILES
+        or keys[-2:] == ["set", "search"]
+        or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())
+    ):
         return str(Path(value).resolve())
     if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:
         return [_from_here(keys, item) for item in value]

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr import __version__
+from ecgcmr.child_command import run_apart
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
@@ -197,25 +196,6 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
         raise UserError(
             f"stage {stage.name} did not finish ({command} ended with {code}); its folder is {stage.folder}"
         )
-
-
-def run_apart(words: Sequence[str]) -> int:
-    """Run a command in a process of its own, pass SIGTERM on to it and wait for its checkpoint.
-
-    Returns:
-        Its exit code.
-    """
-    with subprocess.Popen(words) as process:
-        try:
-            return process.wait()
-        except Terminated:
-            process.terminate()
-            process.wait()
-            raise
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # it may have had it from the terminal; a second one does no harm
-            process.wait()
-            raise
 
 
 def _devices(stage: StageRun) -> int:

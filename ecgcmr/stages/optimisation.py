@@ -6,7 +6,7 @@ Pure functions over parameters and numbers, so that each can be checked against 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ecgcmr.encoders.low_rank import plain_name
 from ecgcmr.errors import UserError
 from ecgcmr.stages.global_batch import global_batch_of_fit
 from ecgcmr.stages.mixed_precision import is_mixed
+from ecgcmr.stages.rate_plan import rate_plan
 from ecgcmr.stages.resumed_optimiser import StepSchedule, keep_settings
 
 REFERENCE_BATCH = 256
@@ -177,12 +178,6 @@ def build_optimiser(
         The optimiser and a scheduler to be stepped after every optimiser step.
     """
     peak = settings.peak_lr(global_batch)
-    for group in groups:
-        group["lr"] = peak * group["lr_scale"]
-    fused = fused and all(
-        p.is_floating_point() and p.device.type in ("cpu", "cuda") for g in groups for p in g["params"]
-    )
-    optimiser = torch.optim.AdamW(groups, lr=peak, betas=(settings.betas[0], settings.betas[1]), fused=fused)
 
     def scaled(step: int) -> float:
         """Return the factor on each group's peak rate after ``step`` optimiser steps."""
@@ -196,7 +191,20 @@ def build_optimiser(
         )
         return rate / peak if peak > 0 else 0.0
 
-    scheduler = StepSchedule(optimiser, scaled)
+    return _with_schedule(groups, settings, peak, scaled, fused)
+
+
+def _with_schedule(
+    groups: list[dict[str, Any]], settings: OptimiserSettings, peak: float, factor: Callable[[int], float], fused: bool
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """Make AdamW over groups, and the schedule that puts a factor of the step on each group's peak rate."""
+    for group in groups:
+        group["lr"] = peak * group["lr_scale"]
+    fused = fused and all(
+        p.is_floating_point() and p.device.type in ("cpu", "cuda") for g in groups for p in g["params"]
+    )
+    optimiser = torch.optim.AdamW(groups, lr=peak, betas=(settings.betas[0], settings.betas[1]), fused=fused)
+    scheduler = StepSchedule(optimiser, factor)
     keep_settings(optimiser)
     return optimiser, scheduler
 
@@ -222,13 +230,20 @@ def optimisers_for(stage: Any, groups: list[dict[str, Any]], settings: Optimiser
     Args:
         stage: A LightningModule attached to a trainer whose DataModule has ``global_batch`` and ``batch_size``.
         groups: Parameter groups.
-        settings: The optimiser's numbers.
+        settings: The optimiser's numbers. Where the trainer has a ``RatePlan``, the rate follows that one in place of
+            their warm-up and schedule.
     """
-    trainer = stage.trainer
-    total_steps, steps_per_epoch, epochs = schedule_of_fit(trainer)
-    global_batch = global_batch_of_fit(trainer)
+    trainer, plan = stage.trainer, rate_plan(stage.trainer)
     # Lightning clips no gradients of a fused step under mixed precision, since the step may unscale them itself.
     fused = not (trainer.gradient_clip_val and is_mixed(trainer))
+    if plan is not None:
+        global_batch = global_batch_of_fit(trainer)
+        peak = settings.peak_lr(global_batch.rows_per_step)
+        optimiser, schedule = _with_schedule(groups, settings, peak, plan.rate_at, fused)
+        rank_zero_info(f"{global_batch}, learning rate {peak:.4g}; {plan.describe()}")
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    total_steps, steps_per_epoch, epochs = schedule_of_fit(trainer)
+    global_batch = global_batch_of_fit(trainer)
     optimiser, schedule = build_optimiser(
         groups,
         settings,

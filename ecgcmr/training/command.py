@@ -20,6 +20,9 @@ from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
+from ecgcmr.training.budget import StepBudget, check_budget
+from ecgcmr.training.budget_plan import Budget
+from ecgcmr.training.candidates import Candidate, words_of
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
 from ecgcmr.training.compilation import Compiled
 from ecgcmr.training.config_files import CONFIG_FLAGS, Composition
@@ -35,6 +38,7 @@ from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFil
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
 from ecgcmr.training.run_start import RunLog, RunStart
+from ecgcmr.training.search_command import RefusedTrial, SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
@@ -84,6 +88,7 @@ class StageCLI(LightningCLI):
         self.session = session or RunSession(args[0])
         self.checkpoint: CheckpointRecord | None = None
         self.export: EncoderExport | None = None
+        self.search: dict[str, Any] | None = None
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -105,7 +110,36 @@ class StageCLI(LightningCLI):
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
         with self.composition.parsing():
             super().parse_arguments(parser, args)
+        chosen = self._searched()
+        if chosen is not None:
+            self.composition = Composition(self.arguments[0], [*self.arguments[1:], *words_of(chosen), "--search=null"])
+            with self.composition.parsing():
+                super().parse_arguments(parser, [self.arguments[0], *self.composition.arguments()])
         spell_out_sizes(self.config[self.config.subcommand].model)
+
+    def _searched(self) -> dict[str, Any] | None:
+        """Return the settings that the config's search chose, after running it where a fit begins; None without one."""
+        command = str(self.config.subcommand)
+        settings = self.config[command]
+        if settings.search is None:
+            return None
+        path = settings.get("ckpt_path")
+        if command != "fit" or path:
+            return searched_before(launched_for() or self._run_folder(settings.trainer), path)
+        if settings.trainer.get("fast_dev_run"):
+            print("note: fast_dev_run tries the settings as they stand, without their search", file=sys.stderr)
+            return None
+        check_budget(settings)
+        folder = choose_folder(self._run_folder(settings.trainer), self.session.leave, None)
+        self.session.searching = True
+        self.search = search_for(settings, self._written(settings), folder, self.arguments[1:], fit_trial)
+        self.session.searching = False
+        return dict(self.search["set"])
+
+    def _written(self, settings: Any) -> dict[str, Any]:
+        """Return settings as ``config.yaml`` holds them."""
+        written: dict[str, Any] = yaml.safe_load(self._parser(self.arguments[0]).dump(settings, skip_none=False))
+        return written
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the one command that is run: to make parsers of the others too takes a third of a second."""
@@ -126,6 +160,20 @@ class StageCLI(LightningCLI):
             type=bool,
             default=False,
             help="go on with weights that were trained on recordings of another preparation (default: false)",
+        )
+        parser.add_argument(
+            "--budget",
+            type=Budget | None,
+            default=None,
+            help="of a fit: until validation is flat, within steps derived from the training rows (default: null, "
+            "trainer.max_epochs and its callbacks)",
+        )
+        parser.add_argument(
+            "--search",
+            type=list[Candidate] | None,
+            default=None,
+            help="of a fit: candidates of which validation chooses one by short fits before it, or a file of them "
+            "(default: null, the settings as they stand)",
         )
         if self.arguments[0] == "fit":
             parser.add_argument(
@@ -165,6 +213,8 @@ class StageCLI(LightningCLI):
         settings = self.config[self.subcommand]
         check_seed(settings.seed_everything)
         check_trainer(str(self.subcommand), settings.trainer)
+        if self.subcommand == "fit":
+            check_budget(settings)
         check_environment(os.environ)
         super()._set_seed()
 
@@ -189,9 +239,8 @@ class StageCLI(LightningCLI):
     def _run_record(self) -> RunRecord:
         """Return what keeps the run's record in its checkpoints, and compares that of the one that is loaded."""
         settings = self.config[self.subcommand]
-        written = self._parser(self.subcommand).dump(settings, skip_none=False)
         return RunRecord(
-            yaml.safe_load(written),
+            self._written(settings),
             self.checkpoint,
             resume_with_changes=bool(settings.get("resume_with_changes")),
             accept_other_preparation=settings.accept_other_preparation,
@@ -210,6 +259,8 @@ class StageCLI(LightningCLI):
         recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
         choices = choose_for_run(self.model, trainer, fits, recorded)
         trainer |= {"default_root_dir": str(folder), "precision": choices.precision}
+        if fits and self.config[command].budget is not None:
+            trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
             trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
         writes = not trainer.get("fast_dev_run")
@@ -232,6 +283,8 @@ class StageCLI(LightningCLI):
             *([Compiled()] if settings.compile else []),
             MachineChoices(choices),
         ]
+        if self.subcommand == "fit" and settings.budget is not None:
+            callbacks.append(StepBudget(Budget(**settings.budget.as_dict())))
         if writes:
             best, last = checkpoints(folder, stage.monitor, stage.mode)
             callbacks += [best, last]
@@ -240,6 +293,8 @@ class StageCLI(LightningCLI):
                 self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
                 start = RunStart(self.session, earlier, record)
                 callbacks += [start, StopWhenTerminated(self.session, last), self.export]
+                if self.search is not None:
+                    callbacks.append(SearchRecord(self.search))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks
@@ -300,27 +355,52 @@ def run(name: str, arguments: list[str]) -> int:
     if name != "fit" and (leave.overwrite or leave.new_folder):
         raise UserError(f"{name} begins no run; --overwrite and --new_folder belong to fit")
     with RunSession(name, leave) as session:
-        try:
-            StageCLI([name, *arguments], session)
-        except (jsonargparse.ArgumentError, MisconfigurationException) as error:
-            raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
-        except Terminated:
-            raise session.ended() from None
-        except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
-            if session.termination.requests and "DataLoader worker" in str(error):
-                raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
-            if refused_by_lightning(error):
-                raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
-            raise
-        except SystemExit as stop:
-            if not stop.code and {"-h", "--help"} & set(arguments):
-                print(f"\n{HELP}")  # last, where it is seen
-                print_merged(name, arguments)
-            if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
-                raise
-            raise KeyboardInterrupt(session.advice()) from None
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(session.advice()) from None
-        if session.termination.requests:  # too late for a checkpoint, but whoever called must not go on
-            raise session.ended()
+        _run_within(session, name, arguments)
     return 0
+
+
+def fit_trial(arguments: list[str]) -> None:
+    """Fit a candidate of a search in this process.
+
+    Args:
+        arguments: Of the command line, after ``fit``.
+
+    Raises:
+        RefusedTrial: Its settings are a mistake.
+        UserError: It failed later, such as by diverging.
+    """
+    arguments, leave = take_leave(arguments)
+    with RunSession("fit", leave) as session:
+        try:
+            _run_within(session, "fit", arguments)
+        except UserError as error:
+            if session.folder is None:
+                raise RefusedTrial(str(error)) from error
+            raise
+
+
+def _run_within(session: RunSession, name: str, arguments: list[str]) -> None:
+    """Run a command within its session; raises as ``run`` does."""
+    try:
+        StageCLI([name, *arguments], session)
+    except (jsonargparse.ArgumentError, MisconfigurationException) as error:
+        raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+    except Terminated:
+        raise session.ended() from None
+    except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+        if session.termination.requests and "DataLoader worker" in str(error):
+            raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
+        if refused_by_lightning(error):
+            raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+        raise
+    except SystemExit as stop:
+        if not stop.code and {"-h", "--help"} & set(arguments):
+            print(f"\n{HELP}")  # last, where it is seen
+            print_merged(name, arguments)
+        if not isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes an exit of Ctrl-C
+            raise
+        raise KeyboardInterrupt(session.advice()) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(session.advice()) from None
+    if session.termination.requests:  # too late for a checkpoint, but whoever called must not go on
+        raise session.ended()

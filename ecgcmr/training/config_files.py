@@ -62,6 +62,8 @@ class Composition:
             value = value if equals else next(iter(words), "")
             if flag in CONFIG_FLAGS and value:
                 self._add_config(Path(value), reader)
+            elif flag == "--search" and isinstance(part := reader.part(value), list):
+                self.words.append(f"{flag}={as_yaml(part)}")
             elif flag.split(".")[0].rstrip("+") in _PARTS and isinstance(part := reader.part(value), Whole):
                 self._put(flag)
                 self.parts[flag] = part

@@ -103,6 +103,27 @@ def started_by_slurm(environment: Mapping[str, str]) -> bool:
     )
 
 
+def is_first_process(environment: Mapping[str, str]) -> bool:
+    """Return whether this process is rank zero, by what its launcher says, before a trainer knows."""
+    if "RANK" in environment:
+        return _number(environment, "RANK") == 0
+    if started_by_slurm(environment):
+        return "SLURM_PROCID" not in environment or _number(environment, "SLURM_PROCID") == 0
+    return all(_number(environment, name) == 0 for name in ("LOCAL_RANK", "NODE_RANK") if name in environment)
+
+
+def starts_ranks(trainer: Any, environment: Mapping[str, str]) -> bool:
+    """Return whether a trainer of these settings starts processes from this one, as no launcher has done so."""
+    if {"WORLD_SIZE", "LOCAL_RANK"} & set(environment) or started_by_slurm(environment):
+        return False
+    devices = trainer.get("devices")
+    if devices in (None, "auto", -1, "-1"):
+        return not runs_on_cpu(trainer.get("accelerator")) and torch.cuda.device_count() > 1
+    if isinstance(devices, str):
+        devices = int(devices) if devices.isdigit() else devices.split(",")
+    return (len(devices) if isinstance(devices, list) else int(devices)) > 1
+
+
 def runs_on_cpu(accelerator: Any) -> bool:
     """Return whether a trainer's setting comes to the CPU on this machine."""
     if accelerator in (None, "auto"):

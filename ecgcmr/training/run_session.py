@@ -38,6 +38,7 @@ class RunSession:
         resumes: The checkpoint that a fit is to go on from; None if it begins anew.
         finished: Whether training has come to its end.
         stops_together: Whether all ranks have agreed to stop.
+        searching: Whether a search runs before the fit.
     """
 
     def __init__(self, command: str, leave: Leave | None = None) -> None:
@@ -49,6 +50,7 @@ class RunSession:
         self.resumes: Path | None = None
         self.finished = False
         self.stops_together = False
+        self.searching = False
         self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
@@ -100,6 +102,8 @@ class RunSession:
 
     def advice(self) -> str:
         """Return how to go on after this call was cut off."""
+        if self.searching:
+            return "the same command goes on with its search"
         if self.command != "fit" or self.folder is None:
             return "the same command begins anew"
         if self.finished:

@@ -1,0 +1,45 @@
+"""What a reader of a table should know of how long a network was trained and what its search chose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def tuning_notes(folder: Path) -> list[str]:
+    """Return the notes on a fine-tuned run, from its ``tuning.json``; none where its budget and search were enough.
+
+    Args:
+        folder: Its run folder.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    from ecgcmr.training import tuning_record  # heavy: lightning
+
+    sections = tuning_record.read(folder)
+    return [*_of_budget(sections.get("budget", {})), *_of_search(sections.get("search", {}))]
+
+
+def _of_budget(budget: dict[str, Any]) -> list[str]:
+    ended, steps = budget.get("ended"), budget.get("steps")
+    if ended == "most":
+        return [
+            f"fine-tuning ended at the most steps of its budget ({steps:,}), not because validation was flat; a larger "
+            "budget.most may read better"
+        ]
+    if ended == "below least":
+        return [
+            f"fine-tuning ended after {steps:,} steps, below the least of its budget ({budget.get('least'):,}); its "
+            "scores are of a network that is not trained to its end"
+        ]
+    return []
+
+
+def _of_search(search: dict[str, Any]) -> list[str]:
+    if not search.get("outermost"):
+        return []
+    return [
+        f"the search chose the {search['outermost']} learning rate that it tried ({search.get('chosen')}); one beyond "
+        "it may read better"
+    ]

@@ -1,0 +1,66 @@
+"""The candidates of a search, what they are asked to be, and by which entries of the command line they are fitted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ecgcmr.errors import UserError
+from ecgcmr.text import printable
+from ecgcmr.training.halving import MOST_CANDIDATES
+
+_NAME = re.compile(r"[A-Za-z0-9][\w+-]{0,63}")
+_ROOMS = ("model.", "data.", "trainer.")
+
+
+@dataclass
+class Candidate:
+    """One way to train that a search tries.
+
+    Attributes:
+        name: Of its folder, RUN/search/NAME, and in what is printed.
+        set: Dotted settings over the config and the command line, such as ``{model.optimiser.lr: 1.0e-3}``.
+    """
+
+    name: str
+    set: dict[str, Any] = field(default_factory=dict)
+
+    def words(self) -> list[str]:
+        """Return its settings as words of a command line."""
+        return words_of(self.set)
+
+
+def words_of(settings: dict[str, Any]) -> list[str]:
+    """Return dotted settings as words of a command line."""
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
+
+
+def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
+    """Return the candidates that a config's ``search`` names, checked.
+
+    Args:
+        entries: Mappings, or namespaces of the parser, of ``name`` and ``set``.
+
+    Raises:
+        UserError: There are none, too many, two of one name, or a setting that a search may not choose.
+    """
+    found = [Candidate(entry["name"], dict(entry["set"] or {})) for entry in entries]
+    names = [candidate.name for candidate in found]
+    if not 1 <= len(found) <= MOST_CANDIDATES:
+        raise UserError(f"search has {len(found)} candidates: name 1 to {MOST_CANDIDATES}, or set search: null")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"search: candidate '{printable(name, 60)}': a name is letters, digits and + - _ alone")
+        if names.count(name) > 1:
+            raise UserError(f"search: two candidates are named {name}; give each a name of its own")
+    for candidate in found:
+        odd = [key for key in candidate.set if not key.startswith(_ROOMS) or key.startswith("trainer.default_root")]
+        if odd:
+            raise UserError(
+                f"search: candidate {candidate.name} sets {printable(odd[0], 60)}: it may set what is of "
+                f"{', '.join(room.rstrip('.') for room in _ROOMS)}"
+            )
+    return found

@@ -1,0 +1,76 @@
+"""Which candidates of a search run how long, and which one wins: pure functions of their scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MOST_CANDIDATES = 6
+FIRST, SECOND = 1 / 12, 1 / 4
+"""Shares of the budget of the first round (all candidates) and the second (the best two).
+
+Six twelfths and two quarters are one budget at most. A fit of an ``auto`` budget takes at least half of its most steps
+(two fifths, and the learning rate's way down), so that search and fit cost at most three times the fit alone.
+"""
+FINALISTS = 2
+RATES = ("model.optimiser.lr", "model.optimiser.base_lr")
+
+Score = float | None
+"""The higher the better; None of a candidate that failed."""
+
+
+def first_round(names: Sequence[str]) -> list[str]:
+    """Return who runs in the first round: all, or nobody where the second round takes all anyway."""
+    return list(names) if len(names) > FINALISTS else []
+
+
+def finalists(names: Sequence[str], first: Mapping[str, Score]) -> list[str]:
+    """Return who runs in the second round, in the order of the candidates.
+
+    Args:
+        names: Of all candidates; of equal ones the earlier is better.
+        first: Scores of the first round; empty where there was none.
+    """
+    if not first_round(names):
+        return list(names)
+    best = sorted((name for name in names if _known(first.get(name))), key=lambda name: -_value(first[name]))
+    return [name for name in names if name in best[:FINALISTS]]
+
+
+def winner(names: Sequence[str], first: Mapping[str, Score], second: Mapping[str, Score]) -> str | None:
+    """Return the best of the second round, else the best of the first that did not fail later; None if all failed."""
+    for scores in (second, {name: score for name, score in first.items() if name not in second}):
+        left = [name for name in names if _known(scores.get(name))]
+        if left:
+            return max(left, key=lambda name: _value(scores[name]))
+    return None
+
+
+def outermost(candidates: Mapping[str, Mapping[str, Any]], chosen: str) -> str | None:
+    """Return ``lowest`` or ``highest`` if the chosen candidate's learning rate is so among at least three tried.
+
+    Args:
+        candidates: Name -> its settings; those are compared that differ from the chosen one in the rate alone.
+        chosen: Name of one.
+    """
+    for rate in RATES:
+        if rate not in candidates[chosen]:
+            continue
+        others = {name: value for name, value in candidates[chosen].items() if name != rate}
+        alike = [
+            values[rate]
+            for values in candidates.values()
+            if rate in values and {name: value for name, value in values.items() if name != rate} == others
+        ]
+        if len(set(alike)) >= 3 and candidates[chosen][rate] in (min(alike), max(alike)):
+            return "lowest" if candidates[chosen][rate] == min(alike) else "highest"
+    return None
+
+
+def _known(score: Score) -> bool:
+    return score is not None and math.isfinite(score)
+
+
+def _value(score: Score) -> float:
+    return -math.inf if score is None else score

@@ -1,0 +1,168 @@
+"""A search: who runs how long, what is kept of it, what a failing candidate and an interruption come to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ecgcmr.config_pieces import read_config
+from ecgcmr.errors import UserError
+from ecgcmr.training import tuning_record
+from ecgcmr.training.budget_plan import Budget, budget_for
+from ecgcmr.training.candidates import Candidate, candidates_of
+from ecgcmr.training.halving import FIRST, MOST_CANDIDATES, SECOND, finalists, first_round, outermost, winner
+from ecgcmr.training.search import Trials, chosen_settings, search
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RATE = "model.optimiser.lr"
+CANDIDATES = [Candidate(name, {RATE: rate}) for name, rate in (("slow", 1e-4), ("middle", 1e-3), ("fast", 1e-2))]
+SCORES = {"slow": 0.5, "middle": 0.8, "fast": 0.7}
+
+
+def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str]) -> Trials:
+    """Return fits that leave what a real one does; a score that is a text is an error."""
+
+    def fit(words: list[str]) -> UserError | None:
+        given = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+        place = Path(given["trainer.default_root_dir"])
+        share = float(given["budget.share"])
+        ran.append((place.name, share))
+        found = score(place.name, share)
+        (place / "best.ckpt").write_bytes(b"")
+        if isinstance(found, str):
+            return UserError(found)
+        values = {"best": found, "mode": "max", "monitor": "val/auroc", "steps": round(400 * share)}
+        tuning_record.record(place, "budget", values)
+        (place / "metrics.json").write_text("{}")
+        return None
+
+    return Trials(fit, lambda: None, True)
+
+
+def test_all_run_shortly_then_the_best_two_and_only_numbers_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[tuple[str, float]] = []
+    found = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+    assert ran == [("slow", FIRST), ("middle", FIRST), ("fast", FIRST), ("middle", SECOND), ("fast", SECOND)]
+    assert (found["chosen"], found["set"], found["outermost"]) == ("middle", {RATE: 1e-3}, None)
+    assert found["steps"] == 3 * 33 + 2 * 100
+    left = {str(path.relative_to(tmp_path / "search")) for path in tmp_path.rglob("*") if path.is_file()}
+    folders = [f"{candidate.name}/{file}" for candidate in CANDIDATES for file in ("metrics.json", "tuning.json")]
+    assert left == {"search.json", *folders}
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("search: ")]
+    assert len(lines) == len(ran) + 1
+    assert lines[0] == f"search: slow ({RATE} 0.0001), 33 steps: val/auroc 0.5"
+
+
+def test_an_equal_search_is_not_repeated_and_another_one_is(tmp_path: Path) -> None:
+    ran: list[tuple[str, float]] = []
+    first = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+    count = len(ran)
+    assert search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name])) == first
+    assert len(ran) == count
+    search(tmp_path, CANDIDATES, "b", trials(ran, lambda name, share: SCORES[name]))
+    assert len(ran) == 2 * count
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path, at: int) -> None:
+    ran: list[tuple[str, float]] = []
+
+    def cut_off(name: str, share: float) -> float:
+        if len(ran) == at + 1:
+            raise KeyboardInterrupt
+        return SCORES[name]
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, CANDIDATES, "a", trials(ran, cut_off))
+    found = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+    assert found["chosen"] == "middle"
+    assert len(ran) == 5 + 1  # the one that was cut off ran again
+    assert len(set(ran)) == 5
+
+
+def test_a_failing_candidate_loses_with_its_reason(tmp_path: Path) -> None:
+    diverged = "the loss is nan, of a batch of row 3; lower the learning rate"
+    found = search(
+        tmp_path, CANDIDATES, "a", trials([], lambda name, share: diverged if name == "middle" else SCORES[name])
+    )
+    assert (found["chosen"], found["outermost"]) == ("fast", "highest")
+    reasons = {entry["name"]: entry["failed"] for entry in found["tried"] if entry["share"] == FIRST}
+    assert reasons == {"slow": None, "middle": "the loss is nan", "fast": None}
+
+
+def test_a_search_whose_candidates_all_fail_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"all candidates failed \(slow: the loss is nan; middle: .*remove .*search"):
+        search(tmp_path, CANDIDATES, "a", trials([], lambda name, share: "the loss is nan"))
+
+
+def test_what_was_chosen_is_read_from_the_run_or_refused(tmp_path: Path) -> None:
+    tuning_record.record(tmp_path, "search", {"set": {RATE: 0.1}})
+    assert chosen_settings(tmp_path) == {RATE: 0.1}
+    (tmp_path / tuning_record.NAME).unlink()
+    with pytest.raises(UserError, match="does not say what the search of this run chose; give -c .*config.yaml"):
+        chosen_settings(tmp_path)
+
+
+@pytest.mark.parametrize("count", range(1, MOST_CANDIDATES + 1))
+@pytest.mark.parametrize("rows", [28, 280, 3000, 30000])
+def test_search_and_fit_cost_at_most_three_fits(count: int, rows: int) -> None:
+    names = [str(number) for number in range(count)]
+    first = dict.fromkeys(first_round(names), 0.0)
+    shares = [FIRST] * len(first) + [SECOND] * len(finalists(names, first))
+    steps = sum(budget_for(rows, 32, Budget(share=share)).most for share in shares)
+    plan = budget_for(rows, 32)
+    shortest = plan.end_after(plan.least)
+    assert steps + shortest <= 3 * shortest
+
+
+@pytest.mark.parametrize("scores", list(itertools.product([None, 0.1, 0.2], repeat=4)))
+def test_rounds_are_what_a_slow_twin_says(scores: tuple[float | None, ...]) -> None:
+    names = list("abcd")
+    first = dict(zip(names, scores, strict=True))
+    ranked = sorted((k for k in range(4) if scores[k] is not None), key=lambda k: (-(scores[k] or 0), k))
+    last = finalists(names, first)
+    assert last == [names[k] for k in sorted(ranked[:2])]
+    assert winner(names, first, {name: first[name] for name in last}) == (names[ranked[0]] if ranked else None)
+    third = names[ranked[2]] if len(ranked) > 2 else None
+    assert winner(names, first, dict.fromkeys(last)) == third  # both failed when they ran longer
+
+
+def test_outermost_asks_for_three_rates_of_the_same_settings() -> None:
+    rates: dict[str, dict[str, object]] = {"a": {RATE: 1}, "b": {RATE: 2}, "c": {RATE: 3}, "d": {RATE: 9, "x.y": 1}}
+    assert [outermost(rates, name) for name in "abcd"] == ["lowest", None, "highest", None]
+    assert outermost({name: rates[name] for name in "ab"}, "b") is None
+    assert outermost({"plain": {}}, "plain") is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([], "search has 0 candidates"),
+        ([{"name": f"c{k}", "set": {}} for k in range(7)], "search has 7 candidates: name 1 to 6"),
+        ([{"name": "a", "set": {}}] * 2, "two candidates are named a"),
+        ([{"name": "../a", "set": {}}], "candidate '../a': a name is letters"),
+        ([{"name": "a", "set": {"seed_everything": 3}}], "candidate a sets seed_everything"),
+        ([{"name": "a", "set": {"trainer.default_root_dir": "x"}}], "candidate a sets trainer.default_root_dir"),
+    ],
+)
+def test_candidates_that_are_a_mistake_are_refused(entries: list[dict], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        candidates_of(entries)
+
+
+@pytest.mark.parametrize("name", ["finetune", "from_scratch"])
+def test_shipped_searches_are_pieces_of_a_config(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "fit.yaml"
+    path.write_text(yaml.safe_dump({"search": str(CONFIGS / "searches" / f"{name}.yaml")}))
+    entries = read_config(path)["search"]
+    candidates = candidates_of(entries)
+    assert 3 <= len(candidates) <= MOST_CANDIDATES
+    assert any(outermost({c.name: c.set for c in candidates}, c.name) for c in candidates)
+    assert json.loads(json.dumps(entries)) == entries

@@ -1,0 +1,93 @@
+"""Budget and search on the command line: refused beside what excludes them, killed, on two ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import warm_runs
+import yaml
+from labelled_cohort import write_cohort, write_stage
+
+from ecgcmr.cli import main
+
+STOP = "lightning.pytorch.callbacks.EarlyStopping"
+RATES = {"slow": 1e-5, "middle": 1e-2, "broken": 1e30}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A fit of 12 steps at most whose search has three candidates, one of which diverges."""
+    path = write_stage(tmp_path, write_cohort(tmp_path / "cohort"), "PhenotypeRegression", labels=["lv_edv"])
+    (tmp_path / "rates.yaml").write_text(
+        yaml.safe_dump([{"name": name, "set": {"model.optimiser.lr": rate}} for name, rate in RATES.items()])
+    )
+    content = yaml.safe_load(path.read_text())
+    del content["trainer"]["max_epochs"]
+    content |= {"budget": {"most": 12, "interval": 2}, "search": "rates.yaml"}
+    content["trainer"] |= {"precision": "32-true", "callbacks": [{"class_path": "killed_runs.Recorder"}]}
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def tuning(config: Path, name: str) -> dict[str, Any]:
+    return json.loads((config.with_name(name) / "tuning.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--trainer.max_steps=9"], "trainer.max_steps 9 is given beside budget"),
+        (["--trainer.max_epochs=9"], "trainer.max_epochs 9 is given beside budget"),
+        (["--trainer.check_val_every_n_epoch=2"], "trainer.check_val_every_n_epoch 2 is given beside budget"),
+        (["--trainer.val_check_interval=2"], "trainer.val_check_interval 2 is given beside budget"),
+        ([f"--trainer.callbacks=[{{class_path: {STOP}, init_args: {{monitor: val/loss}}}}]"], "EarlyStopping is given"),
+        (["--model.optimiser.warmup_epochs=1"], "model.optimiser.warmup_epochs 1.0 is given beside budget"),
+        (["--model.optimiser.schedule=constant"], "model.optimiser.schedule constant is given beside budget"),
+        (["--budget.most=0"], "budget.most 0: must be at least 1"),
+        (["--budget=null", "--trainer.max_epochs=1"], "search: a search shares out a budget of steps"),
+        (["--search=[{name: a, set: {model.optimiser.rate: 1}}]"], "search: candidate a: "),
+        (["--search=[{name: a, set: {model.optimiser.lr: -1}}]"], "search: candidate a: "),
+    ],
+)
+def test_what_excludes_a_budget_or_is_no_search_is_refused_in_one_line(
+    config: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["trainer"]["callbacks"] = []
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "-c", str(config), *arguments]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert not (config.with_suffix("") / "tuning.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_search_that_is_killed_goes_on_and_later_commands_take_what_it_chose(config: Path, ranks: int) -> None:
+    fit = warm_runs.fit_arguments(config, "stage", 4, ranks, resume=False)
+    predict = ["predict", *fit[1:]]
+    record = {"ranks": ranks, "record": str(config.with_name("steps"))}
+    log = config.with_name("log")
+    # Killed within a trial, then within the fit itself, which goes on like any other.
+    plans = [warm_runs.plan(fit, **record, kill_at=2), warm_runs.plan(fit, **record, kill_at=5)]
+    output = warm_runs.run(plans, log)
+    assert "search: slow (model.optimiser.lr 1e-05)" in output
+    assert "search: broken (model.optimiser.lr 1e+30), 0 steps: failed: " in output
+    assert output.count("search: middle is chosen") == 1
+    on = warm_runs.fit_arguments(config, "stage", 4, ranks, resume=True)
+    warm_runs.run([warm_runs.plan(on, predict, **record)], log)
+    found = tuning(config, "stage")
+    assert found["search"]["chosen"] == "middle"
+    assert found["budget"]["steps"] == 12
+    stored = yaml.safe_load((config.with_name("stage") / "config.yaml").read_text())
+    assert (stored["model"]["init_args"]["optimiser"]["lr"], stored["search"]) == (RATES["middle"], None)
+    assert (config.with_name("stage") / "predictions.npz").is_file()
+    assert not list((config.with_name("stage") / "search").rglob("*.ckpt"))
+    if ranks == 1:
+        (config.with_name("stage") / "tuning.json").unlink()
+        output = warm_runs.run([warm_runs.plan(predict, **record, code=2)], log)
+        assert "does not say what the search of this run chose" in output
