@@ -25,6 +25,7 @@ from ecgcmr.training.compilation import Compiled
 from ecgcmr.training.config_files import CONFIG_FLAGS, Composition
 from ecgcmr.training.early_stopping import StaysStopped
 from ecgcmr.training.encoder_source import spell_out_sizes
+from ecgcmr.training.final_weights import FinalWeights, final_weights_callbacks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -34,7 +35,7 @@ from ecgcmr.training.run_claim import choose_folder, default_run_folder, launche
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunLog, RunStart
+from ecgcmr.training.run_start import RunEnd, RunLog, RunStart
 from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
@@ -126,6 +127,13 @@ class StageCLI(LightningCLI):
             type=bool,
             default=False,
             help="go on with weights that were trained on recordings of another preparation (default: false)",
+        )
+        parser.add_argument(
+            "--final_weights",
+            type=FinalWeights | None,
+            default=None,
+            help="which weights a fit hands on: averaged over its steps, and between its start and its best; null: "
+            "those of the best validation as they are (default: null)",
         )
         if self.arguments[0] == "fit":
             parser.add_argument(
@@ -239,7 +247,10 @@ class StageCLI(LightningCLI):
                 earlier = run_files(folder) if self.session.leave.overwrite else []
                 self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
                 start = RunStart(self.session, earlier, record)
-                callbacks += [start, StopWhenTerminated(self.session, last), self.export]
+                final = final_weights_callbacks(self._get(self.config_init, "final_weights"))
+                # The start clears the folder, before which nothing is written; what saves and exports comes after those
+                # that say what is to be saved.
+                callbacks += [start, *final, StopWhenTerminated(self.session, last), self.export, RunEnd(self.session)]
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks

@@ -70,6 +70,8 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
                 found[f"{room}.{name}"] = Path(value).resolve().name if isinstance(value, str) else value
             else:
                 found.update(_leaves(f"{room}.{name}", value))
+    if config.get("final_weights") is not None:
+        found.update(_leaves("final_weights", config["final_weights"]))
     trainer = config.get("trainer") or {}
     found.update({f"trainer.{name}": trainer.get(name) for name in _TRAINER})
     callbacks = [entry for entry in trainer.get("callbacks") or [] if not _only_shows(entry)]
