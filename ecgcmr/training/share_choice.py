@@ -75,7 +75,7 @@ class ShareChoice(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Keep the weights before the first step, and record what validation says of them."""
-        if trainer.global_step > 0 or trainer.fast_dev_run or self._start:
+        if trainer.global_step > 0 or self._start:
             return
         self._start = {name: tensor.cpu().clone() for name, tensor in averaged_tensors(pl_module).items()}
         tuning_record.record(Path(trainer.default_root_dir), "start", {"scores": validate_quietly(trainer)})
@@ -97,7 +97,7 @@ class ShareChoice(Callback):
         """
         folder = Path(trainer.default_root_dir)
         best = folder / BEST
-        if trainer.interrupted or trainer.fast_dev_run or not best.is_file():
+        if trainer.interrupted or not best.is_file():
             return
         checkpoint = load_torch_file(best, kind="checkpoint")
         if CHOSEN not in checkpoint:
