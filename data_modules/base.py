@@ -306,6 +306,10 @@ class ShardDataModule(LightningDataModule):
         """Each row of the validation split once."""
         return self._evaluation_loader("val")
 
+    def training_rows_dataloader(self) -> DataLoader:
+        """Each row that is trained on once, read as evaluation reads rows: no augmentation, in index order."""
+        return self._evaluation_loader("train")
+
     def test_dataloader(self) -> DataLoader:
         """Each row of the test split once."""
         return self._evaluation_loader("test")

@@ -14,7 +14,7 @@ import torch
 from joblib.externals.loky import reusable_executor
 from jsonargparse._typehints import ActionTypeHint
 from lightning.fabric.loggers import logger
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import launchers
@@ -40,6 +40,7 @@ def _started_executor(_: Trainer) -> object:
 USED: dict[tuple[str, str], Owner] = {
     ("data_modules/dataset.py", "_new_shared"): lambda _: torch.UntypedStorage,
     ("ecgcmr/encoders/bfloat16_attention.py", "_softmax_backward_data"): lambda _: torch.ops.aten,
+    ("ecgcmr/stages/whole_pass.py", "_on_before_batch_transfer"): lambda _: LightningModule,
     ("ecgcmr/training/command.py", "_actions"): lambda _: jsonargparse.ArgumentParser(),
     ("ecgcmr/training/command.py", "_get"): lambda _: LightningCLI,
     ("ecgcmr/training/command.py", "_instantiate_trainer"): lambda _: LightningCLI,

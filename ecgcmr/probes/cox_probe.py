@@ -107,6 +107,13 @@ class CoxProbe(Probe):
                 self.unavailable[column] = "no event among the validation rows, which have to choose the penalty"
         return chosen
 
+    def raw_lines(self) -> tuple[Floats, Floats]:
+        """Return coefficients (d, K) and intercepts (K,) for features as they come, NaN for an unavailable disease.
+
+        ``features @ coefficients + intercepts`` are the log risks of ``predict``.
+        """
+        return self._features.for_raw(self._coefficients, np.zeros(self._coefficients.shape[1]))
+
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) log risks relative to the mean training row; NaN throughout for an unavailable disease."""
         return self._features.transform(matching(features, len(self._coefficients))) @ self._coefficients

@@ -38,6 +38,13 @@ class LineProbe(Probe):
         self._features = Standardiser.of(x)
         return self._begin(too_few_values(y), y.shape[1])
 
+    def raw_lines(self) -> tuple[Floats, Floats]:
+        """Return coefficients (d, K) and intercepts (K,) for features as they come, NaN for an unavailable target.
+
+        ``features @ coefficients + intercepts`` are the predictions of a ridge and the log odds of a logistic probe.
+        """
+        return self._features.for_raw(np.where(np.isnan(self.chosen), np.nan, self._coefficients), self._intercepts)
+
     def _lines(self, features: ArrayLike) -> Floats:
         """Return the (n, K) values of the lines."""
         x = matching(features, len(self._coefficients))

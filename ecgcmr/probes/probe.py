@@ -89,6 +89,11 @@ class Standardiser:
         """Return (values - mean) / scale."""
         return (values - self.mean) / self.scale
 
+    def for_raw(self, coefficients: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
+        """Turn coefficients (d, K) and intercepts (K,) for transformed values into those for values as they come."""
+        raw = coefficients / self.scale[:, None]
+        return raw, intercepts - self.mean @ raw
+
 
 def row_space(features: Floats) -> Floats:
     """Return an orthonormal basis (d, r) of the rows of (n, d).

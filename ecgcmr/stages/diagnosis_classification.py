@@ -51,6 +51,7 @@ class DiagnosisClassification(Downstream):
     task = "classification"
     monitor = "val/auroc"
     mode = "max"
+    probe_kind = "classification"
 
     score_kind = ClassificationScores
 

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from ecgcmr.encoders import View, require_encoder
 from ecgcmr.encoders.low_rank import has_low_rank, merge_low_rank
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import check_choice
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
+from ecgcmr.stages.head_start import HEAD_STARTS, check_head_start, start_head
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.protocol import StageData
 from ecgcmr.stages.readout import (
@@ -64,14 +66,18 @@ class Downstream(StageModule):
             biases.
         window_pooling: What makes one feature of those of several windows: their ``mean``, or ``attention`` with a
             learned query, which begins as the mean and needs ``data.train_windows`` of 2 or more.
+        head_start: Where the head starts: ``probe`` at the closed-form probe on the frozen features of the training
+            rows, ``random`` near 0; ``auto`` takes the probe where ``encoder_weights`` are given and the loss has one.
 
     Attributes:
         score_kind: Metric of a split.
+        probe_kind: Kind of task whose probe minimises the loss over a linear head; None where there is none.
     """
 
     exports = {"encoder": "encoder"}
     takes_windows = True
     score_kind: Callable[[], nn.Module]
+    probe_kind: str | None = None
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
     label_mean: Tensor
@@ -87,10 +93,13 @@ class Downstream(StageModule):
         attention_heads: int = 4,
         trained: str = "all",
         window_pooling: str = "mean",
+        head_start: str = "auto",
     ) -> None:
         super().__init__()
         if protocol not in PROTOCOLS:
             raise UserError(f"model.protocol is '{protocol}'; choose one of {', '.join(PROTOCOLS)}")
+        check_choice(HEAD_STARTS, **{"model.head_start": head_start})
+        self.head_start = head_start
         self.encoder = require_encoder(encoder)
         self.encoder_weights = encoder_weights
         self.adapt_encoder_weights = adapt_encoder_weights
@@ -123,6 +132,7 @@ class Downstream(StageModule):
         """Make the head for the DataModule's labels and take over exported weights."""
         super().setup(stage)
         data = self.data
+        check_head_start(self)
         if self.modality not in data.input_spec:
             raise UserError(f"model.encoder takes {self.modality.upper()}: set data.input to {self.modality}")
         check_input(self, self.encoder, self.modality, "model.encoder")
@@ -184,6 +194,10 @@ class Downstream(StageModule):
         self.trained_part.set_modes(self.encoder, training=mode and not self._is_probe)
         return self
 
+    def on_fit_start(self) -> None:
+        """Start the head at the probe, where that is asked for and the fit begins here."""
+        start_head(self)
+
     def on_train_start(self) -> None:
         """Put what is frozen into evaluation mode; Lightning keeps modes as they are and never calls ``train``."""
         self.train(self.training)
@@ -210,20 +224,36 @@ class Downstream(StageModule):
         """
         return self._head(read_out(self.encoder, self.readout, View(x), self.window_pooling), covariates)
 
+    def _with_covariates(self, features: Tensor, covariates: Tensor | None) -> Tensor:
+        """Return what the head is given, (B, D), of features and covariates in their units."""
+        if self.covariates is None:
+            return features
+        if covariates is None:
+            raise ValueError("this stage was trained with covariates: give them")
+        return torch.cat([features, self.covariates(covariates)], dim=1)
+
     def _head(self, features: Tensor, covariates: Tensor | None) -> Tensor:
         if self.head is None:
             raise RuntimeError("the head is made in setup(), when the labels are known: run through a Trainer")
-        if self.covariates is not None:
-            if covariates is None:
-                raise ValueError("this stage was trained with covariates: give them")
-            features = torch.cat([features, self.covariates(covariates)], dim=1)
+        features = self._with_covariates(features, covariates)
         # Never in bfloat16: predictions of eight bits would tie.
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.to(self.head.weight.dtype))
 
+    def _features(self, batch: dict[str, Tensor]) -> Tensor:
+        return read_out(self.encoder, self.readout, View.from_batch(batch, self.modality), self.window_pooling)
+
     def _output(self, batch: dict[str, Tensor]) -> Tensor:
-        features = read_out(self.encoder, self.readout, View.from_batch(batch, self.modality), self.window_pooling)
-        return self._head(features, batch.get("covariates"))
+        return self._head(self._features(batch), batch.get("covariates"))
+
+    def probe_rows(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what a probe is fitted on of one batch: ``features`` (B, D) as the head sees them, and ``targets``."""
+        features = self._with_covariates(self._features(batch), batch.get("covariates"))
+        return {"features": features, "targets": self._targets(batch)}
+
+    def as_output(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn a probe's line, weight (L, D) and bias (L,), into one whose values are the head's outputs."""
+        return weight, bias
 
     def _targets(self, batch: dict[str, Tensor]) -> Tensor:
         """Return what loss and scores compare with, (B, L, ...), NaN = missing."""

@@ -33,6 +33,7 @@ class PhenotypeRegression(Downstream):
     task = "regression"
     monitor = "val/loss"
     mode = "min"
+    probe_kind = "regression"
 
     score_kind = RegressionScores
 
@@ -70,3 +71,8 @@ class PhenotypeRegression(Downstream):
 
     def _to_prediction(self, output: Tensor) -> Tensor:
         return output.float() * self.label_std + self.label_mean
+
+    def as_output(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """As in every downstream stage: a line in units becomes one of standardised targets."""
+        scale = self.label_std.to(weight)
+        return weight / scale[:, None], (bias - self.label_mean.to(bias)) / scale

@@ -6,7 +6,7 @@ The stages and DataModules of this project meet these contracts, and any that do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -135,6 +135,16 @@ class CovariateData(StageData, Protocol):
 
     def covariate_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and deviation (C,) of the covariates in the training rows."""
+
+
+class ProbedData(StageData, Protocol):
+    """What a head asks for that starts at the solution of a probe."""
+
+    def training_rows_dataloader(self) -> Iterable[Any]:
+        """Return a loader of the rows that are trained on, read as in evaluation, each once and in index order."""
+
+    def val_dataloader(self) -> Iterable[Any]:
+        """Return a loader of the validation rows."""
 
 
 class FollowUpData(StageData, Protocol):

@@ -40,6 +40,7 @@ class TimeToEvent(Downstream):
     def __init__(self, encoder: nn.Module, objective: nn.Module | None = None, **options: Any) -> None:
         super().__init__(encoder, **options)
         self.objective = require_survival_objective(objective or CoxPartialLikelihood())
+        self.probe_kind = "time_to_event" if isinstance(self.objective, CoxPartialLikelihood) else None
         self.register_load_state_dict_pre_hook(_take_sizes_of_the_objective)
 
     def setup(self, stage: str) -> None:

@@ -28,6 +28,7 @@ from ecgcmr.training.compilation import Compiled
 from ecgcmr.training.config_files import CONFIG_FLAGS, Composition
 from ecgcmr.training.early_stopping import StaysStopped
 from ecgcmr.training.encoder_source import spell_out_sizes
+from ecgcmr.training.final_weights import FinalWeights, final_weights_callbacks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -37,7 +38,7 @@ from ecgcmr.training.run_claim import choose_folder, default_run_folder, launche
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunLog, RunStart
+from ecgcmr.training.run_start import RunEnd, RunLog, RunStart
 from ecgcmr.training.search_command import RefusedTrial, SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer, refused_by_lightning
 from ecgcmr.training.step_seed import StepSeed
@@ -175,6 +176,13 @@ class StageCLI(LightningCLI):
             help="of a fit: candidates of which validation chooses one by short fits before it, or a file of them "
             "(default: null, the settings as they stand)",
         )
+        parser.add_argument(
+            "--final_weights",
+            type=FinalWeights | None,
+            default=None,
+            help="which weights a fit hands on: averaged over its steps, and between its start and its best; null: "
+            "those of the best validation as they are (default: null)",
+        )
         if self.arguments[0] == "fit":
             parser.add_argument(
                 "--resume_with_changes",
@@ -292,9 +300,12 @@ class StageCLI(LightningCLI):
                 earlier = run_files(folder) if self.session.leave.overwrite else []
                 self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
                 start = RunStart(self.session, earlier, record)
-                callbacks += [start, StopWhenTerminated(self.session, last), self.export]
-                if self.search is not None:
-                    callbacks.append(SearchRecord(self.search))
+                final = final_weights_callbacks(self._get(self.config_init, "final_weights"))
+                search = [] if self.search is None else [SearchRecord(self.search)]
+                # The start clears the folder, before which nothing is written; what saves and exports comes after those
+                # that say what is to be saved.
+                callbacks += [start, *search, *final, StopWhenTerminated(self.session, last), self.export]
+                callbacks.append(RunEnd(self.session))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks

@@ -70,8 +70,9 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
                 found[f"{room}.{name}"] = Path(value).resolve().name if isinstance(value, str) else value
             else:
                 found.update(_leaves(f"{room}.{name}", value))
-    if config.get("budget") is not None:
-        found.update(_leaves("budget", config["budget"]))
+    for entry in ("budget", "final_weights"):
+        if config.get(entry) is not None:
+            found.update(_leaves(entry, config[entry]))
     trainer = config.get("trainer") or {}
     found.update({f"trainer.{name}": trainer.get(name) for name in _TRAINER})
     callbacks = [entry for entry in trainer.get("callbacks") or [] if not _only_shows(entry)]

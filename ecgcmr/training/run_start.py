@@ -70,7 +70,7 @@ class RunStart(Callback):
         self.session.started = True
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked.
+        """Refuse a fit that had nothing to do.
 
         Raises:
             UserError: Nothing was left to train from a checkpoint that lies elsewhere, or with the changes asked for.
@@ -79,9 +79,6 @@ class RunStart(Callback):
             return
         if not self.session.started and trainer.ckpt_path and not trainer.fast_dev_run:
             self._refuse_nothing(Path(trainer.ckpt_path), Path(trainer.default_root_dir))
-        self.session.finished = True
-        if trainer.is_global_zero:
-            remove_requeued(Path(trainer.default_root_dir))
 
     def _refuse_nothing(self, checkpoint: Path, folder: Path) -> None:
         goes_on = checkpoint.resolve().parent == folder.resolve()
@@ -102,3 +99,22 @@ class RunStart(Callback):
                 f"note: {folder} holds results of the run as it was before it goes on ({', '.join(older)}); make them "
                 "again when it has ended"
             )
+
+
+class RunEnd(Callback):
+    """Marks a fit as finished, once its weights have been chosen and exported.
+
+    Args:
+        session: The call this fit belongs to.
+    """
+
+    def __init__(self, session: RunSession) -> None:
+        self.session = session
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked."""
+        if trainer.interrupted:
+            return
+        self.session.finished = True
+        if trainer.is_global_zero:
+            remove_requeued(Path(trainer.default_root_dir))

@@ -73,7 +73,7 @@ def test_a_recording_does_not_depend_on_its_neighbours_nor_on_chance(encoder):
 
 
 def test_bfloat16_autocast_stays_near_float32(encoder):
-    x = _batch(encoder, 4)
+    x = batch_for(encoder, 4)
     with torch.no_grad():
         features, tokens = encoder(x), encoder.forward_tokens(x)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def write_cohort(
     labels: Sequence[Label] = LABELS,
     cleaning: str = "published",
     scale: float = 1.0,
+    missing: Mapping[str, Sequence[int]] | None = None,
     **ecg: Any,
 ) -> Path:
     """Write a cohort; its last rows are the same ECGs in every variant.
@@ -48,6 +49,7 @@ def write_cohort(
         labels: Of ``LABELS``, perhaps with another unit or kind.
         cleaning: That it says it was prepared by.
         scale: Factor on all values of numbers.
+        missing: Label -> rows in which it is not known.
         ecg: Entries of its ``ECGLayout``.
     """
     chain = Cleaning.from_name(cleaning)
@@ -58,6 +60,7 @@ def write_cohort(
     values = draw.random((len(SPLITS), len(labels)), dtype=np.float32)[len(SPLITS) - n :]
     for column, label in enumerate(labels):
         values[:, column] = np.arange(n) % 2 if label.is_binary else 100 * scale * values[:, column] + 1
+        values[list((missing or {}).get(label.name, ())), column] = np.nan
     rows = ShardRows(
         subject=[f"{i:032x}" for i in range(len(SPLITS) - n, len(SPLITS))],
         split=list(splits),

@@ -1,0 +1,134 @@
+"""When a fit has ended: how far to go from the weights at step 0 to the best ones, chosen on validation.
+
+Weights between those a fit starts from and those it ends with are often better than either (Wortsman et al. 2022, arXiv
+2109.01903), and share 0, "stay at the start", lets no fine-tuning end below its probe on validation.
+
+Floating-point tensors are interpolated, running statistics of batch norms among them. Between the ends those are not
+quite the statistics of the interpolated network; but shares 0 and 1 are exact, and each share is judged with the very
+statistics it would be handed on with, so that one they do not fit is not chosen. To measure them anew would take a pass
+over the training rows for each share. Other tensors, such as counts of batches, are those of the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+
+from ecgcmr.torch_file import load_torch_file
+from ecgcmr.training import tuning_record
+from ecgcmr.training.quiet_validation import is_better, monitored, validate_quietly
+from ecgcmr.training.weight_average import TRAINED, averaged_tensors, copy_into
+from ecgcmr.training.whole_checkpoints import BEST
+
+START, CHOSEN = "ecgcmr_start_weights", "ecgcmr_final_weights"
+"""Keys in a checkpoint: the weights at step 0, and what was chosen, in a ``best.ckpt`` that holds it."""
+SECTION = "final_weights"
+
+
+def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return the tensors of ``start``, moved by a share towards those of ``end``; exact at 0 and 1.
+
+    Args:
+        start: Floating-point tensors by name, all of which ``end`` has.
+        end: A state dict.
+        share: In [0, 1].
+    """
+    between = {}
+    for name, first in start.items():
+        last = end[name].to(first)
+        moved = torch.lerp(first, last, share)
+        between[name] = first if share == 0 else last if share == 1 else torch.where(first == last, last, moved)
+    return between
+
+
+def chosen(shares: Sequence[float], scores: Sequence[float], mode: str) -> float:
+    """Return the share, of ascending ones, with the best score: the smallest of equals, the largest if all are NaN."""
+    place = len(shares) - 1
+    for number in reversed(range(place)):
+        if not math.isnan(scores[number]) and not is_better(scores[place], scores[number], mode):
+            place = number
+    return shares[place]
+
+
+class ShareChoice(Callback):
+    """Keeps the weights at step 0, judges every share at the end, and writes the best into ``best.ckpt``.
+
+    The choice comes after the last step, also in a fit that is resumed with
+    no step left, so that one that is killed meanwhile goes on; a ``best.ckpt`` that says it is the chosen one stands.
+
+    Args:
+        shares: Candidates in [0, 1].
+        averaged: Whether validations judge averaged weights, for the record.
+    """
+
+    def __init__(self, shares: Sequence[float], *, averaged: bool) -> None:
+        self.shares = sorted(set(shares))
+        self.averaged = averaged
+        self._start: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the weights before the first step, and record what validation says of them."""
+        if trainer.global_step > 0 or self._start:
+            return
+        self._start = {name: tensor.cpu().clone() for name, tensor in averaged_tensors(pl_module).items()}
+        tuning_record.record(Path(trainer.default_root_dir), "start", {"scores": validate_quietly(trainer)})
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep the weights at step 0, for a fit that goes on."""
+        if self._start:
+            checkpoint[START] = self._start
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        self._start = {name: tensor.cpu() for name, tensor in checkpoint.get(START, {}).items()}
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Choose; all ranks do.
+
+        Raises:
+            UserError: The stage does not log what it monitors, or a network between is not finite.
+        """
+        folder = Path(trainer.default_root_dir)
+        best = folder / BEST
+        if trainer.interrupted or not best.is_file():
+            return
+        checkpoint = load_torch_file(best, kind="checkpoint")
+        if CHOSEN not in checkpoint:
+            if not self._start:
+                rank_zero_info(f"note: the weights of step 0 are in no checkpoint; {BEST} stays as it is")
+                return
+            self._choose(trainer, pl_module, checkpoint)
+            trainer.strategy.barrier("final_weights")  # all have read the file that rank zero replaces
+            if trainer.is_global_zero:
+                trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, best)
+        tuning_record.record(folder, SECTION, checkpoint[CHOSEN])
+
+    def _choose(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Put the chosen weights into a checkpoint of the best ones."""
+        state, scores = checkpoint["state_dict"], []
+        copy_into(pl_module, state)
+        for share in self.shares:
+            copy_into(pl_module, interpolated(self._start, state, share))
+            scores.append(monitored(validate_quietly(trainer), pl_module.monitor))
+        share = chosen(self.shares, scores, pl_module.mode)
+        weights = interpolated(self._start, state, share)
+        copy_into(pl_module, weights)
+        pl_module.cpu()
+        checkpoint.setdefault(TRAINED, {name: state[name] for name in weights})
+        checkpoint["state_dict"] = {**state, **weights}
+        checkpoint[CHOSEN] = {
+            "share": share,
+            "averaged": self.averaged,
+            "monitor": pl_module.monitor,
+            "mode": pl_module.mode,
+            "scores": [{"share": each, "score": score} for each, score in zip(self.shares, scores, strict=True)],
+        }
+        shown = ", ".join(f"{each:g}: {score:.4g}" for each, score in zip(self.shares, scores, strict=True))
+        rank_zero_info(f"share {share:g} of the way from start to best is taken, by {pl_module.monitor} ({shown})")
