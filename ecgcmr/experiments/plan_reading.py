@@ -18,7 +18,7 @@ from ecgcmr.yaml_file import parse_yaml
 
 T = TypeVar("T")
 
-_NAMED = ("stages", "tasks", "supervised")
+_NAMED = ("stages", "tasks", "supervised", "stack")
 """Mappings whose keys are names of the user's own."""
 _FILES = ("config", "finetune", "root")
 _FOR_FIT = ("set", "encoder")
