@@ -72,7 +72,7 @@ def can_judge(task: Task, truth: Floats) -> bool:
     """Return whether rows of a target (n,), or (n, 2) events and times, say which of several scores is better."""
     known = truth[known_cells(truth[:, None])[:, 0]]
     if task.followed:
-        return bool((known[:, 0] == 1).any()) and RiskSets.of(known[:, 1], known[:, 0]).last.max() > 0
+        return bool((known[:, 0] == 1).any()) and bool(RiskSets.of(known[:, 1], known[:, 0]).last.max() > 0)
     return len(np.unique(known)) > 1 if task.binary else len(known) > 0
 
 
