@@ -25,11 +25,9 @@ from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.probes.folds import deal_folds
 from ecgcmr.shards import ShardIndex, read_labels
 
-STACKS = {
-    "measured": ["features", "features-boosting", "age+sex"],
-    "everything": ["mae", "features", "features-boosting", "age+sex"],
-    "fused": ["random", "mae"],
-}
+PAGE = Path(__file__).parents[2] / "docs" / "experiments.md"
+DOCUMENTED = yaml.safe_load(PAGE.read_text().split("```yaml")[1].split("```")[0])["evaluation"]["stack"]
+STACKS: dict[str, list[str]] = {**DOCUMENTED, "chance": ["random", "mae"]}
 MEASURED = {"features", "features-boosting", "age+sex"}
 
 
@@ -39,22 +37,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Ite
     folder = tmp_path_factory.mktemp("stacks")
     content: dict[str, Any] = {
         "cohort": {"root": str(cohort_root)},
-        "stages": {"mae": {"config": tiny_configs.write_mae(folder, cohort_root).name}},
+        "stages": {
+            "mae": {"config": tiny_configs.write_mae(folder, cohort_root).name, "set": {"trainer.max_epochs": 1}},
+            "mae+alignment": {"config": "mae.yaml", "set": {"trainer.max_epochs": 1, "seed_everything": 1}},
+        },
         "evaluation": {
             "tasks": {
                 "volumes": {"task": "regression", "targets": ["lv_edv", "lv_ef"]},
                 "diseases": {"task": "classification", "targets": ["cad_ever"]},
             },
             "labels": [20, "all"],
-            "linear_probe": ["random", "mae"],
+            "linear_probe": ["random", "mae", "mae+alignment"],
             "baselines": ["mean", "age+sex", "features", "features-boosting"],
             "stack": STACKS,
             "seeds": [0, 7],
             "resamples": 20,
-            "gain": {"method": "mae", "over": ["random"], "task": "volumes", "labels": 20},
         },
     }
-    content["stages"]["mae"]["set"] = {"trainer.max_epochs": 1}
     (folder / "trial.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "draw_report", lambda found, folder, every_count: [])
@@ -69,7 +68,8 @@ def test_every_stack_has_a_row_at_every_number_of_labels_and_takes_the_seeds_of_
     table = read_prediction_table(finished / "out" / "predictions.parquet")
     own = table[(table["protocol"] == "stack") & (table["target"] == "lv_ef")]
     seeds = {key: sorted(set(part["seed"])) for key, part in own.groupby(["method", "labels"], observed=True)}
-    assert seeds["fused", 20] == seeds["fused", 52] == [0, 7]  # random weights differ with all labels too
+    assert (seeds["fused", 20], seeds["fused", 52]) == ([0, 7], [0])  # all labels are the same for every seed
+    assert seeds["chance", 20] == seeds["chance", 52] == [0, 7]  # random weights are not
     assert seeds["everything", 20] == seeds["everything", 52] == [0]  # boosting takes finetune_seeds
     assert {"val", "test"} == set(table.loc[table["target"] == "cad_ever", "split"])
 
@@ -83,15 +83,16 @@ def test_each_stack_is_compared_with_its_parts_and_with_what_is_measured(finishe
             own = [row for row in differences if (row["method"], row["labels"]) == (name, count)]
             assert {row["reference"] for row in own} == {*parts, *MEASURED, *earlier}
             assert {row["target"] for row in own} >= {"mean", "lv_edv", "lv_ef", "cad_ever"}
-    focus = {row["reference"] for row in differences if row["method"] == "mae"}
-    assert focus == {"random", "mean", "measured", *MEASURED}  # the other stacks have it as a part: once, as theirs
+    focus = {row["reference"] for row in differences if row["method"] == "mae+alignment"}
+    # The stacks that it is a part of have the comparison as theirs, once.
+    assert focus == {"random", "mae", "mean", "measured", "chance", *MEASURED}
     assessed = json.loads((out / "evaluation" / "volumes" / "results.json").read_text())["differences"]
     assert assessed == [row for row in differences if row["task_name"] == "volumes"]
     means = [row for row in differences if (row["method"], row["target"], row["labels"]) == ("everything", "mean", 20)]
     assert {row["family"] for row in means} == {5}  # corrected among themselves
     for path in (out / "results.md", out / "evaluation" / "volumes" / "results.tex"):
         assert "everything, stack - features" in path.read_text()
-    assert "everything, stack - mae, linear probe" in (out / "results.md").read_text()
+    assert "everything, stack - mae+alignment, linear probe" in (out / "results.md").read_text()
 
 
 def test_the_difference_is_that_of_the_predictions(finished: Path) -> None:
@@ -131,9 +132,9 @@ def test_again_no_part_is_fitted(finished: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(stacks, "out_of_fold", never)
     monkeypatch.setattr("ecgcmr.experiments.baseline_methods.boosting_predictions", never)
     kept = {path: path.stat().st_mtime_ns for path in out.glob("features/*/outcome.npz")}
-    # Of two tasks: boosting at two numbers of labels with one seed, folds of it, of two linear baselines with one
-    # seed, and of random and mae with two.
-    assert len(kept) == 2 * 2 * (1 + 1 + 2 + 2 * 2)
+    # Of two tasks and two numbers of labels: boosting, its folds and those of two baselines with one seed; of random
+    # and mae with two; of mae+alignment with two, but one with all labels.
+    assert len(kept) == 2 * (2 * (1 + 1 + 2) + 2 * 2 * 2 + 3)
     assert main(["experiment", str(folder / "trial.yaml"), "--out", str(out)]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("features/*/outcome.npz")} == kept
     for name in ("results.json", "differences.json", "results.md"):
