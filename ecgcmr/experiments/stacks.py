@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_modules.sampling import PURPOSE, generator
 from ecgcmr import __version__
+from ecgcmr.evaluation.doubts import listed
 from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines, boosting_settings
 from ecgcmr.experiments.kept_results import kept_arrays
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
@@ -78,10 +79,11 @@ class Stacks:
         """Say what the stacks were made of, and for which targets their folds are fewer than usual; a line each."""
         lines = [f"{self.problem.name}, stack {name}: {_summary(counts)}" for name, counts in self._chosen.items()]
         if self._few:
-            each = [f"{name} at {_listed(sorted(counts))}" for name, counts in self._few.items()]
+            counts = {name: ", ".join(f"{count:,}" for count in sorted(own)) for name, own in self._few.items()}
+            each = [f"{name} at {at} labels" for name, at in counts.items()]
             lines.append(
-                f"{self.problem.name}: stacks have fewer than {MOST_FOLDS} folds, or none and so equal weights, where "
-                f"subjects are few: {'; '.join(each)} labels"
+                f"{self.problem.name}: stacks have fewer than {MOST_FOLDS} folds, or none and so no fitted weights, "
+                f"where subjects are few: {listed(each, '; ')}"
             )
         return lines
 
@@ -146,9 +148,5 @@ def _summary(counts: Mapping[int, Counter[str]]) -> str:
         for choice, times in chosen.items():
             kinds[FITTED if choice.endswith(FITTED) else choice] += times
         shares = [f"{kind} {100 * times / total:.0f} %" for kind, times in kinds.most_common() if kind]
-        lines.append(f"at {count:,} labels {_listed(shares)}")
+        lines.append(f"at {count:,} labels {', '.join(shares)}")
     return "of targets and seeds validation chose " + "; ".join(lines)
-
-
-def _listed(items: list[str] | list[int]) -> str:
-    return ", ".join(f"{item:,}" if isinstance(item, int) else item for item in items)
