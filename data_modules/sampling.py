@@ -38,6 +38,7 @@ class Purpose(NamedTuple):
     layers: int = 9
     views: int = 10
     epoch_rows: int = 11
+    folds: int = 12
 
 
 PURPOSE = Purpose()

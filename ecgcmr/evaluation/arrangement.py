@@ -30,7 +30,7 @@ class Variant:
 
     Attributes:
         method: Such as "mae+alignment".
-        protocol: "linear_probe", "finetune" or None.
+        protocol: "linear_probe", "finetune", "stack" or None.
         labels: Labelled training subjects, or None.
     """
 

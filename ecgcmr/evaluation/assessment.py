@@ -14,6 +14,7 @@ from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
 from ecgcmr.evaluation.differences import difference_rows, pairs_of
 from ecgcmr.evaluation.doubts import coverage_notes, mix_up_notes
 from ecgcmr.evaluation.methods import gaps, is_ceiling
+from ecgcmr.evaluation.misleading import misleading_notes
 from ecgcmr.evaluation.progress import OnStep, no_progress
 from ecgcmr.evaluation.rows import MEAN, CalibrationRow, DifferenceRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
@@ -104,7 +105,7 @@ class _Steps:
 def _steps_of_task(data: Arrangement, task: Task, settings: Settings) -> int:
     variants = data.variants_in(task)
     groups = sum(len(members) for members in subgroups_of(data.test.covariates).values())
-    pairs = sum(1 for _ in pairs_of(variants, settings.focus))
+    pairs = sum(1 for _ in pairs_of(variants, settings))
     return len(variants) + pairs + groups * len({variant.line for variant in variants})
 
 
@@ -217,6 +218,7 @@ def _notes(scorer: Scorer, found: Assessment) -> list[str]:
         rows = [row for row in found.scores if row.task_name == task.name and row.metric == task.primary]
         notes += gaps(rows, known=found.undefined)
     notes += [*_few_events(scorer), *mix_up_notes(scorer, found.scores)]
+    notes += misleading_notes(scorer, found.primary, found.scores, found.settings.level)
     floor = 2.0 / (found.settings.resamples + 1)
     largest = max((row.family for row in found.differences), default=0)
     if floor * largest > 0.05:

@@ -30,7 +30,7 @@ def difference_rows(
         scorer: Holds truth, predictions and resamples.
         task: Which.
         scored: Its variants, on all that each predicted.
-        settings: The focus and the level of intervals.
+        settings: The focus, further pairs and the level of intervals.
         step: Called after each pair.
 
     Returns:
@@ -39,8 +39,8 @@ def difference_rows(
     metric, columns = task.primary, scorer.data.columns(task)
     rows: list[DifferenceRow] = []
     families: dict[tuple[object, ...], list[int]] = {}
-    for first, second in pairs_of(list(scored), settings.focus):
-        one, two, cells = _both(scorer, task, scored, first, second)
+    for first, second in pairs_of(list(scored), settings):
+        one, two, cells = scores_of_both(scorer, task, scored, first, second)
         difference = one.values.only(metric) - two.values.only(metric)
         for place in places_of_rows(scorer.data, task, metric):
             value, drawn, defined = difference.mean(metric, place.places)
@@ -49,7 +49,8 @@ def difference_rows(
             interval = difference.entry(metric, place.places, settings.level)
             p = two_sided_p(value, drawn)
             if np.isfinite(p):
-                family = (place.group, first.labels) if place.target == MEAN else (first, second)
+                asked = first.method if (first.method, second.method) in settings.compared else None
+                family = (place.group, first.labels, asked) if place.target == MEAN else (first, second)
                 families.setdefault(family, []).append(len(rows))
             about, n = place.about(task, first, metric, interval), scorer.subjects(cells[:, columns[place.places]])
             about |= {"reference": second.method, "reference_protocol": second.protocol, "p": p}
@@ -62,10 +63,10 @@ def difference_rows(
     return rows
 
 
-def _both(
+def scores_of_both(
     scorer: Scorer, task: Task, scored: Mapping[Variant, VariantScore], first: Variant, second: Variant
 ) -> tuple[VariantScore, VariantScore, NDArray[np.bool_]]:
-    """Return both scores on the cells that both predicted, and these cells."""
+    """Return the scores of two variants of a task on the cells that both predicted, and these cells (n, K)."""
     masks = {variant: scorer.predicted(variant) & scorer.observed for variant in (first, second)}
     common, columns = masks[first] & masks[second], scorer.data.columns(task)
     one, two = (
@@ -75,12 +76,18 @@ def _both(
     return one, two, common
 
 
-def pairs_of(variants: Sequence[Variant], focus: str | None) -> Iterator[tuple[Variant, Variant]]:
-    """Yield (method, reference): the later of a table less the earlier, or the focus less every other."""
+def pairs_of(variants: Sequence[Variant], settings: Settings) -> Iterator[tuple[Variant, Variant]]:
+    """Yield (method, reference): the later of a table less the earlier, or the focus less every other.
+
+    Pairs of ``compared`` are among them in either case, and are not given a second time the other way round.
+    """
+    focus = settings.focus
     for earlier, later in combinations([variant for variant in variants if not is_ceiling(variant.method)], 2):
         if earlier.labels != later.labels:
             continue
-        if focus is None:
+        if (earlier.method, later.method) in settings.compared:
+            yield earlier, later
+        elif focus is None or (later.method, earlier.method) in settings.compared:
             yield later, earlier
         elif (earlier.method == focus) != (later.method == focus):
             yield (later, earlier) if later.method == focus else (earlier, later)

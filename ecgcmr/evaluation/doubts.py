@@ -41,7 +41,7 @@ def coverage_notes(scorer: Scorer) -> Iterator[str]:
             for k in np.flatnonzero((lacking > 0) & mask.any(axis=0))
         ]
         if names:
-            yield f"{title_of(variant)} predicts {_listed(names)} test subjects: its metrics are over these."
+            yield f"{title_of(variant)} predicts {listed(names)} test subjects: its metrics are over these."
         seeds = [np.isfinite(values) & scorer.observed for values in data.test.predictions[variant].values()]
         part = scorer.subjects(np.logical_or.reduce(seeds) & ~np.logical_and.reduce(seeds))
         if part:
@@ -60,7 +60,7 @@ def _uneven_seeds(scorer: Scorer) -> Iterator[str]:
             by_seeds.setdefault(tuple(sorted(scorer.data.test.predictions[variant])), []).append(variant)
     if len(by_seeds) > 1:
         parts = (
-            f"{', '.join(map(str, seeds))} of {_listed(map(title_of, variants), '; ')}"
+            f"{', '.join(map(str, seeds))} of {listed(map(title_of, variants), '; ')}"
             for seeds, variants in by_seeds.items()
         )
         yield f"Methods have unlike seeds, over which their values are means: {'. Seeds '.join(parts)}."
@@ -80,7 +80,7 @@ def _thresholds(scorer: Scorer) -> Iterator[str]:
         if set(data.test.predictions[variant]) - set(data.validation.predictions.get(variant, {}))
     ]
     if without:
-        yield f"F1 of {_listed(without)} is at a threshold of 0.5: no validation rows of the same method and seed."
+        yield f"F1 of {listed(without)} is at a threshold of 0.5: no validation rows of the same method and seed."
 
 
 def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
@@ -103,11 +103,11 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
         elif row.metric == "mae" and row.value == 0 and row.n_test > 2:
             same.append(name)
     if scaled:
-        yield f"Far from the truth, yet correlated with it: {_listed(scaled)}; is the unit, or the sign, another?"
+        yield f"Far from the truth, yet correlated with it: {listed(scaled)}; is the unit, or the sign, another?"
     if turned:
-        yield f"Ranked the wrong way round: {_listed(turned)}; does a higher prediction mean a lower risk?"
+        yield f"Ranked the wrong way round: {listed(turned)}; does a higher prediction mean a lower risk?"
     if same:
-        yield f"The predictions are the truth itself: {_listed(same)}."
+        yield f"The predictions are the truth itself: {listed(same)}."
     for k, task in enumerate(scorer.data.task_of_target):
         if task.binary or task.followed:
             continue
@@ -120,7 +120,8 @@ def mix_up_notes(scorer: Scorer, scores: Sequence[ScoreRow]) -> Iterator[str]:
             )
 
 
-def _listed(names: Iterable[str], separator: str = ", ") -> str:
+def listed(names: Iterable[str], separator: str = ", ") -> str:
+    """Return different names in a row, the first few where they are many."""
     shown = list(dict.fromkeys(names))
     more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
     return separator.join(shown[:_MOST_NAMED]) + more

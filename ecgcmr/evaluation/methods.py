@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ecgcmr.evaluation.rows import MEAN, ResultRow
 from ecgcmr.metrics.catalogue import Metric
@@ -15,13 +15,28 @@ METHODS = (
 )
 """Methods in the order of tables and figures; others follow alphabetically."""
 CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
+STACK = "stack"
+"""Protocol of a combination of other methods of the table."""
 _PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
 
 Method = tuple[str, str | None]
 """(method, protocol)."""
 
 
+class Placed(Protocol):
+    """What says which target, or mean over which set of targets, it is about."""
+
+    @property
+    def target(self) -> str:
+        """Its name, or ``MEAN``."""
+
+    @property
+    def group(self) -> str:
+        """Its group, or the set that the mean runs over."""
+
+
 R = TypeVar("R", bound=ResultRow)
+P = TypeVar("P", bound=Placed)
 
 
 def is_ceiling(method: str) -> bool:
@@ -45,10 +60,16 @@ def method_title(method: Method) -> str:
     return f"{method[0]}, {protocol}" if protocol else method[0]
 
 
-def headline_group(rows: Iterable[ResultRow]) -> str | None:
+def headline_group(rows: Iterable[Placed]) -> str | None:
     """Return the set whose mean leads: "LV+RV" where there is one, else "all", else None."""
     groups = {row.group for row in rows if row.target == MEAN}
     return next((group for group in ("LV+RV", "all") if group in groups), None)
+
+
+def leading_rows(rows: Sequence[P]) -> list[P]:
+    """Return the rows, or places of rows, of the mean that leads, or of single targets where no mean does."""
+    group = headline_group(rows)
+    return [row for row in rows if group is None or (row.target == MEAN and row.group == group)]
 
 
 def best_row(rows: Iterable[R], metric: Metric) -> R | None:

@@ -39,6 +39,7 @@ class Settings:
         smallest_group: A subgroup of fewer subjects is suppressed.
         horizon: Of the time-dependent AUROC; None takes the median time of the test events.
         focus: Method to compare with every other; None compares all pairs.
+        compared: Further pairs, (method, reference): such as a stack and its parts.
     """
 
     split: str = "test"
@@ -48,6 +49,7 @@ class Settings:
     smallest_group: int = 20
     horizon: float | None = None
     focus: str | None = None
+    compared: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ResultRow:
         group: The target's group; for a mean the name of the set it runs over, never the name of a target's group.
         task: Kind of the task: "regression", "classification" or "time_to_event".
         method: One of ``METHODS``, or another.
-        protocol: "linear_probe", "finetune", or None where neither applies.
+        protocol: "linear_probe", "finetune", "stack", or None where none applies.
         labels: Labelled training subjects; None for the oracle.
         metric: Key of the metric.
         value: The metric on the test rows.
@@ -124,7 +126,7 @@ class DifferenceRow(ResultRow):
         p: Two-sided bootstrap p value.
         p_holm: The same after Holm's correction over ``family`` comparisons.
         family: Number of comparisons corrected for together: the targets of a task for one pair of methods, or the
-            pairs of methods for one mean.
+            pairs of methods for one mean; those of a method in ``Settings.compared`` by themselves.
     """
 
     reference: str

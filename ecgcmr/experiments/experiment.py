@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.methods import STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
@@ -26,6 +27,7 @@ from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
+from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
@@ -64,6 +66,7 @@ class Experiment:
     _stage_fingerprints: dict[str, str] = field(default_factory=dict, init=False)
     _trusted: tuple[str, ...] = field(default=(), init=False)
     _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
+    _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -197,8 +200,13 @@ class Experiment:
                 continue
             seeds = self.plan.finetune_seeds if method == "features-boosting" else self.plan.seeds
             self._keep(recordings, method, None, baselines.outcomes(method, problem, counts, seeds))
-        self.notes += grouped(self._remarks)
+        stacks = Stacks(self.plan, problem, baselines, self._encoder_features, self._made)
+        for name in evaluation.stack:
+            self._show(f"stack: {name}")
+            self._keep(recordings, name, STACK, stacks.outcomes(name, counts))
+        self.notes += [*grouped(self._remarks), *stacks.notes()]
         self._remarks.clear()
+        self._made.clear()
 
     def _show(self, what: str) -> None:
         self.console.print(f"  {printable(what)}", markup=False)
@@ -210,14 +218,17 @@ class Experiment:
         """
         counts, most = self._counts(self.plan.evaluation.labels, problem), len(problem.training(None))
         for seed in self.plan.seeds:
-            name = self._random(seed) if method == "random" else method
-            cache = self.out / "features" / name
-            features = encoder_features(
-                self._encoders[name], self.index, problem.rows, cache, self.plan.evaluation.windows, self._trusted
-            ).astype(np.float64)
+            features = self._encoder_features(problem, method, seed)
             again = method != "random" and seed != self.plan.seeds[0]
             needed = [count for count in counts if not (again and count == most)]
             yield from ((count, seed, outcome) for count, outcome in problem.probe(features, needed, seed).items())
+
+    def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
+        """Return the features (n, D) of a problem's rows, kept on disk."""
+        name = self._random(seed) if method == "random" else method
+        cache, windows = self.out / "features" / name, self.plan.evaluation.windows
+        found = encoder_features(self._encoders[name], self.index, problem.rows, cache, windows, self._trusted)
+        return found.astype(np.float64)
 
     def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
         """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
@@ -235,6 +246,8 @@ class Experiment:
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
                 self._remarks.setdefault((count, note), []).append(method)
+            if protocol != "finetune":
+                self._made[method, count, seed] = outcome
             about = {"method": method, "protocol": protocol, "labels": count, "seed": seed}
             self.predictions.append(recordings.predictions("test", outcome.prediction, about))
             if recordings.problem.task.binary and outcome.validation is not None:

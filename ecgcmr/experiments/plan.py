@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, check_plan
+from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
 from ecgcmr.experiments.plan_reading import network, search_named, typed, with_overrides
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -117,6 +117,7 @@ class EvaluationPlan:
         finetune_labels: Labels fine-tuning is run with; the same as ``labels`` if empty.
         supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
         baselines: Any of ``BASELINES``.
+        stack: Name -> methods that it combines: two or more under ``linear_probe`` and ``baselines``.
         random_encoder_of: Stage whose encoder config, with random weights, is the ``random`` and ``scratch`` encoder.
         seeds: Of label subsets, random encoders and probes; results are means over them. Empty: the plan's seed.
         finetune_seeds: Seeds of what takes long: fine-tuning and gradient boosting. Empty: the first of ``seeds``.
@@ -134,6 +135,7 @@ class EvaluationPlan:
     finetune_labels: list[int | str] = field(default_factory=list)
     supervised: dict[str, SupervisedPlan] = field(default_factory=dict)
     baselines: list[str] = field(default_factory=list)
+    stack: dict[str, list[str]] = field(default_factory=dict)
     random_encoder_of: str = "mae"
     seeds: list[int] = field(default_factory=list)
     finetune_seeds: list[int] = field(default_factory=list)
@@ -145,7 +147,17 @@ class EvaluationPlan:
     @property
     def methods(self) -> list[str]:
         """Every method that is compared."""
-        return list(dict.fromkeys([*self.linear_probe, *self.finetune, *self.baselines]))
+        return list(dict.fromkeys([*self.linear_probe, *self.finetune, *self.baselines, *self.stack]))
+
+    @property
+    def compared(self) -> tuple[tuple[str, str], ...]:
+        """Each stack with its parts, with what is measured without a network, and with the stacks before it."""
+        pairs, earlier = list[tuple[str, str]](), list[str]()
+        for name, parts in self.stack.items():
+            measured = [baseline for baseline in self.baselines if baseline in MEASURED]
+            pairs += [(name, reference) for reference in dict.fromkeys([*parts, *measured, *earlier])]
+            earlier.append(name)
+        return tuple(pairs)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
+MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
+"""Baselines that learn from what is known without a network: they may be parts of a stack."""
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
 RESERVED = ("random", "scratch", *BASELINES)
@@ -149,6 +151,26 @@ def _check_methods(plan: Plan, where: str) -> None:
     for baseline in evaluation.baselines:
         _check_choice(baseline, BASELINES, f"{where}.baselines")
     _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+    _check_stacks(plan, f"{where}.stack")
+
+
+def _check_stacks(plan: Plan, where: str) -> None:
+    """Refuse a stack that is no combination of methods of the table: beside it stand its parts."""
+    evaluation = plan.evaluation
+    able = [*evaluation.linear_probe, *(baseline for baseline in evaluation.baselines if baseline in MEASURED)]
+    for name, parts in evaluation.stack.items():
+        here = f"{where}.{name}"
+        _check_name(name, here, "a stack")
+        if name in (*plan.stages, *evaluation.supervised):
+            raise UserError(f"{here}: '{name}' is a stage or a network too; one method, one name")
+        if len(set(parts)) < max(2, len(parts)):
+            raise UserError(f"{here} is {parts}; name two or more different methods")
+        for part in parts:
+            if part not in able:
+                raise UserError(
+                    f"{here}: '{part}' is not one of {', '.join(able) or 'none so far'}; a stack combines methods "
+                    f"under evaluation.linear_probe, and of evaluation.baselines {', '.join(MEASURED)}"
+                )
 
 
 def _check_network(network: Mapping[str, Any], where: str) -> None:

@@ -18,7 +18,7 @@ from ecgcmr.yaml_file import parse_yaml
 
 T = TypeVar("T")
 
-_NAMED = ("stages", "tasks", "supervised")
+_NAMED = ("stages", "tasks", "supervised", "stack")
 """Mappings whose keys are names of the user's own."""
 _FILES = ("config", "finetune", "root")
 _FOR_FIT = ("set", "encoder")
@@ -105,10 +105,7 @@ def typed(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     Raises:
         UserError: An entry is unknown, missing or of another type; it is named, with the nearest valid name.
     """
-    for name, value in content.items():
-        declared = get_type_hints(kind).get(name)
-        if (is_dataclass(declared) or "dict" in str(declared)) and not isinstance(value, dict | None):
-            raise UserError(f"{where}: {name}: expected a mapping, found {type(value).__name__}")
+    _check_mappings(kind, content, where)
     _refuse_references(content, where)
     try:
         # References are kept as they stand: fit resolves them, in the config of each stage.
@@ -116,6 +113,27 @@ def typed(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     except OmegaConfBaseException as error:
         raise UserError(f"{where}: {_reason(kind, content, error)}") from error
     return made
+
+
+def _check_mappings(kind: type, content: Mapping[str, Any], where: str) -> None:
+    """Refuse what is no mapping where entries belong, at any depth: OmegaConf has no words for it."""
+    for name, value in content.items():
+        declared = get_type_hints(kind).get(name)
+        choices = [declared, *get_args(declared)]
+        entries = next((choice for choice in choices if is_dataclass(choice) and isinstance(choice, type)), None)
+        several = any(get_origin(choice) is dict for choice in choices)
+        if (entries is not None or several) and not isinstance(value, dict | None):
+            raise UserError(f"{where}: {name}: expected a mapping, found {type(value).__name__}")
+        if entries is None or value is None:
+            continue
+        if not several:
+            _check_mappings(entries, value, f"{where}: {name}")
+            continue
+        for key, inner in value.items():
+            if not isinstance(inner, dict | None):
+                found = type(inner).__name__
+                raise UserError(f"{where}: {name}.{printable(key, 60)}: expected a mapping, found {found}")
+            _check_mappings(entries, inner or {}, f"{where}: {name}.{printable(key, 60)}")
 
 
 def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseException) -> str:

@@ -31,7 +31,9 @@ def write_results(experiment: Experiment) -> None:
     out, plan = experiment.out, experiment.plan
     frame = prediction_frame(experiment.predictions, experiment.index)
     write_prediction_table(out / FILE, frame)
-    settings = Settings(resamples=plan.evaluation.resamples, seed=plan.seed, focus=plan.focus)
+    evaluation = plan.evaluation
+    compared = evaluation.compared
+    settings = Settings(resamples=evaluation.resamples, seed=plan.seed, focus=plan.focus, compared=compared)
     predicted = [task for task in experiment.tasks if task.name in frame["task"].cat.categories]
     metrics = load_metrics(plan.evaluation.metrics, "evaluation.metrics")
     found = [assess_task(frame, task, settings, experiment.targets, metrics) for task in predicted]

@@ -75,8 +75,7 @@ def write_overview_md(
     each = [(found, task) for found in parts for task in found.data.tasks]
     leads = list[str]()
     for found, task in each:
-        # Without a focus all pairs are compared: too many to lead.
-        leads += _leading(found.scores, found.differences if found.settings.focus else [], task, found.ranked)
+        leads += _leading(found.scores, _leading_differences(found), task, found.ranked)
     following = [part for found, task in each for part in _details(found.scores, task, found.ranked)]
     unscored = [f"{name}: {reason}" for found in parts for name, reason in found.undefined.items()]
     further = [note for found in parts for note in found.notes]
@@ -104,6 +103,13 @@ def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], ta
     """Return the table of the leading mean, and that of its paired differences."""
     grids = headline(rows_of_task(rows, task), task, ranked), difference_grid(differences, task)
     return [_markdown(grid) for grid in grids if grid is not None]
+
+
+def _leading_differences(found: Assessment) -> list[DifferenceRow]:
+    """Return those of the focus and of pairs that were asked for; without a focus all pairs are too many to lead."""
+    if found.settings.focus:
+        return found.differences
+    return [row for row in found.differences if (row.method, row.reference) in found.settings.compared]
 
 
 def _details(rows: Sequence[ResultRow], task: Task, ranked: bool) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ecgcmr.evaluation.assessment import Assessment
-from ecgcmr.evaluation.methods import Method, best_row, headline_group, method_order, method_title
+from ecgcmr.evaluation.methods import Method, best_row, headline_group, leading_rows, method_order, method_title
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
@@ -158,8 +158,7 @@ def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
 def shown_line(found: Assessment, task: Task) -> tuple[Method, int | None] | None:
     """Return the method that details are shown of: the focus, else the best by the leading mean; ceilings apart."""
     rows = [row for row in rows_of_task(found.scores, task) if row.metric == task.primary]
-    group = headline_group(rows)
-    leading = [row for row in rows if group is None or (row.target == MEAN and row.group == group)]
+    leading = leading_rows(rows)
     chosen = [row for row in leading if row.method == found.settings.focus] or leading
     counts = [row.labels for row in chosen if row.labels is not None]
     best = best_row([row for row in chosen if not counts or row.labels == max(counts)], task.metric(task.primary))

@@ -44,7 +44,7 @@ LABELS = (
     Label("age", "covariate", "years", "covariate", "age"),
     Label("sex", "covariate", "", "covariate", "sex"),
 )
-METHODS = {"random", "mae", "scratch", "mean", "age+sex"}
+METHODS = {"random", "mae", "scratch", "mean", "age+sex", "both"}
 KEY = ["target", "group", "task", "method", "protocol", "labels", "metric"]
 
 
@@ -114,6 +114,7 @@ def write_experiment(folder: Path, root: Path) -> Path:
             "finetune": ["scratch"],
             "finetune_labels": ["all"],
             "baselines": ["mean", "age+sex", "oracle"],
+            "stack": {"both": ["mae", "age+sex"]},
             "seeds": [0, 3],
             "resamples": 60,
         },
@@ -197,7 +198,7 @@ def test_every_method_is_scored_by_concordance(rows: list[dict[str, Any]]) -> No
     assert {row["target"] for row in rows} == {*(f"{name}_incident" for name in DISEASES), "mean"}
     for target in ("cad_incident", "af_incident"):
         assert value_of(rows, "mean", target)["value"] == value_of(rows, "mean", target)["ci_high"] == 0.5
-        for method in ("random", "mae", "scratch"):
+        for method in ("random", "mae", "scratch", "both"):
             assert value_of(rows, method, target)["ci_low"] > 0.5, (method, target)
         chance = value_of(rows, "age+sex", target)
         assert chance["ci_low"] < 0.5 < chance["ci_high"]
