@@ -88,7 +88,7 @@ def features(folder: Path, root: Path, rows: np.ndarray, data: dict[str, Any]) -
 
 def probe_of(folder: Path, root: Path, kind: str, data: dict[str, Any]) -> tuple[Any, np.ndarray]:
     """Fit the probe of experiments on what a run exported; return it and its predictions of the test rows."""
-    module = LabelledDataModule(root, **data)
+    module = LabelledDataModule(root, samples=40, **data)
     module.setup("fit")
     values = module.label_values()
     assert values is not None
