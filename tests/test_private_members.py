@@ -41,6 +41,7 @@ USED: dict[tuple[str, str], Owner] = {
     ("data_modules/dataset.py", "_new_shared"): lambda _: torch.UntypedStorage,
     ("ecgcmr/encoders/bfloat16_attention.py", "_softmax_backward_data"): lambda _: torch.ops.aten,
     ("ecgcmr/stages/whole_pass.py", "_on_before_batch_transfer"): lambda _: LightningModule,
+    ("ecgcmr/training/budget.py", "_should_accumulate"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/command.py", "_actions"): lambda _: jsonargparse.ArgumentParser(),
     ("ecgcmr/training/command.py", "_get"): lambda _: LightningCLI,
     ("ecgcmr/training/command.py", "_instantiate_trainer"): lambda _: LightningCLI,

@@ -71,8 +71,9 @@ def test_every_section_has_a_complete_example():
     assert all(COMMANDS[1:2] + COMMANDS[3:])  # that of labels is of the folder, in the first section
 
 
-QUICK = "--trainer.max_epochs=1 --trainer.num_sanity_val_steps=0 --trainer.enable_progress_bar=false"
-SMALL = {"fit": f"{QUICK} --trainer.check_val_every_n_epoch=1", "evaluate": "--resamples 20 --no-figures"}
+QUICK = "--trainer.num_sanity_val_steps=0 --trainer.enable_progress_bar=false"
+SMALL = {"fit": f"{QUICK} --trainer.max_epochs=1", "evaluate": "--resamples 20 --no-figures"}
+BUDGETED = f"{QUICK} --budget.most=2"
 
 
 def test_the_documented_encoder_objectives_stage_and_metric_run(tmp_path, monkeypatch, capsys):
@@ -92,5 +93,6 @@ def test_the_documented_encoder_objectives_stage_and_metric_run(tmp_path, monkey
             if words[0] == "evaluate":
                 write_predictions(tmp_path / "predictions.csv")
             folder = [] if "age.yaml" in words else [f"--trainer.default_root_dir=runs/{number}-{k}"]
-            further = [*SMALL.get(words[0], "").split(), *(folder if words[0] == "fit" else [])]
+            small = BUDGETED if any("configs/downstream/" in word for word in words) else SMALL.get(words[0], "")
+            further = [*small.split(), *(folder if words[0] == "fit" else [])]
             assert main([*words, *further]) == 0, (command, capsys.readouterr().err)

@@ -124,9 +124,11 @@ def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: 
     room = CONFIGS / "experiments"
     plan["stages"]["mae"].update(config=str(room / plan["stages"]["mae"]["config"]), set={"trainer.max_epochs": 1})
     task = plan["evaluation"]["tasks"]["superclasses"]
-    task.update(finetune=str(room / task["finetune"]), set={"trainer.max_epochs": 1})
-    network = plan["evaluation"]["supervised"]["cnn"]
-    network["encoder"] = str(room / network["encoder"])
+    task.update(finetune=str(room / task["finetune"]), set={"search": None, "budget.most": 4})
+    for network in plan["evaluation"]["supervised"].values():
+        network["set"] = {}
+        if "encoder" in network:
+            network["encoder"] = str(room / network["encoder"])
     plan["evaluation"]["resamples"] = 20
     (tmp_path / "ptbxl.yaml").write_text(yaml.safe_dump(plan))
     out = tmp_path / "out"
@@ -140,6 +142,10 @@ def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: 
         ("scratch", "finetune"),
         ("mae", "finetune"),
         ("cnn", "finetune"),
+        ("xresnet1d101", "finetune"),
+        ("s4", "finetune"),
+        ("measured", "stack"),
+        ("everything", "stack"),
         ("age+sex", None),
         ("features", None),
         ("features-boosting", None),
