@@ -77,9 +77,8 @@ def check_tensors(description: ModelDescription, tensors: Mapping[str, NDArray],
         fits = found.ndim == len(shape) and all(w in (None, f) for w, f in zip(shape, found.shape, strict=True))
         if not fits or found.dtype not in (np.float32, np.float64):
             shown = ", ".join("any" if size is None else str(size) for size in shape)
-            raise UserError(
-                f"{where}: {printable(name, 80)} is {found.dtype} {found.shape}; it must be float32 or float64 ({shown})"
-            )
+            given = f"{found.dtype} {found.shape}"
+            raise UserError(f"{where}: {printable(name, 80)} is {given}; it must be float32 or float64 ({shown})")
     for target in description.targets:
         for name in interval_tensors(description)[target.name]:
             if (tensors[name] < 0).any() or (np.diff(tensors[name]) < 0).any():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-FORMAT = "ecgcmr-model"
+FORMAT: Final = "ecgcmr-model"
 FORMAT_VERSION = 1
 
 TargetKind = Literal["number", "yes/no", "event"]

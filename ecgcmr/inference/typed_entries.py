@@ -1,4 +1,4 @@
-"""From the entries of a stranger's YAML file to dataclasses: types as declared, nothing converted, every mistake named."""
+"""From entries of a YAML file to dataclasses: types as declared, nothing converted, every mistake named."""
 
 from __future__ import annotations
 
