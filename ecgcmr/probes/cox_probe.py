@@ -107,6 +107,10 @@ class CoxProbe(Probe):
                 self.unavailable[column] = "no event among the validation rows, which have to choose the penalty"
         return chosen
 
+    def lines(self) -> tuple[Floats, Floats]:
+        """Return weights (K, d) and biases (K,) on features as given to ``fit``; NaN if unavailable."""
+        return self._features.unfolded(self._coefficients, np.zeros(self._coefficients.shape[1]))
+
     def predict(self, features: ArrayLike) -> Floats:
         """Return (n, K) log risks relative to the mean training row; NaN throughout for an unavailable disease."""
         return self._features.transform(matching(features, len(self._coefficients))) @ self._coefficients

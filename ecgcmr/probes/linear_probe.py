@@ -38,6 +38,10 @@ class LineProbe(Probe):
         self._features = Standardiser.of(x)
         return self._begin(too_few_values(y), y.shape[1])
 
+    def lines(self) -> tuple[Floats, Floats]:
+        """Return weights (K, d) and biases (K,) on features as given to ``fit``; a bias is NaN if unavailable."""
+        return self._features.unfolded(self._coefficients, self._intercepts)
+
     def _lines(self, features: ArrayLike) -> Floats:
         """Return the (n, K) values of the lines."""
         x = matching(features, len(self._coefficients))

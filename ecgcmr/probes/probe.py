@@ -89,6 +89,11 @@ class Standardiser:
         """Return (values - mean) / scale."""
         return (values - self.mean) / self.scale
 
+    def unfolded(self, coefficients: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
+        """Return lines through standardised values, (d, K) and (K,), as lines through the values: (K, d) and (K,)."""
+        weights = (coefficients / self.scale[:, None]).T
+        return weights, intercepts - weights @ self.mean
+
 
 def row_space(features: Floats) -> Floats:
     """Return an orthonormal basis (d, r) of the rows of (n, d).

@@ -15,18 +15,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.encoders import View, require_encoder
+from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, encoder_modality, read_out
 from ecgcmr.errors import UserError
+from ecgcmr.stages.covariates import covariate_inputs, covariates_of_a_checkpoint
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.protocol import StageData
-from ecgcmr.stages.readout import (
-    AttentionReadout,
-    CovariateInputs,
-    covariate_inputs,
-    covariates_of_a_checkpoint,
-    encoder_modality,
-    read_out,
-)
 from ecgcmr.stages.stage_module import StageModule, predicted
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
 from ecgcmr.stages.whole_split import EpochCollector

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_modules import LabelledDataModule
 from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer, View
+from ecgcmr.encoders.readout import AttentionReadout, read_out
 from ecgcmr.errors import UserError
 from ecgcmr.shards import read_ecgs, read_labels
 from ecgcmr.stages import (
@@ -22,7 +23,6 @@ from ecgcmr.stages import (
     PhenotypeRegression,
     TimeToEvent,
 )
-from ecgcmr.stages.readout import AttentionReadout, read_out
 
 STARTS = (0, 1333, 2666, 4000)
 """Of four windows of 1,000 samples among 5,000."""

@@ -23,7 +23,7 @@ from ecgcmr.inference.model_entries import (
 from ecgcmr.inference.model_folder import ModelFolder, write_model_folder
 from ecgcmr.leads import LEADS
 from ecgcmr.preparation.cleaning import Cleaning
-from ecgcmr.preparation.cohort_layout import RECIPE_VERSION
+from ecgcmr.shards.recipe import RECIPE_VERSION
 
 INIT_ARGS: dict[str, Any] = {"samples": 1000, "patch_size": [12, 50], "width": 32, "depth": 1, "heads": 2}
 
