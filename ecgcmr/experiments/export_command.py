@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.files import write_atomically
+from ecgcmr.text import printable
 
 HELP = """\
 Write a model folder (model.yaml, model.safetensors, README.md) that carries a trained model together with every step of
@@ -19,6 +26,9 @@ the preparation of its recordings, so that ecgcmr.load, embed, infer and serve n
 
 The cohort's validation rows give prediction intervals, calibrated probabilities and the distance to the training data.
 """
+
+
+MODEL_FILES = ("model.safetensors", "model.onnx", "README.md", "model.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.experiments.export_experiment import PLAN_FILE, export_experiment
     from ecgcmr.experiments.export_stage import export_stage
     from ecgcmr.inference.card_text import card_text
-    from ecgcmr.inference.model_folder import DESCRIPTION_FILE, ONNX_FILE, README_FILE, write_model_folder
+    from ecgcmr.inference.model_folder import DESCRIPTION_FILE, README_FILE, write_model_folder
 
     _check_out(args.out, DESCRIPTION_FILE, overwrite=args.overwrite)
     calibrate = not args.without_calibration
@@ -64,18 +74,35 @@ def run(args: argparse.Namespace) -> int:
                 raise UserError(f"--{option}: is for an experiment; {args.run} is none (it has no {PLAN_FILE})")
         exported = export_stage(args.run, args.root, tuple(args.trust), calibrate=calibrate)
     description = exported.description if args.name is None else replace(exported.description, name=args.name)
-    (args.out / ONNX_FILE).unlink(missing_ok=True)
-    written = write_model_folder(args.out, description, exported.tensors)
-    if args.onnx:
-        from ecgcmr.inference.onnx_file import add_onnx
+    with _staged(args.out) as folder:
+        written = write_model_folder(folder, description, exported.tensors)
+        if args.onnx:
+            from ecgcmr.inference.onnx_file import add_onnx
 
-        written = add_onnx(written, tuple(args.trust))
-    (args.out / README_FILE).write_text(card_text(written.description), encoding="utf-8")
+            written = add_onnx(written, tuple(args.trust))
+        write_atomically(folder / README_FILE, card_text(written.description).encode())
     for note in exported.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     count = len(written.description.targets)
-    print(f"model {written.description.name} with {count} targets in {args.out}")
+    print(f"model {printable(description.name)} with {count} targets in {printable(args.out)}")
     return 0
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """Give a folder beside ``out`` whose files take their places together, once all of them are written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield staged
+        out.mkdir(exist_ok=True)
+        for name in MODEL_FILES:  # the description last: without it a folder is no model
+            if (staged / name).exists():
+                os.replace(staged / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _check_out(out: Path, description: str, *, overwrite: bool) -> None:

@@ -76,7 +76,7 @@ def export_experiment(out: Path, root: Path | None, choices: Choices) -> Exporte
     problems = [Problem.of(name, task.task, task.targets, index) for name, task in plan.evaluation.tasks.items()]
     candidates = _methods(plan, choices.method)
     fits = {name: _fitted(plan, out, index, problems, name, choices.labels, trusted) for name in candidates}
-    method = max(fits, key=lambda name: np.nanmean([_against(fit, fits, name) for fit in fits[name]]))
+    method = max(fits, key=lambda name: _standing(name, fits))
     choice = _reason(method, fits, choices.method)
     table = read_prediction_table(out / FILE)
     for fit in fits[method]:
@@ -160,10 +160,12 @@ def _score(problem: Problem, rows: NDArray[np.intp], prediction: Floats) -> floa
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _against(fit: _Fit, fits: dict[str, list[_Fit]], name: str) -> float:
-    """Return by how much a method's validation score lies above the mean of all methods', so that tasks weigh alike."""
-    place = next(k for k, other in enumerate(fits[name]) if other is fit)
-    return fit.validation_score - float(np.nanmean([others[place].validation_score for others in fits.values()]))
+def _standing(name: str, fits: dict[str, list[_Fit]]) -> float:
+    """Return by how much a method's validation scores lie above those of all, each task weighing alike."""
+    scores = np.array([[fit.validation_score for fit in fits[other]] for other in fits])
+    above = np.array([fit.validation_score for fit in fits[name]]) - scores.mean(axis=0)
+    known = above[np.isfinite(above)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _reason(method: str, fits: dict[str, list[_Fit]], asked: str | None) -> str:

@@ -26,7 +26,7 @@ def load(source: str | Path, trust: Collection[str] = ()) -> Model:
     Raises:
         UserError: In one line: the folder is not whole, not sound, of another version, or its class is not trusted.
     """
-    return Model.of(read_source(source), trust)
+    return Model.of(read_source(source), (trust,) if isinstance(trust, str) else trust)
 
 
 def read_source(source: str | Path) -> ModelFolder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -64,7 +64,7 @@ def export_onnx(model: Model, path: Path) -> None:
     names = ["windows", "covariates"][: len(inputs)]
     batch = torch.export.Dim("batch", min=1, max=4096)
     try:
-        with _quiet(), torch.inference_mode():
+        with _exportable(), torch.no_grad():
             program = torch.onnx.export(
                 model,
                 inputs,
@@ -72,7 +72,7 @@ def export_onnx(model: Model, path: Path) -> None:
                 output_names=["embedding", "prediction"],
                 opset_version=OPSET,
                 dynamo=True,
-                dynamic_shapes=tuple({0: batch} for _ in inputs) if len(inputs) > 1 else ({0: batch}, None),
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
                 verbose=False,
             )
             if program is None:
@@ -152,16 +152,18 @@ def example(model: Model, count: int) -> tuple[torch.Tensor, ...]:
 
 
 @contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
-    """Keep the exporter's remarks on its own workings from the user."""
-    logger = logging.getLogger("torch.onnx")
+def _exportable() -> Iterator[None]:
+    """Keep attention written out in ordinary operators, and the exporter's remarks on its workings from the user."""
+    logger, fast = logging.getLogger("torch.onnx"), torch.backends.mha.get_fastpath_enabled()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         logger.setLevel(level)
 
 

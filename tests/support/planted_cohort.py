@@ -1,4 +1,4 @@
-"""A cohort of short noise ECGs in whose pulses a volume, a disease and its onset are planted, and an experiment on it."""
+"""Short noise ECGs in whose pulses a volume, a disease and its onset are planted, and an experiment on them."""
 
 from __future__ import annotations
 
