@@ -1,22 +1,13 @@
 """ecgcmr: what a cardiac MRI shows, read from a ten-second 12-lead ECG.
 
 ``load`` gives a trained model; the classes named here are those that a user's own are made of. They are imported when
-they are asked for, so that ``import ecgcmr`` takes no time.
+they are asked for, so that ``import ecgcmr`` takes no time; their types are in ``__init__.pyi``.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
-
-if TYPE_CHECKING:
-    from ecgcmr.encoders.protocol import ECGInput, Encoder
-    from ecgcmr.errors import UserError
-    from ecgcmr.formats.record import ECGRecord
-    from ecgcmr.inference.load import load
-    from ecgcmr.inference.model import Model
-    from ecgcmr.stages.downstream import Downstream
-    from ecgcmr.stages.stage_module import StageModule
 
 _HOMES = {
     "Downstream": "ecgcmr.stages.downstream",
@@ -30,17 +21,7 @@ _HOMES = {
 }
 """Name -> module that it is in."""
 
-__all__ = [
-    "Downstream",
-    "ECGInput",
-    "ECGRecord",
-    "Encoder",
-    "Model",
-    "StageModule",
-    "UserError",
-    "__version__",
-    "load",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

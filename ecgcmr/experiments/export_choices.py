@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan_reading import typed
+from ecgcmr.yaml_file import read_yaml
 
+PLAN_FILE = "experiment.yaml"
 PROBE, FINETUNE = "linear_probe", "finetune"
 
 
@@ -37,3 +41,14 @@ def made_by(plan: Plan, method: str) -> list[str]:
         return []
     parents = [name for source in plan.stages[method].start_from.values() for name in made_by(plan, source)]
     return list(dict.fromkeys([*parents, method]))
+
+
+def recorded_plan(out: Path) -> Plan:
+    """Return the experiment that a folder is the result of; configs that it names need not be there any more.
+
+    Raises:
+        UserError: Its record is missing or says something that is not understood.
+    """
+    path = out / PLAN_FILE
+    content = read_yaml(path, what="record of an experiment", root=dict)
+    return typed(Plan, {**content, "path": path.resolve()}, path.name)

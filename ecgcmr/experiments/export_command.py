@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when the folder is written."""
-    from ecgcmr.experiments.export_choices import Choices
-    from ecgcmr.experiments.export_experiment import PLAN_FILE, export_experiment
+    from ecgcmr.experiments.export_choices import PLAN_FILE, Choices
+    from ecgcmr.experiments.export_experiment import export_experiment
     from ecgcmr.experiments.export_stage import export_stage
     from ecgcmr.inference.card_text import card_text
     from ecgcmr.inference.model_folder import DESCRIPTION_FILE, README_FILE, write_model_folder

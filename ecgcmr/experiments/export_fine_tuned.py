@@ -29,9 +29,8 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
     """
     method = choices.method
     if method is None or method not in plan.evaluation.finetune:
-        raise UserError(
-            f"--protocol finetune: name one of {', '.join(plan.evaluation.finetune) or 'none'} with --method"
-        )
+        known = ", ".join(plan.evaluation.finetune) or "none"
+        raise UserError(f"--protocol finetune: the fine-tuned methods are {known}; name one with --method")
     name = _task(plan, choices.task)
     task = plan.evaluation.tasks[name]
     if task.separately is not None:

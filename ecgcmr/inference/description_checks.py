@@ -39,8 +39,8 @@ def check_description(description: ModelDescription, where: str) -> None:
     check_card_entries(about, Path(where))
     _require(encoder.input_spec["kind"] == "ECGInput", where, "encoder.input_spec: kind must be ECGInput")
     _refuse_paths(description, where)
-    _check_preparation(description, where)
     _require(1 <= description.windows <= MOST_WINDOWS, where, f"windows must be 1 to {MOST_WINDOWS}")
+    _check_preparation(description, where)
     _require(description.readout is None or description.readout.heads > 0, where, "readout: heads must be above 0")
     _require(len(description.targets) <= MOST_TARGETS, where, f"more than {MOST_TARGETS} targets")
     for title, names in (("targets", description.target_names), ("covariates", description.covariates)):

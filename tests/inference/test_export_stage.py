@@ -22,7 +22,7 @@ STAGES: dict[str, dict[str, Any]] = {
         "labels": ["lv_edv", "lv_ef"], "covariates": ["age", "sex"], "evaluation_windows": 2, "train_labels": 200,
     },
     "DiagnosisClassification": {
-        "labels": ["af_ever"], "stage": {"protocol": "attention_probe", "attention_heads": 2}, "leads": ["II", "V1"],
+        "labels": ["af_ever"], "given": {"protocol": "attention_probe", "attention_heads": 2}, "leads": ["II", "V1"],
     },
     "TimeToEvent": {"diseases": ["cad"]},
 }  # fmt: skip
@@ -42,7 +42,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             **ENCODER,
             "init_args": {**ENCODER["init_args"], "leads": 2, "patch_size": [1, 25], "lead_rows": [1, 6]},
         }
-        options["stage"] = {**options["stage"], "encoder": encoder}
+        options["given"] = {**options["given"], "encoder": encoder}
     config = write_planted_stage(folder, root, request.param, name="run", **options)
     arguments = ["-c", str(config), "--trainer.max_epochs=1", "--trainer.logger=false"]
     assert main(["fit", *arguments]) == 0

@@ -121,4 +121,7 @@ def test_every_name_of_the_package_is_there():
     assert {name for name in ecgcmr.__all__ if hasattr(ecgcmr, name)} == set(ecgcmr.__all__)
     with pytest.raises(AttributeError, match="no attribute 'loads'"):
         _ = ecgcmr.loads
-    assert (Path(ecgcmr.__file__).parent / "py.typed").is_file()
+    home = Path(ecgcmr.__file__).parent
+    assert (home / "py.typed").is_file()
+    typed = [line for line in (home / "__init__.pyi").read_text().splitlines() if line.startswith("from")]
+    assert {line.split()[-1]: line.split()[1] for line in typed} == ecgcmr._HOMES

@@ -96,9 +96,11 @@ def write_planted_experiment(folder: Path, root: Path) -> Path:
     return path
 
 
-def write_planted_stage(folder: Path, root: Path, stage: str, name: str = "", **data: Any) -> Path:
-    """Write ``STAGE.yaml`` of a downstream stage; ``data`` may hold ``stage``, arguments of the stage."""
-    arguments = {"encoder": ENCODER, "optimiser": {"lr": 3e-3}, **data.pop("stage", {})}
+def write_planted_stage(
+    folder: Path, root: Path, stage: str, name: str = "", given: dict[str, Any] | None = None, **data: Any
+) -> Path:
+    """Write ``STAGE.yaml`` of a downstream stage: its arguments and those of the data."""
+    arguments = {"encoder": ENCODER, "optimiser": {"lr": 3e-3}, **(given or {})}
     path = folder / f"{name or stage}.yaml"
     return tiny_configs.write_config(
         path, stage, arguments, "LabelledDataModule", root, **{"samples": SAMPLES, "batch_size": 40, **data}
