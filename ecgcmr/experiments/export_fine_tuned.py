@@ -49,7 +49,7 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
     exported = export_stage(folder, index.root, choices.trusted, calibrate=choices.calibrate)
     described = exported.description
     about = {"method": method, "protocol": FINETUNE, "labels": count}
-    metrics = test_metrics(out, name, about, described.target_names)
+    metrics = test_metrics(out, problem.task, about, described.target_names)
     labels = {label.name: label for label in problem.labels}
     targets = [
         replace(entry, metrics=metrics[entry.name], title=labels[entry.name].title, group=labels[entry.name].group)

@@ -159,7 +159,7 @@ def with_probes(encoder: Exported, fits: Sequence[ProbeFit], out: Path, method: 
         )
         names = [label.name for label in problem.labels]
         about = {"method": method, "protocol": PROBE, "labels": fit.labels}
-        metrics = test_metrics(out, problem.name, about, names)
+        metrics = test_metrics(out, task, about, names)
         for k, label in enumerate(problem.labels):
             if not (np.isfinite(fit.biases[k]) and np.isfinite(fit.weights[k]).all()):
                 notes.append(f"{label.name}: could not be learnt from {fit.labels:,} labels, left out")

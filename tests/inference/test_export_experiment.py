@@ -147,3 +147,18 @@ def test_the_card_is_in_the_form_of_the_hub(folder: Path):
     assert len(content["model-index"][0]["results"]) == 4
     for part in ("Research use only", "not a medical device", "## Limits", "| LV end-diastolic volume | mL | female |"):
         assert part in body
+
+
+def test_an_experiment_of_a_stranger_imports_nothing(
+    finished: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "hostile_metrics.py").write_text("import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    moved = tmp_path / "moved"  # so that configs named in its record are not there either
+    shutil.copytree(finished, moved)
+    content = yaml.safe_load((moved / "experiment.yaml").read_text())
+    content["evaluation"]["metrics"] = ["hostile_metrics:METRIC"]
+    (moved / "experiment.yaml").write_text(yaml.safe_dump(content))
+    assert main(["export", str(moved), "--out", str(tmp_path / "model"), "--root", str(root)]) == 0
+    assert not (tmp_path / "hostile_metrics.ran").exists()
+    assert read_model_folder(tmp_path / "model").description.training.experiment == "moved"
