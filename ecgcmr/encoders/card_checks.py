@@ -15,6 +15,7 @@ from ecgcmr.errors import UserError
 
 HOME = "ecgcmr.encoders"
 """Whose classes need no trust: the encoders alone. Other modules of the package do things when they are imported."""
+LOAD_ENCODER = 'load_encoder(folder, trusted=("{module}",)), or --trust {class_path} of ecgcmr export'
 MOST_VALUES = 10_000
 """Values of a whole card: init_args are a few numbers, what it was trained for a few per target."""
 
@@ -53,9 +54,7 @@ def check_card_entries(content: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"{path}: more than {MOST_VALUES} values, too many for an encoder card; export it again")
 
 
-def check_trusted(
-    class_path: str, trusted: Collection[str], path: Path, how: str = 'load_encoder(folder, trusted=("{module}",))'
-) -> None:
+def check_trusted(class_path: str, trusted: Collection[str], path: Path, how: str = LOAD_ENCODER) -> None:
     """Refuse a class that is neither among this package's encoders nor trusted; nothing is imported.
 
     Args:
