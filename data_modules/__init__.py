@@ -1,7 +1,6 @@
 """The order in which shards are read, and the LightningDataModules that stream them to a device."""
 
-from data_modules.batch import cut_windows
 from data_modules.ecg import ECGDataModule
 from data_modules.labelled import LabelledDataModule
 from data_modules.paired import PairedDataModule
-from data_modules.sampling import window_starts
+from ecgcmr.windows import cut_windows, window_starts

@@ -12,12 +12,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data_modules.batch import Batch, cut_windows, cut_windows_at, to_float
+from data_modules.batch import Batch, to_float
 from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.leads import LeadChoice
 from data_modules.loader import PlanLoader, outlive_sigterm, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
-from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, crop_starts, window_key, window_starts
+from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, crop_starts, window_key
 from data_modules.training_rows import TrainingChoice
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
@@ -25,6 +25,7 @@ from ecgcmr.option_checks import check_choice, check_least
 from ecgcmr.row_random import RowGenerator, with_host_copy
 from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.shards.layout import SPLITS
+from ecgcmr.windows import cut_windows, cut_windows_at, window_starts
 
 
 class ShardDataModule(LightningDataModule):

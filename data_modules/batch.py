@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data_modules.sampling import window_starts
-
 
 class Batch(TypedDict, total=False):
     """B rows. A key that was not asked for is absent.
@@ -57,36 +55,3 @@ def to_float(batch: Batch, image_size: int | None = None) -> Batch:
             frames = F.interpolate(frames, (image_size, image_size), mode="bilinear", antialias=True)
         result["cmr"] = frames
     return result
-
-
-def cut_windows_at(ecg: Tensor, samples: int, starts: Tensor) -> Tensor:
-    """Cut windows that start anywhere out of whole recordings, where they lie.
-
-    Args:
-        ecg: (B, leads, stored samples).
-        samples: Samples of a window.
-        starts: (B, windows) int64, the first sample of each.
-
-    Returns:
-        (B, windows, leads, samples), a copy.
-    """
-    recordings = torch.arange(len(ecg), device=ecg.device)[:, None]
-    return ecg.unfold(2, samples, 1)[recordings, :, starts]
-
-
-def cut_windows(ecg: Tensor, samples: int, windows: int) -> Tensor:
-    """Cut evenly spaced windows, which may overlap, out of whole recordings, where they lie.
-
-    Args:
-        ecg: (B, leads, stored samples).
-        samples: Samples of a window.
-        windows: Windows of each recording.
-
-    Returns:
-        (B, windows, leads, samples), a copy; the windows start at ``data_modules.window_starts``.
-
-    Raises:
-        UserError: If a recording has no place for so many.
-    """
-    starts = window_starts(ecg.shape[-1], samples, windows)
-    return torch.stack([ecg[..., start : start + samples] for start in starts], dim=1)

@@ -142,31 +142,6 @@ def window_key(window: int) -> tuple[int, ...]:
     return (window,) if window else ()
 
 
-def window_starts(stored: int, samples: int, windows: int, option: str = "evaluation_windows") -> list[int]:
-    """Return where the windows of a recording start: evenly spaced, from the first to the last possible start.
-
-    Args:
-        stored: Samples of the recording.
-        samples: Samples of a window; windows may overlap.
-        windows: How many; a single one starts at 0.
-        option: What the number of windows is called where it was asked for, for the error message.
-
-    Returns:
-        ``windows`` different starts, ascending; two neighbours' distances differ by one sample at most.
-
-    Raises:
-        UserError: If the number is below 1, or the recording has fewer places for a window.
-    """
-    check_least(1, **{option: windows})
-    room = stored - samples
-    if windows > room + 1:
-        raise UserError(
-            f"{option} {windows}: {samples} of {stored} stored samples can start in {max(0, room + 1)} places only; "
-            "set fewer windows or fewer samples"
-        )
-    return [window * room // max(1, windows - 1) for window in range(windows)]
-
-
 def subset(rows: np.ndarray, amount: int | float, seed: int) -> np.ndarray:
     """Choose rows at random, nested: a smaller amount of the same rows and seed is contained in every larger one.
 

@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
+    "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),
+    "push": ("ecgcmr.inference.push_command", "upload a model folder to the Hugging Face hub"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

@@ -19,6 +19,7 @@ LEVELS = (
     ("preparation", "data_modules", "evaluation"),
     ("probes",),
     ("synthesis", "inspection", "verification", "reports", "stages"),
+    ("inference",),
     ("weights_import", "training"),
     ("experiments", "benchmarks"),
     ("cli",),

@@ -13,7 +13,9 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 
-HOME = "ecgcmr"
+HOME = "ecgcmr.encoders"
+"""Whose classes need no trust: the encoders alone. Other modules of the package do things when they are imported."""
+LOAD_ENCODER = 'load_encoder(folder, trusted=("{module}",)), or --trust {class_path} of ecgcmr export'
 MOST_VALUES = 10_000
 """Values of a whole card: init_args are a few numbers, what it was trained for a few per target."""
 
@@ -52,13 +54,14 @@ def check_card_entries(content: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"{path}: more than {MOST_VALUES} values, too many for an encoder card; export it again")
 
 
-def check_trusted(class_path: str, trusted: Collection[str], path: Path) -> None:
-    """Refuse a class of a module that is neither this package's nor trusted; nothing is imported.
+def check_trusted(class_path: str, trusted: Collection[str], path: Path, how: str = LOAD_ENCODER) -> None:
+    """Refuse a class that is neither among this package's encoders nor trusted; nothing is imported.
 
     Args:
         class_path: What the card names.
         trusted: Modules, packages (with all in them) or class paths.
         path: Of the card, for messages.
+        how: How the caller is given more to trust; ``{module}`` and ``{class_path}`` stand for those of the class.
 
     Raises:
         UserError: The class is of another module.
@@ -66,8 +69,8 @@ def check_trusted(class_path: str, trusted: Collection[str], path: Path) -> None
     if not any(class_path == name or class_path.startswith(f"{name}.") for name in (HOME, *trusted) if name):
         module = class_path.rpartition(".")[0]
         raise UserError(
-            f"{path}: class_path {class_path} is not of this package and nothing of it was imported; if you trust its "
-            f'code, say so: load_encoder(folder, trusted=("{module}",))'
+            f"{path}: class_path {class_path} is no encoder of this package and nothing of it was imported; if you "
+            f"trust its code, say so: {how.format(module=module, class_path=class_path)}"
         )
 
 

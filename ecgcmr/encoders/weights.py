@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import ecgcmr
 from ecgcmr.contracts import lacking
-from ecgcmr.encoders.card_checks import HOME, check_card_entries, check_layer_counts, check_trusted
+from ecgcmr.encoders.card_checks import check_card_entries, check_layer_counts, check_trusted
 from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.encoders.protocol import AdaptableEncoder, Encoder, SizedEncoder, require_encoder
 from ecgcmr.errors import UserError
@@ -100,7 +100,7 @@ def export_encoder(
     card = EncoderCard(
         class_path=class_path,
         init_args=_plain(dict(init_args), "init_args"),
-        input_spec=_specification(encoder),
+        input_spec=specification_of(encoder),
         fingerprint=fingerprint,
         parent=parent,
         code_version=ecgcmr.__version__,
@@ -153,9 +153,40 @@ def load_encoder(folder: str | Path, trusted: Collection[str] = ()) -> nn.Module
     path = Path(folder) / CARD_FILE
     check_trusted(card.class_path, trusted, path)
     tensors = _read_tensors(Path(folder) / WEIGHTS_FILE, card.sha256)
-    check_layer_counts(card.init_args, len(tensors), path)
-    encoder = _built(_import_class(card.class_path, path), card, tensors, path)
-    load_encoder_weights(encoder, folder)
+    return build_encoder(card.class_path, card.init_args, card.input_spec, tensors, path, trusted)
+
+
+def build_encoder(
+    class_path: str,
+    init_args: Mapping[str, Any],
+    input_spec: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    trusted: Collection[str] = (),
+) -> nn.Module:
+    """Build an encoder that a file describes, with its weights.
+
+    Args:
+        class_path: Of its class.
+        init_args: Its constructor arguments.
+        input_spec: What it must say of its input.
+        tensors: Its weights, all of them.
+        path: Of the file, for messages.
+        trusted: As in ``load_encoder``.
+
+    Raises:
+        UserError: The class is not trusted, cannot be imported or built, is no encoder, or the weights do not fit.
+    """
+    check_trusted(class_path, trusted, path)
+    check_layer_counts(init_args, len(tensors), path)
+    require_finite_weights(tensors, path)
+    encoder = _built(_import_class(class_path, path), class_path, init_args, tensors, path)
+    require_encoder(encoder)
+    specification = specification_of(encoder)
+    if specification != dict(input_spec):
+        raise UserError(f"{path}: input_spec is {dict(input_spec)}, its encoder takes {specification}; export it again")
+    _require_fit(tensors, encoder.state_dict(), f"{path}: weights do not fit {type(encoder).__name__}")
+    encoder.load_state_dict(dict(tensors), strict=True)
     return encoder
 
 
@@ -187,7 +218,7 @@ def load_encoder_weights(
     require_encoder(encoder)
     card = read_encoder_card(folder)
     card_path, path = Path(folder) / CARD_FILE, Path(folder) / WEIGHTS_FILE
-    specification = _specification(encoder)
+    specification = specification_of(encoder)
     kinds_differ = card.input_spec.get("kind") != specification["kind"]
     if card.input_spec != specification and (kinds_differ or not adapt_input):
         rates_differ = card.input_spec.get("sampling_rate") != specification.get("sampling_rate")
@@ -225,23 +256,29 @@ def _require_fit(
         raise UserError(f"{start}: {'; '.join(sorted(problems))}")
 
 
-def _built(encoder_class: type[nn.Module], card: EncoderCard, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """The card's encoder with initial weights; one of this package is laid out without memory first."""
+def _built(
+    encoder_class: type[nn.Module],
+    class_path: str,
+    init_args: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+) -> nn.Module:
+    """The described encoder with initial weights; one of this package is laid out without memory first."""
     try:
-        if encoder_class.__module__.partition(".")[0] == HOME:
+        if encoder_class.__module__.partition(".")[0] == ecgcmr.__name__:
             with torch.device("meta"):
-                _require_fit(tensors, encoder_class(**card.init_args).state_dict(), f"{path}: init_args do not fit")
-        return encoder_class(**card.init_args)
+                _require_fit(tensors, encoder_class(**init_args).state_dict(), f"{path}: init_args do not fit")
+        return encoder_class(**init_args)
     except UserError as error:
         raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path}: init_args do not fit {card.class_path} ({reason})") from error
+        raise UserError(f"{path}: init_args do not fit {class_path} ({reason})") from error
 
 
 def _adapt(encoder: nn.Module, weights: dict[str, Tensor], card: EncoderCard, path: Path) -> dict[str, Tensor]:
     """Weights that fit the encoder's own input; unchanged where the inputs agree in all."""
-    if card.input_spec == _specification(encoder):
+    if card.input_spec == specification_of(encoder):
         return weights
     if card.class_path.rpartition(".")[2] != type(encoder).__name__:
         raise UserError(f"{path}: weights of {card.class_path} cannot be adapted to {type(encoder).__name__}")
@@ -255,7 +292,8 @@ def _named(key: str, names: Collection[str]) -> bool:
     return any(key == name or key.startswith(name + ".") for name in names)
 
 
-def _specification(encoder: Any) -> dict[str, Any]:
+def specification_of(encoder: Any) -> dict[str, Any]:
+    """Return an encoder's input specification as plain values, as files keep it."""
     # None stands for "nothing particular" and is left out, so that cards written before a field was there still agree.
     fields = {name: value for name, value in dataclasses.asdict(encoder.input_spec).items() if value is not None}
     return {"kind": type(encoder.input_spec).__name__, **_plain(fields, "input_spec")}

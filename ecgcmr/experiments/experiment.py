@@ -179,7 +179,7 @@ class Experiment:
         if evaluation.tasks[problem.name].finetune is not None:
             tuning = FineTuning(
                 self.plan, self.index, self.out, self.console, self._cohort_fingerprint(), self._encoders,
-                self._stage_fingerprints,
+                self._stage_fingerprints, self._trusted,
             )  # fmt: skip
             counts = self._counts(evaluation.finetune_labels or evaluation.labels, problem)
             for method in evaluation.finetune:

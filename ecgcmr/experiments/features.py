@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_modules import cut_windows, window_starts
 from ecgcmr.encoders import View, load_encoder, read_encoder_card
 from ecgcmr.encoders.kernels import use_kernels
+from ecgcmr.encoders.readout import read_out
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
@@ -25,7 +26,6 @@ from ecgcmr.shards.layout import LEADS
 from ecgcmr.shards.recipe import recipe_of
 from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
 from ecgcmr.stages.preparation_check import check_encoder_preparation
-from ecgcmr.stages.readout import read_out
 
 _BLOCK = 256
 CLASSICAL = "the classical ECG features"

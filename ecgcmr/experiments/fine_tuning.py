@@ -5,7 +5,7 @@ The labelled subjects are those that the linear probe of the same seed sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 from rich.console import Console
 
 from ecgcmr.config_pieces import read_config
-from ecgcmr.encoders.weights import read_encoder_card
+from ecgcmr.encoders.card_checks import check_trusted
+from ecgcmr.encoders.weights import CARD_FILE, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.experiments.chain import encoder_for_task
@@ -37,9 +38,14 @@ def _targets(problem: Problem) -> dict[str, Any]:
     return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
 
 
-def _network(folder: Path) -> dict[str, Any]:
-    """Return class path and arguments of the encoder of a run folder."""
+def network_of(folder: Path, trusted: Collection[str] = ()) -> dict[str, Any]:
+    """Return class path and arguments of the encoder of a run folder; the fit that is given them imports the class.
+
+    Raises:
+        UserError: The class is none of this package's encoders and not trusted.
+    """
     card = read_encoder_card(folder)
+    check_trusted(card.class_path, trusted, folder / CARD_FILE, "name {class_path} in the config of a stage")
     return {"class_path": card.class_path, "init_args": card.init_args}
 
 
@@ -55,6 +61,7 @@ class FineTuning:
         cohort: Fingerprint of the cohort.
         encoders: Stage, or ``random`` -> folder of its encoder.
         fingerprints: Stage -> its fingerprint.
+        trusted: Classes beside this package's encoders that the plan's configs name.
     """
 
     plan: Plan
@@ -64,6 +71,7 @@ class FineTuning:
     cohort: str
     encoders: Mapping[str, Path]
     fingerprints: Mapping[str, str]
+    trusted: Collection[str] = ()
 
     def outcome(self, problem: Problem, method: str, count: int, seed: int) -> Outcome:
         """Train a method on ``count`` labelled subjects, in one model or several, and predict the test split.
@@ -110,7 +118,7 @@ class FineTuning:
         source = self.encoders["random" if from_random else method]
         overrides: dict[str, Any] = {
             "data.root": str(self.index.root),
-            "model.encoder": encoder_for_task(base, given or _network(source)),
+            "model.encoder": encoder_for_task(base, given or network_of(source, self.trusted)),
             **_targets(problem),
             "data.train_labels": count,
             "data.seed": seed,

@@ -11,9 +11,7 @@ from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
 from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
-
-RECIPE_VERSION = 3
-"""Raised whenever the same parameters would give other arrays."""
+from ecgcmr.shards.recipe import RECIPE_VERSION as RECIPE_VERSION
 
 MAX_BEATS = 64
 """Beats kept of a recording: ten seconds at 380 beats a minute."""

@@ -13,6 +13,9 @@ from typing import Any
 
 from ecgcmr.shards.layout import Layout
 
+RECIPE_VERSION = 3
+"""Raised whenever the same parameters of a preparation would give other arrays."""
+
 Recipe = dict[str, Any]
 """Plain values: numbers, texts, lists and mappings."""
 
@@ -20,7 +23,11 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "ecg": ("version", "sampling_rate", "leads", "unit", "cleaning"),
     "cmr": ("version", "content", "frames", "view", "crop", "field_of_view_mm", "percentiles"),
 }
-"""Entries of a recipe that shape what a model sees. The size of frames in pixels is a matter of the network's input."""
+"""Entries of a recipe that shape what a model sees. The size of frames in pixels is a matter of the network's input.
+
+A recipe of ECGs says more, so that a file can be prepared again: ``samples`` and ``dtype`` as stored, and ``short`` and
+``window``, by which a recording is cut.
+"""
 
 _TITLES = {
     "version": "version of the preparation",
@@ -63,7 +70,8 @@ def recipe_of(layout: Layout, modality: str, leads: Sequence[str] | None = None)
         if layout.ecg is None:
             return {}
         shape = {"sampling_rate": layout.ecg.sampling_rate, "leads": list(leads or layout.ecg.leads)}
-        recipe = {**recipe, **shape, "unit": layout.ecg.unit}
+        stored = {"samples": layout.ecg.samples, "dtype": layout.ecg.dtype}
+        recipe = {**recipe, **shape, "unit": layout.ecg.unit, **stored}
     else:
         if layout.cmr is None:
             return {}

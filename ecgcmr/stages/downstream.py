@@ -17,20 +17,14 @@ from torch import Tensor, nn
 
 from ecgcmr.encoders import View, require_encoder
 from ecgcmr.encoders.low_rank import has_low_rank, merge_low_rank
+from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, encoder_modality, read_out
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice
+from ecgcmr.stages.covariates import covariate_inputs, covariates_of_a_checkpoint
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.head_start import HEAD_STARTS, check_head_start, start_head
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.protocol import StageData
-from ecgcmr.stages.readout import (
-    AttentionReadout,
-    CovariateInputs,
-    covariate_inputs,
-    covariates_of_a_checkpoint,
-    encoder_modality,
-    read_out,
-)
 from ecgcmr.stages.stage_module import StageModule, predicted
 from ecgcmr.stages.trained_part import (
     TrainedPart,

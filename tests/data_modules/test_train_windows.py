@@ -15,13 +15,13 @@ from torch import Tensor
 from witness import trainer
 
 from data_modules import LabelledDataModule
-from data_modules.batch import cut_windows_at
 from data_modules.sampling import crop_starts
 from ecgcmr.errors import UserError
 from ecgcmr.row_random import uniform
 from ecgcmr.shards import ShardIndex, write_index, write_shard
 from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
 from ecgcmr.shards.shard import LeadQuality
+from ecgcmr.windows import cut_windows_at
 
 
 def noise(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,11 +14,11 @@ from labelled_cohort import SPLITS, write_cohort, write_stage
 from data_modules import LabelledDataModule, cut_windows
 from ecgcmr.cli import main
 from ecgcmr.encoders import View, load_encoder
+from ecgcmr.encoders.readout import read_out
 from ecgcmr.metrics.tasks import task_for
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.shards import ShardIndex, read_ecgs
 from ecgcmr.shards.index import read_labels
-from ecgcmr.stages.readout import read_out
 
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from data_modules import LabelledDataModule, labelled
 from ecgcmr.cli import main
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
+from ecgcmr.encoders.readout import CovariateInputs
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import CoxPartialLikelihood, DiscreteTimeHazards
 from ecgcmr.shards import ShardIndex, read_labels
 from ecgcmr.stages import DiagnosisClassification, OptimiserSettings, PhenotypeRegression, TimeToEvent, downstream
-from ecgcmr.stages.readout import CovariateInputs
 from ecgcmr.training import ToleranceEarlyStopping
 
 FAST = OptimiserSettings(lr=0.01, weight_decay=0.0)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from data_modules import LabelledDataModule
 from ecgcmr.encoders import ECGCNN, CMRResNet, ECGVisionTransformer, View
+from ecgcmr.encoders.readout import AttentionReadout, read_out
+from ecgcmr.encoders.window_pooling import WindowAttention
 from ecgcmr.errors import UserError
 from ecgcmr.shards import read_ecgs, read_labels
 from ecgcmr.stages import (
@@ -22,8 +24,6 @@ from ecgcmr.stages import (
     PhenotypeRegression,
     TimeToEvent,
 )
-from ecgcmr.stages.readout import AttentionReadout, read_out
-from ecgcmr.stages.window_pooling import WindowAttention
 
 STARTS = (0, 1333, 2666, 4000)
 """Of four windows of 1,000 samples among 5,000."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.encoders import AttentionPooling, CMRInput, Encoder, View
+from ecgcmr.encoders.pooling import AttentionPooling
+from ecgcmr.encoders.protocol import CMRInput, Encoder
 from ecgcmr.encoders.transformer import NORM_EPS
+from ecgcmr.encoders.view import View
+from ecgcmr.encoders.window_pooling import MeanOfWindows
 from ecgcmr.errors import UserError
-from ecgcmr.stages.protocol import CovariateData, StageData, require_data
-from ecgcmr.stages.window_pooling import MeanOfWindows
 
 
 class AttentionReadout(nn.Module):
@@ -99,16 +100,3 @@ class CovariateInputs(nn.Module):
         missing = ~torch.isfinite(values)
         standardised = torch.where(missing, 0.0, (values - self.mean) / self.deviation)
         return torch.cat([standardised, missing.to(standardised)], dim=1)
-
-
-def covariate_inputs(data: StageData) -> CovariateInputs | None:
-    """Return the covariates that a DataModule gives, None if it gives none."""
-    if not data.covariate_names:
-        return None
-    return CovariateInputs(*require_data(data, CovariateData, "covariates").covariate_statistics())
-
-
-def covariates_of_a_checkpoint(data: StageData) -> CovariateInputs | None:
-    """Return the inputs of the covariates that a DataModule gives, whose mean and deviation a checkpoint will bring."""
-    count = len(data.covariate_names)
-    return CovariateInputs(torch.full((count,), torch.nan), torch.ones(count)) if count else None
