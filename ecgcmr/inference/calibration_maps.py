@@ -14,6 +14,7 @@ from ecgcmr.inference.subject_scores import LEAST_SUBJECTS
 Floats = NDArray[np.float64]
 
 _TINY = 1e-6
+_STEPS, _SMALL, _RIDGE = 100, 1e-9, 1e-9  # of Newton's method
 
 
 def apply_points(points: Floats, probability: ArrayLike) -> Floats:
@@ -43,16 +44,9 @@ def platt_points(truth: Floats, probability: Floats, weights: Floats) -> Floats:
     Returns:
         (2, 4) points; those of a level line (a = 0) where the probabilities rank the events backwards.
     """
-    from sklearn.linear_model import LogisticRegression  # slow to import, and not needed to apply
-
     events, others = float(weights @ truth), float(weights @ (1.0 - truth))
     target = np.where(truth == 1.0, (events + 1.0) / (events + 2.0), 1.0 / (others + 2.0))
-    x = _logit(np.clip(probability, _TINY, 1.0 - _TINY))
-    # A smoothed outcome is a row of each class, weighted by it.
-    rows, classes = np.concatenate([x, x])[:, None], np.repeat([1, 0], len(x))
-    model = LogisticRegression(C=np.inf, max_iter=1000)
-    model.fit(rows, classes, sample_weight=np.concatenate([weights * target, weights * (1.0 - target)]))
-    slope, shift = float(model.coef_[0, 0]), float(model.intercept_[0])
+    slope, shift = _sigmoid_fit(_logit(np.clip(probability, _TINY, 1.0 - _TINY)), target, weights)
     least = _least(float(weights.sum()))
     low, high = _logit(np.array([least, 1.0 - least]))
     ends = _logit(np.array([_TINY, 1.0 - _TINY]))
@@ -64,6 +58,33 @@ def platt_points(truth: Floats, probability: Floats, weights: Floats) -> Floats:
     return np.array([_probability(places), _probability(np.clip(slope * places + shift, low, high))])
 
 
+def _sigmoid_fit(logits: Floats, target: Floats, weights: Floats) -> tuple[float, float]:
+    """Return slope and shift of the least log loss, by Newton's method with halved steps (Lin, Lin and Weng 2007).
+
+    The loss is convex, and smoothed targets keep its minimum finite unless all logits are equal: then the ridge decides.
+    """
+    x = np.stack([logits, np.ones_like(logits)], axis=1)
+    line = np.array([0.0, _logit(np.array(weights @ target / weights.sum()))])
+
+    def loss(line: Floats) -> float:
+        each = x @ line
+        return float(weights @ (np.logaddexp(0.0, each) - target * each))
+
+    least = loss(line)
+    for _ in range(_STEPS):
+        p = _probability(x @ line)
+        gradient = x.T @ (weights * (p - target))
+        curvature = (x.T * (weights * p * (1.0 - p))) @ x + _RIDGE * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        while loss(line - step) > least and np.abs(step).max() > _SMALL:
+            step = step / 2.0
+        if np.abs(step).max() <= _SMALL:
+            break
+        line = line - step
+        least = loss(line)
+    return float(line[0]), float(line[1])
+
+
 def isotonic_points(truth: Floats, probability: Floats, weights: Floats) -> Floats:
     """Fit isotonic regression, one point for each level stretch (centred isotonic regression).
 
@@ -71,12 +92,16 @@ def isotonic_points(truth: Floats, probability: Floats, weights: Floats) -> Floa
     them the line rises, so that fewer ranks are lost than by steps. Stretches of fewer than 20 subjects join the next:
     no point is that of a single subject.
     """
-    from sklearn.isotonic import IsotonicRegression  # slow to import, and not needed to apply
+    from scipy.optimize import isotonic_regression  # slow to import, and not needed to apply
 
     raw = np.clip(probability, _TINY, 1.0 - _TINY)
     order = np.argsort(raw, kind="stable")
     raw, w = raw[order], weights[order]
-    level = IsotonicRegression().fit_transform(raw, truth[order], sample_weight=w)
+    # Equal probabilities are one place of the curve.
+    _, place = np.unique(raw, return_inverse=True)
+    mass = np.bincount(place, w)
+    shares = np.bincount(place, w * truth[order]) / mass
+    level = np.asarray(isotonic_regression(shares, weights=mass).x)[place]
     starts = np.flatnonzero(np.diff(level, prepend=-1.0) != 0.0)
     mass, raws, levels = (np.add.reduceat(values, starts) for values in (w, w * raw, w * level))
     joined = np.array(_joined(mass, raws, levels))
