@@ -61,7 +61,7 @@ def platt_points(truth: Floats, probability: Floats, weights: Floats) -> Floats:
 def _sigmoid_fit(logits: Floats, target: Floats, weights: Floats) -> tuple[float, float]:
     """Return slope and shift of the least log loss, by Newton's method with halved steps (Lin, Lin and Weng 2007).
 
-    The loss is convex, and smoothed targets keep its minimum finite unless all logits are equal: then the ridge decides.
+    The loss is convex, and smoothed targets keep its minimum finite; where all logits are equal, the ridge decides.
     """
     x = np.stack([logits, np.ones_like(logits)], axis=1)
     line = np.array([0.0, _logit(np.array(weights @ target / weights.sum()))])
@@ -94,26 +94,21 @@ def isotonic_points(truth: Floats, probability: Floats, weights: Floats) -> Floa
     """
     from scipy.optimize import isotonic_regression  # slow to import, and not needed to apply
 
-    raw = np.clip(probability, _TINY, 1.0 - _TINY)
-    order = np.argsort(raw, kind="stable")
-    raw, w = raw[order], weights[order]
-    # Equal probabilities are one place of the curve.
-    _, place = np.unique(raw, return_inverse=True)
-    mass = np.bincount(place, w)
-    shares = np.bincount(place, w * truth[order]) / mass
-    level = np.asarray(isotonic_regression(shares, weights=mass).x)[place]
+    raw, place = np.unique(np.clip(probability, _TINY, 1.0 - _TINY), return_inverse=True)
+    mass, events = np.bincount(place, weights), np.bincount(place, weights * truth)
+    level = np.asarray(isotonic_regression(events / mass, weights=mass).x)
     starts = np.flatnonzero(np.diff(level, prepend=-1.0) != 0.0)
-    mass, raws, levels = (np.add.reduceat(values, starts) for values in (w, w * raw, w * level))
-    joined = np.array(_joined(mass, raws, levels))
-    least = _least(float(w.sum()))
-    return np.array([joined[:, 1] / joined[:, 0], np.clip(joined[:, 2] / joined[:, 0], least, 1.0 - least)])
+    stretches = np.add.reduceat(np.stack([mass, mass * raw, mass * level], axis=1), starts, axis=0)
+    weight, raws, levels = np.array(_joined(stretches)).T
+    least = _least(float(mass.sum()))
+    return np.array([raws / weight, np.clip(levels / weight, least, 1.0 - least)])
 
 
-def _joined(mass: Floats, raws: Floats, levels: Floats) -> list[Floats]:
-    """Join neighbouring stretches until each has the weight of 20 subjects; the last joins what came before it."""
+def _joined(stretches: Floats) -> list[Floats]:
+    """Join neighbouring rows of (k, 3) until each has the weight of 20 subjects; the last joins what came before it."""
     joined: list[Floats] = []
     waiting = np.zeros(3)
-    for stretch in np.stack([mass, raws, levels], axis=1):
+    for stretch in stretches:
         waiting = waiting + stretch
         if waiting[0] >= LEAST_SUBJECTS - 1e-9:
             joined.append(waiting)
