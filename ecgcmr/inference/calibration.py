@@ -1,8 +1,8 @@
 """Probabilities that mean what they say: isotonic regression or Platt's sigmoid, chosen on validation subjects.
 
-Which one serves is chosen by cross-validated log loss, folds drawn by subject; leaving the probabilities as they are is
-a candidate too. What is said of the probabilities "after" comes from a second, outer cross-validation in which choice
-and fit saw nothing of the rows they are judged on.
+Which one serves is chosen by cross-validated log loss, folds drawn by subject: the sigmoid must beat the probabilities
+as they are, and the curve the sigmoid, by more than the standard error of the gain. What is said of the probabilities
+"after" comes from a second, outer cross-validation: choice and fit saw nothing of the rows they are judged on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgcmr.inference.calibration_error import brier_score, expected_calibration_error, log_loss
+from ecgcmr.inference.calibration_error import brier_score, expected_calibration_error, row_losses
 from ecgcmr.inference.calibration_maps import apply_points, isotonic_points, platt_points
 from ecgcmr.inference.subject_scores import recording_weights
 from ecgcmr.metrics.task_metrics import refuse_other_classes
@@ -25,7 +25,6 @@ LEAST_EVENTS = 10
 ISOTONIC_EVENTS = 50
 """Fewer do not bear a free curve: Platt's two numbers have to do."""
 FOLDS = 5
-_LEAST_GAIN = 1e-4  # of log loss (nats) by which a more flexible method must win
 _UNCHANGED = np.empty((2, 0))
 
 
@@ -76,13 +75,15 @@ class Calibration:
             reason = f"{len(few)} validation subjects {which} the event; calibration takes {LEAST_EVENTS}"
             return cls(NONE, _UNCHANGED, before[0], before[0], before[1], before[1], *counts, reason)
         method, points = _chosen(rows, seed)
+        if method == NONE:
+            reason = "no calibration lowers the log loss of the validation subjects by more than its standard error"
+            return cls(NONE, points, before[0], before[0], before[1], before[1], *counts, reason)
         fitted = np.empty(len(rows.truth))
         for number, (train, test) in enumerate(rows.folds(seed)):
             fitted[test] = apply_points(_chosen(rows.only(train), seed + 1 + number)[1], rows.probability[test])
         judged = rows.truth, fitted, rows.weights
         after = expected_calibration_error(*judged), brier_score(*judged)
-        unchanged = "no calibration lowers the log loss of the validation subjects" if method == NONE else None
-        return cls(method, points, before[0], after[0], before[1], after[1], *counts, unchanged)
+        return cls(method, points, before[0], after[0], before[1], after[1], *counts)
 
     def apply(self, probability: ArrayLike) -> Floats:
         """Return calibrated probabilities of the same shape, strictly between 0 and 1; NaN stays NaN."""
@@ -131,20 +132,27 @@ class _Rows:
 
 
 def _chosen(rows: _Rows, seed: int) -> tuple[str, Floats]:
-    """Return the method with the least cross-validated log loss, the plainer one among equals, and its points."""
-    methods = [NONE, PLATT]
+    """Return the chosen method and its points: a more flexible one must win by the standard error of its gain."""
+    methods = [PLATT]
     if min(len(rows.subjects_with(outcome)) for outcome in (1.0, 0.0)) >= ISOTONIC_EVENTS:
         methods.append(ISOTONIC)
     folds = rows.folds(seed)
-    best, least = NONE, np.inf
+    best, least = NONE, row_losses(rows.truth, apply_points(_UNCHANGED, rows.probability))
     for method in methods:
         after = np.empty(len(rows.truth))
         for train, test in folds:
             after[test] = apply_points(_points(method, rows.only(train)), rows.probability[test])
-        loss = log_loss(rows.truth, after, rows.weights)
-        if loss < least - _LEAST_GAIN:
-            best, least = method, loss
+        losses = row_losses(rows.truth, after)
+        gain, error = _mean_and_error(least - losses, rows.weights)
+        if gain > error:
+            best, least = method, losses
     return best, _points(best, rows)
+
+
+def _mean_and_error(values: Floats, weights: Floats) -> tuple[float, float]:
+    """Return a weighted mean and its standard error."""
+    mean = float(weights @ values / weights.sum())
+    return mean, float(np.sqrt(weights**2 @ (values - mean) ** 2) / weights.sum())
 
 
 def _points(method: str, rows: _Rows) -> Floats:

@@ -1,4 +1,4 @@
-"""How far probabilities are from what comes true: calibration error, Brier score, log loss, with weighted rows."""
+"""How far probabilities are from what comes true: calibration error and Brier score of weighted rows, log loss."""
 
 from __future__ import annotations
 
@@ -43,16 +43,10 @@ def brier_score(truth: ArrayLike, probability: ArrayLike, weights: ArrayLike | N
     return float(w @ (p - y) ** 2 / w.sum()) if len(y) else float("nan")
 
 
-def log_loss(truth: ArrayLike, probability: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the weighted mean of -log of the probability given to what came true, in nats; NaN without rows.
-
-    Infinite where a probability of 0 or 1 was wrong.
-    """
-    y, p, w = _arrays(truth, probability, weights)
-    if not len(y):
-        return float("nan")
+def row_losses(truth: Floats, probability: Floats) -> Floats:
+    """Return (n,) -log of the probability given to what came true, in nats; infinite where it was 0."""
     with np.errstate(divide="ignore"):
-        return float(-w @ np.log(np.where(y == 1.0, p, 1.0 - p)) / w.sum())
+        return -np.log(np.where(truth == 1.0, probability, 1.0 - probability))
 
 
 def _arrays(truth: ArrayLike, probability: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:

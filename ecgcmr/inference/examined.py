@@ -14,7 +14,6 @@ from ecgcmr.preparation.ecg import StandardECG
 from ecgcmr.preparation.gaps import fill_gaps, recorded_extent
 from ecgcmr.preparation.lead_quality import LeadQuality, assess_leads
 from ecgcmr.probes.median_beat import Beats, find_beats
-from ecgcmr.shards.layout import LEADS
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +59,11 @@ class Examined:
         return self.bands.between(0.5, 40.0)
 
     @cached_property
+    def qrs_band(self) -> Floats:
+        """(12, T) between 5 and 30 Hz."""
+        return self.bands.between(5.0, 30.0)
+
+    @cached_property
     def beats(self) -> Beats | None:
         """Rhythm and median beat; None without a plausible rhythm."""
         return find_beats(self.signal, self.sampling_rate)
@@ -79,7 +83,3 @@ class Examined:
     def measured(self) -> dict[str, float]:
         """Heart rate and intervals as ``measure_beats`` has them; empty without beats."""
         return {} if self.beats is None else measure_beats(self.beats.marks, self.sampling_rate, self.quality.index)
-
-    def lead(self, name: str) -> int:
-        """Return the row of a lead."""
-        return LEADS.index(name)

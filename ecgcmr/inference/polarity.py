@@ -57,10 +57,7 @@ def lead_polarity(view: Examined) -> Floats | None:
 
 
 def swapped_electrodes(view: Examined) -> str | None:
-    """Return which swap of electrodes the limb leads look like, or that all is upside down; None for neither."""
-    silent = _silent_limb_lead(view)
-    if silent is not None:
-        return silent
+    """Return which swap of arms and left leg the limb leads look like, or that all is upside down; None for neither."""
     polarity = lead_polarity(view)
     if polarity is None:
         return None
@@ -82,7 +79,8 @@ def chest_order(view: Examined) -> str | None:
     return "V1 points up and V6 down: the chest leads may be out of order"
 
 
-def _silent_limb_lead(view: Examined) -> str | None:
+def silent_limb_lead(view: Examined) -> str | None:
+    """Return which swap with the right leg's electrode a limb lead without a beat looks like; None if all have one."""
     if view.beats is None or view.lost[:3].any():
         return None
     beat = np.ptp(view.beats.median[:3], axis=1)

@@ -8,6 +8,7 @@ are: length, derivable leads and units (``preparation.ecg``), flags and quality 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ from ecgcmr.inference.lead_checks import (
     lost_leads,
     remarks_by_lead,
 )
-from ecgcmr.inference.polarity import chest_order, swapped_electrodes
+from ecgcmr.inference.polarity import chest_order, silent_limb_lead, swapped_electrodes
 from ecgcmr.inference.rhythm_checks import has_pacing_spikes, no_heart, unusual_size, wrong_size, wrong_speed
 from ecgcmr.preparation.ecg import LEAST_SHARE, StandardECG, StandardOptions, standard_windows
 
@@ -96,11 +97,12 @@ def judge_window(window: StandardECG, least_recorded: float = _RECORDED) -> Verd
 
 
 def _refusal(view: Examined) -> str | None:
-    for check in (lost_leads, wrong_size, clipped_leads, equal_leads, _broken_law, no_heart, wrong_speed):
+    """Return the first reason that applies, from what holds no ECG to what needs its waves."""
+    for check in _CHECKS:
         reason = check(view)
         if reason is not None:
             return reason
-    return swapped_electrodes(view)
+    return None
 
 
 def _broken_law(view: Examined) -> str | None:
@@ -108,6 +110,19 @@ def _broken_law(view: Examined) -> str | None:
     if deviation <= LAW_REFUSED:
         return None
     return f"limb leads do not fit each other (I + III is not II, by {100 * deviation:.0f} %): leads are misnamed"
+
+
+_CHECKS: tuple[Callable[[Examined], str | None], ...] = (
+    lost_leads,
+    wrong_size,
+    clipped_leads,
+    silent_limb_lead,
+    equal_leads,
+    _broken_law,
+    no_heart,
+    wrong_speed,
+    swapped_electrodes,
+)
 
 
 def _warnings(view: Examined, window: StandardECG) -> tuple[str, ...]:

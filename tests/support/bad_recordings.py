@@ -1,7 +1,7 @@
 """Recordings made wrong in every way that must not become a confident number, from one good recording each.
 
-``RIGHT``: the model must see what it sees of the good recording. ``REFUSED``: no model may answer. ``WARNED``: the answer
-stands with a warning. ``UNSEEN``: known not to be recognised.
+``RIGHT``: the model must see what it sees of the good recording. ``REFUSED``: no model may answer. ``WARNED``: the
+answer stands with a warning. ``UNSEEN``: known not to be recognised.
 """
 
 from __future__ import annotations
