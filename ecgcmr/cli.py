@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
+    "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

@@ -18,7 +18,7 @@ LEVELS = (
     ("shards", "speed_choices"),
     ("preparation", "data_modules", "evaluation"),
     ("synthesis", "inspection", "verification", "probes", "reports", "stages"),
-    ("weights_import", "training"),
+    ("weights_import", "training", "pages"),
     ("experiments", "benchmarks"),
     ("cli",),
 )
