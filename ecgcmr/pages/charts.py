@@ -113,9 +113,9 @@ def interval_chart(title: str, names: Sequence[str], rows: Sequence[Interval], a
             marks.append(element("circle", cx=f"{xs.held(place[0]):.1f}", cy=f"{y:.1f}", r="3.6", class_=f"dot {look}"))
     legend = [element("span", name, class_=f"key s{place % 4}") for place, name in enumerate(names)]
     summary = f"{title}: {len(rows)} methods with 95 % intervals; the numbers are in the table that follows"
-    return element(
-        "figure", element("figcaption", title, joined(legend)), _svg(summary, width, height, marks), class_="chart wide"
-    )
+    drawn = _svg(summary, width, height, marks)
+    scrolled = element("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=title)
+    return element("figure", element("figcaption", title, joined(legend)), scrolled, class_="chart wide")
 
 
 class _Scale:

@@ -84,6 +84,6 @@ def _figure(figure: FigureFile) -> Html:
         alt=f"{figure.title}. The numbers are in the tables of the results.",
         width=figure.width,
         height=figure.height,
-        decoding="async",
+        decoding="sync",
     )
     return element("figure", element("figcaption", figure.title), picture)
