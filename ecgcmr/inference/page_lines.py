@@ -145,7 +145,7 @@ def _number(value: Mapping[str, Any], target: Mapping[str, Any], sex: Any) -> Pa
         kind="number",
         title=printable(target.get("title") or value["name"], 60),
         name=str(value["name"]),
-        group=str(target.get("group") or ""),
+        group=printable(target.get("group") or "", 40),
         text=number_text(*ends, unit),
         value=ends[0],
         low=ends[1],

@@ -61,7 +61,7 @@ def line_chart(title: str, curves: Sequence[Line], across: str) -> Html:
     every = np.concatenate([curve.y for curve in known]) if known else np.zeros(0)
     if not len(every):
         return element("figure", element("figcaption", title), element("p", "No finite value was logged."))
-    xs = _Scale(*_span(np.concatenate([curve.x for curve in known])), left, width - right)
+    xs = _Scale(*_span(np.concatenate([curve.x for curve in known])), left, width - right, whole=True)
     ys = _Scale(*_span(every), height - bottom, top)
     marks = [*_across(xs, height - bottom, across, width), *_up(ys, left, width - right)]
     for curve in known:
@@ -121,9 +121,9 @@ def interval_chart(title: str, names: Sequence[str], rows: Sequence[Interval], a
 class _Scale:
     """A linear map of values to places, with round ticks."""
 
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+    def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False) -> None:
         self.low, self.high, self.start, self.end = low, high, start, end
-        self.ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+        self.ticks = [tick for tick in MaxNLocator(5, integer=whole).tick_values(low, high) if low <= tick <= high]
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)

@@ -11,6 +11,8 @@ from ecgcmr.reports.tables import Grid
 LONG = 25
 """Rows from which a table can be filtered."""
 
+_SENTENCE = 60  # characters, markup included
+
 
 def table(
     caption: object, titles: Sequence[object], rows: Iterable[Sequence[object]], *, words: int = 1, note: object = None
@@ -42,9 +44,15 @@ def table(
 def _row(cells: Sequence[object], words: int) -> Html:
     # Written out: a page holds a hundred thousand of these.
     first, *others = (cell if isinstance(cell, Html) else text(cell) for cell in cells)
-    rest = "".join(f"<td>{cell}</td>" if place < words else f'<td class="n">{cell}</td>'
-                   for place, cell in enumerate(others, start=1))  # fmt: skip
+    rest = "".join(f"<td{_look(cell, place < words)}>{cell}</td>" for place, cell in enumerate(others, start=1))
     return Html(f'<tr><th scope="row">{first}</th>{rest}</tr>\n')
+
+
+def _look(cell: Html, is_text: bool) -> str:
+    """Return the class of a cell: a number, a sentence that may be broken, or a word or two."""
+    if len(cell) > _SENTENCE:
+        return ' class="w"'
+    return "" if is_text else ' class="n"'
 
 
 def _plain(caption: object) -> str:
