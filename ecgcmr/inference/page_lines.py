@@ -134,7 +134,7 @@ def reference_note(lines: Sequence[PageLine]) -> str:
 
 
 def _number(value: Mapping[str, Any], target: Mapping[str, Any], sex: Any) -> PageLine:
-    ends = [_float(value.get(name)) for name in ("value", "low", "high")]
+    predicted, low, high = (_float(value.get(name)) for name in ("value", "low", "high"))
     ranges = {
         name: (float(pair[0]), float(pair[1]))
         for name, pair in (target.get("reference") or {}).items()
@@ -146,11 +146,11 @@ def _number(value: Mapping[str, Any], target: Mapping[str, Any], sex: Any) -> Pa
         title=printable(target.get("title") or value["name"], 60),
         name=str(value["name"]),
         group=printable(target.get("group") or "", 40),
-        text=number_text(*ends, unit),
-        value=ends[0],
-        low=ends[1],
-        high=ends[2],
-        level=_float(value.get("level")) if not math.isnan(ends[1]) else math.nan,
+        text=number_text(predicted, low, high, unit),
+        value=predicted,
+        low=low,
+        high=high,
+        level=_float(value.get("level")) if not math.isnan(low) else math.nan,
         reference=ranges,
     )
 

@@ -123,7 +123,8 @@ class _Scale:
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False) -> None:
         self.low, self.high, self.start, self.end = low, high, start, end
-        self.ticks = [tick for tick in MaxNLocator(5, integer=whole).tick_values(low, high) if low <= tick <= high]
+        ticks = [tick for tick in MaxNLocator(5, integer=whole).tick_values(low, high) if low <= tick <= high]
+        self.ticks = [tick for tick in ticks if not whole or float(tick).is_integer()]
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
