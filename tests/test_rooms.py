@@ -20,7 +20,7 @@ LEVELS = (
     ("synthesis", "inspection", "verification", "probes", "reports"),
     ("inference",),
     ("stages",),
-    ("weights_import", "training"),
+    ("weights_import", "training", "pages"),
     ("experiments", "benchmarks"),
     ("cli",),
 )
