@@ -20,7 +20,7 @@ LEVELS = (
     ("probes",),
     ("synthesis", "inspection", "verification", "reports", "stages"),
     ("inference",),
-    ("weights_import", "training"),
+    ("weights_import", "training", "pages"),
     ("experiments", "benchmarks"),
     ("cli",),
 )

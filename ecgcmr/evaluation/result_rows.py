@@ -28,7 +28,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("target", "group", "method", "task_name"), (_is_text, "a text")),
     "task": (lambda value: isinstance(value, str) and value in TASKS, f"one of {', '.join(TASKS)}"),
     "metric": (_is_text, "a text"),
@@ -37,6 +37,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n_test": (_is_count, "a whole number from 0"),
     **dict.fromkeys(_NUMBERS, (lambda value: value is None or finite_number(value), "a number or null")),
 }
+"""Entry of a row -> what it must fulfil, and how a message calls that."""
 
 
 def read_results_json(path: Path | str, metrics: Sequence[Metric] = ()) -> list[ResultRow]:
@@ -81,14 +82,16 @@ def _row(record: dict[str, Any], known: Mapping[str, Metric], where: str) -> Res
     if missing:
         raise UserError(f"{where}: has no {', '.join(missing)}; a result row has the keys {', '.join(_NAMES)}")
     for name in _NAMES:
-        is_right, wanted = _CHECKS[name]
+        is_right, wanted = CHECKS[name]
         if not is_right(record[name]):
-            raise UserError(f"{where}: {name} is {_shown(record[name])}; it must be {wanted}")
+            raise UserError(f"{where}: {name} is {shown(record[name])}; it must be {wanted}")
     low, high = record["ci_low"], record["ci_high"]
     metric = known.get(record["metric"])
     if metric is None:
-        shown, names = _shown(record["metric"]), ", ".join(known)
-        raise UserError(f"{where}: metric is {shown}; it must be one of {names}, or one that --metric names")
+        names = ", ".join(known)
+        raise UserError(
+            f"{where}: metric is {shown(record['metric'])}; it must be one of {names}, or one that --metric names"
+        )
     if metric.kind != record["task"]:
         raise UserError(f"{where}: {metric.key} is a metric of {metric.kind}, not of {record['task']}")
     if record["value"] is not None and not metric.low <= record["value"] <= metric.high:
@@ -106,7 +109,8 @@ def _number(name: str, value: Any) -> Any:
     return float("nan") if value is None else float(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a wrong value for a message: short, and what is a text between quotation marks."""
     return f"'{printable(value, 40)}'" if isinstance(value, str) else printable(value, 40)
 
 

@@ -29,10 +29,6 @@ MM_PER_SECOND = 25.0
 MM_PER_MILLIVOLT = 10.0
 SECONDS = 10.0
 
-_GRID_LEFT, _GRID_BOTTOM = 8.5, 23.0
-_GRID_WIDTH, _GRID_HEIGHT = 280.0, 160.0
-_TRACE_LEFT = _GRID_LEFT + 20.0  # after the calibration pulse
-_ROW_CENTRES = tuple(_GRID_BOTTOM + _GRID_HEIGHT - height for height in (30.0, 65.0, 100.0, 135.0))
 _COLUMN_SECONDS = 2.5
 _RHYTHM_LEAD = LEADS.index("II")
 _RELATIVE_GAINS = (20.0, 10.0, 5.0, 2.5, 2.0, 1.0, 0.5, 0.2, 0.1)  # mm per standard deviation
@@ -46,6 +42,50 @@ _INK, _NOTE = "#111111", "#444444"
 _PEAK_COLOUR = "#D55E00"
 _WAVE_COLOURS = {"P": "#0072B2", "QRS": "#000000", "T": "#009E73"}
 _WAVE_NAMES = {"P": "P wave", "QRS": "QRS", "T": "T wave"}
+
+
+@dataclass(frozen=True)
+class PaperPlace:
+    """Where the paper lies on its sheet, in mm from the lower left corner.
+
+    Attributes:
+        left: Left edge.
+        bottom: Lower edge.
+        width: A multiple of 5.
+        height: A multiple of 5.
+        rows: How far the lines of the four rows lie below the upper edge.
+        names: How far the leads' names stand above their row's line.
+    """
+
+    left: float = 8.5
+    bottom: float = 23.0
+    width: float = 280.0
+    height: float = 160.0
+    rows: tuple[float, float, float, float] = (30.0, 65.0, 100.0, 135.0)
+    names: float = 13.0
+
+    @property
+    def right(self) -> float:
+        """Right edge."""
+        return self.left + self.width
+
+    @property
+    def top(self) -> float:
+        """Upper edge."""
+        return self.bottom + self.height
+
+    @property
+    def trace(self) -> float:
+        """Where the traces begin, after the calibration pulse."""
+        return self.left + 20.0
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        """The lines of the rows from top to bottom."""
+        return tuple(self.top - below for below in self.rows)
+
+
+WHOLE_SHEET = PaperPlace()
 
 
 @dataclass(frozen=True)
@@ -86,24 +126,50 @@ def draw_ecg_paper(ecg: PaperECG) -> Figure:
     Raises:
         ValueError: If the signal is not (12, samples) or the unit is neither ``mV`` nor ``z-score``.
     """
-    if ecg.signal.ndim != 2 or ecg.signal.shape[0] != len(LEADS):
-        raise ValueError(f"expected ({len(LEADS)}, samples), got {ecg.signal.shape}")
+    figure, axes = new_sheet()
+    gain = draw_tracing(axes, ecg, WHOLE_SHEET)
+    _draw_words(axes, ecg, gain, WHOLE_SHEET)
+    return figure
+
+
+def new_sheet() -> tuple[Figure, Axes]:
+    """Return an empty sheet of A4 landscape, and axes over all of it in which 1 is a millimetre."""
     figure = new_figure(*SHEET_MM, facecolor="white")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(0, SHEET_MM[0]), ylim=(0, SHEET_MM[1]))
     axes.axis("off")
-    _draw_grid(axes)
+    axes.set(xticks=(), yticks=())  # unseen, and yet they would take a tenth of the time
+    return figure, axes
+
+
+def draw_tracing(axes: Axes, ecg: PaperECG, place: PaperPlace) -> float:
+    """Draw paper, calibration pulses, leads and marks, without heading.
+
+    Args:
+        axes: Of a sheet.
+        ecg: What to draw.
+        place: Where.
+
+    Returns:
+        Millimetres per unit.
+
+    Raises:
+        ValueError: If the signal is not (12, samples) or the unit is neither ``mV`` nor ``z-score``.
+    """
+    if ecg.signal.ndim != 2 or ecg.signal.shape[0] != len(LEADS):
+        raise ValueError(f"expected ({len(LEADS)}, samples), got {ecg.signal.shape}")
     gain = gain_mm(ecg.signal, ecg.unit)
-    for row, centre in enumerate(_ROW_CENTRES):
-        _draw_pulse(axes, centre, gain, ecg.unit)
+    _draw_grid(axes, place)
+    for row, centre in enumerate(place.centres):
+        _draw_pulse(axes, place, centre, gain, ecg.unit)
         if row < 3:
             for column in range(4):
-                _draw_segment(axes, ecg, 3 * column + row, centre, gain, column * _COLUMN_SECONDS, _COLUMN_SECONDS)
+                span = (column * _COLUMN_SECONDS, _COLUMN_SECONDS)
+                _draw_segment(axes, ecg, place, 3 * column + row, centre, gain, span)
         else:
-            _draw_segment(axes, ecg, _RHYTHM_LEAD, centre, gain, 0.0, SECONDS)
-    _draw_beats(axes, ecg)
-    _draw_words(axes, ecg, gain)
-    return figure
+            _draw_segment(axes, ecg, place, _RHYTHM_LEAD, centre, gain, (0.0, SECONDS))
+    _draw_beats(axes, ecg, place)
+    return gain
 
 
 def gain_mm(signal: NDArray[np.floating], unit: str) -> float:
@@ -125,22 +191,20 @@ def gain_mm(signal: NDArray[np.floating], unit: str) -> float:
     return next((gain for gain in _RELATIVE_GAINS if reach * gain <= _RELATIVE_HEIGHT_MM), _RELATIVE_GAINS[-1])
 
 
-def _draw_grid(axes: Axes) -> None:
+def _draw_grid(axes: Axes, place: PaperPlace) -> None:
     """Draw 1 mm and 5 mm squares."""
-    right, top = _GRID_LEFT + _GRID_WIDTH, _GRID_BOTTOM + _GRID_HEIGHT
+    left, bottom, right, top = place.left, place.bottom, place.right, place.top
     for step, colour, points in ((1, _FINE, 0.28), (5, _COARSE, 0.55)):
-        upright = [((x, _GRID_BOTTOM), (x, top)) for x in _GRID_LEFT + np.arange(0, _GRID_WIDTH + 1, step)]
-        level = [((_GRID_LEFT, y), (right, y)) for y in _GRID_BOTTOM + np.arange(0, _GRID_HEIGHT + 1, step)]
+        upright = [((x, bottom), (x, top)) for x in left + np.arange(0, place.width + 1, step)]
+        level = [((left, y), (right, y)) for y in bottom + np.arange(0, place.height + 1, step)]
         axes.add_collection(LineCollection([*upright, *level], colors=colour, linewidths=points, zorder=step))
-    frame = Rectangle(
-        (_GRID_LEFT, _GRID_BOTTOM), _GRID_WIDTH, _GRID_HEIGHT, fill=False, edgecolor=_FRAME, linewidth=0.9, zorder=6
-    )
+    frame = Rectangle((left, bottom), place.width, place.height, fill=False, edgecolor=_FRAME, linewidth=0.9, zorder=6)
     axes.add_patch(frame)
 
 
-def _draw_pulse(axes: Axes, centre: float, gain: float, unit: str) -> None:
+def _draw_pulse(axes: Axes, place: PaperPlace, centre: float, gain: float, unit: str) -> None:
     """Draw the calibration pulse, 0.2 s wide and 10 mm tall, and say what 10 mm stand for."""
-    left = _GRID_LEFT + 7.5
+    left = place.left + 7.5
     width, height = _PULSE_MM
     steps = ((left - 2.5, 0.0), (left, 0.0), (left, height), (left + width, height), (left + width, 0.0))
     x, y = np.array([*steps, (left + width + 2.5, 0.0)]).T
@@ -150,20 +214,22 @@ def _draw_pulse(axes: Axes, centre: float, gain: float, unit: str) -> None:
 
 
 def _draw_segment(
-    axes: Axes, ecg: PaperECG, lead: int, centre: float, gain: float, start: float, seconds: float
+    axes: Axes, ecg: PaperECG, place: PaperPlace, lead: int, centre: float, gain: float, span: tuple[float, float]
 ) -> None:
     """Draw one lead's stretch of time in its place, with its name and the mark that divides it from its neighbour."""
+    start, seconds = span
     first, end = round(start * ecg.sampling_rate), round((start + seconds) * ecg.sampling_rate)
     values = np.asarray(ecg.signal[lead, first:end], dtype=np.float64)
-    x = _TRACE_LEFT + (first + np.arange(len(values))) / ecg.sampling_rate * MM_PER_SECOND
-    left = _TRACE_LEFT + start * MM_PER_SECOND
+    x = place.trace + (first + np.arange(len(values))) / ecg.sampling_rate * MM_PER_SECOND
+    left = place.trace + start * MM_PER_SECOND
     name = LEADS[lead]
     present = np.isfinite(values)
     if present.any():
         # On paper a lead's resting level lies on the row's line; recordings in files keep an offset.
         y = centre + (values - np.median(values[present])) * gain
         (line,) = axes.plot(x, y, color=_INK, linewidth=0.85, solid_joinstyle="round", zorder=10)
-        line.set_clip_path(Rectangle((_GRID_LEFT, _GRID_BOTTOM), _GRID_WIDTH, _GRID_HEIGHT, transform=axes.transData))
+        paper = Rectangle((place.left, place.bottom), place.width, place.height, transform=axes.transData)
+        line.set_clip_path(paper)
     else:
         beyond = first >= ecg.signal.shape[1]
         words = "recording ended" if beyond else "not recorded"
@@ -171,47 +237,47 @@ def _draw_segment(
     if start > 0:
         axes.plot((left, left), (centre - 2.5, centre + 2.5), color=_INK, linewidth=0.8, zorder=9)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-    axes.text(left + 1.5, centre + 13.0, name, fontsize=10, weight="bold", color=_INK, zorder=7, bbox=box)
+    axes.text(left + 1.5, centre + place.names, name, fontsize=10, weight="bold", color=_INK, zorder=7, bbox=box)
     if name in ecg.derived:
-        axes.text(left + 4.0 + 2.4 * len(name), centre + 13.0, "derived", fontsize=7, color=_NOTE, zorder=7, bbox=box)
+        beside = left + 4.0 + 2.4 * len(name)
+        axes.text(beside, centre + place.names, "derived", fontsize=7, color=_NOTE, zorder=7, bbox=box)
 
 
-def _draw_beats(axes: Axes, ecg: PaperECG) -> None:
+def _draw_beats(axes: Axes, ecg: PaperECG, place: PaperPlace) -> None:
     """Mark R peaks above the rhythm strip and the extent of P, QRS and T below it."""
     limit = min(ecg.signal.shape[1], round(SECONDS * ecg.sampling_rate))
 
-    def place(sample: int) -> float:
-        return _TRACE_LEFT + float(sample) / ecg.sampling_rate * MM_PER_SECOND
+    def across(sample: int) -> float:
+        return place.trace + float(sample) / ecg.sampling_rate * MM_PER_SECOND
 
     if ecg.r_peaks is not None:
-        shown = [place(peak) for peak in ecg.r_peaks if 0 <= peak < limit]
-        top = _ROW_CENTRES[-1] + 17.2
+        shown = [across(peak) for peak in ecg.r_peaks if 0 <= peak < limit]
+        top = place.centres[-1] + 17.2
         axes.plot(shown, [top] * len(shown), "v", color=_PEAK_COLOUR, markersize=4.5, markeredgewidth=0, zorder=11)
     if ecg.waves is None:
         return
-    bottom = _ROW_CENTRES[-1] - 16.0
+    bottom = place.centres[-1] - 16.0
     for wave, colour in _WAVE_COLOURS.items():
         onset, offset = WAVES.index(f"{wave}_onset"), WAVES.index(f"{wave}_offset")
         spans = [
-            ((place(beat[onset]), bottom), (place(beat[offset]), bottom))
+            ((across(beat[onset]), bottom), (across(beat[offset]), bottom))
             for beat in ecg.waves
             if 0 <= beat[onset] < beat[offset] < limit
         ]
         axes.add_collection(LineCollection(spans, colors=colour, linewidths=3.0, capstyle="butt", zorder=11))
 
 
-def _draw_words(axes: Axes, ecg: PaperECG, gain: float) -> None:
+def _draw_words(axes: Axes, ecg: PaperECG, gain: float, place: PaperPlace) -> None:
     """Write heading, remarks, scale and the legend of the marks."""
-    top = _GRID_BOTTOM + _GRID_HEIGHT
-    axes.text(_GRID_LEFT, top + 16, ecg.title, fontsize=12, weight="bold", color=_INK, va="center")
+    left, top = place.left, place.top
+    axes.text(left, top + 16, ecg.title, fontsize=12, weight="bold", color=_INK, va="center")
     for line, remark in enumerate(ecg.remarks[:3]):
         shown = shorten(remark, _LONGEST_REMARK, placeholder=" ...")
-        right = _GRID_LEFT + _GRID_WIDTH
-        axes.text(right, top + 19.5 - 4.6 * line, shown, fontsize=8.5, color=_NOTE, ha="right", va="center")
-    axes.text(_GRID_LEFT, top + 5, scale_text(ecg.unit, gain), fontsize=8.5, color=_NOTE, va="center")
+        axes.text(place.right, top + 19.5 - 4.6 * line, shown, fontsize=8.5, color=_NOTE, ha="right", va="center")
+    axes.text(left, top + 5, scale_text(ecg.unit, gain), fontsize=8.5, color=_NOTE, va="center")
     below = "1 mm and 5 mm squares when printed at 100 % on A4; each trace is centred on its row"
-    axes.text(_GRID_LEFT, _GRID_BOTTOM - 6, below, fontsize=7.5, color=_NOTE, va="center")
-    _draw_legend(axes, ecg)
+    axes.text(left, place.bottom - 6, below, fontsize=7.5, color=_NOTE, va="center")
+    _draw_legend(axes, ecg, place)
 
 
 def scale_text(unit: str, gain: float) -> str:
@@ -224,13 +290,13 @@ def scale_text(unit: str, gain: float) -> str:
     )
 
 
-def _draw_legend(axes: Axes, ecg: PaperECG) -> None:
-    y = _GRID_BOTTOM - 6
-    x = _GRID_LEFT + _GRID_WIDTH - 76
+def _draw_legend(axes: Axes, ecg: PaperECG, place: PaperPlace) -> None:
+    y = place.bottom - 6
+    x = place.right - 76
     if ecg.r_peaks is not None:
         axes.plot((x,), (y,), "v", color=_PEAK_COLOUR, markersize=4.5, markeredgewidth=0)
         axes.text(x + 2.5, y, "R peak", fontsize=7.5, color=_NOTE, va="center_baseline")
-    for place, (wave, colour) in enumerate(_WAVE_COLOURS.items() if ecg.waves is not None else ()):
-        left = x + 19 + 20 * place
+    for number, (wave, colour) in enumerate(_WAVE_COLOURS.items() if ecg.waves is not None else ()):
+        left = x + 19 + 20 * number
         axes.plot((left, left + 3), (y, y), color=colour, linewidth=3.0, solid_capstyle="butt")
         axes.text(left + 4.5, y, _WAVE_NAMES[wave], fontsize=7.5, color=_NOTE, va="center_baseline")

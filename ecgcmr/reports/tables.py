@@ -144,8 +144,8 @@ def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
         texts = (
             "-" if row.labels is None else f"{row.labels:,}",
             cell_text(row.value, row.ci_low, row.ci_high, task.metric(row.metric)),
-            _p_text(row.p),
-            _p_text(row.p_holm),
+            p_text(row.p),
+            p_text(row.p_holm),
             f"{row.n_test:,}",
         )
         lines.append(_plain_line(pair if group is not None else f"{row.target}: {pair}", texts))
@@ -250,7 +250,8 @@ def _counts(rows: Iterable[ResultRow]) -> list[int | None]:
     return [*sorted({row.labels for row in rows if row.labels is not None})] or [None]
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
+    """Return a p value with three or four decimals, a dash where undefined."""
     if not math.isfinite(p):
         return "-"
     return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"

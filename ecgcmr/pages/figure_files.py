@@ -1,0 +1,78 @@
+"""Figures of a folder, made small enough to stand within a page: pixels alone, in at most 256 colours."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from ecgcmr.errors import UserError
+
+_MOST_PIXELS = 60_000_000
+_COLOURS = 256  # lines and text on white: nobody sees a difference, and a third of the bytes remains
+_KINDS = {
+    "label_efficiency": "Scores by number of labels",
+    "forest": "Forest plot of targets",
+    "forest_means": "Forest plot of means over groups",
+    "scatter": "Predicted against measured values",
+    "bland_altman": "Bland-Altman plots",
+    "bullseye": "AHA bull's-eye of wall segments",
+    "roc": "ROC curves",
+    "calibration": "Calibration curves",
+}
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """One figure.
+
+    Attributes:
+        name: Of its file, without suffix.
+        title: What it shows.
+        png: The bytes of a PNG without any metadata.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    name: str
+    title: str
+    png: bytes
+    width: int
+    height: int
+
+
+def read_figure(path: Path) -> FigureFile:
+    """Read a figure and reduce its colours.
+
+    Args:
+        path: A PNG file.
+
+    Raises:
+        UserError: It is no PNG, damaged or of too many pixels.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as opened:
+            if opened.width * opened.height > _MOST_PIXELS:
+                raise UserError(f"{path}: has more than {_MOST_PIXELS:,} pixels; draw it smaller or move it away")
+            pixels = opened.convert("RGBA")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: is no PNG or damaged; run 'ecgcmr experiment' again, or move it away") from error
+    white = Image.new("RGBA", pixels.size, "white")
+    reduced = Image.alpha_composite(white, pixels).convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
+    buffer = io.BytesIO()
+    reduced.save(buffer, format="PNG", optimize=True)
+    return FigureFile(path.stem, _title(path.stem), buffer.getvalue(), *pixels.size)
+
+
+def _title(name: str) -> str:
+    """Return what a figure shows, such as "Forest plot of targets: phenotypes, 351 labels"."""
+    words, _, count = name.removesuffix("_labels").rpartition("_")
+    if not (name.endswith("_labels") and count.isdigit()):
+        words, count = name, ""
+    for kind in sorted(_KINDS, key=len, reverse=True):
+        task = words.removesuffix(f"_{kind}")
+        if task != words:
+            return f"{_KINDS[kind]}: {task}" + (f", {int(count):,} labels" if count else "")
+    return name.replace("_", " ")

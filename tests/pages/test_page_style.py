@@ -1,0 +1,49 @@
+"""What stands beside the code: style and script are shipped with the package, and its colours stand out."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+STYLE = (REPOSITORY / "ecgcmr" / "pages" / "page.css").read_text()
+
+
+def test_every_file_beside_the_code_is_shipped() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["ecgcmr"]
+    package = REPOSITORY / "ecgcmr"
+    others = [path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()]
+    others = [name for name in others if not name.endswith((".py", ".pyc")) and not Path(name).name.startswith(".")]
+    assert "pages/page.css" in others
+    assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_and_marks_stand_out_from_what_is_behind_them(theme: int) -> None:
+    colours = {
+        name: pair[theme]
+        for name, *pair in re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", STYLE)
+    }  # fmt: skip
+    assert len(colours) == 10
+    for behind in ("page", "raised"):
+        for text in ("ink", "soft", "link"):
+            assert _contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
+    for mark in ("first", "second", "third", "fourth"):
+        assert _contrast(colours[mark], colours["page"]) >= 3.0, mark
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the ratio of luminances as WCAG 2 defines it."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
