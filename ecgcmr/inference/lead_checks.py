@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.inference.examined import Examined
+from ecgcmr.preparation.bands import Bands
+from ecgcmr.preparation.gaps import fill_gaps
 from ecgcmr.shards.layout import LEADS
 
 Floats = NDArray[np.float64]
@@ -73,23 +75,22 @@ def equal_leads(view: Examined) -> str | None:
 
 
 def law_deviation(view: Examined) -> float:
-    """Return how far limb leads are from the relations between them, over their root mean square.
+    """Return how far limb leads are from the relations between them, over their root mean square, from 0.5 to 40 Hz.
 
-    Only recorded leads and the samples that all of a relation have are compared; 0 if nothing can be.
+    Only recorded leads and samples that all of a relation have are compared; 0 if nothing can be.
     """
     usable = ~view.lost & np.array([name not in view.derived for name in LEADS])
-    finite, band = np.isfinite(view.signal), view.waves_band
-    size = float(np.sqrt(np.mean(band[:3] ** 2)))
-    worst = 0.0
+    size = float(np.sqrt(np.mean(view.waves_band[:3] ** 2)))
+    differences = []
     for name, parts in _LAWS:
         rows = [LEADS.index(name), *(LEADS.index(part) for part, _ in parts)]
-        common = finite[rows].all(axis=0)
-        if not usable[rows].all() or not common.any() or size == 0.0:
-            continue
-        expected = sum(weight * band[LEADS.index(part)] for part, weight in parts)
-        deviation = (band[rows[0]] - expected)[common]
-        worst = max(worst, float(np.sqrt(np.mean(deviation**2))) / size)
-    return worst
+        difference = view.signal[rows[0]] - sum(weight * view.signal[LEADS.index(part)] for part, weight in parts)
+        if usable[rows].all() and np.isfinite(difference).any():
+            differences.append(difference)
+    if not differences or size == 0.0:
+        return 0.0
+    band = Bands(fill_gaps(np.array(differences)), view.sampling_rate).between(0.5, 40.0)
+    return float(np.sqrt(np.mean(band**2, axis=1)).max()) / size
 
 
 def remarks_by_lead(view: Examined) -> dict[str, tuple[str, ...]]:
