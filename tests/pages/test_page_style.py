@@ -18,7 +18,8 @@ def test_every_file_beside_the_code_is_shipped() -> None:
     patterns = settings["tool"]["setuptools"]["package-data"]["ecgcmr"]
     package = REPOSITORY / "ecgcmr"
     others = [path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()]
-    others = [name for name in others if not name.endswith((".py", ".pyc")) and not Path(name).name.startswith(".")]
+    others = [name for name in others if not name.endswith(".py") and "__pycache__" not in name]
+    others = [name for name in others if not Path(name).name.startswith(".")]
     assert "pages/page.css" in others
     assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
