@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),
     "push": ("ecgcmr.inference.push_command", "upload a model folder to the Hugging Face hub"),
+    "serve": ("ecgcmr.inference.serve.command", "answer for ECG files over HTTP, with a page where one is dropped"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }

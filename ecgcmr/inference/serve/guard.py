@@ -1,0 +1,192 @@
+"""The outermost layer of the server: whom it answers, how much it takes in and for how long, what it logs.
+
+Logged are method, known path, status, recordings and time: no address, no query, no name of a file, and of an error of
+our code its kind and place, for its message may hold what was in a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+import traceback
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ecgcmr.inference.serve.limits import Limits
+from ecgcmr.inference.serve.pipeline import RETRY_SECONDS
+
+LOGGER = logging.getLogger("ecgcmr.serve")
+CLOSE = {"Connection": "close"}
+RETRY = {"Retry-After": str(RETRY_SECONDS)}
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""On every answer. What is said of a patient stays in no cache, and no other site may frame or read it."""
+
+_DRAINED = 4  # times the bound, and for so many seconds what is too large is read and thrown away before the answer
+_DRAIN_SECONDS = 3.0
+
+
+class Guard:
+    """Checks requests before the application sees them, bounds what it reads of them, and logs how they ended."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, names: Collection[str], paths: Collection[str]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            limits: Bounds.
+            names: Host names beside addresses and ``localhost`` by which it may be asked for.
+            paths: Those that are logged by their names.
+        """
+        self._app, self._limits, self._paths = app, limits, frozenset(paths)
+        self._names = frozenset(name.lower() for name in names)
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        began, statuses = time.monotonic(), [0]
+        body = _Body(self, receive, scope)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                message = {**message, "headers": [*message.get("headers", ()), *_RAW_HEADERS]}
+            await send(message)
+
+        try:
+            try:
+                await self._check(scope, body)
+            except HTTPException as error:
+                response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+                await response(scope, receive, answer)
+            else:
+                await self._app(scope, body, answer)
+        except Exception as error:
+            LOGGER.error("%s at %s", type(error).__name__, _place(error))
+            if statuses[-1] == 0:
+                await JSONResponse({"detail": "internal error"}, 500, CLOSE)(scope, receive, answer)
+        finally:
+            self._held -= body.received
+            path = scope["path"] if scope["path"] in self._paths else "(other)"
+            method = scope["method"] if scope["method"] in METHODS else "(other)"
+            took = 1000 * (time.monotonic() - began)
+            count = scope.get("state", {}).get("recordings")
+            LOGGER.info("%s %s %d%s %.0f ms", method, path, statuses[-1], f" {count} recordings" if count else "", took)
+
+    async def _check(self, scope: Scope, body: _Body) -> None:
+        headers = scope["headers"]
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            raise HTTPException(400, "this server is not asked for by that host name; see --allow-host", CLOSE)
+        for name, value in headers:
+            if name == b"origin" and urlsplit(value.decode("latin-1")).netloc.lower() != hosts[0].lower():
+                raise HTTPException(403, "requests from pages of other sites are refused", CLOSE)
+            if name == b"content-length" and value.isdigit() and int(value) > self._limits.request_bytes:
+                await body.refuse_size()
+
+    def _is_ours(self, host: str) -> bool:
+        """Tell whether a host names this server: a name that others can point at any address does not."""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name == "localhost" or name in self._names
+        return True
+
+    def hold(self, count: int) -> None:
+        """Count bytes of a body that are held.
+
+        Raises:
+            HTTPException: 503 all bodies together are too large now.
+        """
+        self._held += count
+        if self._held > self._limits.held_bytes:
+            raise HTTPException(503, "the server holds as much as it can; try again later", {**CLOSE, **RETRY})
+
+
+class _Body:
+    """A request's body as the application receives it, bounded in size and time.
+
+    Attributes:
+        received: Bytes so far.
+    """
+
+    def __init__(self, guard: Guard, receive: Receive, scope: Scope) -> None:
+        self._guard, self._receive, self._limits = guard, receive, guard._limits
+        self._waits_for_continue = any(name == b"expect" for name, _ in scope["headers"])
+        self._until = time.monotonic() + self._limits.body_seconds
+        self._ended = False
+        self.received = 0
+
+    async def __call__(self) -> Message:
+        if self._ended:
+            return await self._receive()  # only a disconnection can come
+        try:
+            async with asyncio.timeout(max(0.0, self._until - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError as error:
+            self._ended = True
+            raise HTTPException(408, "the request took too long to arrive", CLOSE) from error
+        self._ended = not message.get("more_body", False)
+        count = len(message.get("body", b""))
+        self.received += count
+        self._guard.hold(count)
+        if self.received > self._limits.request_bytes:
+            await self.refuse_size()
+        return message
+
+    async def refuse_size(self) -> None:
+        """Refuse the body; what still comes is thrown away for a moment, so that the client gets to read the answer.
+
+        Raises:
+            HTTPException: 413.
+        """
+        left = _DRAINED * self._limits.request_bytes
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not (self._ended or self._waits_for_continue) and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._ended = not message.get("more_body", False)
+        except TimeoutError:
+            pass
+        self._ended = True
+        most = self._limits.request_bytes / 2**20
+        raise HTTPException(413, f"a request may have {most:g} MB at most", CLOSE)
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_RAW_HEADERS = _raw(HEADERS)
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, from the outermost to the innermost of the last calls, without any content."""
+    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in list(frames)[-4:])
