@@ -21,7 +21,8 @@ def read_ecg(
     """Read an ECG file of any kind: CardioSoft or MUSE XML, DICOM, WFDB, CSV, TSV, NumPy or Parquet.
 
     Args:
-        path: The file; of a WFDB recording the header, whose ``.hea`` may be left out.
+        path: The file, also one in memory (``memory_file``); of a WFDB recording the header, whose ``.hea`` may be left
+            out.
         declaration: Unit, rate and leads of a CSV, TSV, NumPy or Parquet file; by default those in ``ecg.yaml`` in
             the same folder. Other kinds state them themselves.
         reader: A reader of the user's own, which reads what it accepts.
@@ -32,7 +33,7 @@ def read_ecg(
     Raises:
         UserError: The file is missing, empty, damaged, larger than any resting ECG, or of a kind that no reader knows.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # a file in memory stays one
     with naming(path):
         header = path.with_name(path.name + ".hea")
         path = header if not path.is_file() and header.is_file() else path

@@ -18,9 +18,10 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.lead_names import standard_lead
-from ecgcmr.formats.limits import MAX_LEADS, check_rate, naming
+from ecgcmr.formats.limits import MAX_LEADS, check_rate, naming, read_content
+from ecgcmr.formats.memory_file import MemoryFile
 from ecgcmr.formats.units import millivolts_per
-from ecgcmr.yaml_file import read_yaml
+from ecgcmr.yaml_file import parse_yaml, read_yaml
 
 DECLARATION_FILE = "ecg.yaml"
 _MAX_DECLARATION_BYTES = 16 * 1024
@@ -59,8 +60,13 @@ def load_declaration(path: str | Path) -> SignalDeclaration:
     Raises:
         UserError: The file is missing or malformed, or a field is missing, unknown or out of bounds.
     """
-    path = Path(path)
-    fields = read_yaml(path, what="declaration", most=_MAX_DECLARATION_BYTES, shown=path.name)
+    if isinstance(path, MemoryFile):
+        with naming(path):
+            content = read_content(path, _MAX_DECLARATION_BYTES).decode("utf-8", "replace")
+        fields = parse_yaml(content, f"{path.name}: declaration")
+    else:
+        path = Path(path)
+        fields = read_yaml(path, what="declaration", most=_MAX_DECLARATION_BYTES, shown=path.name)
     with naming(path):
         return _declaration(fields)
 

@@ -92,7 +92,10 @@ def load_npy(path: Path, declared: tuple[str, ...]) -> LoadedSignal:
     check_size(len(declared), columns if rows == len(declared) else rows)
     if path.stat().st_size < offset + rows * columns * dtype.itemsize:
         raise UserError("is shorter than its header says, probably cut off")
-    stored = np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order="F" if columns_first else "C")
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(rows * columns * dtype.itemsize)
+    stored = np.frombuffer(content, dtype).reshape(shape, order="F" if columns_first else "C")
     values = stored if rows == len(declared) else stored.T
     return LoadedSignal(declared, np.array(values, dtype=np.float64, order="C", subok=False))
 
@@ -109,9 +112,12 @@ def load_parquet(path: Path, declared: tuple[str, ...]) -> LoadedSignal:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"is larger than {MAX_FILE_BYTES // 2**20} MB, which no resting ECG of this kind is")
     try:
-        with parquet.ParquetFile(
-            path, thrift_string_size_limit=_MAX_THRIFT, thrift_container_size_limit=_MAX_THRIFT
-        ) as file:
+        with (
+            path.open("rb") as stream,
+            parquet.ParquetFile(
+                stream, thrift_string_size_limit=_MAX_THRIFT, thrift_container_size_limit=_MAX_THRIFT
+            ) as file,
+        ):
             schema = file.schema_arrow
             names = schema.names
             columns = lead_columns(names, declared)

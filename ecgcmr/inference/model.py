@@ -5,7 +5,8 @@ How a recording is prepared stands in ``description.preparation``; this is where
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, read_out
 from ecgcmr.encoders.view import View
 from ecgcmr.encoders.weights import build_encoder
 from ecgcmr.errors import UserError
+from ecgcmr.inference.answers import LEVEL, Answers
 from ecgcmr.inference.folder_tensors import (
     COVARIATE_DEVIATION,
     COVARIATE_MEAN,
@@ -29,6 +31,9 @@ from ecgcmr.inference.folder_tensors import (
 )
 from ecgcmr.inference.model_entries import ModelDescription
 from ecgcmr.inference.model_folder import DESCRIPTION_FILE, ModelFolder
+from ecgcmr.inference.person import NOBODY, Person
+from ecgcmr.inference.recording import Preparer, Source, prepared_inputs
+from ecgcmr.inference.results import ECGEmbedding, ECGPrediction, Results
 from ecgcmr.leads import LEADS
 from ecgcmr.windows import cut_windows
 
@@ -122,6 +127,73 @@ class Model(torch.nn.Module):
         """
         features = read_out(self.encoder, self.readout, View(x)).float()
         return features, self._predicted(features, covariates)
+
+    @cached_property
+    def preparer(self) -> Preparer:
+        """What prepares recordings by the model's recipe."""
+        return Preparer(self.description.preparation)
+
+    def embed(
+        self,
+        x: Source | Sequence[Source],
+        *,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | None = None,
+    ) -> ECGEmbedding | Results[ECGEmbedding]:
+        """Return the embedding of a recording, or of each of several, prepared by the model's recipe.
+
+        Args:
+            x: A path to a file of any supported format, an ``ECGRecord``, an array (leads, T) with NaN where nothing
+                was recorded, or a list of these (an array of three axes is one).
+            sampling_rate: Hz, of arrays and of files that do not state it.
+            leads: Names of their leads, in their order; arrays of twelve rows are taken to be in the standard order.
+            unit: Their unit: V, mV, uV or nV, after a factor if need be.
+
+        Returns:
+            One result; of a list one for each, in its order. A recording that cannot be read or prepared has no
+            embedding, and ``refused`` says why. Where the recipe takes all windows of a long recording, one for each.
+
+        Raises:
+            UserError: A single file cannot be read, or options are missing.
+        """
+        prepared, is_list = prepared_inputs(self.preparer, x, sampling_rate=sampling_rate, leads=leads, unit=unit)
+        found = [one for windows in Answers(self).embed(prepared) for one in windows]
+        return Results(found) if is_list or len(found) > 1 else found[0]
+
+    def predict(
+        self,
+        x: Source | Sequence[Source],
+        *,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | None = None,
+        person: Person | Sequence[Person] | None = None,
+        level: float = LEVEL,
+    ) -> ECGPrediction | Results[ECGPrediction]:
+        """Return what the model predicts of a recording, or of each of several.
+
+        Args:
+            x: As of ``embed``.
+            sampling_rate: As of ``embed``.
+            leads: As of ``embed``.
+            unit: As of ``embed``.
+            person: Sex, age and covariates, where known; one for each of a list, or one for all.
+            level: Of the prediction intervals.
+
+        Returns:
+            One prediction; of a list one for each, in its order. ``refused`` says why there is none. Of a recording of
+            several windows the first one counts.
+
+        Raises:
+            UserError: A single file cannot be read, options are missing, or the model has no targets.
+        """
+        prepared, is_list = prepared_inputs(self.preparer, x, sampling_rate=sampling_rate, leads=leads, unit=unit)
+        persons = [person or NOBODY] * len(prepared) if person is None or isinstance(person, Person) else list(person)
+        if len(persons) != len(prepared):
+            raise UserError(f"person: {len(persons)} for {len(prepared)} recordings; give one for each, or one for all")
+        found = Answers(self, level).predict(prepared, persons)
+        return Results(found) if is_list else found[0]
 
     @torch.inference_mode()
     def embed_signals(

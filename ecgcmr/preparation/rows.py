@@ -22,6 +22,7 @@ from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.clipping import clipped_of
 from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_windows
 from ecgcmr.preparation.lead_quality import assess_leads
+from ecgcmr.preparation.stored_ecg import stored_ecg
 from ecgcmr.preparation.t_end import t_end_of
 from ecgcmr.shards.layout import WAVES, Layout
 from ecgcmr.shards.shard import Beats, LeadQuality, ShardRows
@@ -149,11 +150,7 @@ class RowBuilder:
         layout = self.reading.layout.ecg
         if layout is None or self._cleaning is None:
             raise ValueError("the layout has no ECG")
-        cleaned = self._cleaning(window.signal, layout.sampling_rate)
-        largest = float(np.finfo(layout.dtype).max)
-        if not np.all(np.abs(cleaned) <= largest):
-            raise UserError(f"cleaned signal exceeds {largest:g} {layout.unit}; the recording's unit may be wrong")
-        row = Row(number, member, ecg=cleaned.astype(layout.dtype))
+        row = Row(number, member, ecg=stored_ecg(window, self._cleaning, layout.dtype))
         clipped = clipped_of(window.signal, self._cleaning, layout.sampling_rate)
         if clipped is not None:
             self.clipped.append((len(clipped.leads), clipped.share))
