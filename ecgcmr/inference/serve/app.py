@@ -44,7 +44,7 @@ def make_app(pipeline: Pipeline, card: Mapping[str, Any], limits: Limits, names:
     # FastAPI's pages of documentation load scripts from elsewhere.
     app = FastAPI(title="ecgcmr", version=__version__, docs_url=None, redoc_url=None, description=_DESCRIPTION)
     covariates = [str(name) for name in card.get("covariates") or ()]
-    described = {"openapi_extra": form(limits.files, covariates), "responses": refusals()}
+    described: dict[str, Any] = {"openapi_extra": form(limits.files, covariates), "responses": refusals()}
 
     @app.post("/v1/predict", response_model=Predictions, **described)
     async def predict(request: Request, tracing: bool = False) -> Response:
@@ -107,8 +107,7 @@ async def _answered(jobs: Sequence[Job], files: Sequence[Upload], seconds: float
     for file, one in zip(files, waiting, strict=True):
         error = one.exception()
         if error is None:
-            found = one.result()
-            results += found if isinstance(found, list) else [found]
+            results += one.result()
         elif isinstance(error, UserError):
             failed.append({"file": file.name, "reason": str(error)})
         else:

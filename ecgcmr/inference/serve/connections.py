@@ -17,8 +17,9 @@ from ecgcmr.errors import UserError
 from ecgcmr.inference.serve.limits import Limits
 from ecgcmr.inference.serve.pipeline import RETRY_SECONDS
 
-_FULL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_SECONDS}\r\nContent-Length: 0\r\nConnection: close\r\n"
-_SLOW = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n"
+_EMPTY = "Content-Length: 0\r\nConnection: close\r\n"
+_FULL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_SECONDS}\r\n{_EMPTY}"
+_SLOW = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}"
 
 
 def bounded_protocol(limits: Limits) -> type[H11Protocol]:

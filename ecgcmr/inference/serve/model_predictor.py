@@ -20,6 +20,7 @@ from ecgcmr.inference.serve.predictor import Upload, Wanted
 from ecgcmr.inference.serve.tracing import Tracer
 from ecgcmr.preparation.beats import MEASUREMENTS
 
+_USE = "research use only, not a medical device"
 _MOST_WINDOWS = 60
 """Of a recording, where a recipe takes all of them: ten minutes."""
 
@@ -77,7 +78,9 @@ class ModelPredictor:
     def answer(self, readings: Sequence[Reading]) -> list[list[dict[str, Any]]]:
         """Answer for recordings; see ``Predictor``."""
         answers: dict[int, list[dict[str, Any]]] = {}
-        asked = {kind: [n for n, one in enumerate(readings) if one.wanted.kind == kind] for kind in ("predict", "embed")}
+        asked: dict[str, list[int]] = {"embed": [], "predict": []}
+        for place, one in enumerate(readings):
+            asked[one.wanted.kind].append(place)
         if asked["embed"]:
             found = self._answers.embed([readings[place].recording for place in asked["embed"]])
             answers |= {place: [self._embedding(one) for one in each]
@@ -85,9 +88,9 @@ class ModelPredictor:
         if asked["predict"]:
             persons = [_person(readings[place].wanted) for place in asked["predict"]]
             predicted = self._answers.predict([readings[place].recording for place in asked["predict"]], persons)
-            for place, one in zip(asked["predict"], predicted, strict=True):
+            for place, found_one in zip(asked["predict"], predicted, strict=True):
                 more = {"tracing": readings[place].tracing} if readings[place].wanted.tracing else {}
-                answers[place] = [{**one.to_dict(), **more}]
+                answers[place] = [{**found_one.to_dict(), **more}]
         return [answers[place] for place in range(len(readings))]
 
     def _embedding(self, one: ECGEmbedding) -> dict[str, Any]:
@@ -117,4 +120,4 @@ def _card(description: ModelDescription, dim: int, level: float) -> dict[str, An
     whole = asdict(description)
     kept = {name: value for name, value in whole.items() if name not in ("encoder", "readout", "onnx")}
     measured = {label.name: {"title": label.title, "unit": label.unit} for label in MEASUREMENTS}
-    return {**kept, "embedding": dim, "level": level, "measurements": measured, "use": "research use only, not a medical device"}
+    return {**kept, "embedding": dim, "level": level, "measurements": measured, "use": _USE}

@@ -40,7 +40,7 @@ class Job:
 
     files: Sequence[Upload]
     wanted: Wanted
-    answer: Future[dict[str, Any]] = field(default_factory=Future)
+    answer: Future[list[dict[str, Any]]] = field(default_factory=Future)
     abandoned: bool = False
 
 
@@ -109,7 +109,7 @@ class Pipeline:
             self._read.put(None)
             self._network.join()
 
-    def _give_back(self, answer: Future[dict[str, Any]]) -> None:
+    def _give_back(self, answer: Future[list[dict[str, Any]]]) -> None:
         with self._lock:
             self._taken -= 1
 

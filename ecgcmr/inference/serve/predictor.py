@@ -61,10 +61,11 @@ class Predictor(Protocol):
         """
         ...
 
-    def answer(self, readings: Sequence[Any]) -> list[dict[str, Any]]:
+    def answer(self, readings: Sequence[Any]) -> list[list[dict[str, Any]]]:
         """Answer for recordings that were read, together; one thread alone calls it.
 
         Returns:
-            For each the JSON of ``infer`` or ``embed``; with ``tracing``, an address of its picture, where wanted.
+            For each its answers, of ``embed`` one for each window: the JSON of ``infer`` or ``embed``, and where it
+            is wanted ``tracing``, the address of a picture.
         """
         ...

@@ -45,7 +45,7 @@ class Prediction(BaseModel):
     phenotypes: list[Phenotype]
     risks: list[Risk]
     model: dict[str, str]
-    tracing: str | None = Field(None, description="PNG of the recording as data: address, where tracing=true asks for it")
+    tracing: str | None = Field(None, description="Address of a PNG (data:), where tracing=true asks for it")
 
 
 class Embedding(BaseModel):

@@ -1,4 +1,4 @@
-"""The picture of a recording for the page: the paper that every other figure of an ECG is drawn on, as PNG in memory."""
+"""The picture of a recording for the page: on the paper of every other figure of an ECG, as PNG in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tracer:
         """
         with self._lock:
             figure, axes = new_sheet()
-            paper = PaperECG(signal=window.signal, sampling_rate=window.sampling_rate, unit="mV", derived=window.derived)
+            paper = PaperECG(window.signal, window.sampling_rate, "mV", derived=window.derived)
             draw_tracing(axes, paper, _PLACE)
             box = Bbox([[_PLACE.left - 0.5, _PLACE.bottom - 0.5], [_PLACE.right + 0.5, _PLACE.top + 0.5]])
             inches = Bbox(box.get_points() / MM_PER_INCH)
