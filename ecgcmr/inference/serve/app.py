@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
-from ecgcmr.inference.serve.guard import RETRY, Guard
+from ecgcmr.inference.serve.guard import CLOSE, RETRY, Guard
 from ecgcmr.inference.serve.limits import Limits
 from ecgcmr.inference.serve.pipeline import Busy, Job, Pipeline
 from ecgcmr.inference.serve.predictor import Upload, Wanted
@@ -78,6 +78,10 @@ def make_app(pipeline: Pipeline, card: Mapping[str, Any], limits: Limits, names:
         healthy = pipeline.is_alive
         return JSONResponse({"status": "ok" if healthy else "stopped"}, 200 if healthy else 503)
 
+    async def failed(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": "internal error"}, 500, CLOSE)  # the guard logs it
+
+    app.add_exception_handler(Exception, failed)
     for path, (file, kind) in PAGE.items():
         app.add_api_route(path, _file(file, kind), include_in_schema=False)
     return Guard(app, limits, names, PATHS)

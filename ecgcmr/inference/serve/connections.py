@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -33,6 +34,7 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             """Take a connection, or say that there are too many."""
             super().connection_made(transport)
+            self.access_log = False  # the guard logs, without addresses and queries
             if len(self.connections) > limits.connections:
                 self._end_with(_FULL)
             else:
@@ -89,6 +91,9 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Take the two signals over, and do not raise them again afterwards: the end was in order."""
+        if threading.current_thread() is not threading.main_thread():  # where no signal can be taken over
+            yield
+            return
         earlier = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield

@@ -92,7 +92,8 @@ class Guard:
             method = scope["method"] if scope["method"] in METHODS else "(other)"
             took = 1000 * (time.monotonic() - began)
             count = scope.get("state", {}).get("recordings")
-            LOGGER.info("%s %s %d%s %.0f ms", method, path, statuses[-1], f" {count} recordings" if count else "", took)
+            done = f", recordings: {count}" if count else ""
+            LOGGER.info("%s %s %d%s, %.0f ms", method, path, statuses[-1], done, took)
 
     async def _check(self, scope: Scope, body: _Body) -> None:
         headers = scope["headers"]
@@ -108,9 +109,12 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         """Tell whether a host names this server: a name that others can point at any address does not."""
         try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            parts = urlsplit(f"//{host}")
+            if parts.netloc != host or parts.username is not None or parts.port == 0:  # a port that is none raises
+                return False
         except ValueError:
             return False
+        name = (parts.hostname or "").rstrip(".")
         try:
             ipaddress.ip_address(name)
         except ValueError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.memory_file import memory_file
+from ecgcmr.formats.record import ECGRecord
 from ecgcmr.inference.answers import Answers
 from ecgcmr.inference.model import Model
 from ecgcmr.inference.model_entries import ModelDescription
@@ -19,6 +20,7 @@ from ecgcmr.inference.results import ECGEmbedding
 from ecgcmr.inference.serve.predictor import Upload, Wanted
 from ecgcmr.inference.serve.tracing import Tracer
 from ecgcmr.preparation.beats import MEASUREMENTS
+from ecgcmr.preparation.ecg import StandardOptions, standard_windows
 
 _USE = "research use only, not a medical device"
 _MOST_WINDOWS = 60
@@ -68,12 +70,23 @@ class ModelPredictor:
 
     def read(self, files: Sequence[Upload], wanted: Wanted) -> Reading:
         """Read and prepare a recording; see ``Predictor``."""
-        contents = {file.name: file.content for file in files}
-        recording = self._preparer.prepare(record_of(memory_file(files[0].name, contents)), files[0].name)
+        name = files[0].name
+        record = record_of(memory_file(name, {file.name: file.content for file in files}))
+        recording = self._preparer.prepare(record, name)
         if len(recording.windows) > _MOST_WINDOWS:
-            raise UserError(f"{files[0].name}: has {len(recording.windows)} windows; a request takes {_MOST_WINDOWS}")
-        drawn = wanted.tracing and bool(recording.windows)
-        return Reading(recording, wanted, self._tracer.draw(recording.windows[0].window) if drawn else None)
+            raise UserError(f"{name}: has {len(recording.windows)} windows; a request takes {_MOST_WINDOWS}")
+        return Reading(recording, wanted, self._picture(record, recording) if wanted.tracing else None)
+
+    def _picture(self, record: ECGRecord, recording: PreparedRecording) -> str | None:
+        """Draw what was recorded; also of a recording that is refused, if it has the leads."""
+        if recording.windows:
+            return self._tracer.draw(recording.windows[0].window)
+        recipe = self._preparer.preparation
+        try:
+            window = standard_windows(record, StandardOptions(recipe.samples, recipe.sampling_rate, "pad", "first"))[0]
+        except UserError:
+            return None
+        return self._tracer.draw(window)
 
     def answer(self, readings: Sequence[Reading]) -> list[list[dict[str, Any]]]:
         """Answer for recordings; see ``Predictor``."""

@@ -96,6 +96,11 @@ class Pipeline:
         return self._taken
 
     @property
+    def waiting(self) -> int:
+        """Recordings that were read and wait for the network."""
+        return self._read.qsize()
+
+    @property
     def is_alive(self) -> bool:
         """Whether answers can come."""
         return self.is_open and self._network.is_alive()

@@ -42,17 +42,22 @@ def serve(
         try:
             server = make_server(make_app(pipeline, predictor.card, limits, (*names, host)), limits)
             shown, taken = f"[{host}]" if ":" in host else host, sock.getsockname()[1]
-            if not is_loopback(host):
-                print(
-                    f"warning: {host} can be reached by other machines, and there is no password and no encryption; "
-                    "serve behind a proxy that has both, or at 127.0.0.1",
-                    file=sys.stderr,
-                )
+            warn_of_others(host)
             print(f"serving {predictor.card['name']} at http://{shown}:{taken}/ (research use only)", flush=True)
             server.run(sockets=[sock])
         finally:
             pipeline.close()
     print(f"stopped after {server.server_state.total_requests} requests")
+
+
+def warn_of_others(host: str) -> None:
+    """Say so where other machines reach an address."""
+    if not is_loopback(host):
+        print(
+            f"warning: {host} can be reached by other machines, and there is no password and no encryption; "
+            "serve behind a proxy that has both, or at 127.0.0.1",
+            file=sys.stderr,
+        )
 
 
 def is_loopback(host: str) -> bool:

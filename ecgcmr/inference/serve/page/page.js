@@ -98,7 +98,7 @@
     const rows = result.risks.map((one) => {
       const target = targets.get(one.name) || {};
       const isEvent = one.probability === null;
-      const hazard = typeof one.relative_hazard === "number" ? `${one.relative_hazard.toPrecision(3)} times the hazard at risk 0` : "-";
+      const hazard = typeof one.relative_hazard === "number" ? `relative hazard ${Number(one.relative_hazard.toPrecision(3))}` : "-";
       const text = isEvent ? hazard : percent(one.probability) + (target.calibration ? "" : ", not calibrated");
       return make("tr", {}, make("th", { scope: "row" }, upper(target.title || one.name)), make("td", {}, text));
     });
@@ -127,8 +127,10 @@
     }
     const quality = result.quality || {};
     const remarks = [...(quality.warnings || [])];
-    for (const [lead, found] of Object.entries(quality.leads || {})) if (found.length) remarks.push(`${lead}: ${found.join(", ")}`);
-    if (remarks.length) parts.push(make("ul", { "aria-label": "Remarks on the recording" }, ...remarks.map((text) => make("li", {}, text))));
+    // What else is said of single leads stands in the warnings, for all of them together.
+    const derived = Object.entries(quality.leads || {}).filter(([, found]) => found.includes("derived")).map(([lead]) => lead);
+    if (derived.length) remarks.push(`computed from other leads: ${derived.join(", ")}`);
+    if (remarks.length) parts.push(make("ul", { "aria-label": "Remarks on the recording" }, ...remarks.map((text) => make("li", {}, upper(text)))));
     const numbers = measured(quality);
     return numbers ? [...parts, numbers] : parts;
   };
