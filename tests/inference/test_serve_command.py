@@ -1,4 +1,4 @@
-"""`ecgcmr serve` as a process: what is wrong in one line, a warning beyond loopback, a graceful end, no names logged."""
+"""`ecgcmr serve` as a process: what is wrong in one line, a warning beyond loopback, a graceful end, a clean log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a browser: a file is dropped, its numbers appear, nothing is fetched from elsewhere, nothing is logged."""
+"""The page in a browser: a file is dropped, its numbers appear; nothing is fetched from elsewhere or logged."""
 
 from __future__ import annotations
 

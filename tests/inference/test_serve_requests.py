@@ -95,6 +95,16 @@ def test_what_is_wrong_is_refused_as_the_clients_fault(client, status: int, requ
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+def test_a_model_without_targets_says_where_its_embeddings_are() -> None:
+    echo = Echo()
+    echo.card["targets"] = []
+    with served(echo, LIMITS) as running, httpx.Client(base_url=running.address, trust_env=False) as asking:
+        answer = asking.post("/v1/predict", files=files(b"x"))
+        assert answer.status_code == 422
+        assert "/v1/embed" in answer.json()["detail"]
+        assert asking.post("/v1/embed", files=files(b"x")).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["localhost:1234", "127.0.0.1", "[::1]:80", "192.168.0.7", "ECG.example"])
 def test_addresses_and_allowed_names_are_answered(client, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host, "Origin": f"http://{host}"}).status_code == 200

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 
 from ecgcmr.inference.load import load
 from ecgcmr.inference.serve.app import make_app
@@ -35,8 +35,7 @@ def serve(
     Raises:
         UserError: The port is taken, the model cannot be loaded.
     """
-    with contextlib.closing(listening(host, port)) as sock:  # before the model, which takes longer
-        _log_alone()
+    with contextlib.closing(listening(host, port)) as sock, _log_alone():  # first the port: the model takes longer
         predictor = ModelPredictor(load(source, trust), level)
         pipeline = Pipeline(predictor, places=limits.recordings, batch=limits.batch, readers=limits.readers)
         try:
@@ -68,12 +67,22 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _log_alone() -> None:
+@contextlib.contextmanager
+def _log_alone() -> Generator[None, None, None]:
     """Let this room's log and uvicorn's warnings be written, and nothing of libraries that may quote a file."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for logger, level in ((LOGGER, logging.INFO), (logging.getLogger("uvicorn"), logging.WARNING)):
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
-    logging.getLogger().handlers = [logging.NullHandler()]
-    warnings.simplefilter("ignore")
+    root, levels = logging.getLogger(), {LOGGER: logging.INFO, logging.getLogger("uvicorn"): logging.WARNING}
+    earlier = {logger: (logger.handlers, logger.propagate, logger.level) for logger in (root, *levels)}
+    try:
+        root.handlers = [logging.NullHandler()]
+        for logger, level in levels.items():
+            logger.handlers, logger.propagate = [handler], False
+            logger.setLevel(level)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, (handlers, propagate, level) in earlier.items():
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
