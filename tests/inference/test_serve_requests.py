@@ -75,6 +75,7 @@ def test_a_bad_file_never_stops_the_rest(client) -> None:
         (422, {"files": files(b"x"), "data": {"age": "nan"}}),
         (422, {"files": files(b"x"), "data": {"height": "180"}}),
         (422, {"files": files(b"leads: [I]", name="ecg.yaml")}),
+        (422, {"files": [*files(b"x", name="a.csv"), *files(b"1", b"2", name="ecg.yaml")]}),
         (413, {"files": files(b"1", b"2", b"3", b"4")}),
         (413, {"files": files(b"x" * 20_001)}),
         (413, {"files": files(b"x" * 300_000)}),

@@ -58,7 +58,7 @@ def make_app(pipeline: Pipeline, card: Mapping[str, Any], limits: Limits, names:
 
     async def answer(request: Request, kind: Literal["predict", "embed"], tracing: bool) -> Response:
         if kind == "predict" and not card.get("targets"):
-            raise HTTPException(422, "this model has no targets, it gives embeddings alone: send files to /v1/embed", CLOSE)
+            raise HTTPException(422, "this model gives embeddings alone: send files to /v1/embed", CLOSE)
         uploads, fields = await read_form(request, limits.files)
         groups = recordings(uploads)
         wanted = _wanted(kind, fields, covariates, tracing)

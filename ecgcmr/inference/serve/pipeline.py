@@ -105,12 +105,17 @@ class Pipeline:
         """Whether answers can come."""
         return self.is_open and self._network.is_alive()
 
-    def close(self) -> None:
-        """Finish what was taken on, and take no more."""
+    def close(self, *, finish: bool = True) -> None:
+        """Take no more.
+
+        Args:
+            finish: Finish what was taken on; else only what is being read, and nobody gets an answer any more.
+        """
         with self._lock:
             was_open, self.is_open = self.is_open, False
         if was_open:
-            self._readers.shutdown(wait=True)
+            self._readers.shutdown(wait=finish, cancel_futures=not finish)
+        if was_open and finish:
             self._read.put(None)
             self._network.join()
 

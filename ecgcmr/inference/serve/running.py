@@ -38,14 +38,14 @@ def serve(
     with contextlib.closing(listening(host, port)) as sock, _log_alone():  # first the port: the model takes longer
         predictor = ModelPredictor(load(source, trust), level)
         pipeline = Pipeline(predictor, places=limits.recordings, batch=limits.batch, readers=limits.readers)
+        server = make_server(make_app(pipeline, predictor.card, limits, (*names, host)), limits)
         try:
-            server = make_server(make_app(pipeline, predictor.card, limits, (*names, host)), limits)
             shown, taken = f"[{host}]" if ":" in host else host, sock.getsockname()[1]
             warn_of_others(host)
             print(f"serving {predictor.card['name']} at http://{shown}:{taken}/ (research use only)", flush=True)
             server.run(sockets=[sock])
         finally:
-            pipeline.close()
+            pipeline.close(finish=not server.force_exit)
     print(f"stopped after {server.server_state.total_requests} requests")
 
 

@@ -80,7 +80,7 @@ def recordings(uploads: Sequence[Upload]) -> list[tuple[Upload, ...]]:
         uploads: Of one request.
 
     Raises:
-        HTTPException: 422 two files have one name, so that a header's would be ambiguous.
+        HTTPException: 422 two files have one name, so that a header's or the declaration would be ambiguous.
     """
     headers = [upload for upload in uploads if upload.name.endswith(".hea")]
     declaration = [upload for upload in uploads if upload.name == DECLARATION_FILE][-1:]
@@ -91,7 +91,7 @@ def recordings(uploads: Sequence[Upload]) -> list[tuple[Upload, ...]]:
         parts[header.name] = tuple(by_name[name] for name in names if name in by_name and name != header.name)
     counted = Counter(upload.name for upload in uploads)
     within = {part.name for files in parts.values() for part in files}
-    twice = sorted(name for name in within | set(parts) if counted[name] > 1)
+    twice = sorted(name for name in {*within, *parts, DECLARATION_FILE} if counted[name] > 1)
     if twice:
         raise HTTPException(422, f"two files are called {twice[0]}; send such recordings one by one")
     mains = [upload for upload in uploads if upload.name not in within and upload.name != DECLARATION_FILE]
