@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
-from ecgcmr.inference.serve.guard import CLOSE, RETRY, Guard
+from ecgcmr.inference.serve.bounded_body import CLOSE
+from ecgcmr.inference.serve.guard import RETRY, Guard
 from ecgcmr.inference.serve.limits import Limits
 from ecgcmr.inference.serve.pipeline import Busy, Job, Pipeline
 from ecgcmr.inference.serve.predictor import Upload, Wanted

@@ -6,7 +6,6 @@ our code its kind and place, for its message may hold what was in a file.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import time
@@ -19,11 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ecgcmr.inference.serve.bounded_body import CLOSE, BoundedBody
 from ecgcmr.inference.serve.limits import Limits
 from ecgcmr.inference.serve.pipeline import RETRY_SECONDS
 
 LOGGER = logging.getLogger("ecgcmr.serve")
-CLOSE = {"Connection": "close"}
 RETRY = {"Retry-After": str(RETRY_SECONDS)}
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 
@@ -39,9 +38,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """On every answer. What is said of a patient stays in no cache, and no other site may frame or read it."""
-
-_DRAINED = 4  # times the bound, and for so many seconds what is too large is read and thrown away before the answer
-_DRAIN_SECONDS = 3.0
 
 
 class Guard:
@@ -66,7 +62,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began, statuses = time.monotonic(), [0]
-        body = _Body(self, receive, scope)
+        body = BoundedBody(receive, scope, self._limits, self._hold)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -95,7 +91,7 @@ class Guard:
             done = f", recordings: {count}" if count else ""
             LOGGER.info("%s %s %d%s, %.0f ms", method, path, statuses[-1], done, took)
 
-    async def _check(self, scope: Scope, body: _Body) -> None:
+    async def _check(self, scope: Scope, body: BoundedBody) -> None:
         headers = scope["headers"]
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
@@ -121,7 +117,7 @@ class Guard:
             return name == "localhost" or name in self._names
         return True
 
-    def hold(self, count: int) -> None:
+    def _hold(self, count: int) -> None:
         """Count bytes of a body that are held.
 
         Raises:
@@ -130,57 +126,6 @@ class Guard:
         self._held += count
         if self._held > self._limits.held_bytes:
             raise HTTPException(503, "the server holds as much as it can; try again later", {**CLOSE, **RETRY})
-
-
-class _Body:
-    """A request's body as the application receives it, bounded in size and time.
-
-    Attributes:
-        received: Bytes so far.
-    """
-
-    def __init__(self, guard: Guard, receive: Receive, scope: Scope) -> None:
-        self._guard, self._receive, self._limits = guard, receive, guard._limits
-        self._waits_for_continue = any(name == b"expect" for name, _ in scope["headers"])
-        self._until = time.monotonic() + self._limits.body_seconds
-        self._ended = False
-        self.received = 0
-
-    async def __call__(self) -> Message:
-        if self._ended:
-            return await self._receive()  # only a disconnection can come
-        try:
-            async with asyncio.timeout(max(0.0, self._until - time.monotonic())):
-                message = await self._receive()
-        except TimeoutError as error:
-            self._ended = True
-            raise HTTPException(408, "the request took too long to arrive", CLOSE) from error
-        self._ended = not message.get("more_body", False)
-        count = len(message.get("body", b""))
-        self.received += count
-        self._guard.hold(count)
-        if self.received > self._limits.request_bytes:
-            await self.refuse_size()
-        return message
-
-    async def refuse_size(self) -> None:
-        """Refuse the body; what still comes is thrown away for a moment, so that the client gets to read the answer.
-
-        Raises:
-            HTTPException: 413.
-        """
-        left = _DRAINED * self._limits.request_bytes
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while not (self._ended or self._waits_for_continue) and left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    self._ended = not message.get("more_body", False)
-        except TimeoutError:
-            pass
-        self._ended = True
-        most = self._limits.request_bytes / 2**20
-        raise HTTPException(413, f"a request may have {most:g} MB at most", CLOSE)
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
