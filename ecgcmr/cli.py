@@ -4,8 +4,8 @@
 is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Modules are imported only when their
 command is called, so that ``ecgcmr --help`` answers at once.
 
-Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
-130 interrupted, 143 terminated (SIGTERM).
+Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped, or
+some of many files not read, 130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),
+    "embed": ("ecgcmr.inference.embed_command", "embeddings of ECG files or of a prepared cohort, as Parquet"),
+    "infer": ("ecgcmr.inference.infer_command", "predictions from ECG files: JSON and a page for each"),
     "push": ("ecgcmr.inference.push_command", "upload a model folder to the Hugging Face hub"),
+    "serve": ("ecgcmr.inference.serve.command", "answer for ECG files over HTTP, with a page where one is dropped"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }

@@ -41,6 +41,9 @@ def sincos_position(grid: tuple[int, int], width: int, row_numbers: Sequence[int
     if width % 4:
         raise UserError(f"width {width} is not divisible by 4, which the 2-D sine-cosine position embedding needs")
     rows, columns = grid
+    empty = torch.empty(1, 1 + rows * columns, width)
+    if empty.is_meta:  # laid out without memory: to compute there, torch would import its compiler
+        return empty
     numbers = torch.arange(rows) if row_numbers is None else torch.tensor(list(row_numbers))
     row, column = torch.meshgrid(numbers, torch.arange(columns), indexing="ij")
     half = width // 2

@@ -14,6 +14,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import ecgcmr
 from ecgcmr.contracts import lacking
@@ -266,7 +267,7 @@ def _built(
     """The described encoder with initial weights; one of this package is laid out without memory first."""
     try:
         if encoder_class.__module__.partition(".")[0] == ecgcmr.__name__:
-            with torch.device("meta"):
+            with torch.device("meta"), _NothingDrawn():
                 _require_fit(tensors, encoder_class(**init_args).state_dict(), f"{path}: init_args do not fit")
         return encoder_class(**init_args)
     except UserError as error:
@@ -274,6 +275,15 @@ def _built(
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{path}: init_args do not fit {class_path} ({reason})") from error
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves parameters without memory as they are: to draw normal ones there, torch would import its compiler."""
+
+    _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in self._DRAWS else func(*args, **(kwargs or {}))
 
 
 def _adapt(encoder: nn.Module, weights: dict[str, Tensor], card: EncoderCard, path: Path) -> dict[str, Tensor]:

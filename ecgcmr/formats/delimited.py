@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.cardiosoft import parse_samples
@@ -108,6 +107,8 @@ def _without_header(content: bytes, separator: str, cells: int, declared: tuple[
 
 def _columns(content: bytes, separator: str, cells: int, wanted: list[int]) -> npt.NDArray[np.float64]:
     """Parse rows of numbers, one per sample, into (leads, T)."""
+    import pandas as pd  # takes half a second, so only where a table is met
+
     rows = content.count(b"\n") + 1
     check_size(cells, rows)
     options: dict[str, Any] = {"sep": r"\s+" if separator == SPACE else separator, "header": None, "usecols": wanted,

@@ -89,6 +89,12 @@ class Answers:
             results[place] = self._prediction(recordings[place], persons[place], values[row], float(distances[row]))
         return results
 
+    def inside(self, features: NDArray[np.float32]) -> list[bool | None]:
+        """Return of (n, D) embeddings whether each lies where the training recordings do; None where nobody can say."""
+        if self._distance is None or math.isinf(self._distance.threshold):
+            return [None] * len(features)
+        return [bool(one) for one in self._distance.is_inside(features)]
+
     def _features(self, windows: Sequence[PreparedECG]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return (n, D) embeddings and (n,) distances."""
         if not windows:
@@ -146,9 +152,7 @@ class Answers:
         for target, value in zip(self.model.description.targets, values.tolist(), strict=True):
             if target.kind == "number":
                 residuals = self._residuals[target.name]
-                interval = None if residuals is None else residuals.interval(
-                    value, self.level, person.sex, target.plausible
-                )  # fmt: skip
+                interval = None if residuals is None else self._interval(residuals, target, value, person)
                 low, high = (None, None) if interval is None else (interval.low, interval.high)
                 level = None if low is None else self.level
                 phenotypes.append(Phenotype(target.name, value, target.unit, low, high, level))

@@ -46,7 +46,9 @@ def draw_page(
     prediction: Mapping[str, Any],
     model: Mapping[str, Any],
     path: Path,
-) -> tuple[Path, Path]:
+    *,
+    pdf: bool = True,
+) -> tuple[Path, ...]:
     """Draw the page of one recording as PNG (its first page) and PDF (all pages); the same input gives the same bytes.
 
     Args:
@@ -58,9 +60,10 @@ def draw_page(
         model: What ``model.yaml`` says: ``name``, ``code_version``, ``sha256`` and ``targets`` with ``title``,
             ``group``, ``unit``, ``reference`` and ``calibration``.
         path: Without suffix, or with any: ``.png`` and ``.pdf`` take its place.
+        pdf: Whether the PDF is written too.
 
     Returns:
-        The two files.
+        The files.
 
     Raises:
         ValueError: The signal is not (12, samples).
@@ -71,6 +74,8 @@ def draw_page(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
         # Not with_suffix: a stem such as "ecg.2024" would lose its end.
         written = save_png(pages[0], path.with_name(f"{_base(path)}.png"), PAPER_DPI)
+        if not pdf:
+            return (written,)
         return written, write_atomically(path.with_name(f"{_base(path)}.pdf"), _pdf(pages))
 
 

@@ -37,13 +37,13 @@ class PreparedECG:
     """One window of a recording, as a model sees it.
 
     Attributes:
-        signal: (12, T) float32 in the recipe's unit, rounded to its type of storage.
+        signal: (12, T) in the recipe's unit and type of storage, as a shard has it.
         window: The same before cleaning, in mV.
         verdict: On the window before cleaning.
         lead_mask: (12,) bool, False = left out; None where the model sees all leads.
     """
 
-    signal: NDArray[np.float32] = field(repr=False)
+    signal: NDArray[np.floating] = field(repr=False)
     window: StandardECG = field(repr=False)
     verdict: Verdict
     lead_mask: NDArray[np.bool_] | None = field(default=None, repr=False)
@@ -99,7 +99,7 @@ class Preparer:
 
     def _window(self, window: StandardECG, cleaning: Cleaning) -> PreparedECG:
         recipe = self.preparation
-        signal = stored_ecg(window, cleaning, recipe.dtype).astype(np.float32)
+        signal = stored_ecg(window, cleaning, recipe.dtype)
         verdict = judge_window(window, LEAST_SHARE) if recipe.short == "pad" else judge_window(window)
         mask = None
         if recipe.leave_out_leads:

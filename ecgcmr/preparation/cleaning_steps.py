@@ -14,7 +14,6 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.baseline import BaselineSolver
@@ -215,14 +214,20 @@ def _require_frequency(name: str, value: float) -> None:
 
 def _filter(values: Floats, sections: Floats, sampling_rate: float) -> None:
     margin = min(values.shape[1] - 1, round(_FILTER_MARGIN * sampling_rate))
+    from scipy.signal import sosfiltfilt  # takes a second, and the published cleaning needs none
+
     values[:] = sosfiltfilt(sections, values, axis=1, padlen=margin)
 
 
 @lru_cache(maxsize=16)
 def _bandpass_sections(low: float, high: float, order: int, sampling_rate: float) -> Floats:
+    from scipy.signal import butter
+
     return butter(order, (low, high), btype="bandpass", fs=sampling_rate, output="sos")
 
 
 @lru_cache(maxsize=16)
 def _notch_sections(frequency: float, quality: float, sampling_rate: float) -> Floats:
+    from scipy.signal import iirnotch, tf2sos
+
     return tf2sos(*iirnotch(frequency, quality, fs=sampling_rate))

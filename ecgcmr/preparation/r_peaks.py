@@ -7,13 +7,13 @@ QRS band. Where that shows no plausible rhythm, single leads are tried in a fixe
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.preparation.bands import Bands
+from ecgcmr.preparation.qrs_detector import detect_qrs
 from ecgcmr.shards.layout import LEADS
 
 Floats = NDArray[np.float64]
@@ -80,17 +80,8 @@ def _principal_component(qrs: Floats) -> Floats:
 
 def _detect(signal: Floats, sampling_rate: float) -> Positions:
     """Run neurokit2's detector, which overlooks the first 0.3 s of what it is given: hence the still stretches."""
-    import neurokit2 as nk  # slow to import, and not needed by those who bring their own R peaks
-
     still = round(_STILL * sampling_rate)
-    padded = np.pad(signal, still, mode="edge")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing, where a QRS has no end
-            found = nk.ecg_findpeaks(padded, sampling_rate=round(sampling_rate), method="neurokit")
-    except (ValueError, IndexError):  # what neurokit2 raises where nothing rises above its threshold
-        return np.empty(0, dtype=np.int64)
-    peaks = np.asarray(found["ECG_R_Peaks"], dtype=np.int64) - still
+    peaks = detect_qrs(np.pad(signal, still, mode="edge"), round(sampling_rate)) - still
     return peaks[(peaks >= 0) & (peaks < len(signal))]
 
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.gaps import fill_gaps
@@ -54,6 +53,8 @@ def resample(signal: Floats, ratio: Fraction) -> Floats:
     up, down = ratio.numerator, ratio.denominator
     if up == down or not signal.shape[1]:
         return signal
+    from scipy.signal import resample_poly  # takes a second, and most recordings are at the rate already
+
     missing = ~np.isfinite(signal)
     filled = fill_gaps(signal) if missing.any() else signal
     resampled = np.asarray(resample_poly(filled, up, down, axis=1, window=_filter(up, down), padtype="line"))
@@ -74,4 +75,6 @@ def source_margin(ratio: Fraction) -> int:
 def _filter(up: int, down: int) -> Floats:
     """Design the low-pass filter; for odd rates this takes longer than filtering, hence once only."""
     longest = max(up, down)
+    from scipy.signal import firwin
+
     return firwin(2 * FILTER_REACH * longest + 1, 1.0 / longest, window=("kaiser", 5.0))

@@ -10,32 +10,40 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-STYLE = (REPOSITORY / "ecgcmr" / "pages" / "page.css").read_text()
+PACKAGE = REPOSITORY / "ecgcmr"
+REPORT, SERVED = (PACKAGE / place / "page.css" for place in ("pages", "inference/serve/page"))
 
 
 def test_every_file_beside_the_code_is_shipped() -> None:
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     patterns = settings["tool"]["setuptools"]["package-data"]["ecgcmr"]
     package = REPOSITORY / "ecgcmr"
-    others = [path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()]
-    others = [name for name in others if not name.endswith(".py") and "__pycache__" not in name]
-    others = [name for name in others if not Path(name).name.startswith(".")]
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    others = [path.relative_to(package).as_posix() for path in found]
+    others = [name for name in others if not name.endswith((".py", ".pyc")) and not Path(name).name.startswith(".")]
     assert "pages/page.css" in others
     assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_text_and_marks_stand_out_from_what_is_behind_them(theme: int) -> None:
-    colours = {
-        name: pair[theme]
-        for name, *pair in re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", STYLE)
-    }  # fmt: skip
-    assert len(colours) == 10
+@pytest.mark.parametrize(
+    ("style", "texts", "marks"),
+    [(REPORT, (), ("first", "second", "third", "fourth")), (SERVED, ("alarm",), ("mark",))],
+    ids=["report", "served"],
+)
+def test_text_and_marks_stand_out_from_what_is_behind_them(
+    style: Path, texts: tuple[str, ...], marks: tuple[str, ...], theme: int
+) -> None:
+    found = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style.read_text())
+    colours = {name: pair[theme] for name, *pair in found}
+    assert len(colours) == (10 if style == REPORT else 9)
     for behind in ("page", "raised"):
-        for text in ("ink", "soft", "link"):
+        for text in ("ink", "soft", "link", *texts):
             assert _contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
-    for mark in ("first", "second", "third", "fourth"):
+    for mark in marks:
         assert _contrast(colours[mark], colours["page"]) >= 3.0, mark
+    if "band" in colours:
+        assert _contrast(colours["mark"], colours["band"]) >= 3.0
 
 
 def _contrast(one: str, other: str) -> float:

@@ -1,0 +1,1 @@
+"""`ecgcmr serve`: a model over HTTP, with a page for a file; needs the extra `serve`."""
