@@ -45,9 +45,10 @@ def check_budget(settings: Any) -> None:
     trainer, optimiser = settings["trainer"], (settings["model"].get("init_args") or {}).get("optimiser") or {}
     for name, nothing in _NOT_BESIDE.items():
         if trainer.get(name) not in nothing:
+            instead = f", give budget.most {trainer[name]}" if name == "max_steps" else ""
             raise UserError(
                 f"trainer.{name} {trainer[name]} is given beside budget, which says how long a fit is and when it "
-                f"validates: take it out (null), or set budget: null"
+                f"validates: take it out (null){instead}, or set budget: null"
             )
     callbacks = trainer.get("callbacks") or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:

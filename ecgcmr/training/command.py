@@ -57,6 +57,7 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr fit -c configs/alignment/demo.yaml -c configs/objectives/byol.yaml             one config laid over another
   ecgcmr fit -c configs/mae/demo.yaml --model.encoder configs/encoders/ecg_vit.yaml     another encoder, whole
   ecgcmr fit -c configs/mae/demo.yaml --data.samples 1000 --print_config                what all of it comes to
+  ecgcmr fit -c configs/downstream/regression.yaml --data.root data/demo --budget.most 20     a quick run of a budget
 
 Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
 not replace a run that lies there unless it is asked to:
