@@ -20,7 +20,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
-from ecgcmr.training.budget import StepBudget, check_budget
+from ecgcmr.training.budget import StepBudget
+from ecgcmr.training.budget_checks import check_budget
 from ecgcmr.training.budget_plan import Budget
 from ecgcmr.training.candidates import Candidate, words_of
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record

@@ -20,7 +20,8 @@ from ecgcmr.evaluation.rows import Settings, Target
 from ecgcmr.evaluation.training_ends import ENDS, MARKS, legend_of, marked
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.reports.report_text import write_report_md, write_report_tex
-from ecgcmr.training.budget_plan import Budget, Course, budget_for
+from ecgcmr.training.budget_course import Course
+from ecgcmr.training.budget_plan import Budget, budget_for
 
 TARGETS = (Target("lv_edv", "LV", "mL"), Target("rv_edv", "RV", "mL"))
 
