@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.methods import method_order, method_title
 from ecgcmr.evaluation.rows import Target
+from ecgcmr.evaluation.training_ends import ENDS
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
 from ecgcmr.phenotypes import phenotype_positions, phenotypes
@@ -61,6 +62,7 @@ class SplitData:
         predictions: Variant -> seed -> (n, K), NaN where the method predicted nothing.
         covariates: Name -> (n,) of ``sex``, ``age``, ``heart_rate`` and ``signal_quality``, those that the table has.
         asked: Variant -> (K,): of which targets the table has rows.
+        ended: Variant -> (K,): how training ended, the worst over seeds, as a position in ``ENDS``.
     """
 
     subjects: NDArray
@@ -69,6 +71,7 @@ class SplitData:
     predictions: dict[Variant, dict[int, Floats]]
     covariates: dict[str, NDArray] = field(default_factory=dict)
     asked: dict[Variant, NDArray[np.bool_]] = field(default_factory=dict)
+    ended: dict[Variant, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ class Arrangement:
         """Return the test predictions (n, K) of a variant's first seed: what one trained model says."""
         seeds = self.test.predictions[variant]
         return seeds[min(seeds)]
+
+    def ended(self, task: Task, places: Sequence[int], *variants: Variant) -> str:
+        """Return how training ended: the worst over variants and some of a task's targets, one of ``ENDS``."""
+        columns = self.columns(task)[places]
+        return ENDS[max(int(self.test.ended[variant][columns].max(initial=0)) for variant in variants)]
 
     @property
     def variants(self) -> list[Variant]:
@@ -245,6 +253,9 @@ def _split_data(rows: pd.DataFrame, names: list[str], tasks: Sequence[Task], whe
     truth, time = (_one_truth(values.to_numpy(dtype=np.float64), row, column, shape, names, where) for values in known)
     predictions: dict[Variant, dict[int, Floats]] = {}
     asked: dict[Variant, NDArray[np.bool_]] = {}
+    ended: dict[Variant, NDArray[np.int64]] = {}
+    ends = np.array([*map(ENDS.index, rows["ended"].cat.categories), 0], dtype=np.int64)
+    ends = ends[rows["ended"].cat.codes.to_numpy()]  # the code of no text is -1, the last
     values = rows["prediction"].to_numpy(dtype=np.float64)
     keys = rows[["method", "protocol", "labels", "seed"]].astype({"method": object, "protocol": object})
     positions = keys.groupby(["method", "protocol", "labels", "seed"], dropna=False, sort=True).indices
@@ -254,12 +265,13 @@ def _split_data(rows: pd.DataFrame, names: list[str], tasks: Sequence[Task], whe
         matrix[row[at], column[at]] = values[at]
         predictions.setdefault(variant, {})[int(seed)] = matrix
         asked.setdefault(variant, np.zeros(len(names), dtype=bool))[column[at]] = True
+        np.maximum.at(ended.setdefault(variant, np.zeros(len(names), dtype=np.int64)), column[at], ends[at])
     covariates = {
         what: _per_recording(rows[what], row, len(subjects), what, where)
         for what in ("sex", "age", "heart_rate", "signal_quality")
         if rows[what].notna().any()
     }
-    return SplitData(subjects, truth, time, predictions, covariates, asked)
+    return SplitData(subjects, truth, time, predictions, covariates, asked, ended)
 
 
 def _one_truth(

@@ -157,7 +157,7 @@ def _score_rows(
                 reason = "" if interval.defined else scorer.reason(variant, int(columns[place.places[0]]), metric)
             elif interval.defined < among:
                 reason = f"{among - interval.defined} of {among} targets undefined"
-            about, n = place.about(task, variant, metric, interval), counts[place.target, place.group]
+            about, n = place.about(data, task, variant, metric, interval), counts[place.target, place.group]
             yield ScoreRow(**about, n_test=n, n_seeds=seeds, seed_sd=deviation, reason=reason)
 
 
@@ -183,7 +183,8 @@ def _rows_of_subgroup(
             reason = "" if interval.defined else "constant truth or prediction, or one class"
             if not enough:
                 reason = f"fewer than {settings.smallest_group} subjects"
-            about, n = place.about(task, variant, metric, interval), int(score.n[enough].max()) if enough else None
+            about = place.about(scorer.data, task, variant, metric, interval)
+            n = int(score.n[enough].max()) if enough else None
             yield SubgroupRow(**about, n_test=n, attribute=where[0], subgroup=where[1], reason=reason)
 
 

@@ -52,8 +52,10 @@ def difference_rows(
                 asked = first.method if (first.method, second.method) in settings.compared else None
                 family = (place.group, first.labels, asked) if place.target == MEAN else (first, second)
                 families.setdefault(family, []).append(len(rows))
-            about, n = place.about(task, first, metric, interval), scorer.subjects(cells[:, columns[place.places]])
+            about = place.about(scorer.data, task, first, metric, interval)
+            n = scorer.subjects(cells[:, columns[place.places]])
             about |= {"reference": second.method, "reference_protocol": second.protocol, "p": p}
+            about["ended"] = scorer.data.ended(task, place.places, first, second)
             rows.append(DifferenceRow(**about, n_test=n, p_holm=float("nan"), family=0))
         step()
     for members in families.values():

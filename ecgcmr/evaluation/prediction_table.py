@@ -22,13 +22,14 @@ from pyarrow import parquet
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import MEAN
+from ecgcmr.evaluation.training_ends import ENDS
 from ecgcmr.files import replace_atomically
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import LONGEST_NAME, printable
 
 REQUIRED = ("subject", "target", "truth", "prediction", "split", "seed")
-TEXTS = ("method", "protocol", "unit", "group", "kind", "task")
+TEXTS = ("method", "protocol", "unit", "group", "kind", "task", "ended")
 NUMBERS = ("recording", "labels", "event", "time", "age", "heart_rate")
 EITHER = ("sex", "signal_quality")
 """Subgroup columns that may hold numbers or words."""
@@ -270,7 +271,7 @@ def _check_values(table: pd.DataFrame, name: str, gaps: bool) -> None:
         _refuse(np.isinf(table[column]), name, column, "infinite; leave it empty where it is unknown")
     _refuse(table["event"].notna() & ~table["event"].isin((0.0, 1.0)), name, "event", "neither 0 nor 1")
     _refuse(table["time"].notna() & ~(table["time"] >= 0), name, "time", "below 0")
-    for column, allowed in (("split", SPLITS), ("kind", tuple(TASKS))):
+    for column, allowed in (("split", SPLITS), ("kind", tuple(TASKS)), ("ended", ENDS[1:])):
         values = table[column]
         wrong = values.notna() & ~values.isin(allowed)
         if wrong.any():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.evaluation.rows import Target
+from ecgcmr.evaluation.training_ends import ENDS
 from ecgcmr.metrics.tasks import Task
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,7 @@ class Predictions:
         protocol: "linear_probe", "finetune", "stack" or None.
         labels: Number of labelled training subjects, or None.
         seed: Seed of the run.
+        ended: How the training of each target's model ended, K of ``ENDS``; empty where no end is to be marked.
     """
 
     task: Task
@@ -45,6 +47,7 @@ class Predictions:
     protocol: str | None
     labels: int | None
     seed: int
+    ended: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.subjects), len(self.targets))
@@ -53,6 +56,8 @@ class Predictions:
                 f"truth {self.truth.shape} and prediction {self.prediction.shape} must be "
                 f"{self.task.truth_shape(*shape)} and {shape} (recordings x targets)"
             )
+        if len(self.ended) not in (0, len(self.targets)) or not set(self.ended) <= set(ENDS):
+            raise ValueError(f"ended {self.ended}: must be one of {ENDS} for each of {len(self.targets)} targets")
         require_predictions(self.prediction, [target.name for target in self.targets], self.method)
 
 
@@ -68,8 +73,8 @@ def table_of(parts: Sequence[Predictions]) -> pd.DataFrame:
     def numbers(number: Callable[[Predictions], NDArray]) -> NDArray:
         return np.concatenate([number(part).ravel() for part in parts])
 
-    def each_target(word: Callable[[Target], str]) -> pd.Categorical:
-        texts = [word(target) or None for part in parts for target in part.targets]
+    def each_target(words: Callable[[Predictions], Sequence[str]]) -> pd.Categorical:
+        texts = [text or None for part in parts for text in words(part)]
         single = _categories(texts, [1] * len(texts))
         ends = np.cumsum([len(part.targets) for part in parts])
         pieces = zip(parts, np.split(single.codes, ends[:-1]), strict=True)
@@ -83,7 +88,7 @@ def table_of(parts: Sequence[Predictions]) -> pd.DataFrame:
         {
             "subject": pd.Categorical.from_codes(np.repeat(subject, width), categories=names),
             "recording": np.repeat(np.concatenate([part.recordings for part in parts]), width),
-            "target": each_target(lambda target: target.name),
+            "target": each_target(lambda part: [target.name for target in part.targets]),
             "truth": truth,
             "prediction": numbers(lambda part: part.prediction),
             "split": words(lambda part: part.split),
@@ -93,10 +98,11 @@ def table_of(parts: Sequence[Predictions]) -> pd.DataFrame:
             "labels": numbers(lambda part: np.full(part.prediction.size, part.labels, dtype=float)),
             "event": event,
             "time": time,
-            "unit": each_target(lambda target: target.unit),
-            "group": each_target(lambda target: target.group),
+            "unit": each_target(lambda part: [target.unit for target in part.targets]),
+            "group": each_target(lambda part: [target.group for target in part.targets]),
             "kind": words(lambda part: part.task.kind),
             "task": words(lambda part: part.task.name),
+            "ended": each_target(lambda part: part.ended or ("",) * len(part.targets)),
         }
     )
 

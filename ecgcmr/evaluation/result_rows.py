@@ -9,6 +9,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import ResultRow
+from ecgcmr.evaluation.training_ends import ENDS
 from ecgcmr.json_file import finite_number, read_json
 from ecgcmr.metrics.catalogue import METRICS, Metric
 from ecgcmr.metrics.tasks import TASKS
@@ -16,7 +17,7 @@ from ecgcmr.text import printable
 
 _NAMES = tuple(item.name for item in fields(ResultRow))
 _NUMBERS = ("value", "ci_low", "ci_high")
-_KEY = tuple(name for name in _NAMES if name not in (*_NUMBERS, "n_test"))
+_KEY = tuple(name for name in _NAMES if name not in (*_NUMBERS, "n_test", "ended"))
 _LONGEST = 1000
 
 
@@ -35,6 +36,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "protocol": (lambda value: value is None or _is_text(value), "a text or null"),
     "labels": (lambda value: value is None or _is_count(value), "a whole number from 0 or null"),
     "n_test": (_is_count, "a whole number from 0"),
+    "ended": (lambda value: isinstance(value, str) and value in ENDS, f"one of {', '.join(ENDS[1:])}, or empty"),
     **dict.fromkeys(_NUMBERS, (lambda value: value is None or finite_number(value), "a number or null")),
 }
 """Entry of a row -> what it must fulfil, and how a message calls that."""
@@ -78,6 +80,7 @@ def result_rows(records: Any, path: Path, metrics: Sequence[Metric] = ()) -> lis
 def _row(record: dict[str, Any], known: Mapping[str, Metric], where: str) -> ResultRow:
     if "task" in record:
         record = {"task_name": record["task"], **record}  # files of before tasks had names
+    record = {"ended": "", **record}  # and of before the end of training was marked
     missing = [name for name in _NAMES if name not in record]
     if missing:
         raise UserError(f"{where}: has no {', '.join(missing)}; a result row has the keys {', '.join(_NAMES)}")

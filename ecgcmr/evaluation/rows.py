@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ecgcmr.metrics.decisions import CalibrationBin
 
@@ -69,6 +69,7 @@ class ResultRow:
         ci_high: Upper bound.
         n_test: Test subjects with an observed truth and a prediction (of a mean: of any of its targets).
         task_name: Name of the task; that of its kind where it has none.
+        ended: How training ended where that is to be marked, one of ``ENDS``: the worst of the models concerned.
     """
 
     target: str
@@ -83,6 +84,7 @@ class ResultRow:
     ci_high: float
     n_test: int
     task_name: str
+    ended: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)

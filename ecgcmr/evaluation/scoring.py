@@ -51,12 +51,13 @@ class Place:
     group: str
     places: list[int]
 
-    def about(self, task: Task, variant: Variant, metric: str, interval: Interval) -> dict[str, Any]:
+    def about(self, data: Arrangement, task: Task, variant: Variant, metric: str, interval: Interval) -> dict[str, Any]:
         """Return what every row says of a variant's number here; how many subjects it is of is not among it."""
         return {
             "target": self.target, "group": self.group, "task": task.kind, "task_name": task.name,
             "method": variant.method, "protocol": variant.protocol, "labels": variant.labels, "metric": metric,
             "value": interval.value, "ci_low": interval.low, "ci_high": interval.high,
+            "ended": data.ended(task, self.places, variant),
         }  # fmt: skip
 
 

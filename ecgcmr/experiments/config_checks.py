@@ -117,7 +117,7 @@ def _check_values(read: Settings) -> None:
         UserError: One of them is refused.
     """
     from ecgcmr.stages.optimisation import OptimiserSettings
-    from ecgcmr.training.budget import check_budget
+    from ecgcmr.training.budget_checks import check_budget
     from ecgcmr.training.settings_checks import check_seed, check_trainer
 
     check_seed(read.seed_everything)

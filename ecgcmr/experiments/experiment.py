@@ -248,7 +248,7 @@ class Experiment:
                 self._remarks.setdefault((count, note), []).append(method)
             if protocol != "finetune":
                 self._made[method, count, seed] = outcome
-            about = {"method": method, "protocol": protocol, "labels": count, "seed": seed}
+            about = {"method": method, "protocol": protocol, "labels": count, "seed": seed, "ended": outcome.ended}
             self.predictions.append(recordings.predictions("test", outcome.prediction, about))
             if recordings.problem.task.binary and outcome.validation is not None:
                 self.predictions.append(recordings.predictions("val", outcome.validation, about))

@@ -22,7 +22,7 @@ from ecgcmr.experiments.chain import encoder_for_task
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
-from ecgcmr.experiments.tuning_notes import tuning_notes
+from ecgcmr.experiments.tuning_notes import budget_end, tuning_notes
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
@@ -87,6 +87,7 @@ class FineTuning:
         prediction = np.full((len(problem.part("test")), width), np.nan)
         validation = np.full((len(problem.part("val")), width), np.nan)
         notes: list[str] = []
+        ended = [""] * width
         for name, columns in problem.columns_of(task.separately).items():
             part = problem.only(columns)
             own = min(count, len(part.training(None)))
@@ -97,13 +98,15 @@ class FineTuning:
             folder = self._folder(problem.name, method, count, name, seed)
             self._train(part, method, own, seed, folder)
             notes += [f"{name}: {note}" if name else note for note in tuning_notes(folder)]
+            for column in columns:
+                ended[column] = budget_end(folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
             if part.task.followed:  # a model of several learns a disease of a single event too
                 prediction[:, [columns[k] for k in empty]] = np.nan
                 notes += part.named(empty)
             if part.task.binary:
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
-        return Outcome(prediction, validation if problem.task.binary else None, notes)
+        return Outcome(prediction, validation if problem.task.binary else None, notes, tuple(ended))
 
     def _folder(self, task: str, method: str, count: int, part: str, seed: int) -> Path:
         words = [task, method, str(count), *([part] if part else []), *([f"s{seed}"] if seed != self.plan.seed else [])]

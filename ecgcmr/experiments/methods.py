@@ -150,11 +150,13 @@ class Outcome:
         prediction: (n_test, K) in units, probabilities or risks; NaN throughout for a target without prediction.
         validation: (n_val, K) the same for the validation split, or None.
         notes: What a reader of the table should know, one line a target concerned.
+        ended: How the training of each target's network ended, K of ``ENDS``; empty where nothing was trained in steps.
     """
 
     prediction: Floats
     validation: Floats | None = None
     notes: list[str] = field(default_factory=list)
+    ended: tuple[str, ...] = ()
 
 
 def random_encoder(like: Path, folder: Path, seed: int, trusted: Collection[str] = ()) -> Path:

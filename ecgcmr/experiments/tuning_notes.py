@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ecgcmr.evaluation.training_ends import ENDS
+
 
 def tuning_notes(folder: Path) -> list[str]:
     """Return the notes on a fine-tuned run, from its ``tuning.json``; none where its budget and search were enough.
@@ -19,6 +21,21 @@ def tuning_notes(folder: Path) -> list[str]:
 
     sections = tuning_record.read(folder)
     return [*_of_budget(sections.get("budget", {})), *_of_search(sections.get("search", {}))]
+
+
+def budget_end(folder: Path) -> str:
+    """Return how a fine-tuned run ended where that is to be marked in the table, one of ``ENDS``.
+
+    Args:
+        folder: Its run folder.
+
+    Raises:
+        UserError: Its ``tuning.json`` is damaged.
+    """
+    from ecgcmr.training import tuning_record  # heavy: lightning
+
+    ended = tuning_record.read(folder).get("budget", {}).get("ended")
+    return ended if ended in ENDS else ""
 
 
 def _of_budget(budget: dict[str, Any]) -> list[str]:

@@ -20,7 +20,8 @@ subgroups, paired differences between methods with Holm's correction, tables and
 
 Columns: subject target truth prediction split seed; of use if there: method protocol labels unit group kind, event
 and time (kind time_to_event), task (its name), recording (a number, where a subject has several), sex age heart_rate
-signal_quality (subgroups). Leave an unknown truth empty.
+signal_quality (subgroups), ended (most or below least: training at an edge of its budget, marked in the tables). Leave
+an unknown truth empty.
 
 Writes results.json, results.md, results.tex and figures/."""
 

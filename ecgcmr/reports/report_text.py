@@ -161,7 +161,8 @@ def _markdown(grid: Grid) -> str:
         texts = [f"**{markdown_cell(text)}**" if best else markdown_cell(text) for text, best in cells]
         rows.append(f"| {markdown_cell(name)} | " + " | ".join(texts) + " |")
     heading = f"{'#' * grid.level} {markdown_cell(grid.heading)}"
-    return "\n\n".join(part for part in (heading, markdown_note(grid.caption), "\n".join(rows)) if part)
+    below = markdown_note(grid.marks)
+    return "\n\n".join(part for part in (heading, markdown_note(grid.caption), "\n".join(rows), below) if part)
 
 
 _MOST_COLUMNS = 12
@@ -191,12 +192,14 @@ def _latex(grid: Grid) -> str:
     for name, cells in grid.lines:
         texts = [rf"\textbf{{{_escaped(text)}}}" if best else _escaped(text) for text, best in cells]
         lines.append(" & ".join([_escaped(name), *texts]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"])
+    below = [rf"\par\smallskip{{\footnotesize {_escaped(grid.marks)}}}"] if grid.marks else []
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", *below, r"\end{table}"])
 
 
 _SPECIAL = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 _SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
 _SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # other signs in the fonts of old
+_SPECIAL |= {"†": r"\dag{}", "‡": r"\ddag{}"}
 _SPECIAL |= {"[": "{[}", "*": "{*}"}  # at the start of a line they would belong to the line break before
 _MINUS = re.compile(r"(?<![\w.+-])-(?=\d)")
 

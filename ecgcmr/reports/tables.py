@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.methods import Method, best_row, headline_group, leading_rows, method_order, method_title
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
+from ecgcmr.evaluation.training_ends import legend_of, marked
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
 
@@ -36,6 +37,11 @@ class Grid:
     lines: tuple[Line, ...]
     caption: str = ""
     level: int = 2
+
+    @property
+    def marks(self) -> str:
+        """The line below the table that says what marks in its cells mean; "" where there are none."""
+        return legend_of(text for _, cells in self.lines for text, _ in cells)
 
 
 def tasks_in(found: Assessment, rows: Iterable[ResultRow]) -> list[Task]:
@@ -143,7 +149,7 @@ def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:
         pair = f"{method_title((row.method, row.protocol))} - {method_title((row.reference, row.reference_protocol))}"
         texts = (
             "-" if row.labels is None else f"{row.labels:,}",
-            cell_text(row.value, row.ci_low, row.ci_high, task.metric(row.metric)),
+            row_text(row, task.metric(row.metric)),
             p_text(row.p),
             p_text(row.p_holm),
             f"{row.n_test:,}",
@@ -184,7 +190,7 @@ def target_grid(found: Assessment, task: Task) -> Grid | None:
         for metric in task.metrics:
             row = cells[name, metric]
             low = row.ci_low if metric == task.primary else float("nan")
-            texts.append(cell_text(row.value, low, row.ci_high, task.metric(metric)))
+            texts.append(row_text(replace(row, ci_low=low), task.metric(metric)))
         lines.append(_plain_line(f"{name} [{units[name]}]" if units[name] else name, texts))
     titles = ("target", "n", *(task.metric(metric).title for metric in task.metrics))
     count = "" if labels is None else f", {labels:,} labels"
@@ -207,7 +213,7 @@ def subgroup_grids(rows: Sequence[SubgroupRow], task: Task) -> list[Grid]:
             n = max((row.n_test or 0 for row in cells.values()), default=0)
             texts = [f"{n:,}" if n else next(iter(cells.values())).reason]
             for row in (cells.get(method) for method in methods):
-                texts.append("-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric))
+                texts.append("-" if row is None else row_text(row, metric))
             lines.append(_plain_line(f"{key[0].replace('_', ' ')}: {key[1]}", texts))
         what = f"mean {metric.title} ({group}){task.suffix}" if target == MEAN else f"{metric.title} of {target}"
         titles = ("subgroup", "n", *map(method_title, methods))
@@ -226,6 +232,12 @@ def cell_text(value: float, low: float, high: float, metric: Metric) -> str:
     return f"{value:z.{digits}f}{interval}"
 
 
+def row_text(row: ResultRow, metric: Metric) -> str:
+    """Return the number of a row as a cell has it, marked where its training ended at an edge of its budget."""
+    text = cell_text(row.value, row.ci_low, row.ci_high, metric)
+    return marked(text, row.ended) if math.isfinite(row.value) else text
+
+
 def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[Metric], ranked: bool) -> tuple[Line, ...]:
     """Methods down, one column of rows for each of ``metrics``; a column holds at most one row a method."""
     best = [best_row(column, metric) for column, metric in zip(columns, metrics, strict=True)]
@@ -235,7 +247,7 @@ def _lines(columns: Sequence[Sequence[ResultRow]], metrics: Sequence[Metric], ra
         cells = []
         for column, metric, winner in zip(found, metrics, best, strict=True):
             row = column.get(method)
-            text = "-" if row is None else cell_text(row.value, row.ci_low, row.ci_high, metric)
+            text = "-" if row is None else row_text(row, metric)
             cells.append((text, ranked and row is not None and row is winner))
         lines.append((method_title(method), tuple(cells)))
     return tuple(lines)

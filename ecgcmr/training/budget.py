@@ -1,4 +1,4 @@
-"""A fit of as many steps as it needs: the callback that applies a budget to the trainer, and what excludes one."""
+"""A fit of as many steps as it needs: the callback that applies a budget to the trainer."""
 
 from __future__ import annotations
 
@@ -9,59 +9,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from ecgcmr.errors import UserError
 from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training import tuning_record
-from ecgcmr.training.budget_plan import Budget, Course, budget_for
+from ecgcmr.training.budget_course import Course
+from ecgcmr.training.budget_plan import Budget, budget_for
 from ecgcmr.training.early_stopping import check_logged
 
 SECTION = "budget"
 _STATE = "ecgcmr_budget"  # and no state of a callback, which evaluation would miss, for it has no budget
-_NOT_BESIDE: dict[str, tuple[Any, ...]] = {
-    "max_steps": (None, -1),
-    "max_epochs": (None,),
-    "min_steps": (None,),
-    "min_epochs": (None,),
-    "max_time": (None,),
-    "check_val_every_n_epoch": (None, 1),
-    "val_check_interval": (None, 1.0),
-}
-"""Settings of the trainer -> values that ask for nothing."""
-_OPTIMISER: dict[str, Any] = {"warmup_epochs": 0, "min_lr": 0, "schedule": "cosine"}
-
-
-def check_budget(settings: Any) -> None:
-    """Check that nothing else says how long a fit under a budget is, or what its learning rate is.
-
-    Args:
-        settings: Of a fit: ``budget``, ``trainer``, ``model``.
-
-    Raises:
-        UserError: Something does.
-    """
-    if settings.get("budget") is None:
-        return
-    Budget(**settings["budget"].as_dict())
-    trainer, optimiser = settings["trainer"], (settings["model"].get("init_args") or {}).get("optimiser") or {}
-    for name, nothing in _NOT_BESIDE.items():
-        if trainer.get(name) not in nothing:
-            raise UserError(
-                f"trainer.{name} {trainer[name]} is given beside budget, which says how long a fit is and when it "
-                f"validates: take it out (null), or set budget: null"
-            )
-    callbacks = trainer.get("callbacks") or []
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        name = str(callback.get("class_path") if hasattr(callback, "get") else callback).rpartition(".")[2]
-        if name.endswith("EarlyStopping"):
-            raise UserError(
-                f"trainer.callbacks: {name} is given beside budget, which ends a fit: take it out, or set budget: null"
-            )
-    for name, default in _OPTIMISER.items():
-        if optimiser.get(name, default) != default:
-            raise UserError(
-                f"model.optimiser.{name} {optimiser[name]} is given beside budget, which says what the learning rate "
-                f"is at each step: set it to {default}, or set budget: null"
-            )
 
 
 class StepBudget(Callback):

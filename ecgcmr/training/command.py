@@ -20,7 +20,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.termination import Terminated
-from ecgcmr.training.budget import StepBudget, check_budget
+from ecgcmr.training.budget import StepBudget
+from ecgcmr.training.budget_checks import check_budget
 from ecgcmr.training.budget_plan import Budget
 from ecgcmr.training.candidates import Candidate, words_of
 from ecgcmr.training.checkpoint_record import CheckpointRecord, read_checkpoint_record
@@ -57,6 +58,7 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr fit -c configs/alignment/demo.yaml -c configs/objectives/byol.yaml             one config laid over another
   ecgcmr fit -c configs/mae/demo.yaml --model.encoder configs/encoders/ecg_vit.yaml     another encoder, whole
   ecgcmr fit -c configs/mae/demo.yaml --data.samples 1000 --print_config                what all of it comes to
+  ecgcmr fit -c configs/downstream/regression.yaml --data.root data/demo --budget.most 20     a quick run of a budget
 
 Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
 not replace a run that lies there unless it is asked to:

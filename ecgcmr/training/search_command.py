@@ -24,7 +24,8 @@ from ecgcmr.training.candidates import Candidate, candidates_of
 from ecgcmr.training.launch import is_first_process, starts_ranks
 from ecgcmr.training.run_claim import launched_for
 from ecgcmr.training.run_settings import settings_that_count
-from ecgcmr.training.search import SECTION, Trials, chosen_settings, search
+from ecgcmr.training.search import SECTION, chosen_settings, search
+from ecgcmr.training.search_trial import Trials
 from ecgcmr.training.whole_checkpoints import LAST
 
 OF_THE_LAST_FIT = ("search", "final_weights")

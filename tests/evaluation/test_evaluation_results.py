@@ -40,7 +40,7 @@ TARGETS = [
 ]
 DISEASES = [Target("cad_ever", "disease"), Target("af_ever", "disease")]
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
-ADDED = ["task_name", "n_seeds", "seed_sd", "reason"]
+ADDED = ["task_name", "ended", "n_seeds", "seed_sd", "reason"]
 
 
 def cohort(n: int = 120) -> tuple[np.ndarray, np.ndarray]:

@@ -23,11 +23,12 @@ from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.shards import ShardIndex, read_labels
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
-ADDED = ["task_name", "n_seeds", "seed_sd", "reason"]
+ADDED = ["task_name", "ended", "n_seeds", "seed_sd", "reason"]
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")
 METHODS = {"random", "scratch", "cnn", "mae", "alignment", "mae+alignment", *BASELINES}
 SEEDS = [0, 7]
 CNN = {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000, "widths": [8, 8]}}
+TWO_STEPS: dict[str, Any] = {"trainer.max_epochs": None, "budget": {"most": 2}}
 LITTLE: dict[str, Any] = {"baselines": ["age+sex"], "linear_probe": [], "finetune": [], "labels": [20], "resamples": 10}
 LITTLE |= {"supervised": {}, "gain": None, "finetune_labels": []}
 """An evaluation that costs nothing, where the stages alone matter."""
@@ -63,7 +64,7 @@ def write_experiment(folder: Path, root: Path) -> Path:
             "linear_probe": ["random", "mae", "alignment", "mae+alignment"],
             "finetune": ["scratch", "cnn"],
             "finetune_labels": [20],
-            "supervised": {"cnn": {"encoder": CNN, "set": {"model.optimiser": {"lr": 1e-3}}}},
+            "supervised": {"cnn": {"encoder": CNN, "set": {"model.optimiser": {"lr": 1e-3}, **TWO_STEPS}}},
             "baselines": list(BASELINES),
             "seeds": SEEDS,
             "resamples": 50,
@@ -148,6 +149,8 @@ def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> N
     probed = dict.fromkeys(("random", "mae", "alignment", "mae+alignment"), {"linear_probe"})
     trained = dict.fromkeys(("scratch", "cnn"), {"finetune"})
     assert protocols == {**probed, **trained, **dict.fromkeys(BASELINES, {None})}
+    ends = {method: {row["ended"] for row in rows if row["method"] == method} for method in METHODS}
+    assert ends == {**dict.fromkeys(METHODS, {""}), "cnn": {"most"}}
     assert {row["labels"] for row in rows if row["method"] == "oracle"} == {None}
     # 52 training subjects are labelled: "all" is no second result, 5000 is not to be had, half of them are 26.
     assert {row["labels"] for row in rows if row["method"] != "oracle"} == {20, 26, 52}

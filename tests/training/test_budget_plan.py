@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ecgcmr.errors import UserError
-from ecgcmr.training.budget_plan import TOLERANCE, Budget, Course, budget_for
+from ecgcmr.training.budget_course import TOLERANCE, Course
+from ecgcmr.training.budget_plan import Budget, budget_for
 
 
 @pytest.mark.parametrize(("rows", "most"), [(28, 400), (280, 1200), (2801, 4000), (30000, 12000)])

@@ -16,7 +16,8 @@ from ecgcmr.training import tuning_record
 from ecgcmr.training.budget_plan import Budget, budget_for
 from ecgcmr.training.candidates import Candidate, candidates_of
 from ecgcmr.training.halving import FIRST, MOST_CANDIDATES, SECOND, finalists, first_round, outermost, winner
-from ecgcmr.training.search import Trials, chosen_settings, search
+from ecgcmr.training.search import chosen_settings, search
+from ecgcmr.training.search_trial import Trials
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RATE = "model.optimiser.lr"

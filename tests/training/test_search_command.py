@@ -39,7 +39,7 @@ def tuning(config: Path, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--trainer.max_steps=9"], "trainer.max_steps 9 is given beside budget"),
+        (["--trainer.max_steps=9"], "take it out (null), give budget.most 9, or set budget: null"),
         (["--trainer.max_epochs=9"], "trainer.max_epochs 9 is given beside budget"),
         (["--trainer.check_val_every_n_epoch=2"], "trainer.check_val_every_n_epoch 2 is given beside budget"),
         (["--trainer.val_check_interval=2"], "trainer.val_check_interval 2 is given beside budget"),
