@@ -34,6 +34,7 @@ def validate_quietly(trainer: Any) -> dict[str, float]:
     trainer.loggers = []
     trainer.lightning_module.to(trainer.strategy.root_device)  # after a fit it has been moved to the host
     trainer.validating = True
+    loop.restarting = False  # else Lightning leaves out as many batches as the checkpoint's last validation had
     try:
         for metrics in told:
             metrics.clear()

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 
+from ecgcmr.encoders.low_rank import merge_low_rank, plain_name, plain_state
+from ecgcmr.stages.trained_part import LOW_RANK_KEY
 from ecgcmr.torch_file import load_torch_file
 from ecgcmr.training import tuning_record
 from ecgcmr.training.quiet_validation import is_better, monitored, validate_quietly
@@ -46,6 +48,16 @@ def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: 
         moved = torch.lerp(first, last, share)
         between[name] = first if share == 0 else last if share == 1 else torch.where(first == last, last, moved)
     return between
+
+
+def plain_start(module: nn.Module) -> dict[str, Tensor]:
+    """Return what training changes of a module under the names, and with the values, of ordinary weights, on the CPU.
+
+    Half of both factors of an update of low rank is a quarter of it, and ``best.ckpt`` does not hold them as weights.
+    """
+    plain = plain_state(module.state_dict())
+    names = dict.fromkeys(plain_name(name) for name in averaged_tensors(module))
+    return {name: plain[name].detach().cpu().clone() for name in names}
 
 
 def chosen(shares: Sequence[float], scores: Sequence[float], mode: str) -> float:
@@ -77,7 +89,7 @@ class ShareChoice(Callback):
         """Keep the weights before the first step, and record what validation says of them."""
         if trainer.global_step > 0 or self._start:
             return
-        self._start = {name: tensor.cpu().clone() for name, tensor in averaged_tensors(pl_module).items()}
+        self._start = plain_start(pl_module)
         tuning_record.record(Path(trainer.default_root_dir), "start", {"scores": validate_quietly(trainer)})
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -113,6 +125,7 @@ class ShareChoice(Callback):
     def _choose(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Put the chosen weights into a checkpoint of the best ones."""
         state, scores = checkpoint["state_dict"], []
+        merge_low_rank(pl_module)  # a fit that is resumed with no step left has not yet
         copy_into(pl_module, state)
         for share in self.shares:
             copy_into(pl_module, interpolated(self._start, state, share))
@@ -121,7 +134,8 @@ class ShareChoice(Callback):
         weights = interpolated(self._start, state, share)
         copy_into(pl_module, weights)
         pl_module.cpu()
-        checkpoint.setdefault(TRAINED, {name: state[name] for name in weights})
+        parts = {plain_name(name) for name in checkpoint.get(LOW_RANK_KEY, {})}  # a fit goes on with these as they are
+        checkpoint.setdefault(TRAINED, {name: state[name] for name in weights if name not in parts})
         checkpoint["state_dict"] = {**state, **weights}
         checkpoint[CHOSEN] = {
             "share": share,

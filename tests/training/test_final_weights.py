@@ -20,6 +20,9 @@ from ecgcmr.training.share_choice import CHOSEN, START, chosen, interpolated
 from ecgcmr.training.weight_average import TRAINED, AveragedWeights, decay_for
 
 SHARES = [0.0, 0.5, 1.0]
+EPOCHS = {"trainer": {"max_epochs": 3}}
+BUDGET = {"trainer": {}, "budget": {"most": 15, "interval": 3}}
+"""15 steps; the last validation of a budget is within an epoch."""
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("final") / "cohort")
 
 
-def write_fit(folder: Path, root: Path) -> Path:
+def write_fit(folder: Path, root: Path, **model: Any) -> Path:
     """Write ``stage.yaml``: 15 steps of a regression that starts at its probe, averaged, with a choice at the end."""
     config = write_stage(folder, root, "PhenotypeRegression", labels=["lv_edv", "lv_ef"])
     content = yaml.safe_load(config.read_text())
-    content["model"]["init_args"] |= {"head_start": "probe", "optimiser": {"lr": 0.003, "weight_decay": 0.1}}
+    content["model"]["init_args"] |= {"head_start": "probe", "optimiser": {"lr": 0.003, "weight_decay": 0.1}} | model
     content["final_weights"] = {"average": 0.8, "shares": SHARES}  # auto reaches back over less than a step of 15
     content["trainer"] |= {
         "max_epochs": 3,
@@ -54,8 +57,8 @@ def assert_same_end(one: Path, other: Path) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         first, second = load(one / name), load(other / name)
         for part in ("state_dict", TRAINED, START):
-            assert first[part].keys() == second[part].keys()
-            assert [key for key, value in first[part].items() if not torch.equal(value, second[part][key])] == []
+            assert first.get(part, {}).keys() == second.get(part, {}).keys()
+            assert [key for key, value in first.get(part, {}).items() if not torch.equal(value, second[part][key])] == []
     assert load(one / "best.ckpt")[CHOSEN] == load(other / "best.ckpt")[CHOSEN]
     assert tuning_record.read(one) == tuning_record.read(other)
 
@@ -90,10 +93,24 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("here", "interrupt_restored")
+@pytest.mark.parametrize(
+    ("trained", "average", "length"),
+    [("all", 0.8, EPOCHS), ("low_rank:2", 0.8, BUDGET), ("low_rank:2", None, BUDGET)],
+)
 def test_a_fit_cut_off_in_the_choice_goes_on_and_ends_alike(
-    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    trained: str,
+    average: float | None,
+    length: dict[str, Any],
 ) -> None:
-    config = write_fit(tmp_path, root)
+    config = write_fit(tmp_path, root, trained=trained)
+    content = yaml.safe_load(config.read_text())
+    del content["trainer"]["max_epochs"]
+    content["final_weights"]["average"] = average
+    config.write_text(yaml.safe_dump(content | length | {"trainer": content["trainer"] | length["trainer"]}))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(["fit", "-c", str(config), f"--trainer.default_root_dir={whole}"]) == 0
     words = ["fit", "-c", str(config), f"--trainer.default_root_dir={cut}"]
