@@ -21,8 +21,8 @@ Measure the speed of this machine: cleaning against the published sparse solve, 
 workers, loading from shards against tensors in memory, training steps of the published sizes against plain twins.
 Compare ratios of one run; rates differ between machines and hours. The part networks (samples/s, peak memory, share of
 the bfloat16 peak) is for GPUs and runs when it is named. The part choices, one to two minutes on two quiet cores, says
-whether the default settings are the fastest. The part onnx (ONNX Runtime against torch; needs the extra onnx) runs when
-it is named.
+whether the default settings are the fastest. The parts infer (ECG files to predictions: start, one file, many) and onnx
+(ONNX Runtime against torch; needs the extra onnx) run when they are named.
 
   ecgcmr bench --out runs/bench
   ecgcmr bench --only cleaning loading
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help=f"some of: {', '.join(USUAL)}, onnx, networks (default: all but these two)",
+        help=f"some of: {', '.join(USUAL)}, infer, onnx, networks (default: all but these three)",
     )
     parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
     parser.add_argument("--batch", type=int, default=128, help="samples in a step of the part networks (default: 128)")
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.benchmarks import (  # heavy: torch, numba
         choices,
         cleaning,
+        infer,
         loading,
         networks,
         onnx,
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
         "training": lambda: training.measure(device=args.device),
         "choices": lambda: choices.measure(device=args.device),
+        "infer": infer.measure,
         "onnx": onnx.measure,
         "networks": lambda: networks.measure(args.batch, device=args.device, compiled=args.compile),
     }

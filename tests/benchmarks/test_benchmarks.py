@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecgcmr.benchmarks import cleaning
+from ecgcmr.benchmarks import cleaning, infer
 from ecgcmr.cli import main
 
 
@@ -32,3 +32,14 @@ def test_bench_json_is_flat_and_keeps_other_parts(tmp_path: Path) -> None:
 def test_unknown_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--out", str(tmp_path), "--only", "cooking"]) == 2
     assert "cooking" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_inference_is_measured() -> None:
+    numbers = infer.measure(recordings=14)
+    assert set(numbers) == {
+        "infer_start_s", "infer_start_processor_s", "infer_one_s", "infer_one_with_page_s",
+        "infer_ecgs_per_s_1", "infer_ecgs_per_s_2", "infer_processor_ms_per_ecg",
+    }  # fmt: skip
+    assert min(numbers.values()) > 0
+    assert numbers["infer_one_s"] < numbers["infer_one_with_page_s"]
