@@ -25,8 +25,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP)  ## create .venv with the tested versions
 
-demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table and figures in runs/demo
+demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table, report, model, and one new ECG read, in runs/demo
 	$(BIN)/ecgcmr experiment configs/experiments/demo.yaml --out $(DEMO_OUT)
+	$(BIN)/ecgcmr report $(DEMO_OUT) --overwrite
+	$(BIN)/ecgcmr export $(DEMO_OUT) --method mae+alignment --out $(DEMO_OUT)/model --overwrite
+	$(BIN)/ecgcmr synthesize --subjects 1 --seed 7 --format raw --out $(DEMO_OUT)/new_subject
+	$(BIN)/ecgcmr infer $(DEMO_OUT)/new_subject/ecg --model $(DEMO_OUT)/model --out $(DEMO_OUT)/inferred --overwrite
 
 test: lint  ## linters, then every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
