@@ -81,8 +81,8 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 
 
 def _parser_of_fit() -> Any:
-    import_heavy("ecgcmr.training.command")
-    from ecgcmr.training.command import StageCLI
+    import_heavy("ecgcmr.training.stage_cli")
+    from ecgcmr.training.stage_cli import StageCLI
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the command line is another one: here it is the experiment's

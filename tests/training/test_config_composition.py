@@ -17,8 +17,8 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import ECGCNN, ECGVisionTransformer, export_encoder, read_encoder_card
 from ecgcmr.encoders.ecg_vit import SIZES
 from ecgcmr.errors import UserError
-from ecgcmr.training.command import StageCLI
 from ecgcmr.training.config_files import Composition
+from ecgcmr.training.stage_cli import StageCLI
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MAE, ALIGNMENT = str(CONFIGS / "mae" / "demo.yaml"), str(CONFIGS / "alignment" / "demo.yaml")

@@ -16,9 +16,9 @@ from ecgcmr.encoders.kernels import Kernels
 from ecgcmr.errors import UserError
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.training import machine_choices as module
-from ecgcmr.training.command import StageCLI
 from ecgcmr.training.machine_choices import RECORD, agreed, choose_for_run
 from ecgcmr.training.run_session import RunSession
+from ecgcmr.training.stage_cli import StageCLI
 
 QUICK = ("--trainer.enable_model_summary=false", "--trainer.max_epochs=1", "--trainer.logger=false")
 WAYS = Kernels(convolution=True, attention="written")

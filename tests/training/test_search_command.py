@@ -12,6 +12,7 @@ import yaml
 from labelled_cohort import write_cohort, write_stage
 
 from ecgcmr.cli import main
+from ecgcmr.training.stage_cli import StageCLI
 
 STOP = "lightning.pytorch.callbacks.EarlyStopping"
 RATES = {"slow": 1e-5, "middle": 1e-2, "broken": 1e30}
@@ -62,6 +63,12 @@ def test_what_excludes_a_budget_or_is_no_search_is_refused_in_one_line(
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert words in line
     assert not (config.with_suffix("") / "tuning.json").exists()
+
+
+def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
+    with pytest.raises(ValueError, match="needs a way to fit its trials"):
+        StageCLI(["fit", "-c", str(config)])
+    assert not config.with_suffix("").exists()
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.shards import ShardIndex
 from ecgcmr.stages import ECGMaskedAutoencoder
-from ecgcmr.training.command import StageCLI, keep_whole_numbers
+from ecgcmr.training.stage_arguments import keep_whole_numbers
+from ecgcmr.training.stage_cli import StageCLI
 
 
 @pytest.fixture
