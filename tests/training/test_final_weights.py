@@ -58,7 +58,9 @@ def assert_same_end(one: Path, other: Path) -> None:
         first, second = load(one / name), load(other / name)
         for part in ("state_dict", TRAINED, START):
             assert first.get(part, {}).keys() == second.get(part, {}).keys()
-            assert [key for key, value in first.get(part, {}).items() if not torch.equal(value, second[part][key])] == []
+            assert [
+                key for key, value in first.get(part, {}).items() if not torch.equal(value, second[part][key])
+            ] == []
     assert load(one / "best.ckpt")[CHOSEN] == load(other / "best.ckpt")[CHOSEN]
     assert tuning_record.read(one) == tuning_record.read(other)
 
