@@ -72,17 +72,17 @@ class DiagnosisClassification(Downstream):
             check_yes_or_no(self.label_names, values)
 
     def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        output, known = output.float(), torch.isfinite(targets - self.label_mean)
+        output, known = output.float(), torch.isfinite(targets - self.trained_mean)
         smooth = torch.nan_to_num(targets) * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         # The mean of a 0/1 label is its prevalence among the training rows.
-        prevalence = self.label_mean.nan_to_num(0.5).clamp(1e-3, 1.0 - 1e-3)
+        prevalence = self.trained_mean.nan_to_num(0.5).clamp(1e-3, 1.0 - 1e-3)
         weight = (1.0 - prevalence) / prevalence if self.balance else None
         loss = nn.functional.binary_cross_entropy_with_logits(output, smooth, pos_weight=weight, reduction="none")
         return mean_over_known(loss, known)
 
     def _is_defined(self, targets: Tensor) -> bool:
-        return super()._is_defined(targets - self.label_mean.cpu())
+        return super()._is_defined(targets - self.trained_mean.cpu())
 
     def _to_prediction(self, output: Tensor) -> Tensor:
         # NaN where nothing was known to train on.
-        return torch.where(self.label_mean.isnan(), torch.nan, output.float().sigmoid())
+        return torch.where(self.trained_mean.isnan(), torch.nan, output.float().sigmoid())

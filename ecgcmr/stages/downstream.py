@@ -74,8 +74,8 @@ class Downstream(StageModule):
     probe_kind: str | None = None
     scores: Any  # split -> metric
     encoder: Any  # meets the encoder contract, checked at construction
-    label_mean: Tensor
-    label_std: Tensor
+    label_mean: Tensor  # (L,) of the training rows
+    label_std: Tensor  # (L,), 0 for a target that no training row has
 
     def __init__(
         self,
@@ -141,8 +141,9 @@ class Downstream(StageModule):
             else:
                 mean, std = data.label_statistics(self.label_names)
                 self.covariates = covariate_inputs(data)
-            self.register_buffer("label_mean", mean.float())
-            self.register_buffer("label_std", std.float())
+            # Weights that are NaN are refused wherever they are judged, written or read.
+            self.register_buffer("label_mean", mean.float().nan_to_num(0.0))
+            self.register_buffer("label_std", torch.where(mean.isnan(), 0.0, std.float()))
             width = self.encoder.feature_dim + (0 if self.covariates is None else self.covariates.width)
             self.head = nn.Linear(width, len(self.label_names) * self._outputs)
             # From the run's seed, not from the generator's state here, which depends on the number of ranks.
@@ -165,6 +166,11 @@ class Downstream(StageModule):
         It is that of the rows that were trained on, whatever cohort is evaluated, also one without training rows.
         """
         return self.trainer.state.fn != "fit" and self.loads_checkpoint
+
+    @property
+    def trained_mean(self) -> Tensor:
+        """Mean of each target (L,) over the training rows, NaN for one that none of them has."""
+        return torch.where(self.label_std > 0, self.label_mean, torch.nan)
 
     @property
     def _outputs(self) -> int:

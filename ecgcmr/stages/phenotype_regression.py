@@ -62,17 +62,17 @@ class PhenotypeRegression(Downstream):
             )
 
     def _loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        target = (targets - self.label_mean) / self.label_std
+        target = (targets - self.trained_mean) / self.label_std
         known = torch.isfinite(target)
         return mean_over_known((output.float() - torch.nan_to_num(target)).square(), known)
 
     def _is_defined(self, targets: Tensor) -> bool:
-        return super()._is_defined(targets - self.label_mean.cpu())
+        return super()._is_defined(targets - self.trained_mean.cpu())
 
     def _to_prediction(self, output: Tensor) -> Tensor:
-        return output.float() * self.label_std + self.label_mean
+        return output.float() * self.label_std + self.trained_mean
 
     def as_output(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """As in every downstream stage: a line in units becomes one of standardised targets."""
         scale = self.label_std.to(weight)
-        return weight / scale[:, None], (bias - self.label_mean.to(bias)) / scale
+        return weight / scale[:, None], (bias - self.trained_mean.to(bias)) / scale

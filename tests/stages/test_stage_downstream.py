@@ -227,6 +227,7 @@ def test_classes_are_not_balanced_twice(cohort_root: Path) -> None:
 def test_class_weights_follow_the_prevalence() -> None:
     stage = DiagnosisClassification(ecg_encoder(), balance=True)
     stage.register_buffer("label_mean", torch.tensor([0.2]))
+    stage.register_buffer("label_std", torch.tensor([0.4]))
     output = torch.tensor([[0.3], [0.3]])
     positive, negative = (stage._loss(output[:1], torch.tensor([[label]])) for label in (1.0, 0.0))
     both = stage._loss(output, torch.tensor([[1.0], [0.0]]))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_configs
 import torch
+from labelled_cohort import write_cohort, write_stage
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
@@ -330,3 +331,21 @@ def test_predictions_of_a_healthy_network_and_an_untrained_target_are_written(
         values = stored["prediction"]
     assert (np.isfinite(values).all(axis=0) | np.isnan(values).all(axis=0)).all()
     assert json.loads((config.with_suffix("") / "metrics.json").read_text())["fit"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "labels", "missing"),
+    [
+        ("PhenotypeRegression", ["lv_edv", "lv_ef"], "lv_ef"),
+        ("DiagnosisClassification", ["af_ever", "dm_ever"], "dm_ever"),
+    ],
+)
+def test_a_target_that_no_training_row_has_stops_no_run_of_the_others(
+    tmp_path: Path, stage: str, labels: list[str], missing: str
+) -> None:
+    root = write_cohort(tmp_path / "cohort", missing={missing: range(20)})
+    config = write_stage(tmp_path, root, stage, labels=labels)
+    assert main(["fit", "-c", str(config)]) == 0
+    assert main(["predict", "-c", str(config)]) == 0
+    with np.load(tmp_path / "stage" / "predictions.npz") as file:
+        assert np.isfinite(file["prediction"]).tolist() == [[True, False]] * 6
