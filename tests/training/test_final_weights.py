@@ -58,14 +58,8 @@ def assert_same_end(one: Path, other: Path) -> None:
         first, second = load(one / name), load(other / name)
         for part in ("state_dict", TRAINED, START):
             assert first.get(part, {}).keys() == second.get(part, {}).keys()
-<<<<<<< HEAD
             kept = first.get(part, {})
             assert [key for key in kept if not torch.equal(kept[key], second[part][key])] == []
-=======
-            assert [
-                key for key, value in first.get(part, {}).items() if not torch.equal(value, second[part][key])
-            ] == []
->>>>>>> attack
     assert load(one / "best.ckpt")[CHOSEN] == load(other / "best.ckpt")[CHOSEN]
     assert tuning_record.read(one) == tuning_record.read(other)
 
