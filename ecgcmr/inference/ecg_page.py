@@ -38,6 +38,16 @@ _VERDICT_MM = 60.0
 _GAP_MM = 8.0
 _WHOLE_TOP = 188.0  # of the predictions on further pages
 _INK, _NOTE, _ALARM = "#111111", "#444444", "#A63C00"
+_MEASURED = {
+    "heart_rate": ("heart rate", " /min"),
+    "rr_sd": ("RR deviation", " ms"),
+    "p_duration": ("P duration", " ms"),
+    "pr_interval": ("PR interval", " ms"),
+    "qrs_duration": ("QRS duration", " ms"),
+    "qt_interval": ("QT interval", " ms"),
+    "qtc_interval": ("QTc interval", " ms"),
+}
+"""What is measured of a recording -> how it is named, and its unit."""
 
 
 def draw_page(
@@ -144,11 +154,14 @@ def _draw_verdict(axes: Axes, prediction: Mapping[str, Any]) -> None:
     if known is not None:
         alike = "Like the training recordings" if known else "Unlike the training recordings"
         texts.append((alike, "normal", _INK if known else _ALARM))
-    quality = prediction.get("quality")
-    for name, value in quality.items() if isinstance(quality, Mapping) else ():
+    found = prediction.get("quality")
+    quality: dict[str, Any] = dict(found) if isinstance(found, Mapping) else {}
+    warned = [*(prediction.get("warnings") or ()), *(quality.pop("warnings", None) or ())]
+    texts += [(f"Warning: {warning}", "normal", _ALARM) for warning in dict.fromkeys(warned)]
+    for name, value in quality.items():
+        title, unit = _MEASURED.get(name, (str(name).replace("_", " "), ""))
         shown = _plain(value)
-        texts += [] if shown is None else [(f"{str(name).replace('_', ' ')}: {shown}", "normal", _NOTE)]
-    texts += [(f"Warning: {warning}", "normal", _ALARM) for warning in prediction.get("warnings") or ()]
+        texts += [] if shown is None else [(f"{title}: {shown}{unit}", "normal", _NOTE)]
     most = lines_in(_TOP - _FOOT) - 1
     broken = [(part, weight, colour) for text, weight, colour in texts for part in _wrapped(text, 42)]
     axes.text(_LEFT, _TOP - LINE_MM / 2, "Recording", fontsize=8.5, weight="bold", color=_INK, va="center")

@@ -100,6 +100,15 @@ def test_the_page_says_what_was_predicted_of_what_and_by_which_model() -> None:
     assert not any("anna" in line or ".xml" in line for line in text)
 
 
+def test_warnings_come_before_what_was_measured_which_has_its_unit() -> None:
+    quality = {"heart_rate": 75.4, "qrs_duration": 80.0, "leads": {"V1": ["noisy"]}, "warnings": ["lead V1: noisy"]}
+    (figure,) = pages(prediction(quality=quality, warnings=["lead V1: noisy"]))
+    text = words(figure)
+    places = [text.index(line) for line in ("Warning: lead V1: noisy", "heart rate: 75.4 /min", "QRS duration: 80 ms")]
+    assert places == sorted(places)
+    assert text.count("Warning: lead V1: noisy") == 1
+
+
 def test_a_refused_recording_shows_its_tracing_and_no_prediction() -> None:
     (figure,) = pages(prediction(refused="the limb leads are swapped", in_distribution=False))
     text = words(figure)
