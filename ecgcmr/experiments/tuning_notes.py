@@ -40,6 +40,11 @@ def budget_end(folder: Path) -> str:
 
 def _of_budget(budget: dict[str, Any]) -> list[str]:
     ended, steps = budget.get("ended"), budget.get("steps")
+    if budget and budget.get("best", 0.0) is None:
+        return [
+            f"no validation of fine-tuning gave a number ({budget.get('monitor')}): nothing chose its length, "
+            "its epoch or its final weights"
+        ]
     if ended == "most":
         return [
             f"fine-tuning ended at the most steps of its budget ({steps:,}), not because validation was flat; a larger "

@@ -14,6 +14,8 @@ from ecgcmr.training.halving import MOST_CANDIDATES
 
 _NAME = re.compile(r"[A-Za-z0-9][\w+-]{0,63}")
 _ROOMS = ("model.", "data.", "trainer.")
+_JUDGED_BY = ("model.monitor", "data.root", "data.labels", "data.diseases", "data.train_labels", "data.input")
+"""Settings by which candidates would be judged unlike, and their scores not be comparable."""
 
 
 @dataclass
@@ -62,5 +64,11 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
             raise UserError(
                 f"search: candidate {candidate.name} sets {printable(odd[0], 60)}: it may set what is of "
                 f"{', '.join(room.rstrip('.') for room in _ROOMS)}"
+            )
+        unlike = [key for key in candidate.set if key.replace(".init_args.", ".") in _JUDGED_BY]
+        if unlike:
+            raise UserError(
+                f"search: candidate {candidate.name} sets {unlike[0]}, by which candidates are judged: set it for all, "
+                "in the config"
             )
     return found

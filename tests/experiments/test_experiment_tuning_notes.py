@@ -21,6 +21,10 @@ from ecgcmr.training import tuning_record
     [
         ({"budget": {"ended": "flat", "steps": 300}, "search": {"outermost": None}}, []),
         ({}, []),
+        (
+            {"budget": {"ended": "flat", "steps": 32, "best": float("nan"), "monitor": "val/auroc"}},
+            ["no validation of fine-tuning gave a number (val/auroc)"],
+        ),
         ({"budget": {"ended": "most", "steps": 1200}}, ["ended at the most steps of its budget (1,200)"]),
         ({"budget": {"ended": "below least", "steps": 30, "least": 160}}, ["after 30 steps, below the least"]),
         ({"search": {"outermost": "highest", "chosen": "fast"}}, ["chose the highest learning rate"]),

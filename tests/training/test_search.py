@@ -151,6 +151,7 @@ def test_outermost_asks_for_three_rates_of_the_same_settings() -> None:
         ([{"name": "../a", "set": {}}], "candidate '../a': a name is letters"),
         ([{"name": "a", "set": {"seed_everything": 3}}], "candidate a sets seed_everything"),
         ([{"name": "a", "set": {"trainer.default_root_dir": "x"}}], "candidate a sets trainer.default_root_dir"),
+        ([{"name": "a", "set": {"model.init_args.monitor": "val/r2"}}], "by which candidates are judged"),
     ],
 )
 def test_candidates_that_are_a_mistake_are_refused(entries: list[dict], words: str) -> None:
