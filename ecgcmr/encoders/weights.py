@@ -154,6 +154,7 @@ def load_encoder(folder: str | Path, trusted: Collection[str] = ()) -> nn.Module
     path = Path(folder) / CARD_FILE
     check_trusted(card.class_path, trusted, path)
     tensors = _read_tensors(Path(folder) / WEIGHTS_FILE, card.sha256)
+    require_finite_weights(tensors, Path(folder) / WEIGHTS_FILE)
     return build_encoder(card.class_path, card.init_args, card.input_spec, tensors, path, trusted)
 
 
@@ -171,7 +172,7 @@ def build_encoder(
         class_path: Of its class.
         init_args: Its constructor arguments.
         input_spec: What it must say of its input.
-        tensors: Its weights, all of them.
+        tensors: Its weights, all of them, finite.
         path: Of the file, for messages.
         trusted: As in ``load_encoder``.
 
@@ -180,7 +181,6 @@ def build_encoder(
     """
     check_trusted(class_path, trusted, path)
     check_layer_counts(init_args, len(tensors), path)
-    require_finite_weights(tensors, path)
     encoder = _built(_import_class(class_path, path), class_path, init_args, tensors, path)
     require_encoder(encoder)
     specification = specification_of(encoder)
