@@ -86,7 +86,7 @@ class ResultsFolder:
         return all((self.folder / f"{stem}{suffix}").exists() for suffix in wanted)
 
     def begin(self, places: Sequence[Place], pageless: Collection[str] = ()) -> None:
-        """Note results that are about to be written.
+        """Note results that are about to be written, once what they replace is gone: else it would pass for them.
 
         Args:
             places: Of the results.
@@ -95,6 +95,8 @@ class ResultsFolder:
         entries = [
             {"out": p.stem, "file": p.file.own_name, "key": p.key, "page": p.stem not in pageless} for p in places
         ]
+        for place in places:
+            (self.folder / f"{place.stem}.json").unlink(missing_ok=True)  # the last to be written of each result
         lines = [json.dumps(entry) for entry in entries]
         with (self.folder / JOURNAL).open("ab") as journal:
             journal.write("".join(f"{line}\n" for line in lines).encode())

@@ -104,6 +104,23 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, monkeypatch: p
     assert _json(out / "summary.json")["read"] == 4
 
 
+def test_what_was_to_be_replaced_does_not_pass_for_the_result_of_an_interrupted_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    again = ("--no-pages", "--overwrite", "--level", "0.8")
+    assert _infer(folder, out, "--no-pages", files=("a/ecg.npy",)) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(infer_files, "write_atomically", _interrupt)
+        assert _infer(folder, out, *again, files=("a/ecg.npy",)) == 130
+    assert _infer(folder, out, *again, files=("a/ecg.npy",)) == 0
+    assert _json(out / "ecg.json")["phenotypes"][0]["level"] == 0.8
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     out.mkdir()
