@@ -129,10 +129,12 @@ class EmbeddingsFile:
             digests = [str(digest) for digest in note["keys"]]
             if note["request"] != self.request or len(digests) != len(table):
                 return False
+            found: dict[Key, list[EmbeddingRow]] = {}
             for row, digest in zip(_rows(table, self.width, is_cohort=self.is_cohort), digests, strict=True):
-                self._known.setdefault((row.file, digest), []).append(row)
+                found.setdefault((row.file, digest), []).append(row)
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
             return False
+        self._known |= found  # in place of the same rows, not beside: a part may have outlived the file it went into
         return True
 
     @staticmethod

@@ -15,7 +15,7 @@ from tiny_model import write_tiny_model
 
 import ecgcmr
 from ecgcmr.cli import main
-from ecgcmr.inference import embed_files
+from ecgcmr.inference import embed_files, embeddings_file
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,23 @@ def test_known_rows_are_taken_and_an_interrupted_run_goes_on(
     second = pd.read_parquet(out)
     assert len(second) == 4
     np.testing.assert_array_equal(second.embedding[3], first.embedding[1])
+
+
+def test_parts_that_outlive_the_file_they_went_into_double_no_row(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "e.parquet"
+    with monkeypatch.context() as patched:
+        patched.setattr(embeddings_file, "remove_paths", _interrupt)
+        assert _embed(folder, out) == 130
+    once = pd.read_parquet(out)
+    assert list(tmp_path.glob(".e.parquet.parts/*.parquet"))
+    assert _embed(folder, out) == 3  # one of the files is broken
+    pd.testing.assert_frame_equal(pd.read_parquet(out), once)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_another_models_file_is_kept(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
