@@ -32,6 +32,8 @@ from ecgcmr.yaml_file import mapping_at, read_yaml
 
 BEST = "best.ckpt"
 CONFIG = "config.yaml"
+WINDOW_POOLING = "window_pooling."
+"""What the weights of attention over windows are named by in a checkpoint."""
 DOWNSTREAM = {"regression": "number", "classification": "yes/no", "time to event": "event"}
 """Task of a stage -> kind of its targets."""
 
@@ -91,6 +93,11 @@ def export_run(folder: Path, trusted: Collection[str] = (), cohort: Mapping[str,
     if "ecg" not in contract.get("inputs", ()):
         raise UserError(f"{folder}: its stage sees no ECG; a model folder is for ECGs")
     state = _state(folder / BEST)
+    if any(name.startswith(WINDOW_POOLING) for name in state):
+        raise UserError(
+            f"{folder}: pools its windows by attention, which a model folder cannot hold: train with "
+            "model.window_pooling: mean"
+        )
     _require_same_encoder(state, exported.tensors, folder)
     return _with_head(exported, state, contract, folder)
 
@@ -111,6 +118,7 @@ def _with_head(exported: Exported, state: Mapping[str, Tensor], contract: Mappin
             "such a head cannot be exported: train with ecgcmr.objectives.CoxPartialLikelihood"
         )
     mean, deviation = (state[name].double().numpy() for name in ("label_mean", "label_std"))
+    mean = np.where(deviation > 0, mean, np.nan)  # deviation 0, or a mean that is NaN: no training row had the target
     learnt = mean > 0 if kind == "event" else np.isfinite(mean)
     if not learnt.any():
         raise UserError(f"{folder}: none of its targets had labels to learn from; there is nothing to predict")

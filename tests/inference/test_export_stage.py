@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from planted_cohort import COUNTS, ENCODER, SAMPLES, write_planted, write_planted_stage
 from tiny_configs import write_config
 
@@ -92,6 +93,36 @@ def test_a_run_whose_head_and_encoder_are_of_two_trainings_is_refused(
     export_encoder(encoder, mixed, class_path=card.class_path, init_args=card.init_args, **more)
     assert main(["export", str(mixed), "--out", str(tmp_path / "model"), "--without-calibration"]) == 2
     assert "hold different encoders (encoder.pos_embed)" in capsys.readouterr().err
+
+
+def with_state(run: Path, folder: Path, **changes: torch.Tensor) -> Path:
+    """Copy a run, with other tensors in its best checkpoint."""
+    shutil.copytree(run, folder)
+    content = torch.load(folder / "best.ckpt", weights_only=True)
+    content["state_dict"] |= {name.replace("__", "."): value for name, value in changes.items()}
+    torch.save(content, folder / "best.ckpt")
+    return folder
+
+
+def test_a_target_that_no_training_row_had_is_no_number(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    state = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    mean, deviation = state["label_mean"].clone(), state["label_std"].clone()
+    mean[-1] = deviation[-1] = 0.0
+    changed = with_state(run, tmp_path / "run", label_mean=mean, label_std=deviation)
+    code = main(["export", str(changed), "--out", str(tmp_path / "model"), "--without-calibration"])
+    said = capsys.readouterr()
+    if len(mean) == 1:
+        assert code == 2
+        assert "none of its targets had labels to learn from" in said.err
+    else:
+        assert code == 0
+        assert ecgcmr.load(tmp_path / "model").description.target_names == ("lv_edv",)
+
+
+def test_attention_over_windows_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    changed = with_state(run, tmp_path / "run", window_pooling__query=torch.zeros(16))
+    assert main(["export", str(changed), "--out", str(tmp_path / "model"), "--without-calibration"]) == 2
+    assert "pools its windows by attention, which a model folder cannot hold" in capsys.readouterr().err
 
 
 def test_a_pretrained_stage_gives_embeddings_without_its_cohort(root: Path, tmp_path: Path):
