@@ -84,13 +84,9 @@ def budget_for(rows: int, global_batch: int, budget: Budget | None = None) -> St
         UserError: Its numbers exclude each other.
     """
     asked = budget or Budget()
-    interval = math.ceil(STEPS / VALIDATIONS * math.sqrt(max(1.0, rows / global_batch)))
-    most = VALIDATIONS * interval if asked.most == "auto" else asked.most
-    interval = (
-        (interval if asked.most == "auto" else math.ceil(most / VALIDATIONS))
-        if asked.interval == "auto"
-        else asked.interval
-    )
+    each = math.ceil(STEPS / VALIDATIONS * math.sqrt(max(1.0, rows / global_batch)))
+    most = VALIDATIONS * each if asked.most == "auto" else asked.most
+    interval = math.ceil(most / VALIDATIONS) if asked.interval == "auto" else asked.interval
     least = max(1, most * LEAST[0] // LEAST[1]) if asked.least == "auto" else asked.least
     for name, value in (("least", least), ("interval", interval)):
         if value > most:

@@ -36,10 +36,9 @@ def test_unknown_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.slow
 def test_inference_is_measured() -> None:
-    numbers = infer.measure(recordings=14)
+    numbers = infer.measure(recordings=4, starts=1)
     assert set(numbers) == {
         "infer_start_s", "infer_start_processor_s", "infer_one_s", "infer_one_with_page_s",
         "infer_ecgs_per_s_1", "infer_ecgs_per_s_2", "infer_processor_ms_per_ecg",
     }  # fmt: skip
     assert min(numbers.values()) > 0
-    assert numbers["infer_one_s"] < numbers["infer_one_with_page_s"]
