@@ -7,6 +7,7 @@ pooled feature per recording, and it tells an optimiser how its parameters are l
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -191,7 +192,26 @@ def require_encoder(candidate: Any, contract: type = Encoder) -> Any:
         raise UserError(f"{name} is not a torch.nn.Module: give an encoder class by class_path (docs/encoders.md)")
     missing = lacking(candidate, contract)
     if missing:
-        raise UserError(
-            f"{name} is not {_KINDS[contract]}: it lacks {', '.join(missing)} (docs/encoders.md lists the contract)"
-        )
+        raise UserError(_lacks(name, contract, missing))
     return candidate
+
+
+def check_encoder_class(candidate: type, contract: type) -> None:
+    """Check by its class, before one is built, that an encoder has the methods of a contract.
+
+    Attributes are left to ``require_encoder``: a constructor may set them.
+
+    Raises:
+        UserError: Methods are missing; the message lists them.
+    """
+    methods = [
+        name
+        for name in lacking(candidate, contract)
+        if inspect.isfunction(inspect.getattr_static(contract, name, None))
+    ]
+    if methods:
+        raise UserError(_lacks(candidate.__name__, contract, methods))
+
+
+def _lacks(name: str, contract: type, missing: list[str]) -> str:
+    return f"{name} is not {_KINDS[contract]}: it lacks {', '.join(missing)} (docs/encoders.md lists the contract)"

@@ -104,10 +104,21 @@ def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) ->
         return read
 
     read = parsed()
+    _check_encoders(read.model)
     for candidate in candidates_of(read.search or []) if read.search is not None else ():
         with _refusals_of(f"search: candidate {candidate.name}"):
             parsed(*candidate.words(), "--search=null")
     return read.model
+
+
+def _check_encoders(model: Settings) -> None:
+    """Refuse an encoder that its stage cannot train, such as a network without tokens under masked pre-training."""
+    from ecgcmr.stages.contract_checks import check_encoder_classes
+
+    arguments = vars(model.init_args)  # .items() of such settings goes down to their leaves
+    given = {name: value for name, value in arguments.items() if hasattr(value, "class_path")}
+    classes = {name: resolve_name(str(value.class_path)) for name, value in given.items()}
+    check_encoder_classes(resolve_name(model.class_path), classes)
 
 
 def _check_values(read: Settings) -> None:

@@ -82,13 +82,13 @@ class Experiment:
         Raises:
             UserError: If any part does not finish.
         """
+        settings = read_settings(self.plan)  # refused before a cohort is made, which may take hours
         with self.step("cohort"):
             self.index = resolve_cohort(self.plan, self.out)
         problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(problems)
         self.tasks = labelled(problem.task for problem in problems)
         self.targets = [target for problem in problems for target in problem.targets]
-        settings = read_settings(self.plan)
         # Classes that the plan's configs name are trusted: the stages import them too.
         self._trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
         check_windows(self.plan, settings, self.index)

@@ -96,6 +96,9 @@ def infer_files(
             paths = [places[number].file.path for number in block]
             read = read_block(workers, answers.model.description.preparation, paths, keep_windows=options.png)
             failed |= {n: str(one.failed) for n, one in zip(block, read, strict=True) if one.recording is None}
+            if options.overwrite:
+                for number in failed.keys() & set(block):
+                    folder.discard(places[number])
             usable = [(n, one) for n, one in zip(block, read, strict=True) if one.recording is not None]
             _write(
                 answers, folder, [(places[n], one, persons[n].over(one.person)) for n, one in usable], options, workers

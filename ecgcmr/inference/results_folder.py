@@ -1,7 +1,8 @@
 """The folder that ``infer`` writes to: which result belongs to which file, what is done, and what may not be replaced.
 
 A hidden journal has a line for each result before it is written: its name, and hashes of the file's content and of all
-that the result follows from. Results are written whole or not at all, so one that is there and in the journal is done.
+that the result follows from. Results are written whole or not at all, and what they replace is removed before the
+journal speaks of them, so one that is there and in the journal is done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ecgcmr.inference.input_files import InputFile
 JOURNAL = ".ecgcmr-infer.jsonl"
 SUMMARY = "summary.json"
 _RESERVED = "summary"
+_SUFFIXES = (".json", ".png", ".pdf")
+"""Of all that a result may consist of."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +89,32 @@ class ResultsFolder:
         return all((self.folder / f"{stem}{suffix}").exists() for suffix in wanted)
 
     def begin(self, places: Sequence[Place], pageless: Collection[str] = ()) -> None:
-        """Note results that are about to be written, once what they replace is gone: else it would pass for them.
+        """Note results that are about to be written, and remove what they replace, numbers and page alike.
 
         Args:
             places: Of the results.
             pageless: Stems of those among them that will have no page.
         """
+        for place in places:
+            self._remove(place.stem)
         entries = [
             {"out": p.stem, "file": p.file.own_name, "key": p.key, "page": p.stem not in pageless} for p in places
         ]
-        for place in places:
-            (self.folder / f"{place.stem}.json").unlink(missing_ok=True)  # the last to be written of each result
         lines = [json.dumps(entry) for entry in entries]
         with (self.folder / JOURNAL).open("ab") as journal:
             journal.write("".join(f"{line}\n" for line in lines).encode())
         self._written |= {place.stem: (place.file.own_name, place.key) for place in places}
+
+    def discard(self, place: Place) -> None:
+        """Remove the earlier result of a file that can no longer be read."""
+        if self._written.get(place.stem, ("", ""))[0] == place.file.own_name:
+            self._remove(place.stem)
+
+    def _remove(self, stem: str) -> None:
+        """Remove a result; of one of another origin only what is about to be replaced."""
+        suffixes = _SUFFIXES if stem in self._written else self.suffixes
+        for suffix in suffixes:
+            (self.folder / f"{stem}{suffix}").unlink(missing_ok=True)
 
     def _refuse(self, stem: str) -> None:
         for suffix in dict.fromkeys((".json", *self.suffixes)):

@@ -8,9 +8,11 @@ from typing import Any, cast
 import lightning
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from ecgcmr.contracts import lacking
 from ecgcmr.encoders import require_encoder
+from ecgcmr.encoders.protocol import check_encoder_class
 from ecgcmr.errors import UserError
-from ecgcmr.stages.protocol import Stage, StageData, TrainsOnWindows, require_data, require_members
+from ecgcmr.stages.protocol import DemandingStage, Stage, StageData, TrainsOnWindows, require_data, require_members
 
 MODES = ("min", "max")
 PREDICTED = ("row", "valid", "prediction", "finite")
@@ -60,6 +62,27 @@ def exported_attribute(stage: type) -> str:
     if "encoder" not in exports:
         raise UserError(f"{stage.__name__}: exports no encoder, which the next stage would start from")
     return exports["encoder"]
+
+
+def check_encoder_classes(stage: type, classes: Mapping[str, object]) -> None:
+    """Check, before an encoder is built, that those of a config have the methods that a stage asks of them.
+
+    Args:
+        stage: Its class.
+        classes: Argument -> class of the encoder that the config gives there; what is no class is left out.
+
+    Raises:
+        UserError: One has not, and is named by its argument.
+    """
+    if lacking(stage, DemandingStage):
+        return
+    for argument, contract in cast(DemandingStage, stage).encoder_contracts.items():
+        candidate = classes.get(argument)
+        if isinstance(candidate, type):
+            try:
+                check_encoder_class(candidate, contract)
+            except UserError as error:
+                raise UserError(f"model.{argument}: {error}") from error
 
 
 def check_pair(stage: Stage, data: StageData) -> None:

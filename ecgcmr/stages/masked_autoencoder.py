@@ -91,6 +91,7 @@ class ECGMaskedAutoencoder(StageModule):
     monitor = "val/loss"
     mode = "min"
     exports = {"encoder": "encoder"}
+    encoder_contracts = {"encoder": MaskableEncoder}
     task = "pre-training"
     means: Any  # split -> WeightedMeans
     encoder: Any  # meets MaskableEncoder, checked at construction
@@ -113,7 +114,7 @@ class ECGMaskedAutoencoder(StageModule):
     ) -> None:
         super().__init__()
         check_least(0, **{"model.seed": seed})
-        self.encoder = require_encoder(encoder, MaskableEncoder)
+        self.encoder = require_encoder(encoder, self.encoder_contracts["encoder"])
         self.decoder = MAEDecoder.for_encoder(
             self.encoder, width=decoder_width, depth=decoder_depth, heads=decoder_heads
         )

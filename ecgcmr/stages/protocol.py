@@ -53,6 +53,14 @@ class Stage(Protocol):
         """Whether it takes several windows of a recording, (B, windows, leads, samples)."""
 
 
+class DemandingStage(Protocol):
+    """A stage that asks more of its encoders than the contract of every encoder."""
+
+    @property
+    def encoder_contracts(self) -> Mapping[str, type]:
+        """Argument of each such encoder -> Protocol that it must meet."""
+
+
 class StageData(Protocol):
     """A LightningDataModule over a prepared cohort.
 

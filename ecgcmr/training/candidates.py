@@ -13,9 +13,20 @@ from ecgcmr.text import printable
 from ecgcmr.training.halving import MOST_CANDIDATES
 
 _NAME = re.compile(r"[A-Za-z0-9][\w+-]{0,63}")
-_ROOMS = ("model.", "data.", "trainer.")
-_JUDGED_BY = ("model.monitor", "data.root", "data.labels", "data.diseases", "data.train_labels", "data.input")
-"""Settings by which candidates would be judged unlike, and their scores not be comparable."""
+_SHARED: dict[str, tuple[str, ...]] = {
+    "model": ("class_path", "init_args", "monitor"),
+    "data": (
+        *("class_path", "init_args", "root", "input", "paired", "samples", "leads", "leave_out_leads", "covariates"),
+        *("labels", "diseases", "train_labels", "train_fraction", "selection", "seed"),
+        *("evaluation_windows", "predict_split"),
+    ),
+    "trainer": (
+        *("default_root_dir", "fast_dev_run", "overfit_batches", "limit_train_batches"),
+        *("limit_val_batches", "limit_test_batches", "limit_predict_batches"),
+    ),
+}
+"""Room -> what all candidates share: what they learn from, what they are given in a test, and what judges them. With
+others their scores would not be comparable, or the row of a table would be another method than it says."""
 
 
 @dataclass
@@ -59,16 +70,21 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
         if names.count(name) > 1:
             raise UserError(f"search: two candidates are named {name}; give each a name of its own")
     for candidate in found:
-        odd = [key for key in candidate.set if not key.startswith(_ROOMS) or key.startswith("trainer.default_root")]
+        odd = [key for key in candidate.set if not key.startswith(tuple(f"{room}." for room in _SHARED))]
         if odd:
             raise UserError(
                 f"search: candidate {candidate.name} sets {printable(odd[0], 60)}: it may set what is of "
-                f"{', '.join(room.rstrip('.') for room in _ROOMS)}"
+                f"{', '.join(_SHARED)}"
             )
-        unlike = [key for key in candidate.set if key.replace(".init_args.", ".") in _JUDGED_BY]
+        unlike = [key for key in candidate.set if _is_shared(key)]
         if unlike:
             raise UserError(
-                f"search: candidate {candidate.name} sets {unlike[0]}, by which candidates are judged: set it for all, "
-                "in the config"
+                f"search: candidate {candidate.name} sets {printable(unlike[0], 60)}, which candidates share because "
+                "they learn from it or are judged by it: set it for all, in the config"
             )
     return found
+
+
+def _is_shared(key: str) -> bool:
+    room, _, name = key.replace(".init_args.", ".").partition(".")
+    return name.rstrip("+").split(".")[0] in _SHARED[room]

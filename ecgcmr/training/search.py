@@ -44,6 +44,7 @@ def search(folder: Path, candidates: Sequence[Candidate], fingerprint: str, tria
     tried: list[dict[str, Any]] = note["tried"]
 
     def run(who: Sequence[str], share: float) -> dict[str, Score]:
+        """Run what of a round has not run yet, and return the scores of all that ran in it."""
         for name in who:
             if not any(entry["name"] == name and entry["share"] == share for entry in tried):
                 tried.append(run_trial(folder, by_name[name], share, trials))

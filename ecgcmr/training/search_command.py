@@ -126,7 +126,8 @@ def _fingerprint(written: Mapping[str, Any], candidates: list[Candidate]) -> str
     """Return the SHA-256 of what the scores depend on: settings, candidates, cohort, weights, version."""
     settings = {name: value for name, value in written.items() if name not in OF_THE_LAST_FIT}
     parts = [(settings.get(room) or {}).get("init_args") or {} for room in ("model", "data")]
-    folders = [value for part in parts for name, value in part.items() if name == "root" or name.endswith("_weights")]
+    named = [*parts, *(candidate.set for candidate in candidates)]
+    folders = [value for part in named for name, value in part.items() if name == "root" or name.endswith("_weights")]
     files = [Path(folder) / name for folder in folders if isinstance(folder, str) for name in _CONTENT]
     content = {
         "settings": settings_that_count(settings, None),

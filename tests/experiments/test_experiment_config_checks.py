@@ -87,6 +87,20 @@ def test_a_misspelt_setting_is_told_by_its_entry(
     assert "\n" not in str(caught.value)
 
 
+def test_an_encoder_that_a_stage_cannot_train_is_refused_before_the_cohort_is_made(
+    tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(comparison, "resolve_cohort", lambda *given: made.append(given))
+    assert main(["experiment", str(write(tmp_path, content | CNN)), "--out", str(tmp_path / "out")]) == 2
+    assert made == []
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert line.startswith(
+        "error: trial.yaml: stages.mae: model.encoder: ECGCNN is not an encoder for masked autoencoding: it lacks "
+        "forward_visible"
+    )
+
+
 def test_it_ends_the_command_before_any_stage(
     tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

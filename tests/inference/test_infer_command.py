@@ -121,6 +121,32 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_replaced_result_leaves_nothing_of_the_earlier_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    assert _infer(folder, out, "--level", "0.9", files=("a/ecg.npy",)) == 0
+    wide, page = _json(out / "ecg.json"), (out / "ecg.png").read_bytes()
+    with monkeypatch.context() as patched:  # after the journal was written and before the result was
+        patched.setattr(infer_files, "draw", _interrupt)
+        assert _infer(folder, out, "--level", "0.5", "--overwrite", files=("a/ecg.npy",)) == 130
+    assert _infer(folder, out, "--level", "0.5", "--no-pages", files=("a/ecg.npy",)) == 0
+    assert [one["phenotypes"][0]["level"] for one in (wide, _json(out / "ecg.json"))] == [0.9, 0.5]
+    assert not (out / "ecg.png").exists()  # a page of other numbers
+    assert _infer(folder, out, "--level", "0.5", files=("a/ecg.npy",)) == 0
+    assert (out / "ecg.png").read_bytes() != page
+
+
+def test_the_result_of_a_file_that_is_broken_now_goes(folder: Path, tmp_path: Path):
+    write_npy(tmp_path / "in", ecg_mv(0))
+    given = ["infer", str(tmp_path / "in"), "--model", str(folder / "model"), "--out", str(tmp_path / "out")]
+    assert main([*given, "--no-pages"]) == 0
+    (tmp_path / "in" / "ecg.npy").write_bytes(b"\x93NUMPY no more")
+    assert main([*given, "--no-pages"]) == 2  # it would be replaced
+    assert main([*given, "--no-pages", "--overwrite"]) == 3
+    assert not (tmp_path / "out" / "ecg.json").exists()
+
+
 def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     out.mkdir()

@@ -150,13 +150,31 @@ def test_outermost_asks_for_three_rates_of_the_same_settings() -> None:
         ([{"name": "a", "set": {}}] * 2, "two candidates are named a"),
         ([{"name": "../a", "set": {}}], "candidate '../a': a name is letters"),
         ([{"name": "a", "set": {"seed_everything": 3}}], "candidate a sets seed_everything"),
-        ([{"name": "a", "set": {"trainer.default_root_dir": "x"}}], "candidate a sets trainer.default_root_dir"),
-        ([{"name": "a", "set": {"model.init_args.monitor": "val/r2"}}], "by which candidates are judged"),
     ],
 )
 def test_candidates_that_are_a_mistake_are_refused(entries: list[dict], words: str) -> None:
     with pytest.raises(UserError, match=words):
         candidates_of(entries)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("model.init_args.monitor", "model.monitor", "model.class_path", "model.init_args"),
+        *("data.evaluation_windows", "data.init_args.evaluation_windows", "data.init_args", "data.samples"),
+        *("data.labels", "data.labels+", "data.train_labels", "data.train_fraction", "data.selection", "data.seed"),
+        *("data.leave_out_leads", "data.covariates", "data.predict_split"),
+        *("trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.default_root_dir"),
+    ],
+)
+def test_what_candidates_share_none_of_them_sets(key: str) -> None:
+    with pytest.raises(UserError, match=r"candidate a sets .*, which candidates share"):
+        candidates_of([{"name": "a", "set": {key: 1}}])
+
+
+@pytest.mark.parametrize("key", ["model.encoder.init_args.samples", "data.train_windows", "data.batch_size"])
+def test_how_a_candidate_is_trained_it_may_set(key: str) -> None:
+    assert candidates_of([{"name": "a", "set": {key: 1}}])[0].set == {key: 1}
 
 
 @pytest.mark.parametrize("name", ["finetune", "from_scratch"])
