@@ -1,4 +1,4 @@
-"""What an experiment changes in the configs of its stages: the cohort, the encoder of the whole chain, weights."""
+"""What an experiment changes in the configs of its stages: the cohort, encoders, weights."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ OF_THE_TASK = ("pooling", "drop_path", "dropout", "gradient_checkpointing")
 
 
 def stage_overrides(plan: Plan, name: str) -> dict[str, Any]:
-    """Return the settings of a pre-training stage that hold over its config: the chain's encoder, then its ``set``.
+    """Return the settings of a pre-training stage that hold over its config: its encoder or the chain's, then ``set``.
 
-    An experiment's ``encoder`` takes the place of every ECG encoder; encoders of images stay.
+    An experiment's ``encoder`` takes the place of the ECG encoders of all stages that name none; those of images stay.
+
+    Raises:
+        UserError: A stage of images names an ECG encoder.
     """
     stage = plan.stages[name]
     overrides: dict[str, Any] = {"seed_everything": plan.seed}
-    if plan.encoder is not None:
+    encoder = stage.encoder or plan.encoder
+    if encoder is not None:
         arguments = mapping_at(read_config(plan.file(stage.config)), "model", "init_args")
         if "ecg_encoder" in arguments:
-            overrides["model.ecg_encoder"] = plan.encoder
+            overrides["model.ecg_encoder"] = encoder
         elif "cmr" not in (arguments.get("modality"), stage.set.get("model.modality")):
-            overrides["model.encoder"] = plan.encoder
+            overrides["model.encoder"] = encoder
+        elif stage.encoder:
+            raise UserError(
+                "encoder: is of ECGs, and this stage trains an encoder of images; write it as model.encoder under set"
+            )
     return {**overrides, **stage.set}
 
 

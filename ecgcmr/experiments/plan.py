@@ -43,11 +43,14 @@ class StagePlan:
         config: Config file for ``ecgcmr fit``, relative to the experiment file.
         start_from: Config entry (such as ``ecg_encoder_weights``) -> name of the stage whose encoder goes there.
         set: Overrides, dotted as on the command line: ``{trainer.max_epochs: 10}``.
+        encoder: Its ECG encoder, by ``class_path`` and ``init_args`` or the path of a file that holds them; empty: that
+            of the whole experiment, else the config's.
     """
 
     config: str
     start_from: dict[str, str] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,8 @@ class Plan:
         evaluation: How encoders are compared.
         seed: Seed of pre-training and bootstrap, and of everything else where ``evaluation.seeds`` is empty.
         description: One line for the head of the results.
-        encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage, or the path of a file that holds
-            them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
+        encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage that names none, or the path of a
+            file that holds them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
     """
 
     path: Path
@@ -237,7 +240,8 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
     content = with_overrides(content, overrides, where)
     if "path" in content:
         raise UserError(f"{where}: unknown entry 'path'; paths in it start from its own folder")
-    networks = [content, *mapping_at(content, "evaluation", "supervised").values()]
+    networks = [content, *mapping_at(content, "stages").values()]
+    networks += mapping_at(content, "evaluation", "supervised").values()
     for entry in networks:
         if isinstance(entry, dict) and "encoder" in entry:
             entry["encoder"] = network(entry["encoder"], (path.resolve(),), f"{where}: encoder")

@@ -85,6 +85,8 @@ def _check_stages(plan: Plan, where: str) -> None:
         _check_name(name, here, "a stage")
         _check_file(plan, stage.config, f"{here}.config")
         _check_set(stage.set, _OF_THE_EXPERIMENT, f"{here}.set")
+        if stage.encoder:
+            _check_network(stage.encoder, f"{here}.encoder")
         for argument, source in stage.start_from.items():
             _check_choice(argument, WEIGHTS, f"{here}.start_from")
             _check_choice(source, earlier, f"{here}.start_from.{argument}")

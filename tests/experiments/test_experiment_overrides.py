@@ -125,14 +125,23 @@ def test_one_override_gives_a_whole_chain_another_encoder(name: str) -> None:
     if name == "turgut2025_small":
         plan.stages["clocs"].set["model.encoder.patch_size"] = [1, 125]
     found = read_settings(plan)
-    assert {exported(model).class_path for stage, model in found.stages.items() if stage != "cmr_simclr"} == {
-        "ecgcmr.encoders.ECGVisionTransformer"
+    others = [exported(model) for stage, model in found.stages.items() if stage not in ("cmr_simclr", "alignment-cnn")]
+    assert {(encoder.class_path, encoder.init_args.size) for encoder in others} == {
+        ("ecgcmr.encoders.ECGVisionTransformer", "tiny")
     }
-    assert {exported(model).init_args.size for stage, model in found.stages.items() if stage != "cmr_simclr"} == {
-        "tiny"
-    }
+    if name == "turgut2025_small":  # that stage names its encoder itself
+        assert exported(found.stages["alignment-cnn"]).class_path == "ecgcmr.encoders.ECGCNN"
     if name == "turgut2025":
         assert exported(found.stages["cmr_simclr"]).class_path == "ecgcmr.encoders.CMRResNet"
+
+
+def test_one_stage_has_an_encoder_of_its_own_and_one_of_images_takes_none() -> None:
+    words = [f"stages.{stage}.encoder={ENCODERS / 'ecg_cnn.yaml'}" for stage in ("mae+alignment", "cmr_simclr")]
+    found = read_settings(load_plan(SHIPPED / "turgut2025.yaml", overrides=words[:1]))
+    assert exported(found.stages["mae+alignment"]).class_path == "ecgcmr.encoders.ECGCNN"
+    assert exported(found.stages["mae"]).class_path == "ecgcmr.encoders.ECGVisionTransformer"
+    with pytest.raises(UserError, match=r"yaml: stages\.cmr_simclr: encoder: is of ECGs, .* model\.encoder"):
+        read_settings(load_plan(SHIPPED / "turgut2025.yaml", overrides=words[1:]))
 
 
 def test_a_chain_with_another_encoder_runs_and_is_recorded(tmp_path: Path, cohort_root: Path) -> None:
