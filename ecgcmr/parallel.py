@@ -8,12 +8,11 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ecgcmr.errors import UserError
-from ecgcmr.worker_processes import local_processes
+from ecgcmr.worker_processes import local_processes, refused_if_killed
 
 BACKENDS = ("local", "dask")
 
@@ -61,18 +60,12 @@ def run_all(
         bar = progress.add_task(title, total=sum(sizes), rate="")
         parallel = joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
         calls = (joblib.delayed(_numbered)(function, number, task) for number, task in enumerate(tasks))
-        try:
-            with closing(parallel(calls)) as finished:
-                for number, result in finished:
-                    results[number] = result
-                    progress.advance(bar, sizes[number])
-                    state = progress.tasks[0]
-                    progress.update(bar, rate=f"{state.completed / state.elapsed:.0f}/s" if state.elapsed else "")
-        except TerminatedWorkerError as error:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; run the same command again with fewer "
-                "--workers (what is finished is kept)"
-            ) from error
+        with refused_if_killed(), closing(parallel(calls)) as finished:
+            for number, result in finished:
+                results[number] = result
+                progress.advance(bar, sizes[number])
+                state = progress.tasks[0]
+                progress.update(bar, rate=f"{state.completed / state.elapsed:.0f}/s" if state.elapsed else "")
     return [results[number] for number in range(len(tasks))]
 
 

@@ -8,15 +8,24 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import joblib
-from joblib.externals.loky import reusable_executor
+from joblib.externals.loky import get_reusable_executor, reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from ecgcmr.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 """For the process that clears up after killed workers: it would list what it removes below our last line."""
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+"""Each worker has one core; what would use more in one of them spins beside the others."""
 
 
 @contextmanager
@@ -32,6 +41,44 @@ def local_processes() -> Iterator[None]:
             raise
         finally:
             sys.warnoptions.remove(_QUIET_TRACKER)
+
+
+def submit(function: Callable[[T], R], arguments: Sequence[T], count: int) -> Callable[[], list[R]]:
+    """Begin with calls in worker processes within ``local_processes``, and return what waits for their results.
+
+    Args:
+        function: Of a module, so that it can be sent.
+        arguments: One a call.
+        count: Processes; they are kept from one call to the next.
+
+    Raises:
+        UserError: A process was killed (when the results are waited for).
+    """
+    executor = get_reusable_executor(count, initializer=follow, initargs=(os.getpid(),), env=_ONE_THREAD)
+    calls = [executor.submit(function, argument) for argument in arguments]
+
+    def results() -> list[R]:
+        """Wait for the calls, in order."""
+        with refused_if_killed():
+            return [call.result() for call in calls]
+
+    return results
+
+
+@contextmanager
+def refused_if_killed() -> Iterator[None]:
+    """Turn the end of a worker process into words.
+
+    Raises:
+        UserError: A process was killed.
+    """
+    try:
+        yield
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "a worker process was killed, most likely for want of memory; run the same command again with fewer "
+            "--workers (what is finished is kept)"
+        ) from error
 
 
 def end_workers() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.inference.answers import Answers
 from ecgcmr.inference.embeddings_file import EmbeddingRow, EmbeddingsFile, Key
-from ecgcmr.inference.file_tasks import BLOCK, open_workers, read_block
+from ecgcmr.inference.file_tasks import open_workers, read_ahead
 from ecgcmr.inference.input_files import InputFiles
 from ecgcmr.inference.model_entries import Preparation
 from ecgcmr.inference.results import ECGEmbedding
@@ -62,10 +63,10 @@ def embed_files(
     advance(len(keys) - len(waiting))
     failed, refused = [], []
     with open_workers(workers, len(waiting)) as pool:
-        for start in range(0, len(waiting), BLOCK):
-            block = waiting[start : start + BLOCK]
-            paths = [found.files[number].path for number in block]
-            read = read_block(pool, model.description.preparation, paths, keep_windows=False)
+        paths = [found.files[number].path for number in waiting]
+        numbers = iter(waiting)
+        for read in read_ahead(pool, model.description.preparation, paths, keep_windows=False):
+            block = list(islice(numbers, len(read)))
             usable = [(n, one.recording) for n, one in zip(block, read, strict=True) if one.recording is not None]
             failed += [
                 {"file": found.files[n].name, "reason": str(one.failed)}

@@ -66,13 +66,13 @@ class Examined:
     @cached_property
     def beats(self) -> Beats | None:
         """Rhythm and median beat; None without a plausible rhythm."""
-        return find_beats(self.signal, self.sampling_rate)
+        return find_beats(self.signal, self.sampling_rate, bands=self.bands)
 
     @cached_property
     def quality(self) -> LeadQuality:
         """Flags and regularity of each lead, as a cohort keeps them."""
         peaks = () if self.beats is None else self.beats.marks.r_peaks
-        return assess_leads(self.signal, self.sampling_rate, peaks, self.derived)
+        return assess_leads(self.signal, self.sampling_rate, peaks, self.derived, self.bands)
 
     @cached_property
     def lost(self) -> NDArray[np.bool_]:

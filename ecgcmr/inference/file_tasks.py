@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,25 +91,25 @@ class Workers:
         """Take the number of processes; 1 = this one alone."""
         self.count = count
 
+    def start(self, function: Callable[[T], R], arguments: Sequence[T]) -> Callable[[], list[R]]:
+        """Begin with calls, and return what waits for their results, in order; in one process they begin then.
+
+        Raises:
+            UserError: A process was killed (when the results are waited for).
+        """
+        if self.count < 2 or len(arguments) < 2:
+            return lambda: [function(argument) for argument in arguments]
+        from ecgcmr.worker_processes import submit
+
+        return submit(function, arguments, self.count)
+
     def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
         """Return the results in order.
 
         Raises:
             UserError: A process was killed.
         """
-        if self.count < 2 or len(arguments) < 2:
-            return [function(argument) for argument in arguments]
-        import joblib
-        from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-        calls = (joblib.delayed(function)(argument) for argument in arguments)
-        try:
-            return list(joblib.Parallel(n_jobs=self.count, batch_size=1)(calls))
-        except TerminatedWorkerError as error:
-            raise UserError(
-                "a worker process was killed, most likely for want of memory; run the same command again with fewer "
-                "--workers (what is finished is kept)"
-            ) from error
+        return self.start(function, arguments)()
 
 
 @contextmanager
@@ -115,6 +117,9 @@ def open_workers(count: int, files: int) -> Iterator[Workers]:
     """Give worker processes, which end with the block; few files need none."""
     with ExitStack() as stack:
         if files <= FEW or count < 2:
+            from threadpoolctl import threadpool_limits
+
+            stack.enter_context(threadpool_limits(1, "blas"))  # else the others spin between short calls
             yield Workers(1)
             return
         from ecgcmr.worker_processes import local_processes
@@ -123,10 +128,28 @@ def open_workers(count: int, files: int) -> Iterator[Workers]:
         yield Workers(count)
 
 
-def read_block(
+def read_ahead(
     workers: Workers, preparation: Preparation, paths: Sequence[Path], *, keep_windows: bool
-) -> list[FileRead]:
-    """Read some files, several at a time."""
-    starts = range(0, len(paths), _CHUNK)
-    tasks = [FileTask(preparation, tuple(paths[start : start + _CHUNK]), keep_windows) for start in starts]
-    return [one for found in workers.map(read_files, tasks) for one in found]
+) -> Iterator[list[FileRead]]:
+    """Read files, several at a time, and the next ``BLOCK`` of them while the caller works on the last.
+
+    Args:
+        workers: Processes.
+        preparation: The model's recipe.
+        paths: The files.
+        keep_windows: As in ``FileTask``.
+
+    Yields:
+        ``BLOCK`` files after the other, in order.
+    """
+    waiting: deque[Callable[[], list[list[FileRead]]]] = deque()
+    for start in range(0, len(paths), BLOCK):
+        block = paths[start : start + BLOCK]
+        tasks = [
+            FileTask(preparation, tuple(block[n : n + _CHUNK]), keep_windows) for n in range(0, len(block), _CHUNK)
+        ]
+        waiting.append(workers.start(read_files, tasks))
+        if len(waiting) > 1:
+            yield list(chain.from_iterable(waiting.popleft()()))
+    while waiting:
+        yield list(chain.from_iterable(waiting.popleft()()))

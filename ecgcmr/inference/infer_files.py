@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.files import write_atomically
 from ecgcmr.inference.answers import Answers
-from ecgcmr.inference.file_tasks import BLOCK, FileRead, Workers, open_workers, read_block
+from ecgcmr.inference.file_tasks import FileRead, Workers, open_workers, read_ahead
 from ecgcmr.inference.input_files import InputFiles
 from ecgcmr.inference.person import Person
 from ecgcmr.inference.person_table import PersonTable
@@ -91,10 +92,10 @@ def infer_files(
     advance(len(places) - len(waiting))
     failed: dict[int, str] = {}
     with open_workers(options.workers, len(waiting)) as workers:
-        for start in range(0, len(waiting), BLOCK):
-            block = waiting[start : start + BLOCK]
-            paths = [places[number].file.path for number in block]
-            read = read_block(workers, answers.model.description.preparation, paths, keep_windows=options.png)
+        paths = [places[number].file.path for number in waiting]
+        numbers = iter(waiting)
+        for read in read_ahead(workers, answers.model.description.preparation, paths, keep_windows=options.png):
+            block = list(islice(numbers, len(read)))
             failed |= {n: str(one.failed) for n, one in zip(block, read, strict=True) if one.recording is None}
             if options.overwrite:
                 for number in failed.keys() & set(block):

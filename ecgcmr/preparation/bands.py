@@ -39,12 +39,16 @@ class Bands:
         before, after = signal[:, margin:0:-1], signal[:, -2 : -2 - margin : -1]
         self._length = next_fast_len(self._samples + 2 * margin, real=True)
         self._spectrum = rfft(np.concatenate([before, signal, after], axis=1), n=self._length, axis=1)
+        self._bands: dict[tuple[float | None, float | None], Floats] = {}
 
     def between(self, low: float | None, high: float | None) -> Floats:
-        """Return (leads, T) of what lies between two frequencies in Hz; None leaves that side open."""
-        gain = _gain(self._length, self.sampling_rate, low, high)
-        band = irfft(self._spectrum * gain, n=self._length, axis=1)
-        return band[:, self._margin : self._margin + self._samples]
+        """Return (leads, T), read-only, of what lies between two frequencies in Hz; None leaves that side open."""
+        if (low, high) not in self._bands:
+            gain = _gain(self._length, self.sampling_rate, low, high)
+            band = irfft(self._spectrum * gain, n=self._length, axis=1)
+            band.flags.writeable = False
+            self._bands[low, high] = band[:, self._margin : self._margin + self._samples]
+        return self._bands[low, high]
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,7 @@ def assess_leads(
     sampling_rate: float = 500.0,
     r_peaks: npt.ArrayLike = (),
     derived: Collection[str] = (),
+    bands: Bands | None = None,
 ) -> LeadQuality:
     """Assess every lead of a recording before cleaning.
 
@@ -72,6 +73,7 @@ def assess_leads(
         sampling_rate: Hz.
         r_peaks: (k,) samples; without at least two whole beats there is no index.
         derived: Names of leads that were computed from others.
+        bands: Of the signal from its first to its last recorded sample with its gaps filled, if there are some already.
 
     Raises:
         ValueError: The shape is not (12, T).
@@ -87,7 +89,7 @@ def assess_leads(
     index = np.full(len(LEADS), np.nan, dtype=np.float32)
     if values.shape[1] >= 2:
         filled = fill_gaps(values)
-        bands = Bands(filled, sampling_rate)
+        bands = bands or Bands(filled, sampling_rate)
         there = ~found["missing"]
         found["flat"] = there & _flat(filled, sampling_rate)
         found["clipped"] = there & _clipped(filled, sampling_rate)

@@ -55,7 +55,9 @@ class Beats:
     sampling_rate: float
 
 
-def find_beats(signal: NDArray, sampling_rate: float, t_end: str = DEFAULT_T_END) -> Beats | None:
+def find_beats(
+    signal: NDArray, sampling_rate: float, t_end: str = DEFAULT_T_END, bands: Bands | None = None
+) -> Beats | None:
     """Find the beats of one recording.
 
     Args:
@@ -63,6 +65,8 @@ def find_beats(signal: NDArray, sampling_rate: float, t_end: str = DEFAULT_T_END
             half of the samples, is missing.
         sampling_rate: Hz.
         t_end: Where T ends, one of ``ecgcmr.preparation.t_end.T_ENDS``.
+        bands: Of the signal from its first to its last recorded sample with its gaps filled, if there are some already;
+            where a lead is missing they are computed anew.
 
     Returns:
         The beats, or None where no lead shows a plausible rhythm with at least two whole beats.
@@ -78,7 +82,8 @@ def find_beats(signal: NDArray, sampling_rate: float, t_end: str = DEFAULT_T_END
     if values.shape[1] < _SHORTEST * sampling_rate or not present.any():
         return None
     filled = np.where(present[:, None], fill_gaps(values), 0.0)
-    bands = Bands(filled, sampling_rate)
+    if bands is None or not present.all():
+        bands = Bands(filled, sampling_rate)
     found = find_r_peaks(bands, present)
     before, after = round(SECONDS_BEFORE * sampling_rate), round(SECONDS_AFTER * sampling_rate)
     whole = np.flatnonzero((found.positions >= before) & (found.positions + after <= filled.shape[1]))

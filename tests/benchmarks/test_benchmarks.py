@@ -39,6 +39,6 @@ def test_inference_is_measured() -> None:
     numbers = infer.measure(recordings=4, starts=1)
     assert set(numbers) == {
         "infer_start_s", "infer_start_processor_s", "infer_one_s", "infer_one_with_page_s",
-        "infer_ecgs_per_s_1", "infer_ecgs_per_s_2", "infer_processor_ms_per_ecg",
+        "infer_ecgs_per_s_1", "infer_ecgs_per_s_2", "infer_processor_ms_per_ecg", "infer_published_ecgs_per_s_2",
     }  # fmt: skip
     assert min(numbers.values()) > 0

@@ -15,7 +15,7 @@ from tiny_model import write_tiny_model
 
 import ecgcmr
 from ecgcmr.cli import main
-from ecgcmr.inference import embed_files, embeddings_file
+from ecgcmr.inference import embeddings_file, file_tasks
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +58,17 @@ def test_known_rows_are_taken_and_an_interrupted_run_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "e.parquet"
-    monkeypatch.setattr(embed_files, "BLOCK", 1)
-    read, read_block = list[str](), embed_files.read_block
+    monkeypatch.setattr(file_tasks, "BLOCK", 1)
+    read, read_files = list[str](), file_tasks.read_files
 
-    def count(workers, preparation, paths, **more):
+    def count(task: file_tasks.FileTask) -> list[file_tasks.FileRead]:
         if len(read) == 2:
             read.append("")
             raise KeyboardInterrupt
-        read.extend(path.name for path in paths)
-        return read_block(workers, preparation, paths, **more)
+        read.extend(path.name for path in task.paths)
+        return read_files(task)
 
-    monkeypatch.setattr(embed_files, "read_block", count)
+    monkeypatch.setattr(file_tasks, "read_files", count)
     assert _embed(folder, out) == 130
     assert not out.exists()
     assert _embed(folder, out) == 3

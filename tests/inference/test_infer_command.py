@@ -77,7 +77,7 @@ def test_equal_names_get_a_number_and_what_is_done_is_not_repeated(
     assert summary["read"] == 4
     assert [one["result"] for one in summary["results"]][:2] == ["ecg.json", "ecg_2.json"]
 
-    monkeypatch.setattr(infer_files, "read_block", lambda *given, **more: pytest.fail("was read again"))
+    monkeypatch.setattr(file_tasks, "read_files", lambda task: pytest.fail("was read again"))
     before = {path: path.stat().st_mtime_ns for path in out.glob("ecg*.json")}
     assert _infer(folder, out, "--no-pages", files=("c", "b/ecg.npy", "a/ecg.npy")) == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("ecg*.json")} == before
@@ -86,7 +86,7 @@ def test_equal_names_get_a_number_and_what_is_done_is_not_repeated(
 
 def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "out"
-    monkeypatch.setattr(infer_files, "BLOCK", 1)
+    monkeypatch.setattr(file_tasks, "BLOCK", 1)
     asked: list[int] = []
     predict = Answers.predict
 
