@@ -83,6 +83,19 @@ def finish_frames_batch(
     return result
 
 
+def axis_positions(spacing: float, centre: float, options: CineOptions) -> tuple[float, npt.NDArray[np.float64]]:
+    """Return how far apart the wanted pixels lie along one axis of the image, and where: one number and (size,) pixels.
+
+    Raises:
+        UserError: The spacing is not positive.
+    """
+    if not spacing > 0:
+        raise UserError(f"pixel spacing is {spacing} mm")
+    step = options.spacing_mm / spacing
+    positions = centre + (np.arange(options.size, dtype=np.float64) - (options.size - 1) / 2) * step
+    return step, positions
+
+
 def _axis_weights(
     length: int, spacing: float, centre: float, options: CineOptions
 ) -> tuple[int, npt.NDArray[np.float32]]:
@@ -92,10 +105,7 @@ def _axis_weights(
         The window's first pixel and (size, window) float32 weights. A row sums to 1 where its whole kernel lies
         inside the image, to less at the border.
     """
-    if not spacing > 0:
-        raise UserError(f"pixel spacing is {spacing} mm")
-    step = options.spacing_mm / spacing
-    positions = centre + (np.arange(options.size) - (options.size - 1) / 2) * step
+    step, positions = axis_positions(spacing, centre, options)
     support = max(1.0, step)
     first = math.floor(positions[0] - support)
     pixels = np.arange(first, math.ceil(positions[-1] + support) + 1)

@@ -9,7 +9,7 @@ from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.options import PrepareOptions
-from ecgcmr.preparation.t_end import DEFAULT_T_END, recipe
+from ecgcmr.preparation.t_end import BEATS_KEY, DEFAULT_T_END, recipe
 from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
 from ecgcmr.shards.recipe import RECIPE_VERSION as RECIPE_VERSION
 
@@ -24,6 +24,7 @@ def cohort_layout(
     split_rule: Mapping[str, object],
     *,
     has_ecg: bool = True,
+    has_masks: bool = False,
 ) -> Layout:
     """Describe a cohort: what its arrays are and every parameter that shaped them.
 
@@ -33,6 +34,7 @@ def cohort_layout(
         schema: Labels that come from tables.
         split_rule: How subjects were divided.
         has_ecg: Whether there are ECGs.
+        has_masks: Whether there are segmentations of the images.
     """
     preparation: dict[str, object] = {"version": RECIPE_VERSION, "splits": dict(split_rule)}
     ecg = cmr = None
@@ -53,8 +55,8 @@ def cohort_layout(
         }
         if options.beats:
             labels += MEASUREMENTS
-            preparation["beats"] = recipe(options.t_end or DEFAULT_T_END)
+            preparation[BEATS_KEY] = recipe(options.t_end or DEFAULT_T_END)
     if cine is not None:
-        cmr = CMRLayout(cine.frames, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices)
+        cmr = CMRLayout(cine.frames, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices, mask=has_masks)
         preparation["cmr"] = {**asdict(cine), "view": options.view}
     return Layout(ecg, cmr, labels, preparation)

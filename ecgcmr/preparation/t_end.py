@@ -27,8 +27,10 @@ THRESHOLD, TANGENT, MEDIAN, LATEST = "threshold", "tangent", "tangent-median", "
 T_ENDS = (THRESHOLD, TANGENT, MEDIAN, LATEST)
 DEFAULT_T_END = THRESHOLD
 
-_BEATS = "beats"  # section of a layout's preparation
+BEATS_KEY = "beats"
+"""Section of a layout's preparation."""
 _KEY = "t_end"
+_TRUTH = {"source": "generator"}
 
 _SHARE = 0.05  # of the height of T above the level after it
 _ROOM = 0.06  # s after the tangent's end in which T runs out; beyond it follow U waves and drift
@@ -53,17 +55,28 @@ def recipe(definition: str) -> dict[str, str]:
     return {_KEY: check_t_end(definition)}
 
 
+def true_recipe(share: float) -> dict[str, str | float]:
+    """Return the same where the beats are those that a generator made.
+
+    Args:
+        share: Of a wave's largest deflection, at which it begins and ends.
+    """
+    return {**_TRUTH, "share": share}
+
+
 def t_end_of(layout: Layout) -> str:
-    """Return by which definition T ends in a cohort's stored beats, or would if it stored any.
+    """Return by which definition T ends in a cohort's stored beats, or would if it stored any that were measured.
 
     Cohorts whose layout does not say were prepared before there was a choice, by the tangent.
 
     Raises:
         ValueError: The layout names a definition that there is not.
     """
-    stored = layout.preparation.get(_BEATS)
+    stored = layout.preparation.get(BEATS_KEY)
     if isinstance(stored, dict) and _KEY in stored:
         return check_t_end(str(stored[_KEY]))
+    if isinstance(stored, dict) and _TRUTH.items() <= stored.items():
+        return DEFAULT_T_END
     return TANGENT if layout.ecg is not None and layout.ecg.max_beats else DEFAULT_T_END
 
 

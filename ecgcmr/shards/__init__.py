@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ecgcmr.names_on_demand import names_on_demand
 
 if TYPE_CHECKING:
+    from ecgcmr.shards.annotations import read_masks, read_r_peaks, read_waves
     from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
     from ecgcmr.shards.index_writer import write_index
     from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ecgcmr.shards.shard_reader import ShardReader
 
 _HOMES = {
+    "read_masks": "annotations",
+    "read_r_peaks": "annotations",
+    "read_waves": "annotations",
     "ShardIndex": "index",
     "read_cmr": "index",
     "read_ecgs": "index",

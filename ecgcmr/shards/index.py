@@ -59,6 +59,9 @@ class ShardIndex:
         self._subject = np.asarray(columns["subject"], dtype="S32")
         self._split = np.asarray(columns["split"], dtype="U5")
         self._has = {name: np.asarray(columns[f"has_{name}"], dtype=bool) for name in MODALITIES}
+        self._has["cmr_mask"] = np.zeros(len(self._subject), dtype=bool)
+        if self.layout.cmr is not None and self.layout.cmr.mask:
+            self._has["cmr_mask"] = np.asarray(columns["has_cmr_mask"], dtype=bool)
         self._first = np.concatenate([[0], np.cumsum([shard["rows"] for shard in self.shards])]).astype(np.int64)
         lengths = {
             len(self._subject),
@@ -140,7 +143,7 @@ class ShardIndex:
 
         Args:
             split: ``train``, ``val``, ``test``, or None for all rows.
-            need: Any of ``ecg`` and ``cmr``.
+            need: Any of ``ecg``, ``cmr`` and ``cmr_mask``.
         """
         if split is not None and split not in SPLITS:
             raise UserError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
@@ -166,7 +169,7 @@ class ShardIndex:
         return self._split.copy() if rows is None else self._split[self._positions_of(rows)]
 
     def has(self, modality: str) -> np.ndarray:
-        """Return (rows,) bool: which rows have an ``ecg`` or ``cmr``."""
+        """Return (rows,) bool: which rows have an ``ecg``, ``cmr`` or ``cmr_mask``."""
         return self._has[modality].copy()
 
     def rows(self, split: str | None, need: Sequence[str] = MODALITIES) -> np.ndarray:

@@ -27,7 +27,7 @@ def check_content(content: dict[str, Any]) -> None:
     columns = content["subjects"]
     for name in ("subject", "split"):
         _check_each(columns[name], str, f"subjects.{name}", "text")
-    for name in ("has_ecg", "has_cmr"):
+    for name in ("has_ecg", "has_cmr", *(["has_cmr_mask"] if "has_cmr_mask" in columns else [])):
         _check_each(columns[name], bool, f"subjects.{name}", "true or false")
     _check_each(content["withdrawn"], str, "withdrawn", "text")
     _check_positions(content["duplicates"], rows, "duplicates")

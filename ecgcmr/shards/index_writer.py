@@ -55,7 +55,7 @@ def write_index(
         raise ValueError("an index needs at least one shard")
     columns = {
         name: [value for entry in entries for value in getattr(entry, name)]
-        for name in ("subject", "split", "has_ecg", "has_cmr")
+        for name in ("subject", "split", "has_ecg", "has_cmr", *(["has_cmr_mask"] if _has_masks(layout) else []))
     }
     _check_leak(columns["subject"], columns["split"])
     content: dict[str, Any] = {
@@ -136,9 +136,14 @@ def count_rows(index: ShardIndex) -> dict[str, int]:
         "with_ecg": int(has["ecg"].sum()),
         "with_cmr": int(has["cmr"].sum()),
         "with_both": int((has["ecg"] & has["cmr"]).sum()),
+        **({"with_cmr_mask": int(index.has("cmr_mask")[remaining].sum())} if _has_masks(index.layout) else {}),
         "subjects": len(np.unique(index.subjects(remaining))),
         "left_out": len(index) - len(remaining),
     }
+
+
+def _has_masks(layout: Layout) -> bool:
+    return layout.cmr is not None and layout.cmr.mask
 
 
 def _size(path: Path) -> int:

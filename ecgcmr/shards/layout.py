@@ -25,6 +25,10 @@ LABEL_KINDS = ("phenotype", "disease", "covariate", "finding", "measurement", "t
 BINARY_KINDS = ("disease", "finding")
 WAVES = ("P_onset", "P_peak", "P_offset", "QRS_onset", "QRS_offset", "T_onset", "T_peak", "T_offset")
 """What is marked of each beat, in storage order."""
+MASK_REGIONS = ("outside", "LV cavity", "myocardium", "RV cavity")
+"""What the values of a mask stand for; the LV cavity holds the papillary muscles."""
+MASK_UNKNOWN = 255
+"""Value of a mask where nobody has segmented."""
 LEAD_FLAGS = ("missing", "derived", "flat", "clipped", "noisy")
 """What can be wrong with a lead; bit i of its flags stands for the i-th."""
 
@@ -77,6 +81,8 @@ class CMRLayout:
         spacing_mm: Size of a pixel.
         dtype: Storage type, ``uint8``.
         slices: Slices of each phase.
+        mask: Whether a segmentation lies beside the frames, see ``MASK_REGIONS``; no part of the JSON where False, so
+            that cohorts from before there were any keep their fingerprint.
     """
 
     frames: tuple[str, ...]
@@ -85,6 +91,7 @@ class CMRLayout:
     spacing_mm: float
     dtype: str = "uint8"
     slices: int = 1
+    mask: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(self.frames))
@@ -169,7 +176,10 @@ class Layout:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists."""
-        return json.loads(json.dumps(asdict(self)))
+        content = json.loads(json.dumps(asdict(self)))
+        if self.cmr is not None and not self.cmr.mask:
+            del content["cmr"]["mask"]
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Layout:

@@ -77,6 +77,7 @@ _CMR: dict[str, _Check] = {
     "spacing_mm": _POSITIVE,
     "dtype": _TEXT,
     "slices": _COUNT,
+    "mask": (_is_switch, "true or false"),
 }
 _FIELDS = {"ecg": _ECG, "cmr": _CMR}
 _LABEL: dict[str, _Check] = dict.fromkeys(("name", "kind", "unit", "group", "title"), _TEXT)

@@ -19,12 +19,26 @@ import numpy as np
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
-from ecgcmr.shards.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, WAVES, CMRLayout, ECGLayout, Layout
+from ecgcmr.shards.layout import (
+    LEAD_FLAGS,
+    MASK_REGIONS,
+    MASK_UNKNOWN,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SPLITS,
+    WAVES,
+    CMRLayout,
+    ECGLayout,
+    Layout,
+)
+from ecgcmr.shards.mask_values import check_masks
 from ecgcmr.shards.shard_digest import DIGEST, digest_columns
 
 SUBJECT_DIGITS = 32
 COMPRESSIONS = ("gzip", "blosc2-zstd", "blosc2-lz4")
 """Lossless filters for records; all but gzip need hdf5plugin."""
+MASK_COMPRESSION = "gzip"
+"""Masks shrink to a fiftieth, and training does not read them."""
 LIBVER = ("v110", "v110")
 """HDF5's own structures in the form of version 1.10, which checksums them: damage is an error, not a hang."""
 _HEX = frozenset("0123456789abcdef")
@@ -68,6 +82,8 @@ class ShardRows:
         cmr: (n, frames, height, width) uint8, or None if no row has one.
         has_cmr: (n,) bool.
         labels: (n, labels) float32 in the units of the layout, NaN = missing.
+        cmr_mask: (n, frames, height, width) uint8, the regions of ``cmr`` by ``MASK_REGIONS``, ``MASK_UNKNOWN`` in
+            frames and rows that nobody has segmented; None if no row has a mask.
         beats: Needed if the layout stores beats.
         quality: Needed if the layout stores the leads' quality.
     """
@@ -81,6 +97,14 @@ class ShardRows:
     labels: np.ndarray
     beats: Beats | None = None
     quality: LeadQuality | None = None
+    cmr_mask: np.ndarray | None = None
+
+    @property
+    def has_cmr_mask(self) -> np.ndarray:
+        """(n,) bool: which rows have a mask of any of their frames."""
+        if self.cmr_mask is None:
+            return np.zeros(len(self.subject), dtype=bool)
+        return (self.cmr_mask != MASK_UNKNOWN).reshape(len(self.cmr_mask), -1).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,7 @@ class ShardEntry:
         has_ecg: Whether each row has an ECG.
         has_cmr: Whether each row has frames.
         digest: Hash of the columns, see ``shard_digest``; empty for a shard written before there were any.
+        has_cmr_mask: Whether each row has a mask; empty where the layout stores none.
     """
 
     file: str
@@ -106,6 +131,7 @@ class ShardEntry:
     has_ecg: list[bool] = field(repr=False)
     has_cmr: list[bool] = field(repr=False)
     digest: str = ""
+    has_cmr_mask: list[bool] = field(default_factory=list, repr=False)
 
 
 def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: str | None = None) -> ShardEntry:
@@ -142,6 +168,10 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
                 file.create_dataset(name, data=values, track_times=False)
         if layout.cmr is not None:
             _write_records(file, "cmr", layout.cmr, rows.cmr, rows.has_cmr, filters)
+            if layout.cmr.mask:
+                has_mask = rows.has_cmr_mask
+                file.create_dataset("has_cmr_mask", data=has_mask.astype(np.uint8), track_times=False)
+                _write_records(file, "cmr_mask", layout.cmr, rows.cmr_mask, has_mask, _filters(MASK_COMPRESSION))
         digest = file.attrs[DIGEST] = digest_columns(file)
     write_atomically(path, image.getbuffer())
     return ShardEntry(
@@ -153,6 +183,7 @@ def write_shard(path: str | Path, layout: Layout, rows: ShardRows, compression: 
         has_ecg=[bool(value) for value in rows.has_ecg],
         has_cmr=[bool(value) for value in rows.has_cmr],
         digest=digest,
+        has_cmr_mask=rows.has_cmr_mask.tolist() if layout.cmr is not None and layout.cmr.mask else [],
     )
 
 
@@ -208,6 +239,8 @@ def _check_rows(layout: Layout, rows: ShardRows) -> None:
             raise ValueError(f"{name} has shape {array.shape}, the layout wants {(n, *part.shape)}")
     if rows.cmr is not None and rows.cmr.dtype != np.uint8:
         raise ValueError(f"cmr is {rows.cmr.dtype}, not uint8")
+    if rows.cmr_mask is not None:
+        check_masks(layout.cmr, rows.cmr_mask, rows.has_cmr)
 
 
 def _write_attributes(file: h5py.File, layout: Layout) -> None:
@@ -226,6 +259,8 @@ def _write_attributes(file: h5py.File, layout: Layout) -> None:
     if layout.cmr is not None:
         file.attrs["frames"] = list(layout.cmr.frames)
         file.attrs["spacing_mm"] = layout.cmr.spacing_mm
+        if layout.cmr.mask:
+            file.attrs["mask_regions"] = list(MASK_REGIONS)
 
 
 def _filters(compression: str | None) -> dict[str, Any]:

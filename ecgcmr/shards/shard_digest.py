@@ -22,7 +22,7 @@ ANOTHER_RUN = (
     "is not the shard that index.json names, as after a preparation that was cut off: "
     "run the same 'ecgcmr prepare' again"
 )
-_RECORDS = ("ecg", "cmr")
+_RECORDS = ("ecg", "cmr", "cmr_mask")
 
 
 def digest_columns(file: h5py.File) -> str:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ecgcmr.errors import UserError
-from ecgcmr.shards.layout import SCHEMA, SCHEMA_VERSION, SPLITS, Layout
+from ecgcmr.shards.layout import MASK_UNKNOWN, SCHEMA, SCHEMA_VERSION, SPLITS, Layout
 from ecgcmr.shards.shard import Beats, LeadQuality, ShardRows
 from ecgcmr.shards.shard_digest import check_digest, digest_columns, stored_digest
 from ecgcmr.shards.shard_structure import check_structure, dataset_at
@@ -85,6 +85,20 @@ class ShardReader:
         with self._told():
             return dataset[i]
 
+    def cmr_mask(self, i: int) -> np.ndarray:
+        """Return (frames, height, width) uint8, the regions of row ``i``'s frames by ``MASK_REGIONS``.
+
+        A frame that nobody has segmented is ``MASK_UNKNOWN`` throughout, as are all frames of a row without a mask.
+
+        Raises:
+            ValueError: If this cohort stores no masks, or the row has no frames.
+            UserError: If the file cannot be read.
+        """
+        dataset = self._present("cmr", i)
+        if not self._row("has_cmr_mask", i):
+            return np.full(dataset.shape[1:], MASK_UNKNOWN, dtype=np.uint8)
+        return self._row("cmr_mask", i)
+
     def r_peaks(self, i: int) -> np.ndarray:
         """Return (k,) sample positions of row ``i``'s R peaks, ascending, as integers.
 
@@ -129,22 +143,28 @@ class ShardReader:
             labels=self.labels(slice(0, n)),
             beats=beats,
             quality=quality,
+            cmr_mask=self._masks() if layout.cmr is not None and layout.cmr.mask else None,
         )
+
+    def _masks(self) -> np.ndarray:
+        masks = self._row("cmr_mask", slice(None))
+        masks[~self.has("cmr_mask")] = MASK_UNKNOWN  # an absent record reads as zeros
+        return masks
 
     def column(self, name: str) -> np.ndarray:
         """Return a dataset whole, as it is stored: ``subject``, ``split``, ``r_peaks``, ``waves``, ..."""
         return self._row(name, slice(None))
 
     def has(self, name: str) -> np.ndarray:
-        """Return (n,) bool: which rows have an ``ecg`` or ``cmr``."""
-        return self._dataset(f"has_{name}").astype(bool)
+        """Return (n,) bool: which rows have an ``ecg``, ``cmr`` or ``cmr_mask``."""
+        return self._row(f"has_{name}", slice(None)).astype(bool)
 
     def labels(self, i: int | slice = slice(None)) -> np.ndarray:
         """Return (labels,) float32 of row ``i``, or (n, labels) of a slice; NaN = missing."""
         return self._row("labels", i)
 
     def checksums(self, name: str) -> np.ndarray | None:
-        """Return (n,) uint32, the CRC-32 of each row's ``ecg`` or ``cmr`` as stored (0 where there is none).
+        """Return (n,) uint32, the CRC-32 of each row's ``ecg``, ``cmr`` or ``cmr_mask`` as stored (0 where none is).
 
         None if the shard was written without.
         """

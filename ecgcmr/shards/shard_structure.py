@@ -30,6 +30,8 @@ def promised_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     shapes["labels"] = (len(layout.labels),)
     if layout.cmr is not None:
         shapes["cmr"] = layout.cmr.shape
+        if layout.cmr.mask:
+            shapes |= {"cmr_mask": layout.cmr.shape, "has_cmr_mask": ()}
     if layout.ecg is not None:
         shapes["ecg"] = layout.ecg.shape
         if layout.ecg.max_beats:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,15 @@ from ecgcmr.json_file import recall_json
 from ecgcmr.locks import LOCK_NAME, locked
 from ecgcmr.parallel import run_all
 from ecgcmr.preparation.cine import finish_frames_batch
+from ecgcmr.preparation.cine_masks import finish_masks
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
-from ecgcmr.preparation.cohort_layout import RECIPE_VERSION, cohort_layout
+from ecgcmr.preparation.cohort_layout import MAX_BEATS, RECIPE_VERSION, cohort_layout
 from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import select_training
 from ecgcmr.preparation.splits import SPLIT_FRACTIONS, assign_split, split_rule_by_hash
+from ecgcmr.preparation.t_end import BEATS_KEY, true_recipe
 from ecgcmr.shards.index import INDEX_NAME
 from ecgcmr.shards.index_writer import write_index
 from ecgcmr.shards.layout import ECGLayout, Layout
@@ -51,6 +53,7 @@ from ecgcmr.synthesis.raw_files import (
     write_table,
 )
 from ecgcmr.synthesis.state import CardiacState
+from ecgcmr.synthesis.true_waves import SHARE, true_beats
 
 FORMATS = ("raw", "shards")
 COHORT_NAME = "cohort.json"
@@ -199,9 +202,18 @@ class _ShardTask:
 
 
 def shard_layout(cine: CineOptions) -> Layout:
-    """Return the layout of a bulk cohort: the one that ``ecgcmr prepare --no-beats`` gives its raw files."""
+    """Return the layout of a bulk cohort.
+
+    It is the one that ``ecgcmr prepare --no-beats`` gives its raw files, and the true beats and waves beside it.
+    """
     options = PrepareOptions(Path(), cine=cine, beats=False)
-    return cohort_layout(options, cine, label_schema(), split_rule_by_hash())
+    layout = cohort_layout(options, cine, label_schema(), split_rule_by_hash(), has_masks=True)
+    truth = {BEATS_KEY: true_recipe(SHARE)}
+    return replace(
+        layout,
+        ecg=replace(layout.ecg or ECGLayout(), max_beats=MAX_BEATS),
+        preparation={**layout.preparation, **truth},
+    )
 
 
 def _write_shards(options: SynthesisOptions) -> Summary:
@@ -269,6 +281,7 @@ def _render_shard(task: _ShardTask) -> ShardEntry:
     count = len(task.rows)
     ecg = np.empty((count, *(task.layout.ecg or ECGLayout()).shape), dtype=np.float32)
     cmr = np.empty((count, len(task.cine.frames), task.cine.size, task.cine.size), dtype=np.uint8)
+    masks = np.empty_like(cmr)
     cleaner = Cleaning.from_dict(task.layout.preparation["ecg"]["cleaning"])
     ecg_stream, cmr_stream = _streams(task.seed)
     for start in range(0, count, _BLOCK):
@@ -278,8 +291,11 @@ def _render_shard(task: _ShardTask) -> ShardEntry:
             ecg[i] = cleaner(recording * (MICROVOLTS_PER_STEP / 1000.0))
         frames = render_frames(task.state, task.rows[block], cmr_stream, phases=task.cine.frames)
         cmr[block] = finish_frames_batch(frames.pictures, frames.spacing_mm, frames.centre, task.cine)
+        for i, (mask, (x, y)) in enumerate(zip(frames.masks, frames.centre, strict=True), start=start):
+            masks[i] = finish_masks(mask, frames.spacing_mm, (float(x), float(y)), task.cine)
     present = np.ones(count, dtype=bool)
-    rows = ShardRows(task.subject, task.split, ecg, present, cmr, present, task.labels)
+    beats = true_beats(task.state, task.rows, ecg_stream, MAX_BEATS)
+    rows = ShardRows(task.subject, task.split, ecg, present, cmr, present, task.labels, beats=beats, cmr_mask=masks)
     entry = write_shard(task.path, task.layout, rows)
     with replace_atomically(task.path.with_suffix(".json")) as temporary:
         record = {"fingerprint": task.fingerprint, "entry": asdict(entry)}

@@ -32,10 +32,20 @@ MAINS_HZ = 50.0
 
 def beat_template(beats: Beats, times: np.ndarray) -> np.ndarray:
     """Return the noise-free dipole (N, 3, len(times)) in mV at ``times`` (s, relative to a beat's time 0)."""
-    distance = times.astype(np.float32) - beats.centre[:, :, None].astype(np.float32)
-    width = np.where(distance < 0, beats.rise[:, :, None], beats.fall[:, :, None]).astype(np.float32)
-    shape = np.exp(-0.5 * (distance / width) ** 2)
+    shape = wave_shapes(beats, times, slice(None))
     return np.matmul(beats.amplitude.transpose(0, 2, 1).astype(np.float32), shape)
+
+
+def wave_shapes(beats: Beats, times: np.ndarray, waves: slice) -> np.ndarray:
+    """Return the course (N, W, len(times)) float32 of some Gaussians of the beats, 1 at their centres."""
+    distance = times.astype(np.float32) - beats.centre[:, waves, None].astype(np.float32)
+    width = np.where(distance < 0, beats.rise[:, waves, None], beats.fall[:, waves, None]).astype(np.float32)
+    return np.exp(-0.5 * (distance / width) ** 2)
+
+
+def stretch_of_beats(rhythm: Rhythm, heart_rate: float) -> np.ndarray:
+    """Return (B,) by how much beats are stretched after ``QRS_END``: the cube root of their RR over the mean one."""
+    return np.cbrt(rhythm.preceding * heart_rate / 60)
 
 
 def subject_generator(generator: np.random.Generator, row: int, purpose: int = 0) -> np.random.Generator:
@@ -110,7 +120,7 @@ def _place_beats(beats: Beats, rhythms: list[Rhythm], heart_rate: np.ndarray) ->
     for k, rhythm in enumerate(rhythms):
         found = slice(0, len(rhythm.r_times))
         times[k, found] = rhythm.r_times
-        stretch[k, found] = np.cbrt(rhythm.preceding * heart_rate[k] / 60)
+        stretch[k, found] = stretch_of_beats(rhythm, heart_rate[k])
         frequency, phase = rhythm.respiration
         # Breathing moves the heart towards and away from the electrodes.
         strength[k, found] = 1 + 0.03 * np.sin(2 * np.pi * frequency * rhythm.r_times + phase)

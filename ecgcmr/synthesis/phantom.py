@@ -109,11 +109,14 @@ class Frames:
 
     Attributes:
         pictures: (n, F, X, Y) float32, LV blood about 1, frames in the order of the phases asked for.
+        masks: (n, F, X, Y) uint8, the true segmentation of the pictures: 1 LV cavity with papillary muscles, 2
+            myocardium, 3 RV cavity.
         centre: (n, 2) centre of the heart (x, y) in pixels: the middle of the labelled pixels at end-diastole.
         spacing_mm: Pixel spacing.
     """
 
     pictures: Array
+    masks: NDArray[np.uint8]
     centre: NDArray[np.float64]
     spacing_mm: float
 
@@ -315,10 +318,11 @@ def render_frames(
         options: Sampling of the pictures.
 
     Returns:
-        Pictures, heart centres and spacing.
+        Pictures, their segmentation, heart centres and spacing.
     """
     options = options or PhantomOptions()
     pictures = np.empty((len(rows), len(phases), options.size, options.size), dtype=np.float32)
+    masks = np.empty(pictures.shape, dtype=np.uint8)
     centres = np.empty((len(rows), 2))
     for i, row in enumerate(rows):
         own = subject_generator(generator, int(row))
@@ -329,9 +333,10 @@ def render_frames(
         grid = _Grid(scan, options)
         cuts = contours(heart, np.full(len(moments), _middle(heart, scan)), moments)
         painted = _paint(heart, scan, grid, _take(cuts, slice(0, -1)))
-        centres[i] = heart_centre(_label(grid, _take(cuts, slice(-1, None)))[0])
+        labels = _label(grid, cuts)
+        centres[i], masks[i] = heart_centre(labels[-1]), labels[:-1]
         pictures[i] = _expose(painted, scan.noise, own)
-    return Frames(pictures, centres, options.spacing_mm)
+    return Frames(pictures, masks, centres, options.spacing_mm)
 
 
 def render_cine(

@@ -23,6 +23,18 @@ def generator():
     return np.random.default_rng([SEED, 1])
 
 
+def test_frames_come_with_their_own_masks(state):
+    rows = [2, 9]
+    frames = render_frames(state, rows, generator())
+    swapped = render_frames(state, rows, generator(), phases=("ED", "ES"))
+    np.testing.assert_array_equal(frames.masks[:, [2, 0]], swapped.masks)
+    for row, masks in zip(rows, swapped.masks, strict=True):
+        options = PhantomOptions()  # the stack's middle slice is the one of the frames
+        cine = render_cine(state, row, generator(), slices=3, options=options)
+        np.testing.assert_array_equal(masks[0], cine.ed_labels[:, :, 1])
+        np.testing.assert_array_equal(masks[1], cine.es_labels[:, :, 1])
+
+
 def _heart(**changes):
     normal = Heart(
         lv=(150.0, 60.0),
