@@ -24,6 +24,7 @@ from ecgcmr.encoders.pooling import AttentionPooling
 from ecgcmr.encoders.position import interpolate_position, learned_position, sincos_position
 from ecgcmr.encoders.protocol import (
     AdaptableEncoder,
+    AttendingEncoder,
     CMRInput,
     ECGInput,
     Encoder,

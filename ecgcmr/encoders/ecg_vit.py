@@ -260,8 +260,26 @@ class ECGVisionTransformer(nn.Module):
         encoded = self._encode_patches(patches, self.pos_embed[:, 1:], recorded)
         if self.pooling == "cls":
             return self._normalise(encoded[:, 0])
-        pool = self.attention_pool if self.pooling == "attention" else self.mean_pool
-        return self._normalise(pool(encoded[:, 1:], recorded))
+        return self._normalise(self._pool(encoded[:, 1:], recorded))
+
+    @property
+    def _pool(self) -> AttentionPooling | MeanPooling:
+        return self.attention_pool if self.pooling == "attention" else self.mean_pool
+
+    def pooling_shares(self, encoded: Tensor, lead_mask: Tensor | None = None) -> Tensor:
+        """How much of each token after the last block is in the pooled feature.
+
+        Args:
+            encoded: (B, 1 + N, D), class token first.
+            lead_mask: (B, leads) bool, True = recorded; None = all.
+
+        Returns:
+            (B, 1 + N), sum 1; 0 for patches of a missing lead.
+        """
+        if self.pooling == "cls":
+            return F.one_hot(encoded.new_zeros(len(encoded), dtype=torch.int64), encoded.shape[1]).to(encoded.dtype)
+        recorded = None if lead_mask is None else self.token_mask(lead_mask)
+        return F.pad(self._pool.shares(encoded[:, 1:], recorded), (1, 0))
 
     def forward_visible(self, x: Tensor, keep: Tensor, lead_mask: Tensor | None = None) -> Tensor:
         """Embed and encode only the patches that stay visible.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 
@@ -33,6 +35,13 @@ class AttentionPooling(nn.MultiheadAttention):
         pooled, _ = super().forward(query, tokens, tokens, key_padding_mask=hidden, need_weights=False)
         return pooled[:, 0]
 
+    def shares(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How much of each token is pooled, mean over the heads: (B, N, D) -> (B, N), which sums to 1."""
+        query = masked_mean(tokens, mask)[:, None]
+        hidden = None if mask is None else ~mask
+        _, weights = super().forward(query, tokens, tokens, key_padding_mask=hidden, need_weights=True)
+        return cast(Tensor, weights)[:, 0]
+
 
 class MeanPooling(nn.Module):
     """Mean over tokens."""
@@ -40,3 +49,8 @@ class MeanPooling(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, N, D) -> (B, D), over the tokens where `mask` (B, N) is True."""
         return masked_mean(tokens, mask)
+
+    def shares(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How much of each token is pooled: (B, N, D) -> (B, N), which sums to 1."""
+        present = tokens.new_ones(tokens.shape[:2]) if mask is None else mask.to(tokens.dtype)
+        return present / present.sum(dim=1, keepdim=True)

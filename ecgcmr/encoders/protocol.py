@@ -148,6 +148,22 @@ class LocalFeatureEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class AttendingEncoder(Encoder, Protocol):
+    """An encoder of self-attention over a class token and patches, whose attention can be looked at."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along leads and along time; the tokens after the class token, one row after another."""
+
+    @property
+    def blocks(self) -> nn.Sequential:
+        """Blocks of ``transformer.make_blocks``, each with its attention ``attn``."""
+
+    def pooling_shares(self, encoded: Tensor, lead_mask: Tensor | None = None) -> Tensor:
+        """How much of each token (B, 1 + N, D) after the last block is in the pooled feature: (B, 1 + N), sum 1."""
+
+
+@runtime_checkable
 class FrameEncoder(Encoder, Protocol):
     """An image encoder that looks at each cine frame by itself."""
 
@@ -172,6 +188,7 @@ _KINDS: dict[type, str] = {
     MaskableEncoder: "an encoder for masked autoencoding",
     VariableLeadEncoder: "an encoder for recordings with missing leads",
     LocalFeatureEncoder: "an encoder with local features",
+    AttendingEncoder: "an encoder whose attention over leads and time can be shown, as ECGVisionTransformer is",
     FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
     AdaptableEncoder: "an encoder that takes weights made for another input",
 }

@@ -64,9 +64,9 @@ def _read_out(encoder: Encoder, readout: nn.Module | None, view: View) -> Tensor
     """As ``read_out``, of a batch as the encoder takes it."""
     if readout is None:
         return view.features(encoder)
-    # A probe's encoder is frozen: nothing of it is kept for a backward pass.
+    # A probe's encoder is frozen: nothing of it is kept for a backward pass, but for one to the recording itself.
     trained = isinstance(encoder, nn.Module) and any(p.requires_grad for p in encoder.parameters())
-    with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and (trained or view.x.requires_grad)):
         tokens = view.tokens(encoder)
     return readout(tokens, view.token_mask(encoder))
 

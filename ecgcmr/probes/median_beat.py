@@ -38,6 +38,7 @@ class Beats:
         marks: R peaks and waves of every beat.
         lead: What the R peaks were found on: "all" leads together, or the single lead that had to serve.
         each: (leads, beats, window) whole beats of the usual shape, input unit.
+        peaks: (beats,) where the R peaks of these lie, in samples of the recording.
         median: (leads, window) their median; all NaN for a missing lead.
         waves: Bounds of the waves in the median beat; None if no beat of the usual shape has a QRS complex.
         regular: Share of the whole beats that have the usual shape.
@@ -48,6 +49,7 @@ class Beats:
     marks: BeatMarks
     lead: str
     each: Floats
+    peaks: NDArray[np.int64]
     median: Floats
     waves: MedianWaves | None
     regular: float
@@ -77,7 +79,8 @@ def find_beats(
     values = np.asarray(signal, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != len(LEADS):
         raise ValueError(f"an ECG of shape {values.shape} is not (12, samples)")
-    values = values[:, recorded_extent(values)]
+    extent = recorded_extent(values)
+    values = values[:, extent]
     present = _present(values)
     if values.shape[1] < _SHORTEST * sampling_rate or not present.any():
         return None
@@ -93,11 +96,11 @@ def find_beats(
     marks = BeatMarks(found.positions, mark_waves(filtered, found.positions, sampling_rate, t_end))
     each = filled[:, found.positions[whole, None] + np.arange(-before, after)]
     usual = _usual(each[present], before, sampling_rate)
-    each = each[:, usual]
+    each, peaks = each[:, usual], extent.start + found.positions[whole[usual]]
     median = np.median(each, axis=1)
     median[~present] = np.nan
     waves = _waves(marks, whole[usual], before, before + after)
-    return Beats(marks, found.source, each, median, waves, float(usual.mean()), before, sampling_rate)
+    return Beats(marks, found.source, each, peaks, median, waves, float(usual.mean()), before, sampling_rate)
 
 
 def _present(values: Floats) -> NDArray[np.bool_]:
