@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("ecgcmr.inference.infer_command", "predictions from ECG files: JSON and a page for each"),
     "push": ("ecgcmr.inference.push_command", "upload a model folder to the Hugging Face hub"),
     "serve": ("ecgcmr.inference.serve.command", "answer for ECG files over HTTP, with a page where one is dropped"),
+    "explain": ("ecgcmr.interpretation.command", "what a trained model looks at, retrieves and keeps apart"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             experiment.run()
             try:
                 _report(experiment)
+                experiment.interpret()
             except BaseException:  # a full disk, a signal: half of the tables are no result
                 (out / "results.json").unlink(missing_ok=True)
                 raise

@@ -24,6 +24,7 @@ from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.given_away import check_given_away
+from ecgcmr.experiments.interpreting import interpret, remove_interpretation
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
@@ -102,6 +103,20 @@ class Experiment:
         for problem in problems:
             with self.step(f"task {problem.name}"):
                 self._predict(problem)
+
+    def interpret(self) -> None:
+        """Show what a stage learned, where the plan asks for it; after the results, since it takes the probes of one.
+
+        Raises:
+            UserError: The stage cannot be given what is asked for.
+        """
+        asked = self.plan.interpretation
+        if asked is None:
+            remove_interpretation(self.out)
+            return
+        with self.step("interpretation"):
+            inputs = {"cohort": self._cohort_fingerprint(), "stage": self._stage_fingerprints[asked.method]}
+            interpret(self.plan, self.index, self.out, inputs, self._trusted, self._show)
 
     def _random(self, seed: int) -> str:
         """Name the random encoder of a seed; that of the plan's own seed is also what ``scratch`` is shaped like."""

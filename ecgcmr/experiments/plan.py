@@ -109,6 +109,24 @@ class GainPlan:
 
 
 @dataclass(frozen=True)
+class InterpretationPlan:
+    """What is to be shown of what a stage learned, as ``ecgcmr explain`` shows it of the test split.
+
+    Attributes:
+        method: A stage.
+        kinds: Analyses; empty: all that the stage can be given.
+        subjects: At most so many.
+        targets: What attribution is about: outputs of the linear probe on the stage's encoder. Empty: of an alignment
+            the similarity with the own image; of another stage no attribution.
+    """
+
+    method: str
+    kinds: list[str] = field(default_factory=list)
+    subjects: int = 500
+    targets: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class EvaluationPlan:
     """How encoders are compared.
 
@@ -176,6 +194,7 @@ class Plan:
         description: One line for the head of the results.
         encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage that names none, or the path of a
             file that holds them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
+        interpretation: What is shown of what a stage learned; None: nothing.
     """
 
     path: Path
@@ -185,6 +204,7 @@ class Plan:
     seed: int = 0
     description: str = ""
     encoder: dict[str, Any] | None = None
+    interpretation: InterpretationPlan | None = None
 
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
+from ecgcmr.interpretation.kinds import FEWEST_SUBJECTS, KINDS
 from ecgcmr.metrics.named_metric import load_metrics
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.text import LONGEST_NAME, printable
@@ -74,8 +75,29 @@ def check_plan(plan: Plan, where: str) -> None:
         raise UserError(f"{where}: seed is {plan.seed}; write a whole number from 0 to {2**32 - 1}")
     kinds = {task.task for task in plan.evaluation.tasks.values()}
     load_metrics(plan.evaluation.metrics, f"{where}: evaluation.metrics", kinds)
+    if plan.interpretation is not None:
+        _check_interpretation(plan, f"{where}: interpretation")
     if plan.evaluation.gain is not None:
         _check_gain(plan.evaluation.gain, plan.evaluation, f"{where}: evaluation.gain")
+
+
+def _check_interpretation(plan: Plan, where: str) -> None:
+    asked = plan.interpretation
+    if asked is None:
+        return
+    _check_choice(asked.method, list(plan.stages), f"{where}.method")
+    for kind in asked.kinds:
+        _check_choice(kind, KINDS, f"{where}.kinds")
+    if asked.subjects < FEWEST_SUBJECTS:
+        raise UserError(f"{where}.subjects is {asked.subjects}; it must be at least {FEWEST_SUBJECTS}")
+    if not asked.targets:
+        return
+    if asked.kinds and "attribution" not in asked.kinds:
+        raise UserError(f"{where}.targets: names what attribution is about, which is not among the kinds")
+    if asked.method not in plan.evaluation.linear_probe:
+        raise UserError(
+            f"{where}.targets: are outputs of linear probes; name {asked.method} in evaluation.linear_probe"
+        )
 
 
 def _check_stages(plan: Plan, where: str) -> None:

@@ -12,6 +12,9 @@ from ecgcmr.evaluation.assessment_file import AssessmentFile, read_assessment
 from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
 from ecgcmr.pages.figure_files import FigureFile, read_figure
+from ecgcmr.pages.interpretation_section import FOLDER as INTERPRETATION
+from ecgcmr.pages.interpretation_section import interpretation_tables
+from ecgcmr.pages.markup import Html
 from ecgcmr.pages.overview_file import Overview, read_overview
 from ecgcmr.pages.stage_folder import CARD, StageFolder, fingerprint_in, read_stage
 from ecgcmr.shards import ShardIndex
@@ -38,6 +41,8 @@ class ExperimentFolder:
         assessments: One for each task.
         cohort: The index of its shards; None where they lie elsewhere.
         figures: As they are on the disk.
+        learned: Tables of what a stage learned, where the plan asked for it.
+        learned_figures: Figures of the same.
         pre_training: Names of the stages of pre-training.
         stages: In the order of the plan, at most ``MOST_STAGES`` with their logs.
         further_stages: Names of the others.
@@ -52,6 +57,8 @@ class ExperimentFolder:
     assessments: tuple[AssessmentFile, ...]
     cohort: ShardIndex | None
     figures: tuple[FigureFile, ...]
+    learned: Html
+    learned_figures: tuple[FigureFile, ...]
     pre_training: tuple[str, ...]
     stages: tuple[StageFolder, ...]
     further_stages: tuple[str, ...]
@@ -95,11 +102,17 @@ def read_experiment(folder: Path, root: Path | None = None) -> ExperimentFolder:
         overview=read_overview(folder / OVERVIEW),
         assessments=tuple(read_assessment(path) for path in assessed),
         cohort=_cohort(folder, root),
-        figures=tuple(read_figure(path) for path in sorted(folder.glob("figures/*.png"), key=_natural)),
+        figures=_figures(folder, "figures"),
+        learned=interpretation_tables(folder),
+        learned_figures=_figures(folder, INTERPRETATION),
         pre_training=tuple(first),
         stages=tuple(read_stage(folder / "stages" / name) for name in names[:MOST_STAGES]),
         further_stages=tuple(names[MOST_STAGES:]),
     )
+
+
+def _figures(folder: Path, room: str) -> tuple[FigureFile, ...]:
+    return tuple(read_figure(path) for path in sorted(folder.glob(f"{room}/*.png"), key=_natural))
 
 
 def _cohort(folder: Path, root: Path | None) -> ShardIndex | None:

@@ -57,6 +57,9 @@ def _page(folder: ExperimentFolder, every_number: bool, figures: bool) -> str:
         Section("question", "Question", asked),
         Section("results", "Results", results(folder.assessments, every_number=every_number)),
         Section("figures", "Figures", _figures(folder.figures) if figures else Html("")),
+        Section(
+            "learned", "What the model learned", joined([folder.learned, *_shown(folder.learned_figures, figures)])
+        ),
         Section("cohort", "Cohort", cohort_facts(folder.cohort, folder.plan)),
         Section("methods", "Methods", methods(folder)),
         Section("training", "Training", training(folder.stages, folder.pre_training, folder.further_stages)),
@@ -70,6 +73,10 @@ def _page(folder: ExperimentFolder, every_number: bool, figures: bool) -> str:
 def _notes(notes: Iterable[str]) -> Html:
     items = [element("li", paragraph(without_folders(note))) for note in notes]
     return element("ul", *items) if items else Html("")
+
+
+def _shown(found: Iterable[FigureFile], wanted: bool) -> Iterable[Html]:
+    return (_figure(figure) for figure in found) if wanted else ()
 
 
 def _figures(figures: Iterable[FigureFile]) -> Html:
