@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import joblib
+from joblib.executor import MemmappingExecutor
 from joblib.externals.loky import get_reusable_executor, reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -82,10 +83,14 @@ def refused_if_killed() -> Iterator[None]:
 
 
 def end_workers() -> None:
-    """End the workers that joblib keeps ready, without waiting for what they are doing."""
+    """End the workers that are kept ready, without waiting for what they are doing."""
     executor = reusable_executor._executor
-    if executor is not None and not executor._flags.shutdown:  # else joblib has seen to it, as it does for errors
+    if executor is None or executor._flags.shutdown:  # joblib has seen to it, as it does for errors
+        return
+    if isinstance(executor, MemmappingExecutor):  # of joblib, with files of its own to be removed
         executor.terminate(kill_workers=True)
+    else:
+        executor.shutdown(kill_workers=True)
 
 
 def follow(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ecgcmr import worker_processes
+from ecgcmr.errors import UserError
 from ecgcmr.parallel import run_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,6 +93,20 @@ def test_a_worker_follows_a_parent_that_has_gone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "_exit", ended.append)
     worker_processes._watch(-1)
     assert ended == [1]
+
+
+@pytest.mark.multiprocess
+def test_what_a_worker_raises_is_raised_and_ends_the_workers() -> None:
+    with worker_processes.local_processes():
+        assert worker_processes.submit(math.sqrt, [1.0, 4.0, 9.0], 2)() == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="math domain error|nonnegative"), worker_processes.local_processes():
+        worker_processes.submit(math.sqrt, [1.0, -1.0], 2)()
+    executor = worker_processes.reusable_executor._executor
+    assert executor is None or executor._flags.shutdown
+    with worker_processes.local_processes():
+        assert worker_processes.submit(math.sqrt, [16.0, 25.0], 2)() == [4.0, 5.0]
+    with pytest.raises(UserError, match="a worker process was killed"), worker_processes.local_processes():
+        worker_processes.submit(os._exit, [1, 1], 2)()
 
 
 @pytest.mark.multiprocess
