@@ -163,6 +163,17 @@ class AttendingEncoder(Encoder, Protocol):
         """How much of each token (B, 1 + N, D) after the last block is in the pooled feature: (B, 1 + N), sum 1."""
 
 
+class LocalStackEncoder(LocalFeatureEncoder, Protocol):
+    """An image encoder whose places also tell the images of a subject apart, or groups of them: frames, or slices."""
+
+    @property
+    def stack_channels(self) -> int:
+        """How often the images run through the stack: once for frames or slices, P times for P phases of slices."""
+
+    def local_stack(self, x: Tensor) -> Tensor:
+        """Features of every place, (B, S, D, h, w), in the order of the images; their mean over S is the local one."""
+
+
 @runtime_checkable
 class FrameEncoder(Encoder, Protocol):
     """An image encoder that looks at each cine frame by itself."""
@@ -189,6 +200,7 @@ _KINDS: dict[type, str] = {
     VariableLeadEncoder: "an encoder for recordings with missing leads",
     LocalFeatureEncoder: "an encoder with local features",
     AttendingEncoder: "an encoder whose attention over leads and time can be shown, as ECGVisionTransformer is",
+    LocalStackEncoder: "an encoder with local features of single frames or slices",
     FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
     AdaptableEncoder: "an encoder that takes weights made for another input",
 }
