@@ -62,11 +62,16 @@ def find_image(folder: Path, stem: str) -> Path | None:
 def short_axis_files(folder: Path, view: str = "sax") -> list[Path]:
     """Return the files of a subject's folder that ``read_short_axis`` reads, sorted by name."""
     stem = STEMS[view]
-    stems = [stem, f"{stem}_ED", f"{stem}_ES"]
-    if view == "sax":
-        stems += [f"seg_{name}" for name in stems]
-    found = (find_image(folder, name) for name in stems)
-    return sorted(path for path in found if path is not None)
+    found = (find_image(folder, name) for name in (stem, f"{stem}_ED", f"{stem}_ES"))
+    return sorted([*(path for path in found if path is not None), *segmentation_files(folder, view)])
+
+
+def segmentation_files(folder: Path, view: str = "sax") -> list[Path]:
+    """Return the files of a subject's folder that hold segmentations of a view."""
+    if view != "sax":
+        return []
+    found = (find_image(folder, f"seg_{name}") for name in (CINE, END_DIASTOLE, END_SYSTOLE))
+    return [path for path in found if path is not None]
 
 
 def read_short_axis(folder: str | Path, view: str = "sax") -> ShortAxis:

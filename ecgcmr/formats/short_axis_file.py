@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.dicom_cine import DicomCine, read_cine_zip
-from ecgcmr.formats.nifti import find_image, read_short_axis, short_axis_files, stem_of_view
+from ecgcmr.formats.nifti import find_image, read_short_axis, segmentation_files, short_axis_files, stem_of_view
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.zip_members import is_zip
 
@@ -40,6 +40,12 @@ def cmr_files(path: str | Path, view: str = "sax") -> list[Path]:
     path = Path(path)
     stem_of_view(view)
     return short_axis_files(path, view) if path.is_dir() else [path]
+
+
+def has_segmentation(path: str | Path, view: str = "sax") -> bool:
+    """Tell whether a segmentation lies beside a subject's images; it is not opened."""
+    path = Path(path)
+    return path.is_dir() and bool(segmentation_files(path, view))
 
 
 def read_cmr(path: str | Path, view: str = "sax") -> ShortAxis:

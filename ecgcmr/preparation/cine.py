@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.preparation.cine_frames import choose_frames
+from ecgcmr.preparation.cine_masks import finish_masks
 from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.preparation.frame_grid import axis_positions
 
 
 def finish_frames(
@@ -83,19 +86,6 @@ def finish_frames_batch(
     return result
 
 
-def axis_positions(spacing: float, centre: float, options: CineOptions) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return how far apart the wanted pixels lie along one axis of the image, and where: one number and (size,) pixels.
-
-    Raises:
-        UserError: The spacing is not positive.
-    """
-    if not spacing > 0:
-        raise UserError(f"pixel spacing is {spacing} mm")
-    step = options.spacing_mm / spacing
-    positions = centre + (np.arange(options.size, dtype=np.float64) - (options.size - 1) / 2) * step
-    return step, positions
-
-
 def _axis_weights(
     length: int, spacing: float, centre: float, options: CineOptions
 ) -> tuple[int, npt.NDArray[np.float32]]:
@@ -117,6 +107,34 @@ def _axis_weights(
     return max(first, 0), np.ascontiguousarray(weights[:, inside], dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class PreparedFrames:
+    """The frames of one subject as they are stored.
+
+    Attributes:
+        frames: (F, size, size) uint8 in the order of ``CineOptions.frames``, see ``finish_frames``.
+        masks: (F, size, size) uint8, their regions by ``MASK_REGIONS``, ``MASK_UNKNOWN`` throughout frames that nobody
+            has segmented; None if there is no segmentation of any, or it cannot be right.
+        note: Why a segmentation that is there is not used; empty otherwise.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8] | None = None
+    note: str = ""
+
+
+def frames_and_masks(short_axis: ShortAxis, options: CineOptions) -> PreparedFrames:
+    """Make the frames of one subject as ``frames_from_short_axis`` does, and bring its segmentation to their pixels.
+
+    Raises:
+        UserError: A frame cannot be had from these images, or there are too few slices.
+    """
+    chosen = choose_frames(short_axis, options)
+    found, spacing = chosen.segmentation, short_axis.spacing_mm
+    masks = None if found.masks is None else finish_masks(found.masks, spacing, chosen.centre, options)
+    return PreparedFrames(finish_frames(chosen.frames, spacing, chosen.centre, options), masks, found.note)
+
+
 def frames_from_short_axis(short_axis: ShortAxis, options: CineOptions) -> npt.NDArray[np.uint8]:
     """Make the frames of one subject: ``choose_frames``, then ``finish_frames``.
 
@@ -130,5 +148,4 @@ def frames_from_short_axis(short_axis: ShortAxis, options: CineOptions) -> npt.N
     Raises:
         UserError: A frame cannot be had from these images, or there are too few slices.
     """
-    chosen = choose_frames(short_axis, options)
-    return finish_frames(chosen.frames, short_axis.spacing_mm, chosen.centre, options)
+    return frames_and_masks(short_axis, options).frames

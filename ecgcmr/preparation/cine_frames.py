@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,16 @@ from ecgcmr.formats.record import ShortAxis
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.end_systole import find_end_systole
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, image_centre, published_centre
-
-LEFT_VENTRICLE = 1
+from ecgcmr.preparation.segmented_moments import (
+    LEFT_VENTRICLE,
+    FrameMasks,
+    Labels,
+    closest_frame,
+    evenly_spaced_labels,
+    frame_masks,
+    segmented_moments,
+    slice_at,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class ChosenFrames:
         end_systole: Frame of the cine at end-systole; None if it was not needed or is a volume of its own.
         end_systole_by: ``segmentation``, ``stored volume`` or ``blood pool``; empty if it was not needed.
         moments: Frames of the cine in which end-systole was found.
+        segmentation: Of the frames.
     """
 
     frames: npt.NDArray = field(repr=False)
@@ -37,6 +47,7 @@ class ChosenFrames:
     end_systole: int | None = None
     end_systole_by: str = ""
     moments: int | None = None
+    segmentation: FrameMasks = FrameMasks()
 
 
 class _Cine:
@@ -84,7 +95,9 @@ def choose_frames(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         ed, es = _two_volumes(short_axis)
         z = _middle_slice(ed.shape[2], options)
         frames = np.stack([es[..., z], ed[..., z]])
-        return _centred(frames, frames, short_axis, _labels_at(short_axis.ed_segmentation, ed.shape, z), options)
+        masks = [_labels_at(_if_any(found), ed.shape, z) for found in _of_volumes(short_axis)[::-1]]
+        at_end_diastole = _labels_at(short_axis.ed_segmentation, ed.shape, z)
+        return _centred(frames, frames, masks, short_axis, at_end_diastole, options)
     if not options.needs_cine and short_axis.load_cine is None:
         raise UserError("needs both an end-diastolic and an end-systolic volume")
     cine = _Cine(short_axis)
@@ -92,12 +105,16 @@ def choose_frames(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
     middle = cine.slice_over_time(z)
     labels = _cine_labels(short_axis, cine.shape)
     at_end_diastole = _end_diastole_labels(short_axis, labels, cine.shape, z)
+    segmented = segmented_moments(short_axis, labels, middle, cine.shape[2], z)
     if options.content == "all":
-        return _centred(_over_the_cycle(middle, options.phases), middle, short_axis, at_end_diastole, options)
+        masks = [slice_at(segmented, t, z) for t in _nearest_moments(len(middle), options.phases)]
+        frames = _over_the_cycle(middle, options.phases)
+        return _centred(frames, middle, masks, short_axis, at_end_diastole, options)
     es_frame, how = _end_systole(middle, labels, short_axis, at_end_diastole, cine.shape, z)
     moments = {"ES": es_frame, "mid": es_frame // 2, "ED": 0}
-    frames = middle[[moments[name] for name in options.frames]]
-    return _centred(frames, middle, short_axis, at_end_diastole, options, es_frame, how)
+    chosen = [moments[name] for name in options.frames]
+    masks = [slice_at(segmented, t, z) for t in chosen]
+    return _centred(middle[chosen], middle, masks, short_axis, at_end_diastole, options, es_frame, how)
 
 
 def _volumes(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
@@ -107,6 +124,7 @@ def _volumes(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         z, es_frame, how = _middle_slice(ed.shape[2], options), None, ""
         moving = np.stack([ed[..., z], es[..., z]])
         at_end_diastole = _labels_at(short_axis.ed_segmentation, ed.shape, z)
+        masks = [found if found is not None and found.shape == ed.shape else None for found in _of_volumes(short_axis)]
     else:
         cine = _Cine(short_axis)
         z = _middle_slice(cine.shape[2], options)
@@ -115,8 +133,11 @@ def _volumes(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         at_end_diastole = _end_diastole_labels(short_axis, labels, cine.shape, z)
         es_frame, how = _end_systole(moving, labels, short_axis, at_end_diastole, cine.shape, z)
         ed, es = cine.volume(0), cine.volume(es_frame)
+        segmented = segmented_moments(short_axis, labels, moving, cine.shape[2], z)
+        masks = [segmented.get(t) for t in (0, es_frame)]
+    slices = [one for volume in masks for one in evenly_spaced_labels(volume, options.slices)]
     frames = np.concatenate([_evenly_spaced(volume, options.slices) for volume in (ed, es)])
-    return _centred(frames, moving, short_axis, at_end_diastole, options, es_frame, how)
+    return _centred(frames, moving, slices, short_axis, at_end_diastole, options, es_frame, how)
 
 
 def _two_volumes(short_axis: ShortAxis) -> tuple[npt.NDArray, npt.NDArray]:
@@ -126,6 +147,16 @@ def _two_volumes(short_axis: ShortAxis) -> tuple[npt.NDArray, npt.NDArray]:
     if ed.shape != es.shape:
         raise UserError(f"ED and ES volumes differ in shape: {ed.shape} and {es.shape}")
     return ed, es
+
+
+def _of_volumes(short_axis: ShortAxis) -> tuple[Labels | None, Labels | None]:
+    """Return the segmentations of end-diastole and end-systole."""
+    return short_axis.ed_segmentation, short_axis.es_segmentation
+
+
+def _if_any(labels: Labels | None) -> Labels | None:
+    """Return labels, None where nothing is labelled: an empty file is no segmentation."""
+    return labels if labels is not None and labels.any() else None
 
 
 def _middle_slice(slices: int, options: CineOptions) -> int:
@@ -154,6 +185,11 @@ def _over_the_cycle(frames: npt.NDArray, phases: int) -> npt.NDArray:
     share = (positions - below).astype(np.float32)[:, None, None]
     values = frames.astype(np.float32)
     return values[below] * (1 - share) + values[(below + 1) % count] * share
+
+
+def _nearest_moments(count: int, phases: int) -> list[int]:
+    """Return which of ``count`` frames lies nearest to each of some even moments of the cycle."""
+    return [int(t) for t in np.rint(np.arange(phases) * (count / phases)).astype(np.int64) % count]
 
 
 def _cine_labels(short_axis: ShortAxis, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
@@ -188,7 +224,7 @@ def _end_systole(
     if labels is not None:
         return _least_volume(labels), "segmentation"
     if short_axis.es is not None and short_axis.es.shape == tuple(shape[:3]):
-        return _closest_frame(middle, short_axis.es[:, :, z]), "stored volume"
+        return closest_frame(middle, short_axis.es[:, :, z]), "stored volume"
     centre = heart_centre(at_end_diastole) if at_end_diastole is not None else None
     if centre is None:
         centre = centre_from_motion(middle, short_axis.spacing_mm) or image_centre(middle.shape[1:])
@@ -204,22 +240,17 @@ def _least_volume(labels: npt.NDArray[np.uint8]) -> int:
     return int(np.where(volumes > 0, volumes, volumes.max() + 1).argmin())
 
 
-def _closest_frame(middle: npt.NDArray, target: npt.NDArray) -> int:
-    """Index of the frame (T, X, Y) with the least absolute difference from the target (X, Y)."""
-    difference = np.abs(middle.astype(np.float32) - target.astype(np.float32))
-    return int(difference.sum(axis=(1, 2), dtype=np.float64).argmin())
-
-
 def _centred(
     frames: npt.NDArray,
     moving: npt.NDArray,
+    masks: Sequence[Labels | None],
     short_axis: ShortAxis,
     segmentation: npt.NDArray[np.uint8] | None,
     options: CineOptions,
     end_systole: int | None = None,
     end_systole_by: str = "",
 ) -> ChosenFrames:
-    """Find the centre of the crop in one slice; ``moving`` is (T, X, Y) of it."""
+    """Find the centre of the crop in one slice; ``moving`` is (T, X, Y) of it, ``masks`` the labels of the frames."""
     centre, crop = None, ""
     if options.crop in ("auto", "segmentation") and segmentation is not None:
         centre, crop = heart_centre(segmentation), "segmentation"
@@ -234,4 +265,4 @@ def _centred(
     if centre is None:
         centre, crop = image_centre(frames.shape[1:]), "centre"
     moments = None if end_systole is None else len(moving)
-    return ChosenFrames(frames, centre, crop, end_systole, end_systole_by, moments)
+    return ChosenFrames(frames, centre, crop, end_systole, end_systole_by, moments, frame_masks(masks, frames))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ecgcmr.preparation.cine import axis_positions
 from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.preparation.frame_grid import axis_positions
 from ecgcmr.shards.layout import MASK_UNKNOWN
 
 

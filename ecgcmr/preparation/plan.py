@@ -10,7 +10,7 @@ import numpy as np
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_reader import load_reader
 from ecgcmr.formats.nifti import STEMS, find_image
-from ecgcmr.formats.short_axis_file import cmr_files
+from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
@@ -93,7 +93,9 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     notes = SearchNotes()
     gathered = [gather(collection, title, notes) for title, collection in collections_for(options)]
     schema = cohort_schema(gathered)
-    cine = _cohort_cine([candidate for found in gathered for candidate in found.candidates], options)
+    everything = [candidate for found in gathered for candidate in found.candidates]
+    cine = _cohort_cine(everything, options)
+    has_masks = any(has_segmentation(one.cmr, options.view) for one in everything if one.cmr is not None)
     key = key_for(earlier, options.key_file)
     withdrawn = earlier.withdrawn | withdrawal.hashes(key)
     candidates = hash_candidates(gathered, schema, key)
@@ -112,7 +114,9 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     has_ecg = any(row.member.ecg is not None for row in rows.values())
     return Plan(
         rows=rows,
-        layout=cohort_layout(options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg),
+        layout=cohort_layout(
+            options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg, has_masks=has_masks
+        ),
         options=options,
         cine=cine,
         declaration=declaration,

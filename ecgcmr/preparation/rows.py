@@ -16,7 +16,7 @@ from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
-from ecgcmr.preparation.cine import frames_from_short_axis
+from ecgcmr.preparation.cine import frames_and_masks
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.preparation.clipping import clipped_of
@@ -24,7 +24,7 @@ from ecgcmr.preparation.ecg import StandardECG, StandardOptions, standard_window
 from ecgcmr.preparation.lead_quality import assess_leads
 from ecgcmr.preparation.stored_ecg import stored_ecg
 from ecgcmr.preparation.t_end import t_end_of
-from ecgcmr.shards.layout import WAVES, Layout
+from ecgcmr.shards.layout import MASK_UNKNOWN, WAVES, Layout
 from ecgcmr.shards.shard import Beats, LeadQuality, ShardRows
 
 
@@ -87,6 +87,7 @@ class Row:
         member: Whose it is.
         ecg: (12, samples).
         cmr: (F, H, W) uint8.
+        cmr_mask: (F, H, W) uint8.
         marks: The beats.
         flags: (12,) uint8.
         quality: (12,) float32.
@@ -97,6 +98,7 @@ class Row:
     member: Member
     ecg: npt.NDArray | None = None
     cmr: npt.NDArray[np.uint8] | None = None
+    cmr_mask: npt.NDArray[np.uint8] | None = None
     marks: BeatMarks | None = None
     flags: npt.NDArray[np.uint8] | None = None
     quality: npt.NDArray[np.float32] | None = None
@@ -132,10 +134,11 @@ class RowBuilder:
         if member.cmr is not None and self.reading.cine is not None:
             with self._reporting(number, "cmr", member.cmr.name):
                 images = read_cmr(member.cmr, self.reading.view)
-                frames = frames_from_short_axis(images, self.reading.cine)
+                made = frames_and_masks(images, self.reading.cine)
                 rows = rows or [Row(number, member)]
-                rows[0].cmr = frames
-                self.notes += [Remark(number, "cmr", "", note) for note in cine_notes(images)]
+                rows[0].cmr, rows[0].cmr_mask = made.frames, made.masks
+                notes = (*cine_notes(images), *([made.note] if made.note else []))
+                self.notes += [Remark(number, "cmr", "", note) for note in notes]
         self.rows += rows
 
     def _ecg_rows(self, number: int, member: Member, path: Path) -> list[Row]:
@@ -175,6 +178,9 @@ class RowBuilder:
                 np.stack([np.zeros(leads, np.uint8) if row.flags is None else row.flags for row in rows]),
                 np.stack([np.full(leads, np.nan, np.float32) if row.quality is None else row.quality for row in rows]),
             )
+        masks = None
+        if layout.cmr is not None and layout.cmr.mask:
+            masks = _stack([row.cmr_mask for row in rows], layout.cmr.shape, layout.cmr.dtype, MASK_UNKNOWN)
         return ShardRows(
             subject=[row.member.subject for row in rows],
             split=[row.member.split for row in rows],
@@ -185,6 +191,7 @@ class RowBuilder:
             labels=np.stack([self._labels(row) for row in rows]),
             beats=beats,
             quality=quality,
+            cmr_mask=masks,
         )
 
     def _labels(self, row: Row) -> npt.NDArray[np.float32]:
@@ -225,8 +232,8 @@ def stack_beats(marks: Sequence[BeatMarks | None], max_beats: int) -> Beats:
     return stacked
 
 
-def _stack(records: Sequence[npt.NDArray | None], shape: tuple[int, ...], dtype: str) -> npt.NDArray:
-    stacked = np.zeros((len(records), *shape), dtype=dtype)
+def _stack(records: Sequence[npt.NDArray | None], shape: tuple[int, ...], dtype: str, absent: float = 0) -> npt.NDArray:
+    stacked = np.full((len(records), *shape), absent, dtype=dtype)
     for i, record in enumerate(records):
         if record is not None:
             stacked[i] = record

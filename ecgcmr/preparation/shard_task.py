@@ -20,7 +20,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.ecg_reader import NamedReader, load_reader
-from ecgcmr.formats.short_axis_file import cmr_files
+from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
@@ -103,8 +103,12 @@ def finished_shard(task: ShardTask) -> ShardOutcome | None:
 def content_fingerprint(task: ShardTask) -> str:
     """Return a hash of everything the recordings and frames follow from: parameters and input files."""
     ecg, cmr = task.layout.to_dict()["ecg"], task.layout.to_dict()["cmr"]
+    stores_masks = cmr is not None and cmr.pop("mask", False)
     recipe = {key: value for key, value in task.layout.preparation.items() if key != "splits"}
     settings = [ecg, cmr, recipe, asdict(task.standard), task.view, task.declaration and asdict(task.declaration)]
+    # Where nobody is segmented, shards from before there were masks stay as they are.
+    if stores_masks and any(has_segmentation(m.cmr, task.view) for m in task.members if m.cmr is not None):
+        settings.append("masks")
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     reader = load_reader(task.reader)
     if reader is not None:
@@ -182,6 +186,8 @@ def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
             labels[:, column] = rows.labels[:, stored.index(name)]
     for row, member in enumerate(members):
         labels[row, : len(member.labels)] = member.labels
+    if task.layout.cmr is None or not task.layout.cmr.mask:
+        rows.cmr_mask = None  # nobody of this shard was segmented, nor is anybody else any more
     rows.labels = labels
     rows.subject = [member.subject for member in members]
     rows.split = [member.split for member in members]
