@@ -163,6 +163,7 @@ class AttendingEncoder(Encoder, Protocol):
         """How much of each token (B, 1 + N, D) after the last block is in the pooled feature: (B, 1 + N), sum 1."""
 
 
+@runtime_checkable
 class LocalStackEncoder(LocalFeatureEncoder, Protocol):
     """An image encoder whose places also tell the images of a subject apart, or groups of them: frames, or slices."""
 

@@ -31,10 +31,13 @@ Rows = NDArray[np.int64]
 class TargetReadout(Protocol):
     """What a downstream model says of ECGs."""
 
-    names: tuple[str, ...]
-    """Of the K outputs."""
-    units: tuple[str, ...]
-    """Of the K outputs; empty where there is none."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the K outputs."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Of the K outputs; empty where there is none."""
 
     def __call__(self, ecg: Tensor) -> Tensor:
         """(b, leads, T) -> (b, K), differentiable; numbers in their units, logits of findings and diseases."""
@@ -43,8 +46,13 @@ class TargetReadout(Protocol):
 class Truth(Protocol):
     """What is known of recordings beside themselves, block by block."""
 
-    has_masks: bool
-    has_waves: bool
+    @property
+    def has_masks(self) -> bool:
+        """Whether frames are segmented."""
+
+    @property
+    def has_waves(self) -> bool:
+        """Whether beats are marked."""
 
     def masks(self, rows: Rows) -> NDArray[np.uint8]:
         """(b, F, H, W) on the pixels of the stored frames: 0 outside, 1 LV cavity, 2 myocardium, 3 RV, 255 unknown."""
