@@ -58,10 +58,9 @@ def draw_beats_along(along: BeatsAlong) -> Figure:
     figure.supylabel(f"mean of median beats ({unit})", fontsize=TEXT_POINTS, x=0.012)
     title = f"The ECG along the direction of {_lower(along.label.title)}"
     figure.text(0.03, 0.965, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
-    note = f"{sum(each.recordings for each in along.bins)} real recordings, none generated; lines by where they lie "
-    figure.text(
-        0.03, 0.93, f"{note}on the direction; true mean of each:", fontsize=TEXT_POINTS, color=NOTE, va="center"
-    )
+    count = sum(each.recordings for each in along.bins)
+    note = f"{count} real recordings, none generated, from low to high on the direction; their true means:"
+    figure.text(0.03, 0.93, note, fontsize=TEXT_POINTS, color=NOTE, va="center")
     for number, (each, colour) in enumerate(zip(along.bins, colours, strict=True)):
         left = 0.03 + number * 0.94 / len(along.bins)
         figure.add_artist(_stroke(left, 0.885, colour))
