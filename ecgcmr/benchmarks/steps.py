@@ -17,8 +17,8 @@ from ecgcmr.benchmarks.plain import PlainEncoder, PlainImageEncoder, PlainMasked
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer, MAEDecoder, MaskedAutoencoder
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.objectives import CLIPLoss, MaskedReconstruction
+from ecgcmr.objectives.projection import projection_head
 from ecgcmr.stages.optimisation import OptimiserSettings, build_optimiser, layer_decayed_groups, plain_groups
-from ecgcmr.stages.towers import projection_head
 
 _LEARNING_RATE, _DECAY = 1e-5, 0.15
 

@@ -29,6 +29,7 @@ from ecgcmr.encoders.protocol import (
     Encoder,
     FrameEncoder,
     LocalFeatureEncoder,
+    LocalStackEncoder,
     MaskableEncoder,
     VariableLeadEncoder,
     require_encoder,

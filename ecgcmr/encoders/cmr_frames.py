@@ -62,6 +62,20 @@ class CMRFrameResNet(nn.Module):
         self.input_spec.check(x)
         return self.network(x.flatten(0, 1).unsqueeze(1)).unflatten(0, x.shape[:2])
 
+    @property
+    def stack_channels(self) -> int:
+        """One image a place of the stack."""
+        return 1
+
+    def local_stack(self, x: Tensor) -> Tensor:
+        """The last feature map of every frame, (B, frames, D, h, w); see `frame_features`."""
+        self.input_spec.check(x)
+        return self.network.feature_map(x.flatten(0, 1).unsqueeze(1)).unflatten(0, x.shape[:2])
+
+    def local_features(self, x: Tensor) -> Tensor:
+        """The last feature maps averaged over the frames: (B, D, h, w); see `frame_features`."""
+        return self.local_stack(x).mean(dim=1)
+
     def forward_tokens(self, x: Tensor) -> Tensor:
         """The frames as tokens (B, frames, D); see `frame_features`."""
         return self.frame_features(x)

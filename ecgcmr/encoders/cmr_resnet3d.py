@@ -72,9 +72,18 @@ class CMRResNet3d(StagedImages):
         x = self.maxpool(self.relu(self.bn1(self.conv1(volume))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
+    @property
+    def stack_channels(self) -> int:
+        """The input channels: phases that share a place of the stack."""
+        return self.channels
+
+    def local_stack(self, x: Tensor) -> Tensor:
+        """The last feature map with the stack first, (B, S, D, h, w): slices, or frames; see `feature_map`."""
+        return self.feature_map(x).transpose(1, 2)
+
     def local_features(self, x: Tensor) -> Tensor:
         """The last feature map averaged over the stack: (B, D, h, w), places of the image; see `feature_map`."""
-        return self.feature_map(x).mean(dim=2)
+        return self.local_stack(x).mean(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature map averaged over the volume: (B, D); see `feature_map`."""

@@ -148,6 +148,18 @@ class LocalFeatureEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class LocalStackEncoder(LocalFeatureEncoder, Protocol):
+    """An image encoder whose places also tell the images of a subject apart, or groups of them: frames, or slices."""
+
+    @property
+    def stack_channels(self) -> int:
+        """How often the images run through the stack: once for frames or slices, P times for P phases of slices."""
+
+    def local_stack(self, x: Tensor) -> Tensor:
+        """Features of every place, (B, S, D, h, w), in the order of the images; their mean over S is the local one."""
+
+
+@runtime_checkable
 class FrameEncoder(Encoder, Protocol):
     """An image encoder that looks at each cine frame by itself."""
 
@@ -172,6 +184,7 @@ _KINDS: dict[type, str] = {
     MaskableEncoder: "an encoder for masked autoencoding",
     VariableLeadEncoder: "an encoder for recordings with missing leads",
     LocalFeatureEncoder: "an encoder with local features",
+    LocalStackEncoder: "an encoder with local features of single frames or slices",
     FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
     AdaptableEncoder: "an encoder that takes weights made for another input",
 }

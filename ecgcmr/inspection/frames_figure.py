@@ -89,7 +89,7 @@ def draw_slices(
         middle = " (middle)" if number == volume.shape[2] // 2 else ""
         _name(panel, f"slice {number}{middle}", columns)
         if segmentation is not None:
-            _outline(panel, segmentation[:, :, number].T)
+            outline(panel, segmentation[:, :, number].T)
     _scale_bar(panels[0], width, height, spacing_mm[0])
     if segmentation is not None:
         _legend(figure)
@@ -138,7 +138,8 @@ def _scale_bar(panel: Axes, width: int, height: int, spacing_mm: float) -> None:
     panel.set(xlim=limits[0], ylim=limits[1])
 
 
-def _outline(panel: Axes, labels: NDArray[np.uint8]) -> None:
+def outline(panel: Axes, labels: NDArray[np.uint8]) -> None:
+    """Draw the outlines of a segmentation (rows, columns) over its image: 1 LV cavity, 2 LV myocardium, 3 RV cavity."""
     for value, colour, _ in _STRUCTURES:
         if (labels == value).any():
             panel.contour(labels == value, levels=[0.5], colors=colour, linewidths=0.9)

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from ecgcmr.encoders import Encoder
 from ecgcmr.errors import UserError
+from ecgcmr.objectives.projection import projection_head
 from ecgcmr.objectives.protocol import HasTemperature, require_objective
 from ecgcmr.stages.contrast_size import check_contrast_size
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.protocol import StageData
 from ecgcmr.stages.stage_module import StageModule
-from ecgcmr.stages.towers import Tower, follow, momentum_target, projection_head
+from ecgcmr.stages.towers import Tower, follow, momentum_target
 from ecgcmr.stages.whole_split import PENALTIES, EpochCollector, probe_scores, split_loss
 
 

@@ -1,0 +1,161 @@
+"""Instants of one beat against the image: an animation over the beat, and a strip of chosen instants."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from ecgcmr.files import write_atomically
+from ecgcmr.interpretation.figures.parts import colour_bar, draw_image, draw_map, new_page, panel_at, plain_axes
+from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, NOTE_POINTS, PAGE_MM, SEQUENTIAL, TEXT_POINTS, TRAINED
+
+_DOTS_PER_INCH = 110.0
+_STRIP_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class MappedBeat:
+    """One beat of a recording and its maps.
+
+    Attributes:
+        signal: (T,) of one lead over the beat.
+        sampling_rate: In Hz.
+        lead: Its name.
+        unit: Of the signal.
+        instants: (k, 2) first and last sample of each instant, within the beat, ascending.
+        maps: By their title: (k, H, W).
+        images: (k, H, W) what lies under the map at each instant, in [0, 1].
+        masks: (k, H, W) regions, or None.
+        parts: Of each instant, the part of the beat; empty where it is unknown.
+        name: Of the recording in the figure, nothing about the person.
+    """
+
+    signal: NDArray[np.floating]
+    sampling_rate: float
+    lead: str
+    unit: str
+    instants: NDArray[np.int64]
+    maps: Mapping[str, NDArray[np.floating]]
+    images: NDArray[np.floating]
+    masks: NDArray[np.uint8] | None
+    parts: Sequence[str]
+    name: str
+
+
+def write_animation(beat: MappedBeat, path: Path, *, seconds: float = 0.15) -> Path:
+    """Write a GIF that goes through the instants of a beat, again and again.
+
+    Args:
+        beat: What to show.
+        path: Where to.
+        seconds: How long an instant is shown.
+    """
+    pictures = []
+    for number in range(len(beat.instants)):
+        figure = _draw_instant(beat, number)
+        canvas = FigureCanvasAgg(figure)
+        figure.set_dpi(_DOTS_PER_INCH)
+        canvas.draw()
+        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+    # One palette for all pictures, or colours would flicker.
+    palette = pictures[0].quantize(255)
+    shown = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    buffer = io.BytesIO()
+    shown[0].save(buffer, "GIF", save_all=True, append_images=shown[1:], duration=round(1000 * seconds), loop=0)
+    return write_atomically(path, buffer.getvalue())
+
+
+def draw_strip(beat: MappedBeat) -> Figure:
+    """Draw chosen instants side by side, a row a kind of map, below the beat."""
+    chosen = _chosen(beat)
+    side = (PAGE_MM - 8.0 + 1.5) / len(chosen) - 1.5
+    tall = side * beat.images.shape[1] / beat.images.shape[2]
+    total = 12.0 + 36.0 + len(beat.maps) * (tall + 6.0) + 12.0
+    figure = new_page(PAGE_MM, total, f"Instants of a beat against the image, {beat.name}")
+    _draw_signal(panel_at(figure, 15.0, total - 41.0, PAGE_MM - 20.0, 29.0), beat, chosen)
+    for row, (title, maps) in enumerate(beat.maps.items()):
+        bottom = total - 55.0 - row * (tall + 6.0) - tall
+        largest = _largest(maps)
+        for column, number in enumerate(chosen):
+            panel = panel_at(figure, 4.0 + column * (side + 1.5), bottom, side, tall)
+            _draw_picture(panel, beat, number, maps, largest)
+            if row == 0:
+                panel.set_xlabel("")
+                panel.text(
+                    0.05, 0.95, _words(beat, number), transform=panel.transAxes, fontsize=7, color="white", va="top"
+                )
+        figure.text(4.0 / PAGE_MM, (bottom + tall + 2.0) / total, title, fontsize=NOTE_POINTS, color=INK, va="center")
+    figure.text(
+        4.0 / PAGE_MM,
+        4.0 / total,
+        "colour: from 0 to the largest value of each row; outlines: the true contours",
+        fontsize=NOTE_POINTS,
+        color=NOTE,
+    )
+    return figure
+
+
+def _draw_instant(beat: MappedBeat, number: int) -> Figure:
+    """Draw one picture of the animation."""
+    count = len(beat.maps)
+    side = min((PAGE_MM - 8.0 + 4.0) / count - 4.0, 64.0)
+    tall = side * beat.images.shape[1] / beat.images.shape[2]
+    total = 12.0 + 36.0 + 6.0 + tall + 15.0
+    figure = new_page(PAGE_MM, total, f"A beat against the image, {beat.name}")
+    _draw_signal(panel_at(figure, 15.0, total - 41.0, PAGE_MM - 20.0, 29.0), beat, [number])
+    for column, (title, maps) in enumerate(beat.maps.items()):
+        left, largest = 4.0 + column * (side + 4.0), _largest(maps)
+        panel = panel_at(figure, left, 15.0, side, tall)
+        _draw_picture(panel, beat, number, maps, largest)
+        panel.set_title(title, fontsize=NOTE_POINTS, color=INK, loc="left", pad=2)
+        colour_bar(figure, (left + 2, 9.0, side - 4, 2.6), (0.0, largest), "", SEQUENTIAL)
+    return figure
+
+
+def _draw_signal(panel: Axes, beat: MappedBeat, numbers: Sequence[int]) -> None:
+    time = np.arange(len(beat.signal)) / beat.sampling_rate
+    plain_axes(panel)
+    panel.grid(color=GRID, linewidth=0.6)
+    panel.plot(time, beat.signal, color=INK, linewidth=1.1)
+    for number in numbers:
+        start, stop = beat.instants[number] / beat.sampling_rate
+        panel.axvspan(start, stop, color=TRAINED, alpha=0.3, linewidth=0)
+    panel.set_xlim(0, time[-1])
+    panel.set_xlabel("time (s)", labelpad=1)
+    panel.set_ylabel(f"{beat.lead} ({'SD' if beat.unit == 'z-score' else beat.unit})")
+    if len(numbers) == 1:
+        panel.text(0.99, 0.97, _words(beat, numbers[0]), transform=panel.transAxes, ha="right", va="top",
+                   fontsize=TEXT_POINTS, color=TRAINED)  # fmt: skip
+
+
+def _draw_picture(panel: Axes, beat: MappedBeat, number: int, maps: NDArray[np.floating], largest: float) -> None:
+    draw_image(panel, beat.images[number], None if beat.masks is None else beat.masks[number])
+    draw_map(panel, maps[number], largest)
+
+
+def _words(beat: MappedBeat, number: int) -> str:
+    middle = 1000 * beat.instants[number].mean() / beat.sampling_rate
+    return f"{beat.parts[number]} {middle:.0f} ms".strip()
+
+
+def _chosen(beat: MappedBeat) -> list[int]:
+    """The middle instant of each part of the beat; where parts are unknown, evenly spaced ones."""
+    names = [name for name in dict.fromkeys(beat.parts) if name]
+    if len(names) < 3:
+        count = min(_STRIP_COLUMNS, len(beat.instants))
+        return [int(place) for place in np.linspace(0, len(beat.instants) - 1, count).round()]
+    middles = [[place for place, part in enumerate(beat.parts) if part == name] for name in names[:_STRIP_COLUMNS]]
+    return sorted(places[len(places) // 2] for places in middles)
+
+
+def _largest(maps: NDArray[np.floating]) -> float:
+    return max(float(np.percentile(maps, 99.8)), 1e-6)

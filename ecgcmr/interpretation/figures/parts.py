@@ -1,0 +1,75 @@
+"""Pieces that several figures share: an image under a map, a colour bar, a page."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ecgcmr.inspection.frames_figure import outline
+from ecgcmr.inspection.png import MM_PER_INCH, new_figure
+from ecgcmr.interpretation.figures.style import INK, NOTE, NOTE_POINTS, SEQUENTIAL, TEXT_POINTS, TITLE_POINTS
+
+_OPACITY = 0.8  # of the largest value over an image
+_UNKNOWN = 255
+
+
+def new_page(width_mm: float, height_mm: float, title: str) -> Figure:
+    """Return an empty figure with a heading."""
+    figure = new_figure(width_mm, height_mm, facecolor="white")
+    above = 1 - 6.5 / height_mm
+    figure.text(5 / width_mm, above, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    return figure
+
+
+def panel_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Return axes at a place in mm from the lower left corner."""
+    across, up = figure.get_size_inches() * MM_PER_INCH
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def draw_image(panel: Axes, image: NDArray, mask: NDArray[np.uint8] | None = None) -> None:
+    """Draw a grey image (H, W) in [0, 1], with the outlines of its regions where they are known."""
+    panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+    if mask is not None and (mask != _UNKNOWN).all():
+        outline(panel, mask)
+    panel.set(xticks=(), yticks=(), xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
+
+
+def draw_map(panel: Axes, values: NDArray, largest: float, colours: Colormap = SEQUENTIAL) -> None:
+    """Lay a map (H, W) over an image; what is 0 or less is not seen."""
+    share = np.clip(values / max(largest, 1e-12), 0.0, 1.0)
+    layer = colours(share)
+    layer[..., 3] = _OPACITY * np.sqrt(share)
+    panel.imshow(layer, interpolation="bilinear")
+
+
+def colour_bar(
+    figure: Figure, place: tuple[float, float, float, float], limits: tuple[float, float], label: str, colours: Colormap
+) -> None:
+    """Draw a level colour bar.
+
+    Args:
+        figure: Where.
+        place: Left, bottom, width and height in mm.
+        limits: Smallest and largest value.
+        label: Below it, with the unit.
+        colours: The colour map.
+    """
+    bar = panel_at(figure, *place)
+    figure.colorbar(ScalarMappable(Normalize(*limits), colours), cax=bar, orientation="horizontal")
+    bar.set_xticks((limits[0], sum(limits) / 2, limits[1]))
+    bar.set_xticklabels([f"{tick:.2g}" for tick in bar.get_xticks()])
+    bar.tick_params(labelsize=NOTE_POINTS, length=2, colors=NOTE, pad=1.5)
+    bar.set_xlabel(label, fontsize=NOTE_POINTS, color=INK, labelpad=1.5)
+
+
+def plain_axes(panel: Axes) -> None:
+    """Take frame lines off and set small type."""
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.tick_params(labelsize=NOTE_POINTS, colors=NOTE)
+    panel.xaxis.label.set_size(TEXT_POINTS)
+    panel.yaxis.label.set_size(TEXT_POINTS)
