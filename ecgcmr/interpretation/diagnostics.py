@@ -29,7 +29,7 @@ def unit_rows(values: ArrayLike) -> Floats:
 
 
 def alignment(first: ArrayLike, second: ArrayLike, power: float = 2.0) -> float:
-    """Return the mean distance of partners to a power, on the unit sphere; of squares 0 is best, 2 orthogonal, 4 opposite.
+    """Return the mean distance of partners to a power, on the unit sphere; of squares 0 is best, 4 opposite.
 
     Args:
         first: (n, E); made unit vectors here.

@@ -45,8 +45,12 @@ def ecg_features(context: AnalysisContext, rows: Rows | None = None) -> NDArray[
     return _checked(parts, "the ECG encoder")
 
 
-def pair_embeddings(context: AnalysisContext) -> PairEmbeddings:
+def pair_embeddings(context: AnalysisContext, ecg: NDArray[np.float32] | None = None) -> PairEmbeddings:
     """Return the embeddings of all chosen rows.
+
+    Args:
+        context: With a pair.
+        ecg: (n, D) the features of the ECG encoder, where they are known already.
 
     Raises:
         UserError: There is no pair, or a value is not finite.
@@ -55,7 +59,7 @@ def pair_embeddings(context: AnalysisContext) -> PairEmbeddings:
     with torch.inference_mode():
         images = [View(x).features(pair.cmr_encoder) for _, x in context.cmr_blocks()]
         projected = [_numpy(pair.cmr_projection(part)) for part in images]
-        ecg = ecg_features(context)
+        ecg = ecg_features(context) if ecg is None else ecg
         of_ecg = [_numpy(pair.ecg_projection(torch.from_numpy(ecg).to(context.device)))]
     cmr = _checked([_numpy(part) for part in images], "the image encoder")
     return PairEmbeddings(

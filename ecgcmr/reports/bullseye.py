@@ -6,6 +6,7 @@ apical (13-16); segment 1 is anterior at the top, numbering runs counter-clockwi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,7 @@ def bullseye(
     label: str = "R²",
     low: float = 0.0,
     high: float | None = None,
+    columns: int | None = None,
 ) -> Figure:
     """Draw one bull's-eye for each list of 16 numbers on a common colour scale.
 
@@ -37,6 +39,7 @@ def bullseye(
         label: What the colour means.
         low: Lower end of the scale; smaller values take its colour.
         high: Upper end; None takes the largest value, at least 0.1 above ``low``: else noise has every colour.
+        columns: Panels side by side; None: all of them.
 
     Raises:
         ValueError: If a panel does not have 16 numbers or titles are missing.
@@ -47,14 +50,18 @@ def bullseye(
     finite = np.concatenate([panel[np.isfinite(panel)] for panel in panels])
     top = high if high is not None else float(finite.max(initial=low))
     scale = ScalarMappable(Normalize(low, top if high is not None else max(top, low + 0.1)), cmap="viridis")
-    figure = Figure(figsize=(3.4 * len(panels) + 0.9, 4.0 if title else 3.7), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for panel, what, target in zip(panels, titles, axes, strict=True):
+    across = len(panels) if columns is None else min(columns, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(3.4 * across + 0.9, 3.7 * down + (0.3 if title else 0.0)), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for empty in axes[len(panels) :]:
+        empty.set_axis_off()
+    for panel, what, target in zip(panels, titles, axes, strict=False):
         _draw(target, panel, scale)
         target.set_title(what, fontsize=11)
     if title:
         figure.suptitle(title)
-    figure.colorbar(scale, ax=list(axes), label=label, shrink=0.8)
+    figure.colorbar(scale, ax=list(axes), label=label, shrink=0.8 / down, aspect=20 / down)
     return figure
 
 
