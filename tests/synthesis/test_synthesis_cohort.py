@@ -111,6 +111,11 @@ def test_prepared_raw_files_are_the_shards(bulk, raw, tmp_path):
     names = ours.label_names
     np.testing.assert_array_equal(read_labels(ours, names, rows), read_labels(theirs, names, rows))
     bulk_frames, raw_frames = (read_cmr(index, rows).astype(float) for index in (ours, theirs))
+    true, stored = read_masks(ours, rows), read_masks(theirs, rows)
+    assert (stored[:, 1] == 255).all()  # raw files hold no segmentation of mid-beat
+    for value in (1, 2, 3):
+        one, other = true[:, ::2] == value, stored[:, ::2] == value
+        assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.9  # sampled at 2.0 and 1.8 mm
     for one, other in zip(bulk_frames, raw_frames, strict=True):
         # The same picture but for sampling (2.0 and 1.8 mm) and noise.
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
