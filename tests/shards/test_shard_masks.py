@@ -13,7 +13,15 @@ import pytest
 from tiny_cohort import tiny_layout, tiny_rows
 
 from ecgcmr.errors import UserError
-from ecgcmr.shards import ShardIndex, read_masks, read_r_peaks, read_waves, write_index, write_shard
+from ecgcmr.shards import (
+    ShardIndex,
+    StoredAnnotations,
+    read_masks,
+    read_r_peaks,
+    read_waves,
+    write_index,
+    write_shard,
+)
 from ecgcmr.shards.index_writer import withdraw
 from ecgcmr.shards.layout import MASK_UNKNOWN, CMRLayout, ECGLayout, Layout
 from ecgcmr.shards.shard import Beats, ShardRows
@@ -249,3 +257,14 @@ def test_r_peaks_and_waves_come_back_in_the_order_asked_for(tmp_path: Path) -> N
     assert read_waves(index, index.locate(positions))[:, :, 3].tolist() == [[13, -1], [2, -1], [19, -1]]
     assert read_waves(index, positions).dtype == np.int64
     assert read_r_peaks(index, positions[:0]).shape == (0, 2)
+
+
+def test_annotations_say_what_is_stored(tmp_path: Path) -> None:
+    index = cohort(tmp_path / "masked")
+    stored = StoredAnnotations(index)
+    assert (stored.has_masks, stored.has_waves, stored.waves_are_true) == (True, False, False)
+    np.testing.assert_array_equal(stored.masks(np.array([1])), read_masks(index, np.array([1])))
+    with pytest.raises(UserError, match="stores no R peaks"):
+        stored.waves(np.array([1]))
+    alone = write_shard(tmp_path / "plain" / "shards" / "s.h5", masked_layout(), tiny_rows(0, SPLITS))
+    assert not StoredAnnotations(write_index(tmp_path / "plain", masked_layout(), [alone])).has_masks

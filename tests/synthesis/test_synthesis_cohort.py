@@ -18,7 +18,7 @@ from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
-from ecgcmr.shards.annotations import read_masks, read_r_peaks, read_waves
+from ecgcmr.shards.annotations import StoredAnnotations, read_masks, read_r_peaks, read_waves
 from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.synthesis import cohort, oracle
 from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
@@ -82,6 +82,9 @@ def test_shards_hold_the_truth_of_frames_and_waves(bulk):
     assert ((peaks >= 0).sum(axis=1) >= 6).all()
     assert waves.shape == (SUBJECTS, 64, 8)
     assert ((waves >= 0).any(axis=2) <= (peaks >= 0)).all()
+    stored = StoredAnnotations(index)
+    assert stored.has_masks
+    assert stored.waves_are_true
     assert verify_cohort(bulk) == []
 
 
