@@ -3,7 +3,8 @@
 ``sa.nii.gz`` is the cine (X, Y, Z, T), ``sa_ED.nii.gz`` and ``sa_ES.nii.gz`` are its two phases, ``seg_sa.nii.gz``,
 ``seg_sa_ED.nii.gz`` and ``seg_sa_ES.nii.gz`` their segmentations (1 LV cavity, 2 LV myocardium, 3 RV cavity). Any of
 them may be absent; ``.nii`` without compression works too. Long-axis views are named ``la_2ch``, ``la_3ch`` and
-``la_4ch`` instead of ``sa``; their segmentations have other labels and are not read.
+``la_4ch`` instead of ``sa``; their segmentations have other labels and are not read. Folders of ACDC are read under the
+names they have, see ``acdc``.
 
 Headers come from nibabel. Voxels are read here, so that a header's claim is held against the file's length before any
 memory is taken, never more is inflated than the header asks for, and a gzip stream's checksum is verified.
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.acdc import INFO, acdc_image, is_acdc, is_acdc_segmentation, labels_from_acdc
 from ecgcmr.formats.record import ShortAxis
 
 CINE, END_DIASTOLE, END_SYSTOLE = "sa", "sa_ED", "sa_ES"
@@ -51,19 +53,20 @@ def stem_of_view(view: str) -> str:
 
 
 def find_image(folder: Path, stem: str) -> Path | None:
-    """Return ``folder/stem.nii.gz`` or ``folder/stem.nii``, whichever is there."""
+    """Return ``folder/stem.nii.gz`` or ``folder/stem.nii``, whichever is there; in a folder of ACDC its own file."""
     for suffix in (".nii.gz", ".nii"):
         path = folder / (stem + suffix)
         if path.is_file():
             return path
-    return None
+    return acdc_image(folder, stem)
 
 
 def short_axis_files(folder: Path, view: str = "sax") -> list[Path]:
     """Return the files of a subject's folder that ``read_short_axis`` reads, sorted by name."""
     stem = STEMS[view]
     found = (find_image(folder, name) for name in (stem, f"{stem}_ED", f"{stem}_ES"))
-    return sorted([*(path for path in found if path is not None), *segmentation_files(folder, view)])
+    files = [*(path for path in found if path is not None), *segmentation_files(folder, view)]
+    return sorted([*files, *([folder / INFO] if files and view == "sax" and is_acdc(folder) else [])])
 
 
 def segmentation_files(folder: Path, view: str = "sax") -> list[Path]:
@@ -249,7 +252,8 @@ def _load_labels(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray[np.uint
     values = _load(path, largest)
     if values.min() < 0 or values.max() > 255:
         raise UserError(f"{path.name}: labels outside 0 to 255")
-    return (np.rint(values) if values.dtype.kind == "f" else values).astype(np.uint8)
+    labels = (np.rint(values) if values.dtype.kind == "f" else values).astype(np.uint8)
+    return labels_from_acdc(labels) if is_acdc_segmentation(path) else labels
 
 
 def _segmentation(folder: Path, stem: str, volume: npt.NDArray | None) -> npt.NDArray[np.uint8] | None:

@@ -31,7 +31,13 @@ _STRUCTURES = ((2, "#E69F00", "LV myocardium"), (1, "#56B4E9", "LV cavity"), (3,
 
 
 def draw_frames(
-    frames: NDArray[np.uint8], names: Sequence[str], spacing_mm: float, *, slices: int = 1, title: str = ""
+    frames: NDArray[np.uint8],
+    names: Sequence[str],
+    spacing_mm: float,
+    *,
+    masks: NDArray[np.uint8] | None = None,
+    slices: int = 1,
+    title: str = "",
 ) -> Figure:
     """Draw the prepared frames of one subject, one row of panels a phase if there are several slices.
 
@@ -39,6 +45,8 @@ def draw_frames(
         frames: (F, height, width); 0 is black, 255 white.
         names: F names.
         spacing_mm: Size of a pixel.
+        masks: (F, height, width) values of ``MASK_REGIONS``, whose outlines are drawn; None to draw none. Frames that
+            nobody has segmented have none.
         slices: Slices of each phase.
         title: Heading; nothing about the person.
 
@@ -51,10 +59,14 @@ def draw_frames(
     height, width = frames.shape[1:]
     foot = f"{width} x {height} pixels of {spacing_mm:.3g} mm; bar {_BAR_MM:g} mm; rows along Y, columns along X"
     figure, panels = _panels(len(frames), columns, height / width, title, foot)
-    for panel, frame, name in zip(panels, frames, names, strict=True):
+    for number, (panel, frame, name) in enumerate(zip(panels, frames, names, strict=True)):
         panel.imshow(frame, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
         _name(panel, name, columns)
+        if masks is not None:
+            _outline(panel, masks[number])
     _scale_bar(panels[0], width, height, spacing_mm)
+    if masks is not None:
+        _legend(figure)
     return figure
 
 

@@ -34,7 +34,7 @@ class Prepared:
         row: (n,) row within its shard.
         subject: (n,) keyed hashes.
         split: (n,) ``train``, ``val`` or ``test``.
-        has: Modality -> (n,) bool.
+        has: ``ecg``, ``cmr``, ``cmr_mask`` -> (n,) bool.
         stored: Rows in the files, those left out included.
         left_out: Rows of withdrawn subjects and duplicates.
         selections: Name -> (what it is, number of rows).
@@ -124,6 +124,7 @@ class PreparedRow:
         labels: (labels,) float32, NaN = missing.
         ecg: (leads, samples) float32, or None.
         cmr: (frames, height, width) uint8, or None.
+        cmr_mask: (frames, height, width) uint8, the regions of the frames, or None.
         r_peaks: (k,) sample positions, or None.
         waves: (k, 8) sample positions, -1 = unknown, or None.
         lead_flags: (leads,) uint8, or None.
@@ -136,6 +137,7 @@ class PreparedRow:
     labels: NDArray[np.float32]
     ecg: NDArray[np.float32] | None = None
     cmr: NDArray[np.uint8] | None = None
+    cmr_mask: NDArray[np.uint8] | None = None
     r_peaks: NDArray[np.int64] | None = None
     waves: NDArray[np.int64] | None = None
     lead_flags: NDArray[np.uint8] | None = None
@@ -173,7 +175,7 @@ def _whole(index: ShardIndex, name: str) -> Prepared:
         row=pairs[:, 1],
         subject=index.subjects(positions),
         split=index.splits(positions),
-        has={name: index.has(name)[positions] for name in MODALITIES},
+        has={name: index.has(name)[positions] for name in (*MODALITIES, "cmr_mask")},
         stored=len(index),
         left_out=len(index) - len(positions),
         selections={
@@ -205,6 +207,8 @@ def _lone_shard(path: Path) -> Prepared:
     with ShardReader(path) as reader:
         layout, rows = reader.layout, len(reader)
         has = {name: reader.has(name) for name in MODALITIES}
+        stores_masks = layout.cmr is not None and layout.cmr.mask
+        has["cmr_mask"] = reader.has("cmr_mask") if stores_masks else np.zeros(rows, dtype=bool)
         subject, split_codes = reader.column("subject"), reader.column("split")
     if not (split_codes < len(SPLITS)).all():
         raise UserError(f"{path.name}: shard is truncated or damaged; restore it or run 'ecgcmr prepare' again")
@@ -255,7 +259,7 @@ def choose_row(prepared: Prepared, position: int | None) -> int:
         UserError: The row does not exist, is left out or is of another split.
     """
     if position is None:
-        best = sum((prepared.has[name].astype(int) for name in MODALITIES), np.zeros(len(prepared), dtype=int))
+        best = sum((has.astype(int) for has in prepared.has.values()), np.zeros(len(prepared), dtype=int))
         return int(best.argmax())
     found = np.flatnonzero(prepared.position == position)
     if len(found):
@@ -279,6 +283,7 @@ def read_row(prepared: Prepared, i: int) -> PreparedRow:
             labels=reader.labels(row),
             ecg=reader.ecg(row) if has_ecg else None,
             cmr=reader.cmr(row) if has_cmr else None,
+            cmr_mask=reader.cmr_mask(row) if prepared.has["cmr_mask"][i] else None,
             r_peaks=reader.r_peaks(row) if beats else None,
             waves=reader.waves(row) if beats else None,
             lead_flags=reader.lead_flags(row) if quality else None,

@@ -38,7 +38,8 @@ def write_figures(
         written.append(save_png(figure, folder / "ecg.png", PAPER_DPI))
     if row.cmr is not None and layout.cmr is not None:
         cmr = layout.cmr
-        figure = draw_frames(row.cmr, cmr.frames, cmr.spacing_mm, slices=cmr.slices, title=describe_row(row))
+        title = describe_row(row)
+        figure = draw_frames(row.cmr, cmr.frames, cmr.spacing_mm, masks=row.cmr_mask, slices=cmr.slices, title=title)
         written.append(save_png(figure, folder / "frames.png"))
     labels = draw_labels(layout.labels, content.labels, every_label=every_label, title=_title(prepared, "labels"))
     if labels is not None:

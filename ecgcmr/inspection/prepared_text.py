@@ -16,7 +16,7 @@ from ecgcmr.inspection.text import number, percent, print_heading, print_table, 
 from ecgcmr.shards.index import MODALITIES
 from ecgcmr.shards.layout import LEAD_FLAGS, SCHEMA, SCHEMA_VERSION, SPLITS, Label
 
-_RECORDS = ("ecg", "cmr")
+_RECORDS = ("ecg", "cmr", "cmr_mask")
 
 
 def print_prepared(console: Console, prepared: Prepared, content: Content, *, every_label: bool) -> None:
@@ -79,7 +79,7 @@ def _print_layout(console: Console, prepared: Prepared) -> None:
         deep = f" of {cmr.slices} slices" if cmr.slices > 1 else ""
         console.print(
             f"CMR: {len(cmr.frames)} frames ({names}){deep}, {cmr.height} x {cmr.width} pixels of "
-            f"{cmr.spacing_mm:.3g} mm, {cmr.dtype}"
+            f"{cmr.spacing_mm:.3g} mm, {cmr.dtype}{'; with masks' if cmr.mask else ''}"
         )
     console.print(f"labels: {len(layout.labels)}")
 
@@ -96,6 +96,11 @@ def _print_counts(console: Console, prepared: Prepared) -> None:
     if len(rows) > 1:
         rows.append(cells("all", np.ones(len(prepared), dtype=bool)))
     print_table(console, "rows", ("split", "rows", "subjects", "with ECG", "with CMR", "with both"), rows)
+    if prepared.has["cmr_mask"].any():
+        segmented = int(prepared.has["cmr_mask"].sum())
+        console.print(
+            f"rows whose frames, or some of them, are segmented: {segmented:,} of {int(cmr.sum()):,} with CMR"
+        )
     if prepared.left_out:
         console.print(f"rows left out, of withdrawn subjects or duplicates: {prepared.left_out:,}")
 

@@ -15,8 +15,9 @@ from ecgcmr.formats.short_axis_file import cine_notes, cmr_kind, read_cmr
 from ecgcmr.inspection.frames_figure import draw_frames, draw_slices
 from ecgcmr.inspection.png import save_png
 from ecgcmr.inspection.text import number, print_table
-from ecgcmr.preparation.cine import frames_from_short_axis
+from ecgcmr.preparation.cine import PreparedFrames, frames_and_masks
 from ecgcmr.preparation.cine_options import CineOptions
+from ecgcmr.shards.layout import MASK_UNKNOWN
 
 _KINDS = {"nifti": "NIfTI", "dicom-zip": "zip of DICOM files"}
 
@@ -46,13 +47,16 @@ def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) ->
     options = CineOptions() if shape is not None else CineOptions().for_two_phases()
     written: list[Path] = []
     try:
-        frames = frames_from_short_axis(images, options)
+        made = frames_and_masks(images, options)
     except UserError as error:
         console.print(f"\nprepare skips these images, unless an option allows it: {error}")
     else:
-        console.print(f"\nprepare makes frames {', '.join(options.frames)} of them")
+        console.print(f"\nprepare makes frames {', '.join(options.frames)} of them{_masked(made, options)}")
+        if made.note:
+            console.print(f"note: {made.note}", soft_wrap=True)
         if folder is not None:
-            figure = draw_frames(frames, options.frames, options.spacing_mm, title="Frames as prepared")
+            title = "Frames as prepared"
+            figure = draw_frames(made.frames, options.frames, options.spacing_mm, masks=made.masks, title=title)
             written.append(save_png(figure, folder / "frames.png"))
     if folder is not None and volume is not None:
         figure = draw_slices(
@@ -60,6 +64,14 @@ def inspect_cmr(console: Console, path: Path, folder: Path | None, view: str) ->
         )
         written.append(save_png(figure, folder / "slices.png"))
     return written
+
+
+def _masked(made: PreparedFrames, options: CineOptions) -> str:
+    """Say which of the frames get a mask."""
+    if made.masks is None:
+        return ""
+    known = [name for name, mask in zip(options.frames, made.masks, strict=True) if (mask != MASK_UNKNOWN).any()]
+    return f", with masks of {', '.join(known)}"
 
 
 def _cine_start(images: ShortAxis) -> tuple[tuple[int, ...] | None, NDArray | None]:

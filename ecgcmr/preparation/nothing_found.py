@@ -52,7 +52,8 @@ def _cmr_hint(folder: Path, view: str) -> str:
             return f"the subjects' folders lie deeper: name --cmr {path.parent}"
         if path.name.lower().endswith(_NIFTI):
             return (
-                f"{path.name} has another name than is looked for (as in ACDC's layout): in a folder a subject, "
+                f"{path.name} has another name than is looked for (as in ACDC's layout without its Info.cfg): in a "
+                "folder a subject, "
                 f"call the cine {stem}.nii.gz, end-diastole {stem}_ED.nii.gz and end-systole {stem}_ES.nii.gz; links do"
             )
         if path.is_file() and identify_ecg(path).kind is not None:

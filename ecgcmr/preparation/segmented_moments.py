@@ -15,6 +15,7 @@ Labels = npt.NDArray[np.uint8]
 LEFT_VENTRICLE, MYOCARDIUM, RIGHT_VENTRICLE = 1, 2, 3
 
 _ENCLOSED, _OPEN = 0.85, 0.6  # of a cavity's border; the myocardium lies all around the left one
+_BRIGHTER = 0.75  # of pairs of a pixel of the cavity and one of the myocardium; 0.87 or more in 50 patients of ACDC
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,16 @@ def _fault(labels: Labels, frames: npt.NDArray) -> str:
     if left is not None and right is not None and left < _OPEN and right > _ENCLOSED:
         return "label 2 encloses label 3 and not label 1, so the two seem swapped; expected 1 LV cavity, 3 RV cavity"
     cavity, muscle = labels == LEFT_VENTRICLE, labels == MYOCARDIUM
-    if cavity.any() and muscle.any() and not frames[cavity].mean() > frames[muscle].mean():
-        return "the labelled LV cavity is no brighter than the myocardium, so it seems flipped or of another image"
+    if cavity.any() and muscle.any() and _share_brighter(frames[cavity], frames[muscle]) < _BRIGHTER:
+        return "its LV cavity is hardly brighter than its myocardium, so it seems flipped or of another image"
     return ""
+
+
+def _share_brighter(these: npt.NDArray, those: npt.NDArray) -> float:
+    """Return how often one of these values exceeds one of those, counting equal ones half."""
+    ranked = np.sort(those)
+    below = np.searchsorted(ranked, these, "left").mean() + np.searchsorted(ranked, these, "right").mean()
+    return float(below) / (2 * len(ranked))
 
 
 def _share_of_border(labels: Labels, value: int) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ecgcmr.names_on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from ecgcmr.shards.annotations import read_masks, read_r_peaks, read_waves
+    from ecgcmr.shards.annotations import StoredAnnotations, read_masks, read_r_peaks, read_waves
     from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
     from ecgcmr.shards.index_writer import write_index
     from ecgcmr.shards.layout import CMRLayout, ECGLayout, Label, Layout
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ecgcmr.shards.shard_reader import ShardReader
 
 _HOMES = {
+    "StoredAnnotations": "annotations",
     "read_masks": "annotations",
     "read_r_peaks": "annotations",
     "read_waves": "annotations",

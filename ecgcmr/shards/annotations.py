@@ -80,3 +80,33 @@ def _column(index: ShardIndex, rows: np.ndarray, name: str, shape: tuple[int, ..
         with index.reader(shard) as reader:
             result[where] = reader.column(name)[row]
     return result
+
+
+class StoredAnnotations:
+    """Masks, R peaks and waves of a cohort as far as it stores them, for whoever asks block by block.
+
+    Attributes:
+        has_masks: Whether any row that is given out has a mask.
+        has_waves: Whether R peaks and waves are stored.
+        waves_are_true: Whether these are the generator's own, not those that a detector found.
+    """
+
+    def __init__(self, index: ShardIndex) -> None:
+        """Note what the cohort stores; nothing is read."""
+        self._index = index
+        self.has_masks = len(index.positions(None, need=("cmr_mask",))) > 0
+        self.has_waves = index.layout.ecg is not None and index.layout.ecg.max_beats > 0
+        made = index.layout.preparation.get("beats")
+        self.waves_are_true = self.has_waves and isinstance(made, dict) and made.get("source") == "generator"
+
+    def masks(self, rows: np.ndarray) -> npt.NDArray[np.uint8]:
+        """Return (k, F, H, W), see ``read_masks``."""
+        return read_masks(self._index, rows)
+
+    def r_peaks(self, rows: np.ndarray) -> npt.NDArray[np.int64]:
+        """Return (k, max_beats), see ``read_r_peaks``."""
+        return read_r_peaks(self._index, rows)
+
+    def waves(self, rows: np.ndarray) -> npt.NDArray[np.int64]:
+        """Return (k, max_beats, 8), see ``read_waves``."""
+        return read_waves(self._index, rows)

@@ -2,8 +2,9 @@
 
 Both formats draw on the same population, ECGs and hearts, and shards go through the cleaning of
 ``ecgcmr.preparation``: preparing the raw files of a seed under ``cohort_key(seed)`` gives the rows that its shards
-hold, save for the noise of the pictures. Every subject has random streams of its own, so neither the shard size nor
-the number of workers changes a subject. ``cohort.json`` in the folder tells which cohort lies there.
+hold, save for the noise of the pictures, the mask of the mid-beat frame and the true waves. Every subject has random
+streams of its own, so neither the shard size nor the number of workers changes a subject. ``cohort.json`` in the folder
+tells which cohort lies there.
 """
 
 from __future__ import annotations

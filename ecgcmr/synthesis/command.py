@@ -9,7 +9,8 @@ HELP = """\
 Make a synthetic cohort with known truth: 12-lead ECGs, short-axis cines, 82 phenotypes and diagnoses of the same
 subjects, drawn from one cardiac state each.
 
-  shards  cleaned HDF5 shards with an index, ready for training (2,000 subjects take well under a minute)
+  shards  cleaned HDF5 shards with an index, ready for training (2,000 subjects take well under a minute), with the
+          true regions of the frames and the true bounds of P, QRS and T
   raw     the same subjects as UK Biobank would hand them out: CardioSoft XML, NIfTI folders and CSV tables, for
           'ecgcmr prepare'; about 8 MB and one or two seconds a subject
 

@@ -50,7 +50,7 @@ def _expectation(index: ShardIndex, number: int, rows: np.ndarray, quick: bool) 
         layout=index.layout,
         subject=index.subjects(rows),
         split=index.splits(rows),
-        has={name: index.has(name)[rows] for name in MODALITIES},
+        has={name: index.has(name)[rows] for name in (*MODALITIES, "cmr_mask")},
         quick=quick,
     )
 

@@ -14,6 +14,7 @@ from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
 from ecgcmr.shards.index import MODALITIES
 from ecgcmr.shards.layout import LEAD_FLAGS, SPLITS, Layout
+from ecgcmr.shards.mask_values import mask_fault
 from ecgcmr.shards.shard_digest import ANOTHER_RUN
 from ecgcmr.shards.shard_reader import ShardReader
 from ecgcmr.yaml_file import mapping_at
@@ -32,7 +33,7 @@ class ShardExpectation:
         layout: The cohort's layout.
         subject: (n,) hashes.
         split: (n,) splits.
-        has: (n,) bool for ``ecg`` and ``cmr``.
+        has: (n,) bool for ``ecg``, ``cmr`` and ``cmr_mask``.
         quick: Leave out the checksum and the records.
     """
 
@@ -66,7 +67,7 @@ def verify_shard(expected: ShardExpectation) -> list[str]:
         _quality,
     ]
     if not expected.quick:
-        checks += [_ecgs, _frames]
+        checks += [_ecgs, _frames, _masks]
     with ShardReader(expected.path, expected.layout) as reader:
         try:
             rows = len(reader)
@@ -126,6 +127,15 @@ def _columns(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
         if getattr(expected.layout, name) is not None and (offsets := reader.chunk_offsets(name)) is not None:
             yield from _report(reader.has(name) & (offsets < 0), f"{name} was never written though has_{name} says so")
 
+    if _stores_masks(expected):
+        has_mask = reader.has("cmr_mask")
+        yield from _report(has_mask != expected.has["cmr_mask"], "has_cmr_mask differs from the index")
+        yield from _report(has_mask & ~reader.has("cmr"), "a mask belongs to no frames")
+
+
+def _stores_masks(expected: ShardExpectation) -> bool:
+    return expected.layout.cmr is not None and expected.layout.cmr.mask
+
 
 def _labels(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
     values = reader.labels()
@@ -167,11 +177,18 @@ def _ecgs(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
     def finite(ecg: np.ndarray) -> str | None:
         return None if np.isfinite(ecg).all() else "holds NaN or infinity"
 
-    yield from _records("ecg", reader.stored_ecg, finite, reader, expected)
+    if expected.layout.ecg is not None:
+        yield from _records("ecg", reader.stored_ecg, finite, reader)
 
 
 def _frames(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
-    yield from _records("cmr", reader.cmr, lambda frames: None, reader, expected)
+    if expected.layout.cmr is not None:
+        yield from _records("cmr", reader.cmr, lambda frames: None, reader)
+
+
+def _masks(reader: ShardReader, expected: ShardExpectation) -> Iterator[str]:
+    if _stores_masks(expected):
+        yield from _records("cmr_mask", reader.cmr_mask, mask_fault, reader)
 
 
 def _records(
@@ -179,16 +196,13 @@ def _records(
     read: Callable[[int], np.ndarray],
     judge: Callable[[np.ndarray], str | None],
     reader: ShardReader,
-    expected: ShardExpectation,
 ) -> Iterator[str]:
-    """Read every record of a modality and yield a line for each that is damaged."""
-    if getattr(expected.layout, name) is None:
-        return
+    """Read every record of a kind and yield a line for each that is damaged."""
     checksums = reader.checksums(name)
     for row in np.flatnonzero(reader.has(name)).tolist():
         try:
             record = read(row)
-        except UserError:
+        except (UserError, ValueError):
             yield f"{name} of record {row} cannot be read"
             continue
         fault = judge(record)

@@ -108,3 +108,17 @@ def test_quality_shows_rates_index_and_beats():
     assert [text.get_text() for text in index.texts] == ["unknown "]
     assert sum(bar.get_height() for bar in beats.patches) == 8
     assert len(draw_quality(summarise_leads(flags, quality), leads, quality, None, "q").axes) == 2
+
+
+def test_masks_are_outlined_where_there_are_any():
+    frames = np.zeros((2, 20, 30), dtype=np.uint8)
+    masks = np.full((2, 20, 30), 255, dtype=np.uint8)  # the second frame is not segmented
+    masks[0] = 0
+    masks[0, 5:15, 5:15] = 2
+    masks[0, 8:12, 8:12] = 1
+    figure = draw_frames(frames, ("ES", "mid"), 2.0, masks=masks)
+    outlines = [len(axes.collections) for axes in panels(figure)]
+    assert outlines == [2, 0]
+    assert {"LV myocardium", "LV cavity", "RV cavity"} <= {text.get_text() for text in figure.texts}
+    plain = draw_frames(frames, ("ES", "mid"), 2.0)
+    assert not {"LV cavity"} & {text.get_text() for text in plain.texts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,10 +13,21 @@ import pytest
 from tiny_cohort import tiny_layout, tiny_rows
 
 from ecgcmr.errors import UserError
-from ecgcmr.shards import ShardIndex, read_masks, read_r_peaks, read_waves, write_index, write_shard
-from ecgcmr.shards.layout import MASK_UNKNOWN, CMRLayout, Layout
-from ecgcmr.shards.shard import ShardRows
+from ecgcmr.shards import (
+    ShardIndex,
+    StoredAnnotations,
+    read_masks,
+    read_r_peaks,
+    read_waves,
+    write_index,
+    write_shard,
+)
+from ecgcmr.shards.index_writer import withdraw
+from ecgcmr.shards.layout import MASK_UNKNOWN, CMRLayout, ECGLayout, Layout
+from ecgcmr.shards.shard import Beats, ShardRows
+from ecgcmr.shards.shard_file import ShardFile
 from ecgcmr.shards.shard_reader import ShardReader
+from ecgcmr.verification import verify_cohort
 
 SPLITS = ["train"] * 8 + ["val"] * 2
 UNMASKED = 3
@@ -172,3 +184,87 @@ def test_the_layout_says_whether_there_are_masks_and_nothing_else() -> None:
     with pytest.raises(ValueError, match="layout.cmr.mask is no true or false"):
         Layout.from_dict(content)
     assert CMRLayout(("ED",), 6, 5, 10.0).mask is False
+
+
+def _set(name: str, place: object, value: object) -> Callable[[h5py.File], None]:
+    return lambda file: file[name].__setitem__(place, value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (_set("cmr_mask", (2, 0, 1, 1), 1), "cmr_mask of record 2 is not what was written"),
+        (_set("cmr_mask", (2, 0, 1, 1), 9), "cmr_mask of record 2 holds the value 9, which stands for nothing"),
+        (_set("cmr_mask", (2, 0, 1, 1), MASK_UNKNOWN), "cmr_mask of record 2 is unknown in a part of a frame"),
+        (_set("has_cmr_mask", 2, 0), "has_cmr_mask differs from the index in record 2"),
+        (_set("has_cmr_mask", 4, 1), "a mask belongs to no frames in record 4"),
+        (lambda file: file.__delitem__("has_cmr_mask"), "cannot be opened (holds no has_cmr_mask"),
+    ],
+)
+def test_verify_finds_what_is_wrong_with_a_mask(tmp_path: Path, damage: Callable, fault: str) -> None:
+    index = cohort(tmp_path)
+    assert verify_cohort(tmp_path) == []
+    with h5py.File(index.shard_path(0), "r+") as file:
+        damage(file)
+    faults = verify_cohort(tmp_path)
+    assert any(fault in line for line in faults), faults
+    assert not any("shard-00001" in line for line in faults)
+
+
+def test_verify_counts_the_rows_with_a_mask(tmp_path: Path) -> None:
+    cohort(tmp_path)
+    content = json.loads((tmp_path / "index.json").read_text())
+    content["counts"]["with_cmr_mask"] = 3
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    assert verify_cohort(tmp_path) == ["index.json: counts.with_cmr_mask is 3, its rows make 14"]
+
+
+def test_withdrawn_subjects_masks_are_given_out_no_more(tmp_path: Path) -> None:
+    index = cohort(tmp_path)
+    subject = str(index.subjects()[1])
+    after = withdraw(tmp_path, [subject])
+    assert after.counts["with_cmr_mask"] == 13
+    assert 1 not in after.positions(None, need=("cmr_mask",))
+    assert verify_cohort(tmp_path) == []
+
+
+def test_training_reads_no_masks(tmp_path: Path) -> None:
+    index = cohort(tmp_path)
+    with h5py.File(index.shard_path(0), "r") as file:
+        place = file["cmr_mask"].id.get_chunk_info(0).byte_offset
+    with index.shard_path(0).open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"\xff" * 8)
+    shard = ShardFile(index.shard_path(0), index.layout, digest=index.shard_digest(0))
+    assert set(shard.offsets) == {"ecg", "cmr"}
+    assert shard.checked_record("cmr", 0).shape == (3, 6, 5)
+    with pytest.raises(UserError, match=r"^shard-00000.h5: shard is truncated or damaged[^\n]*$"):
+        read_masks(index, np.array([0]))
+
+
+def test_r_peaks_and_waves_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    layout = replace(tiny_layout(), ecg=ECGLayout(samples=40, max_beats=2))
+    entries = []
+    for number in (0, 1):
+        rows = tiny_rows(10 * number, SPLITS)
+        peaks = np.stack([np.arange(10) + 10 * number, np.full(10, -1)], axis=1)
+        waves = np.repeat(peaks[:, :, None], 8, axis=2)
+        rows.beats = Beats(peaks, waves)
+        entries.append(write_shard(tmp_path / "shards" / f"shard-0000{number}.h5", layout, rows))
+    index = write_index(tmp_path, layout, entries)
+    positions = np.array([13, 2, 19])
+    assert read_r_peaks(index, positions).tolist() == [[13, -1], [2, -1], [19, -1]]
+    assert read_waves(index, index.locate(positions))[:, :, 3].tolist() == [[13, -1], [2, -1], [19, -1]]
+    assert read_waves(index, positions).dtype == np.int64
+    assert read_r_peaks(index, positions[:0]).shape == (0, 2)
+
+
+def test_annotations_say_what_is_stored(tmp_path: Path) -> None:
+    index = cohort(tmp_path / "masked")
+    stored = StoredAnnotations(index)
+    assert (stored.has_masks, stored.has_waves, stored.waves_are_true) == (True, False, False)
+    np.testing.assert_array_equal(stored.masks(np.array([1])), read_masks(index, np.array([1])))
+    with pytest.raises(UserError, match="stores no R peaks"):
+        stored.waves(np.array([1]))
+    alone = write_shard(tmp_path / "plain" / "shards" / "s.h5", masked_layout(), tiny_rows(0, SPLITS))
+    assert not StoredAnnotations(write_index(tmp_path / "plain", masked_layout(), [alone])).has_masks

@@ -16,8 +16,9 @@ from data_modules import PairedDataModule
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, require_encoder
 from ecgcmr.encoders.cmr_frames import CMRFrameResNet
+from ecgcmr.errors import UserError
 from ecgcmr.objectives.cardiac_phase import NO_PEAK
-from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards import CMRLayout, ECGLayout, Layout, ShardIndex, ShardRows, write_index, write_shard
 from ecgcmr.shards.shard import Beats
 from ecgcmr.stages.cycle_segments import BatchRPeaks, frame_phases
 
@@ -71,7 +72,6 @@ def test_every_objective_aligns_and_is_judged_again_alike(name: str, tmp_path: P
     ("changes", "data", "words"),
     [
         ({**ptacl(frame_phases=PHASES), "cmr_encoder": CMR_ENCODER}, {}, ["CMRResNet", "CMRFrameResNet"]),
-        ({**ptacl(frame_phases=PHASES), "r_peaks": "stored"}, {}, ["stores no R peaks", "detected"]),
         (ptacl(), {}, ["ES, mid, ED", "frame_phases"]),
         (ptacl(frame_phases=[0.0, 0.5]), {}, ["2 numbers", "3 frames"]),
         ({"objective": objective("PhenotypeGuidedCLIPLoss")}, {"labels": []}, ["data.labels"]),
@@ -113,6 +113,13 @@ def beating_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries.append(write_shard(root / "shards" / f"shard-{shard:05d}.h5", layout, rows))
     write_index(root, layout, entries)
     return root
+
+
+def test_a_cohort_prepared_without_beats_has_no_stored_peaks(cohort: ShardIndex) -> None:
+    data = PairedDataModule(cohort.root, batch_size=5, samples=20)
+    data.setup("fit")
+    with pytest.raises(UserError, match="stores no R peaks; .*detected"):
+        BatchRPeaks("stored").load(data)
 
 
 @pytest.mark.parametrize("epoch", [0, 3])

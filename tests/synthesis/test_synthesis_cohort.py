@@ -18,7 +18,7 @@ from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.labels import label_schema
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
-from ecgcmr.shards.annotations import read_masks, read_r_peaks, read_waves
+from ecgcmr.shards.annotations import StoredAnnotations, read_masks, read_r_peaks, read_waves
 from ecgcmr.shards.index import ShardIndex, read_cmr, read_ecgs, read_labels
 from ecgcmr.synthesis import cohort, oracle
 from ecgcmr.synthesis.cohort import SynthesisOptions, synthesize
@@ -82,6 +82,9 @@ def test_shards_hold_the_truth_of_frames_and_waves(bulk):
     assert ((peaks >= 0).sum(axis=1) >= 6).all()
     assert waves.shape == (SUBJECTS, 64, 8)
     assert ((waves >= 0).any(axis=2) <= (peaks >= 0)).all()
+    stored = StoredAnnotations(index)
+    assert stored.has_masks
+    assert stored.waves_are_true
     assert verify_cohort(bulk) == []
 
 
@@ -111,6 +114,11 @@ def test_prepared_raw_files_are_the_shards(bulk, raw, tmp_path):
     names = ours.label_names
     np.testing.assert_array_equal(read_labels(ours, names, rows), read_labels(theirs, names, rows))
     bulk_frames, raw_frames = (read_cmr(index, rows).astype(float) for index in (ours, theirs))
+    true, stored = read_masks(ours, rows), read_masks(theirs, rows)
+    assert (stored[:, 1] == 255).all()  # raw files hold no segmentation of mid-beat
+    for value in (1, 2, 3):
+        one, other = true[:, ::2] == value, stored[:, ::2] == value
+        assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.9  # sampled at 2.0 and 1.8 mm
     for one, other in zip(bulk_frames, raw_frames, strict=True):
         # The same picture but for sampling (2.0 and 1.8 mm) and noise.
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
