@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -125,13 +125,14 @@ def hidden_leads(pair: AlignedPair, ecg: Tensor) -> Tensor:
     return torch.stack(losses, dim=1).unsqueeze(2)
 
 
-def over_images(maps: Tensor, pair: AlignedPair, size: tuple[int, int, int]) -> Tensor:
+def over_images(maps: Tensor, pair: AlignedPair, size: tuple[int, int, int], *, smooth: bool = True) -> Tensor:
     """Lay maps over all images of a subject, bilinear in the plane and linear along the stack.
 
     Args:
         maps: (b, S, h, w).
         pair: Whose image encoder tells what the stack is.
         size: (F, H, W) of the input.
+        smooth: False keeps places square.
 
     Returns:
         (b, F, H, W).
@@ -139,13 +140,15 @@ def over_images(maps: Tensor, pair: AlignedPair, size: tuple[int, int, int]) -> 
     encoder = pair.cmr_encoder
     channels = encoder.stack_channels if isinstance(encoder, LocalStackEncoder) and maps.shape[1] > 1 else 1
     depth = size[0] // channels
-    wide = F.interpolate(maps.unsqueeze(1), (depth, *size[1:]), mode="trilinear", align_corners=False)[:, 0]
+    how: dict[str, Any] = {"mode": "trilinear", "align_corners": False} if smooth else {"mode": "nearest-exact"}
+    wide = F.interpolate(maps.unsqueeze(1), (depth, *size[1:]), **how)[:, 0]
     return wide.repeat(1, channels, 1, 1)
 
 
-def over_ecg(maps: Tensor, leads: int, samples: int) -> Tensor:
+def over_ecg(maps: Tensor, leads: int, samples: int, *, smooth: bool = True) -> Tensor:
     """Lay maps (b, h, w) over leads and time: each row over its leads, linear in time. (b, leads, T)."""
-    long = F.interpolate(maps, samples, mode="linear", align_corners=False)
+    how: dict[str, Any] = {"mode": "linear", "align_corners": False} if smooth else {"mode": "nearest-exact"}
+    long = F.interpolate(maps, samples, **how)
     return long.repeat_interleave(leads // long.shape[1], dim=1)
 
 

@@ -35,16 +35,17 @@ from ecgcmr.shards import read_ecgs
 from ecgcmr.shards.layout import LEADS as LEAD_NAMES
 
 TITLES = {
-    ECG_TO_IMAGE: "ECG on the image: similarity of places (published)",
-    ECG_TO_IMAGE + OCCLUSION: "ECG on the image: similarity lost when a place is hidden",
-    IMAGE_TO_ECG: "image on the ECG: similarity of places (published)",
-    IMAGE_TO_ECG + OCCLUSION: "image on the ECG: similarity lost when an instant is hidden",
-    IMAGE_TO_ECG + LEADS: "image on the ECG, by lead: similarity of places (published)",
-    IMAGE_TO_ECG + OCCLUSION + LEADS: "image on the ECG, by lead: similarity lost when it is hidden",
+    ECG_TO_IMAGE: "ECG on the image, published",
+    ECG_TO_IMAGE + OCCLUSION: "ECG on the image, by occlusion of places",
+    IMAGE_TO_ECG: "Image on the ECG, published",
+    IMAGE_TO_ECG + OCCLUSION: "Image on the ECG, by occlusion of instants",
+    IMAGE_TO_ECG + LEADS: "Image on the leads, published",
+    IMAGE_TO_ECG + OCCLUSION + LEADS: "Image on the leads, by occlusion of leads",
 }
 SIMILARITY, LOST = "similarity (cosine)", "loss of similarity (cosine)"
 _PANELS = {ECG_TO_IMAGE: "published", ECG_TO_IMAGE + OCCLUSION: "by occlusion"}
 _BEAT_LEAD = LEAD_NAMES.index("II")
+_INSTANTS = 20
 _CINE = 8  # images of one slice, from which on they are a film of the beat
 
 
@@ -90,28 +91,29 @@ def draw_examples(
     mapped = [_mapped_image(context, images, example) for example in examples]
     names = _frame_names(context)
     frame = names.index("ED") if "ED" in names else 0
-    units = {_PANELS[ECG_TO_IMAGE]: SIMILARITY, _PANELS[ECG_TO_IMAGE + OCCLUSION]: LOST}
+    published, occluded = mapped[0].maps
+    units = {published: SIMILARITY, occluded: LOST}
     save_png(draw_image_maps(mapped, frame, f"frame {names[frame]}", units), out / "localisation_image.png")
     if len(names) > 1:
-        stack = draw_stack(mapped[0], _PANELS[ECG_TO_IMAGE + OCCLUSION], LOST, names)
-        save_png(stack, out / "localisation_frames_occlusion.png")
-        save_png(
-            draw_stack(mapped[0], _PANELS[ECG_TO_IMAGE], SIMILARITY, names), out / "localisation_frames_published.png"
-        )
+        for title, word in ((published, "published"), (occluded, "occlusion")):
+            figure = draw_stack(mapped[0], title, units[title], names)
+            save_png(figure, out / f"localisation_frames_{word}.png")
     for example, image in zip(examples, mapped, strict=True):
         _draw_ecgs(context, ecgs, example, out)
         beat = _mapped_beat(context, images, ecgs, example, image)
-        write_animation(beat, out / f"localisation_beat_{example.number}.gif")
+        if example.number == 1:
+            write_animation(beat, out / "localisation_beat_1.gif")
         save_png(draw_strip(beat), out / f"localisation_beat_{example.number}.png")
 
 
 def _mapped_image(context: AnalysisContext, readings: Mapping[str, Reading], example: _Example) -> MappedImage:
     pair, cmr = context.require_pair(), context.cmr(example.row)
     query, size = pair.ecg_embedding(context.ecg(example.row)), (cmr.shape[1], cmr.shape[2], cmr.shape[3])
-    maps = {
-        _PANELS[kind]: over_images(similarity(reading(pair, cmr), query), pair, size)[0].cpu().numpy()
-        for kind, reading in readings.items()
-    }
+    maps = {}
+    for kind, reading in readings.items():
+        coarse = similarity(reading(pair, cmr), query)
+        title = f"{_PANELS[kind]}, {coarse.shape[2]} x {coarse.shape[3]} places"
+        maps[title] = over_images(coarse, pair, size)[0].cpu().numpy()
     return MappedImage(cmr[0].cpu().numpy(), maps, _mask(context, example), example.name)
 
 
@@ -137,7 +139,7 @@ def _draw_ecgs(context: AnalysisContext, readings: Mapping[str, Reading], exampl
         values = np.full(record.shape[1:], np.nan)
         whole = maps.movedim(0, 1).flatten(1).cpu().numpy()
         values[:, : whole.shape[1]] = whole
-        title = f"Where the image's embedding matches the ECG ({word}), {example.name}"
+        title = f"The image on the ECG, {word}, {example.name}"
         rate, unit = stored.sampling_rate, stored.unit
         figure = draw_ecg_map(record[0], values, rate, unit, title=title, label=label, waves=waves)
         name = kind.removeprefix(IMAGE_TO_ECG).strip("_") or "published"
@@ -209,12 +211,12 @@ def _beat(context: AnalysisContext, example: _Example, samples: int) -> tuple[in
 def _instants(places: Tensor, samples: int, start: int, stop: int) -> NDArray[np.int64]:
     """First and last sample of the encoder's instants, (b, h, w, E), that lie within the beat: (k, 2).
 
-    Of instants finer than 20 ms at 60 beats a minute, some 50 a beat are kept.
+    Of many, some 20 a beat are kept.
     """
     count = places.shape[2]
     edges = np.stack([np.arange(count) * samples // count, np.arange(1, count + 1) * samples // count], axis=1)
     inside = edges[(edges[:, 0] >= start) & (edges[:, 1] <= stop)]
-    return inside[:: max(1, len(inside) // 50)].astype(np.int64)
+    return inside[:: max(1, round(len(inside) / _INSTANTS))].astype(np.int64)
 
 
 def _at(along: Tensor, instants: NDArray[np.int64], samples: int) -> Tensor:

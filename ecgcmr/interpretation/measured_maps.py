@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgcmr.errors import UserError
 from ecgcmr.interpretation.context import AnalysisContext, Rows
 from ecgcmr.interpretation.localisation import LEADS, Reading, edges, over_ecg, over_images, similarity, slopes
 from ecgcmr.interpretation.pair import AlignedPair
@@ -38,12 +39,12 @@ class Embeddings:
         """Embed every recording.
 
         Raises:
-            ValueError: An embedding is not finite.
+            UserError: An embedding is not finite.
         """
         ecg = torch.cat([pair.ecg_embedding(x) for _, x in context.ecg_blocks()])
         cmr = torch.cat([pair.cmr_embedding(x) for _, x in context.cmr_blocks()])
         if not (torch.isfinite(ecg).all() and torch.isfinite(cmr).all()):
-            raise ValueError("an embedding is not finite: a recording or a weight is damaged")
+            raise UserError(f"{context.index.root}: an embedding is not finite; look for recordings that are not")
         return cls(ecg, cmr)
 
 
@@ -82,8 +83,10 @@ def measure_images(
     size = (spec.frames, spec.height, spec.width)
 
     def measured(rows: Rows, maps: Tensor) -> Shares:
-        whole = over_images(maps, context.require_pair(), size).cpu().numpy()
-        return shares(whole, context.masks(rows), IMAGE_REGIONS)
+        whole, places = (
+            over_images(maps, context.require_pair(), size, smooth=smooth).cpu().numpy() for smooth in (True, False)
+        )
+        return shares(whole, context.masks(rows), IMAGE_REGIONS, places)
 
     return _measure(context, readings, asked, context.cmr, edges, measured)
 
@@ -98,9 +101,11 @@ def measure_ecgs(
     regions = lead_regions(context)
 
     def in_time(rows: Rows, maps: Tensor) -> Shares:
-        whole = over_ecg(maps, spec.leads, spec.samples).cpu().numpy()
+        whole, places = (
+            over_ecg(maps, spec.leads, spec.samples, smooth=smooth).cpu().numpy() for smooth in (True, False)
+        )
         labels = label_beats(context.waves(rows), spec.samples)
-        return shares(whole, np.repeat(labels[:, None], spec.leads, axis=1), BEAT_REGIONS)
+        return shares(whole, np.repeat(labels[:, None], spec.leads, axis=1), BEAT_REGIONS, places)
 
     def in_leads(rows: Rows, maps: Tensor) -> Shares:
         values = maps.mean(dim=2).cpu().numpy()

@@ -52,7 +52,8 @@ class Shares:
 
     Attributes:
         mass: (n, R) share of the positive mass.
-        hits: (n, R) share of the places with the largest value (the pointing game; ties are divided).
+        hits: (n, R) share of the place with the largest value (the pointing game; a place that lies in several regions
+            is divided, and so are ties).
         area: (n, R) share of the area.
     """
 
@@ -66,13 +67,17 @@ class Shares:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("mass", "hits", "area")))
 
 
-def shares(maps: NDArray[np.floating], labels: NDArray[np.uint8], regions: Regions) -> Shares:
+def shares(
+    maps: NDArray[np.floating], labels: NDArray[np.uint8], regions: Regions, places: NDArray[np.floating] | None = None
+) -> Shares:
     """Measure maps.
 
     Args:
         maps: (n, ...) values; what is below 0 counts as 0.
         labels: (n, ...) of the same shape; ``UNKNOWN`` where nothing is known.
         regions: Made up of the labels.
+        places: (n, ...) the maps with places square, among which the largest is sought: a smooth map of few places is
+            largest in a corner of the image. None: the maps themselves.
 
     Raises:
         ValueError: The shapes differ, or a value is not finite.
@@ -84,15 +89,16 @@ def shares(maps: NDArray[np.floating], labels: NDArray[np.uint8], regions: Regio
     count = len(maps)
     flat, marks = np.maximum(maps, 0.0).reshape(count, -1).astype(np.float64), labels.reshape(count, -1)
     flat[marks == UNKNOWN] = 0.0
-    largest = flat.max(axis=1, initial=0.0)
-    top = (flat >= largest[:, None] * (1.0 - _TIE)) & (marks != UNKNOWN)
+    square = flat if places is None else np.where(marks == UNKNOWN, 0.0, np.maximum(places, 0.0).reshape(count, -1))
+    largest = square.max(axis=1, initial=0.0)
+    top = (square >= largest[:, None] * (1.0 - _TIE)) & (marks != UNKNOWN)
     kinds = sorted({label for made_of in regions.labels for label in made_of})
     inside = [marks == label for label in kinds]
     measured = [
         np.stack([np.where(part, values, 0.0).sum(axis=1) for part in inside], axis=1)
         for values in (flat, top.astype(np.float64), np.ones_like(flat))
     ]
-    defined = (largest > 0.0) & (measured[2].sum(axis=1) > 0.0)
+    defined = (largest > 0.0) & (measured[0].sum(axis=1) > 0.0) & (measured[2].sum(axis=1) > 0.0)
     members = np.array([[label in made_of for made_of in regions.labels] for label in kinds], dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         parts = [np.where(defined[:, None], one / one.sum(axis=1, keepdims=True) @ members, np.nan) for one in measured]

@@ -52,6 +52,14 @@ class GlobalBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
+    def reset_parameters(self) -> None:
+        """Forget what was learned and the statistics, as when it was built."""
+        if self.weight is not None and self.bias is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+        self.running_mean.zero_()
+        self.running_var.fill_(1.0)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
         with torch.autocast(x.device.type, enabled=False):

@@ -11,7 +11,7 @@ from ecgcmr.inspection.ecg_paper import PaperECG, draw_ecg_paper
 from ecgcmr.interpretation.figures.parts import colour_bar
 from ecgcmr.interpretation.figures.style import DIVERGING, SEQUENTIAL
 
-_BAR_MM = (112.0, 13.0, 70.0, 3.2)
+_BAR_MM = (135.0, 14.0, 70.0, 3.2)
 
 
 def draw_ecg_map(

@@ -56,7 +56,7 @@ def draw_image_maps(examples: Sequence[MappedImage], frame: int, frame_name: str
     side = (PAGE_MM - 2 * _MARGIN + _GAP) / columns - _GAP
     tall = side * height / width
     total = _HEAD + _NAME + len(examples) * (tall + _GAP) + _FOOT
-    figure = new_page(PAGE_MM, total, f"Where the ECG's embedding matches the image ({frame_name})")
+    figure = new_page(PAGE_MM, total, f"The ECG on the image, {frame_name}")
     largest = {title: _largest([example.maps[title][frame] for example in examples]) for title in titles}
     for row, example in enumerate(examples):
         bottom = total - _HEAD - _NAME - (row + 1) * (tall + _GAP) + _GAP
@@ -68,7 +68,9 @@ def draw_image_maps(examples: Sequence[MappedImage], frame: int, frame_name: str
                 if row == 0:
                     panel.set_title(title, fontsize=TEXT_POINTS, color=INK, loc="left", pad=3)
             else:
-                panel.text(0.03, 0.97, title, transform=panel.transAxes, color="white", fontsize=NOTE_POINTS, va="top")
+                box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
+                words = {"transform": panel.transAxes, "fontsize": NOTE_POINTS, "va": "top", "bbox": box}
+                panel.text(0.03, 0.97, title, color="white", **words)
     for column, title in enumerate(titles, start=1):
         place = (_MARGIN + column * (side + _GAP) + 3, 14.0, side - 6, 3.0)
         colour_bar(figure, place, (0.0, largest[title]), units[title], SEQUENTIAL)
@@ -94,7 +96,7 @@ def draw_stack(example: MappedImage, title: str, unit: str, names: Sequence[str]
     side = min((PAGE_MM - 2 * _MARGIN + _GAP) / columns - _GAP, 60.0)
     tall = side * height / width
     total = _HEAD + rows * (tall + _NAME) + _FOOT
-    figure = new_page(PAGE_MM, total, f"{title}, {example.name}")
+    figure = new_page(PAGE_MM, total, f"The ECG on the image, {title}, {example.name}")
     largest = _largest(list(example.maps[title]))
     for number, image in enumerate(shown):
         row, column = divmod(number, columns)

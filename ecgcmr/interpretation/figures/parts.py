@@ -41,10 +41,15 @@ def draw_image(panel: Axes, image: NDArray, mask: NDArray[np.uint8] | None = Non
 
 def draw_map(panel: Axes, values: NDArray, largest: float, colours: Colormap = SEQUENTIAL) -> None:
     """Lay a map (H, W) over an image; what is 0 or less is not seen."""
+    panel.imshow(map_layer(values, largest, colours), interpolation="bilinear")
+
+
+def map_layer(values: NDArray, largest: float, colours: Colormap = SEQUENTIAL) -> NDArray[np.floating]:
+    """Return a map (H, W) as red, green, blue and opacity in [0, 1], (H, W, 4)."""
     share = np.clip(values / max(largest, 1e-12), 0.0, 1.0)
     layer = colours(share)
     layer[..., 3] = _OPACITY * np.sqrt(share)
-    panel.imshow(layer, interpolation="bilinear")
+    return layer
 
 
 def colour_bar(

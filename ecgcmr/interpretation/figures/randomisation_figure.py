@@ -21,12 +21,11 @@ def draw_randomisation(checks: Sequence[Mapping[str, Any]], titles: Mapping[str,
         titles: Of each kind that is shown, in order.
     """
     shown = [kind for kind in titles if any(row["kind"] == kind for row in checks)]
-    total = 34.0 + 56.0 * len(shown)
-    figure = new_page(PAGE_MM, total - 20.0, "Likeness to the trained map as weights are drawn anew")
-    total -= 20.0
+    total = 20.0 + 48.0 * len(shown)
+    figure = new_page(PAGE_MM, total, "Likeness to the trained map as weights are drawn anew")
     for place, kind in enumerate(shown):
         rows = [row for row in checks if row["kind"] == kind]
-        panel = panel_at(figure, 20.0, total - 18.0 - 56.0 * place - 34.0, PAGE_MM - 26.0, 32.0)
+        panel = panel_at(figure, 20.0, total - 16.0 - 48.0 * place - 30.0, PAGE_MM - 26.0, 28.0)
         plain_axes(panel)
         panel.axhline(0.0, color=INK, linewidth=0.8)
         panel.grid(axis="y", color=GRID, linewidth=0.6)
@@ -50,7 +49,7 @@ def draw_randomisation(checks: Sequence[Mapping[str, Any]], titles: Mapping[str,
     figure.text(
         5 / PAGE_MM,
         3.5 / total,
-        "from left to right: the named part and all above it are random; bars: 95 % intervals by subject",
+        "the named part and all above it are random; bars: 95 % intervals by subject",
         fontsize=NOTE_POINTS,
         color=NOTE,
     )
