@@ -16,9 +16,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.interpretation.context import AnalysisContext, in_evaluation
 from ecgcmr.interpretation.kinds import ENTRIES, FEWEST_SUBJECTS
 from ecgcmr.interpretation.pair import AlignedPair, networks
-from ecgcmr.interpretation.stored_truth import stored_truth
 from ecgcmr.interpretation.trained_folder import TrainedFolder
-from ecgcmr.shards import ShardIndex
+from ecgcmr.shards import ShardIndex, StoredAnnotations
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def open_context(trained: TrainedFolder, index: ShardIndex, options: ExplainOpti
         ecg_encoder=encoder,
         pair=pair,
         readout=None if readout is None else readout.to(options.device),
-        truth=stored_truth(index),
+        truth=StoredAnnotations(index),
         windows=trained.windows,
         seed=options.seed,
         device=options.device,
