@@ -63,7 +63,7 @@ def draw_frames(
         panel.imshow(frame, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
         _name(panel, name, columns)
         if masks is not None:
-            _outline(panel, masks[number])
+            outline(panel, masks[number])
     _scale_bar(panels[0], width, height, spacing_mm)
     if masks is not None:
         _legend(figure)
