@@ -102,6 +102,7 @@ class PaperECG:
         derived: Names of leads that were computed from others.
         r_peaks: (k,) sample positions to mark, or None.
         waves: (k, 8) sample positions of the ``WAVES``, -1 where unknown, or None.
+        colours: (12, samples, 4) red, green, blue and opacity in 0..1 of a band behind the trace, or None.
     """
 
     signal: NDArray[np.floating]
@@ -112,6 +113,7 @@ class PaperECG:
     derived: Sequence[str] = field(default=())
     r_peaks: NDArray[np.integer] | None = None
     waves: NDArray[np.integer] | None = None
+    colours: NDArray[np.floating] | None = None
 
 
 def draw_ecg_paper(ecg: PaperECG) -> Figure:
@@ -230,6 +232,8 @@ def _draw_segment(
         (line,) = axes.plot(x, y, color=_INK, linewidth=0.85, solid_joinstyle="round", zorder=10)
         paper = Rectangle((place.left, place.bottom), place.width, place.height, transform=axes.transData)
         line.set_clip_path(paper)
+        if ecg.colours is not None:
+            _draw_band(axes, x, y, ecg.colours[lead, first:end]).set_clip_path(paper)
     else:
         beyond = first >= ecg.signal.shape[1]
         words = "recording ended" if beyond else "not recorded"
@@ -241,6 +245,15 @@ def _draw_segment(
     if name in ecg.derived:
         beside = left + 4.0 + 2.4 * len(name)
         axes.text(beside, centre + place.names, "derived", fontsize=7, color=_NOTE, zorder=7, bbox=box)
+
+
+def _draw_band(axes: Axes, x: NDArray, y: NDArray, colours: NDArray[np.floating]) -> LineCollection:
+    """Draw a broad line behind a trace, coloured sample by sample."""
+    steps = np.stack([np.stack([x[:-1], y[:-1]], axis=1), np.stack([x[1:], y[1:]], axis=1)], axis=1)
+    known = np.isfinite(steps).all(axis=(1, 2))
+    band = LineCollection(list(steps[known]), colors=colours[:-1][known], linewidths=4.2, capstyle="round", zorder=9)
+    axes.add_collection(band)
+    return band
 
 
 def _draw_beats(axes: Axes, ecg: PaperECG, place: PaperPlace) -> None:
