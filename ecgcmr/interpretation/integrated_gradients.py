@@ -15,13 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecgcmr.errors import UserError
+
 Output = Callable[..., Tensor]
 """Recordings (m, leads, T), and what belongs to each of them, (m, ...) -> the number to explain, (m,)."""
 
 TOLERANCE = 0.01
-NODES = 8
+NODES = 4
 """Gradients on a piece of the line, at the nodes of Gauss and Legendre."""
-_NARROW = 0.125  # of the line; the error of narrower pieces is compared as that of such a piece
+_PIECES = 4  # at first: of fewer, errors of one sign and the other could cancel by chance
+_NARROW = 0.5  # of the line: narrower pieces may err as much as half of it, for few of them err at all
 _ROUNDING = 1e-5  # of the outputs: float32 through a network is no more exact
 
 
@@ -76,28 +79,33 @@ def integrated_gradients(
         The attributions, on the device of ``x``.
 
     Raises:
-        ValueError: A recording, baseline or output is not finite.
+        UserError: A recording, baseline or output is not finite.
     """
     baseline = baseline.to(x).expand_as(x)
     for name, values in (("recordings", x), ("baselines", baseline)):
         if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{name} to be explained hold NaN or infinity")
+            raise UserError(f"attribution: {name} hold NaN or infinity; leave them out, or prepare them again")
     path = _Path(output, x, x - baseline, baseline, tuple(given), max(1, batch // NODES) * NODES)
     everyone = torch.arange(len(x), device=x.device)
-    start, end = path.outputs(everyone, torch.zeros(len(x))), path.outputs(everyone, torch.ones(len(x)))
+    borders = [path.outputs(everyone, torch.full((len(x),), place / _PIECES)) for place in range(_PIECES + 1)]
+    start, end = borders[0], borders[-1]
     largest = torch.maximum(start.abs(), end.abs())
     allowed = torch.maximum(tolerance * (end - start).abs(), _ROUNDING * largest)
     values, steps = torch.zeros_like(x), torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    pieces = _Pieces(everyone, torch.zeros(len(x)), torch.ones(len(x)), start, end)
+    width = torch.full((len(x),), 1.0 / _PIECES)
+    pieces = _Pieces.joined(
+        [_Pieces(everyone, place * width, width, *borders[place : place + 2]) for place in range(_PIECES)]
+    )
     while len(pieces.recording):
-        halved = []
+        halved, waiting = [], torch.bincount(pieces.recording, minlength=len(x))
+        steps += NODES * waiting
         for piece in pieces.split(path.batch // NODES):
             gains = path.integral(piece)
             who = piece.recording
             error = (gains.sum(dim=(1, 2), dtype=torch.float64) - (piece.end_output - piece.start_output)).abs()
-            steps += NODES * torch.bincount(who, minlength=len(x))
             limit = 0.5 * allowed[who] * piece.width.to(error).clamp(min=_NARROW)
-            good = (error <= limit) | (steps[who] + 2 * NODES > most_steps)
+            # As if all that is left of this recording were halved in this round.
+            good = (error <= limit) | (steps[who] + 2 * NODES * waiting[who] > most_steps)
             values.index_add_(0, who[good], gains[good])
             halved.append(piece.rows(~good))
         pieces = _Pieces.joined(halved).halves(path)
@@ -162,7 +170,7 @@ class _Path:
                 found.append(values.double())
         result = torch.cat(found)
         if not bool(torch.isfinite(result).all()):
-            raise ValueError("the output to be explained is NaN or infinite")
+            raise UserError("attribution: an output is NaN or infinite; its network diverged: fit it anew")
         return result
 
     def integral(self, piece: _Pieces) -> Tensor:

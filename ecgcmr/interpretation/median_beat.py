@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.interpretation.beat_segments import segments_of_median_beat
-from ecgcmr.preparation.t_end import DEFAULT_T_END
-from ecgcmr.probes.median_beat import find_beats
+from ecgcmr.probes.median_beat import Beats
 
 Floats = NDArray[np.float64]
 
@@ -33,24 +32,17 @@ class BeatValues:
     beats: int
 
 
-def on_median_beat(
-    signal: NDArray, values: NDArray, seen: NDArray[np.bool_], sampling_rate: float, t_end: str = DEFAULT_T_END
-) -> BeatValues | None:
+def on_median_beat(beats: Beats, values: NDArray, seen: NDArray[np.bool_]) -> BeatValues | None:
     """Average values over the beats of a recording, aligned at the R peaks.
 
     Args:
-        signal: (12, T) the whole recording, on which the beats are found.
-        values: (12, T) or shorter in time.
-        seen: As ``values``: False where the network saw nothing.
-        sampling_rate: Hz.
-        t_end: Where T ends, one of ``ecgcmr.preparation.t_end.T_ENDS``.
+        beats: Of the whole recording.
+        values: (12, T), from the first sample of the recording on.
+        seen: (12, T), False where the network saw nothing.
 
     Returns:
-        The means; None where no beats are found, or none of them was seen.
+        The means; None where no beat was seen.
     """
-    beats = find_beats(signal, sampling_rate, t_end)
-    if beats is None:
-        return None
     window = beats.each.shape[2]
     places = beats.peaks[:, None] + np.arange(-beats.center, window - beats.center)
     within = places < values.shape[1]

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgcmr.errors import UserError
 from ecgcmr.interpretation.beat_segments import OUTSIDE, SEGMENTS
 from ecgcmr.interpretation.integrated_gradients import Output
 
@@ -34,12 +35,13 @@ def occlude(
         (n, leads, segments) in the unit of the output; NaN for a segment that a recording has not.
 
     Raises:
-        ValueError: A recording is not finite, or segments are of another shape.
+        UserError: A recording is not finite.
+        ValueError: Segments are of another shape.
     """
     if segments.shape != (x.shape[0], x.shape[2]):
         raise ValueError(f"segments of shape {segments.shape} for recordings of shape {tuple(x.shape)}")
     if not bool(torch.isfinite(x).all()):
-        raise ValueError("recordings to be occluded hold NaN or infinity")
+        raise UserError("occlusion: recordings hold NaN or infinity; leave them out, or prepare them again")
     leads = x.shape[1]
     effect = np.full((len(x), leads, len(SEGMENTS)), np.nan)
     with torch.no_grad():

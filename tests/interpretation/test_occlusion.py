@@ -5,6 +5,7 @@ import pytest
 import torch
 from planted_outputs import V2, beating_ecgs, constant, height_of_v2, segments_of
 
+from ecgcmr.errors import UserError
 from ecgcmr.interpretation.beat_segments import OUTSIDE, SEGMENTS
 from ecgcmr.interpretation.integrated_gradients import integrated_gradients
 from ecgcmr.interpretation.occlusion import occlude, without_segment
@@ -59,5 +60,5 @@ def test_a_line_joins_the_ends_of_what_is_taken_out():
 def test_what_is_not_finite_is_refused():
     x = torch.rand(1, 12, 30)
     x[0, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(UserError, match="NaN"):
         occlude(constant, x, np.full((1, 30), OUTSIDE, dtype=np.int8))

@@ -1,0 +1,89 @@
+"""The median beat of twelve leads, coloured by a map, with the parts of the beat beneath it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ecgcmr.inspection.png import new_figure
+from ecgcmr.interpretation.beat_segments import SEGMENTS
+from ecgcmr.interpretation.figures.ecg_map_paper import scale_of
+from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, TITLE_POINTS, WAVE_COLOURS
+from ecgcmr.interpretation.median_beat import BeatValues
+from ecgcmr.leads import LEADS
+
+_HEIGHT_MM = 170.0
+_SHOWN = ("P", "QRS", "T")
+
+
+def draw_beat_map(
+    beat: BeatValues, sampling_rate: float, unit: str, label: str, *, title: str = "", note: str = ""
+) -> Figure:
+    """Draw a beat.
+
+    Args:
+        beat: Signal and values, (12, window) each.
+        sampling_rate: Hz.
+        unit: Of the signal.
+        label: What the colours mean, with their unit.
+        title: Heading; nothing about a person.
+        note: Beneath it.
+    """
+    figure = new_figure(PAGE_MM, _HEIGHT_MM, facecolor="white")
+    panels = figure.subplots(3, 4, sharex=True, sharey=True)
+    figure.subplots_adjust(left=0.085, right=0.985, top=0.865, bottom=0.2, wspace=0.08, hspace=0.16)
+    norm, colour_map = scale_of(beat.values, signed=True)
+    time = (np.arange(beat.signal.shape[1]) - beat.center) / sampling_rate * 1000.0
+    known = beat.signal[np.isfinite(beat.signal)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    room = 0.12 * max(high - low, 1e-9)
+    for lead, name in enumerate(LEADS):
+        panel = panels[lead % 3, lead // 3]
+        panel.grid(color=GRID, linewidth=0.6)
+        panel.axhline(0.0, color=GRID, linewidth=1.0)
+        colours = colour_map(norm(np.nan_to_num(beat.values[lead])))
+        colours[:, 3] = np.isfinite(beat.values[lead])
+        _draw_trace(panel, time, beat.signal[lead], colours)
+        _draw_parts(panel, time, beat.segments, low - room)
+        panel.set_title(name, fontsize=TEXT_POINTS + 1, weight="bold", loc="left", pad=2, color=INK)
+        panel.tick_params(labelsize=TEXT_POINTS - 1)
+        panel.set(xlim=(time[0], time[-1]), ylim=(low - 2 * room, high + room))
+    figure.supxlabel("time from the R peak, ms", fontsize=TEXT_POINTS, y=0.135, color=INK)
+    figure.supylabel(unit_words(unit), fontsize=TEXT_POINTS, x=0.005, color=INK)
+    figure.text(0.02, 0.965, title, fontsize=TITLE_POINTS, weight="bold", va="center", color=INK)
+    figure.text(0.02, 0.925, note, fontsize=TEXT_POINTS - 0.5, va="center", color=NOTE)
+    handles = [Line2D([], [], color=WAVE_COLOURS[part], linewidth=4, label=part) for part in _SHOWN]
+    figure.legend(handles=handles, loc="upper right", ncols=3, fontsize=TEXT_POINTS - 1, frameon=False,
+                  bbox_to_anchor=(0.99, 0.955), handlelength=1.2, columnspacing=1.0)  # fmt: skip
+    bar = figure.colorbar(ScalarMappable(norm, colour_map), cax=figure.add_axes((0.2, 0.075, 0.6, 0.02)),
+                          orientation="horizontal", extend="both")  # fmt: skip
+    bar.set_label(label, fontsize=TEXT_POINTS, color=INK)
+    bar.ax.tick_params(labelsize=TEXT_POINTS - 1)
+    return figure
+
+
+def unit_words(unit: str) -> str:
+    """Return what an axis of the signal is called."""
+    return "amplitude, mV" if unit == "mV" else "amplitude, standard deviations (z-score)"
+
+
+def _draw_trace(panel: Axes, time: NDArray, signal: NDArray, colours: NDArray) -> None:
+    points = np.stack([time, signal], axis=1)
+    pieces = np.stack([points[:-1], points[1:]], axis=1)
+    there = np.isfinite(pieces).all(axis=(1, 2))
+    panel.add_collection(LineCollection(pieces[there], colors=colours[:-1][there], linewidths=4.5, capstyle="round"))
+    panel.plot(time, signal, color=INK, linewidth=0.8)
+
+
+def _draw_parts(panel: Axes, time: NDArray, segments: NDArray[np.int8], level: float) -> None:
+    """Draw how far P, QRS and T reach."""
+    for part in _SHOWN:
+        inside = np.flatnonzero(segments == SEGMENTS.index(part))
+        if len(inside):
+            ends = time[inside[0]], time[inside[-1]]
+            panel.plot(ends, (level, level), color=WAVE_COLOURS[part], linewidth=3.0, solid_capstyle="butt")
