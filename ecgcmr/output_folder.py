@@ -40,7 +40,7 @@ def output_folder(
         source: What the results follow from, JSON-able; no path and nothing of a subject.
         names: Files the command always writes, so that a folder is refused before the work, not after.
         overwrite: Replace whatever is in the way.
-        keep_others: Keep what an earlier call of the command wrote under other names.
+        keep_others: Keep what an earlier call of the command on the same input wrote under other names.
 
     Yields:
         An empty folder on the same file system.
@@ -113,6 +113,7 @@ def _move(
     for name in made:
         if not overwrite and name not in before and (folder / name).exists():
             raise UserError(f"--out {folder}: holds {name} of another origin; choose another folder or add --overwrite")
+    keep_others = keep_others and all(earlier.get(key) == value for key, value in origin.items())
     gone = [] if keep_others else [name for name in before if name not in made and _is_below(name)]
     files = sorted({*made, *(before if keep_others else [])})
     write_atomically(folder / MARKER, (json.dumps({**origin, "files": files}, indent=1) + "\n").encode())

@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         "cohort": [entry["sha256"] for entry in index.shards],
         **{name: getattr(args, name) for name in ("subjects", "split", "seed")},
     }
-    with output_folder(args.out, "explain", source, overwrite=args.overwrite, keep_others=True) as folder:
+    names = [f"{kind}.json" for kind in KINDS]  # of one model and the same subjects, whatever is asked for this time
+    with output_folder(args.out, "explain", source, names=names, overwrite=args.overwrite, keep_others=True) as folder:
         explain(trained, index, folder, options, lambda line: print(line, flush=True))
         made = sorted(path.name for path in folder.iterdir())
     print(f"in {args.out}: {', '.join(made)}")

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from data_modules.batch import Batch, to_float
 from ecgcmr.encoders import CMRInput, ECGInput
 from ecgcmr.errors import UserError
+from ecgcmr.interpretation.lead_places import lead_places
 from ecgcmr.interpretation.pair import AlignedPair
 from ecgcmr.shards import ShardIndex, read_cmr, read_ecgs
 from ecgcmr.windows import cut_windows, window_starts
@@ -154,7 +155,8 @@ class AnalysisContext:
 
     def ecg(self, rows: Rows) -> Tensor:
         """Return the first window of recordings, (b, leads, T)."""
-        return torch.from_numpy(read_ecgs(self.index, rows, length=self.ecg_input.samples)).to(self.device)
+        stored = read_ecgs(self.index, rows, length=self.ecg_input.samples)
+        return torch.from_numpy(stored).to(self.device)[:, lead_places(self.ecg_input)]
 
     def ecg_windows(self, rows: Rows) -> Tensor:
         """Return all windows of recordings, (b, windows, leads, T).
@@ -167,7 +169,7 @@ class AnalysisContext:
             raise UserError(f"{self.index.root}: this cohort holds no ECGs")
         length = window_starts(stored.samples, samples, self.windows, "windows")[-1] + samples
         ecg = torch.from_numpy(read_ecgs(self.index, rows, length=length)).to(self.device)
-        return cut_windows(ecg, samples, self.windows)
+        return cut_windows(ecg[:, lead_places(self.ecg_input)], samples, self.windows)
 
     def cmr(self, rows: Rows) -> Tensor:
         """Return frames, (b, F, H, W) in [0, 1] at the image encoder's size."""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.interpretation.attribution_blocks import AttributionOptions
 from ecgcmr.interpretation.context import AnalysisContext, in_evaluation
 from ecgcmr.interpretation.kinds import ENTRIES, FEWEST_SUBJECTS
 from ecgcmr.interpretation.pair import AlignedPair, networks
@@ -70,7 +71,7 @@ def explain(
         module, name = ENTRIES[kind]
         analyse = getattr(importlib.import_module(module), name)
         if kind == "attribution":
-            analyse(context, out, targets=options.targets)
+            analyse(context, out, AttributionOptions(targets=options.targets))
         else:
             analyse(context, out)
         report(f"{kind}: {time.perf_counter() - start:.1f} s")

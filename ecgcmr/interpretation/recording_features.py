@@ -14,7 +14,7 @@ from data_modules.leads import LeadChoice
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.encoders.readout import AttentionReadout, read_out
 from ecgcmr.encoders.view import View
-from ecgcmr.errors import UserError
+from ecgcmr.interpretation.lead_places import lead_places
 from ecgcmr.leads import LEADS
 from ecgcmr.shards import ShardIndex
 from ecgcmr.windows import cut_windows, window_starts
@@ -71,12 +71,7 @@ class RecordingFeatures:
         Raises:
             UserError: They are not known.
         """
-        known = self.leads or self.input.lead_rows or tuple(range(len(LEADS)))
-        if len(known) != self.input.leads:
-            raise UserError(
-                f"the encoder takes {self.input.leads} leads and does not say which: export the run as a model folder"
-            )
-        return list(known)
+        return list(self.leads) if self.leads else lead_places(self.input)
 
     def starts(self, stored: int) -> list[int]:
         """Return where the windows start in recordings of so many samples.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ecgcmr.errors import UserError
@@ -80,6 +81,13 @@ class DownstreamReadout:
         if target not in self.names:
             raise UserError(f"--target {target}: the model predicts {', '.join(self.names)}")
         return self.names.index(target)
+
+    def to(self, device: torch.device) -> DownstreamReadout:
+        """Return it on a device; its encoder and attention over tokens are moved, not copied."""
+        for network in (self.features.encoder, self.features.readout):
+            if network is not None:
+                network.to(device)
+        return replace(self, weight=self.weight.to(device), bias=self.bias.to(device))
 
     def with_encoder(self, encoder: Any) -> DownstreamReadout:
         """Return the same head on another encoder."""

@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ecgcmr.encoders import View, require_encoder
+from ecgcmr.encoders import LocalFeatureEncoder, View, require_encoder
+from ecgcmr.interpretation.pair import AlignedPair
 from ecgcmr.objectives import CLIPLoss
 from ecgcmr.objectives.protocol import FURTHER_INPUTS
+from ecgcmr.option_checks import check_least
 from ecgcmr.stages.contrast import Contrast
 from ecgcmr.stages.cycle_segments import CycleSegments, RPeakSource
+from ecgcmr.stages.localisation_log import log_localisation
 from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.stage_module import predicted
 from ecgcmr.stages.towers import Tower
@@ -31,6 +34,8 @@ class ECGCMRAlignment(Contrast):
         ecg_encoder_weights: Run folder of a finished pre-training whose ECG encoder to start from.
         cmr_encoder_weights: The same for the CMR encoder.
         r_peaks: For PTACL: "stored" in the cohort, or "detected" in each ECG as it is.
+        maps_every_epochs: Draw in TensorBoard where the ECG matches the image (``val/localisation``), of the same few
+            validation subjects every so many epochs; 0 draws nothing.
         options: Those of ``Contrast``; the ECG features are probed.
     """
 
@@ -48,6 +53,7 @@ class ECGCMRAlignment(Contrast):
         ecg_encoder_weights: str | None = None,
         cmr_encoder_weights: str | None = None,
         r_peaks: RPeakSource = "stored",
+        maps_every_epochs: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -58,6 +64,10 @@ class ECGCMRAlignment(Contrast):
         self._contrast(objective or CLIPLoss(), FURTHER_INPUTS)
         self.ecg_encoder_weights = ecg_encoder_weights
         self.cmr_encoder_weights = cmr_encoder_weights
+        check_least(0, **{"model.maps_every_epochs": maps_every_epochs})
+        if maps_every_epochs:
+            require_encoder(self.cmr_encoder, LocalFeatureEncoder)
+        self.maps_every_epochs = maps_every_epochs
         self._cycle = CycleSegments(self, r_peaks) if "segments_a" in self.objective.needs else None
 
     @property
@@ -103,6 +113,14 @@ class ECGCMRAlignment(Contrast):
     def _scores(self, a: Tensor, b: Tensor, split: str) -> dict[str, Tensor]:
         """Retrieval of one modality by the other, both ways."""
         return retrieval_scores(a, b, f"{split}/ecg_to_cmr") | retrieval_scores(b, a, f"{split}/cmr_to_ecg")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Judge one batch, and draw maps of the first one."""
+        super().validation_step(batch, batch_idx)
+        every = self.maps_every_epochs
+        if batch_idx == 0 and every and (self.current_epoch + 1) % every == 0:
+            pair = AlignedPair(self.ecg_encoder, self.cmr_encoder, self.ecg_projection, self.cmr_projection)
+            log_localisation(self, pair, batch)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return ECG projections of a batch, for retrieval."""
