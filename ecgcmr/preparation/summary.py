@@ -19,10 +19,11 @@ _LONGEST = 60
 def print_summary(out: Path, report: Report) -> None:
     """Print the result on standard output and what the user should know on standard error."""
     counts = report.counts
+    masks = f", {counts['with_cmr_mask']} with masks" if "with_cmr_mask" in counts else ""
     print(
         f"{printable(out)}: {report.written} rows "
         f"({counts['train']} train, {counts['val']} val, {counts['test']} test; "
-        f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR) from {len(report.files)} files"
+        f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR{masks}) from {len(report.files)} files"
     )
     for line in summary_lines(report):
         print(line, file=sys.stderr)

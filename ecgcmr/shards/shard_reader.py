@@ -97,7 +97,10 @@ class ShardReader:
         dataset = self._present("cmr", i)
         if not self._row("has_cmr_mask", i):
             return np.full(dataset.shape[1:], MASK_UNKNOWN, dtype=np.uint8)
-        return self._row("cmr_mask", i)
+        mask = self._row("cmr_mask", i)
+        if mask.dtype != np.uint8:
+            raise UserError(f"{self.path.name}: cmr_mask is {mask.dtype}, not uint8; prepare the shard again")
+        return mask
 
     def r_peaks(self, i: int) -> np.ndarray:
         """Return (k,) sample positions of row ``i``'s R peaks, ascending, as integers.

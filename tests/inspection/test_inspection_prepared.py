@@ -3,10 +3,11 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from inspected_cohort import FIRST_PEAK, LABELS, NAMES, PEAK_EVERY, PEAKS, beats_signal, write_cohort
+from inspected_cohort import FIRST_PEAK, LABELS, NAMES, PEAK_EVERY, PEAKS, beats_signal, layout, rows, write_cohort
 from PIL import Image
 
 from ecgcmr.errors import UserError
@@ -14,6 +15,7 @@ from ecgcmr.inspection import command
 from ecgcmr.inspection.prepared import choose_row, open_prepared, read_content, read_row, stored_bytes
 from ecgcmr.inspection.summary import distribution, flag_names, group_labels, summarise_leads
 from ecgcmr.inspection.text import number, percent, size
+from ecgcmr.shards import write_index, write_shard
 
 HASH = "{:032x}"
 WITHDRAWN = HASH.format(7 * 5)
@@ -189,6 +191,25 @@ def test_a_cohort_is_described(root, tmp_path, capsys):
     assert "ecg.png, frames.png, labels.png, quality.png" in text
     with Image.open(tmp_path / "look" / "ecg.png") as image:
         assert image.size == (2970, 2100)
+
+
+def test_masks_are_counted_and_the_row_shown_has_one(tmp_path, capsys):
+    plain = layout()
+    masked = replace(plain, cmr=replace(plain.cmr, mask=True))
+    given = rows(0, ["train"] * 8)
+    given.cmr_mask = np.full(given.cmr.shape, 255, dtype=np.uint8)
+    given.cmr_mask[[2, 5], 0] = 1  # of the first frame alone
+    root = tmp_path / "cohort"
+    write_index(root, masked, [write_shard(root / "shards" / "s.h5", masked, given)])
+    for path in (root, root / "shards" / "s.h5"):
+        assert call(path, "--no-figures") == 0
+        text = capsys.readouterr().out
+        assert "uint8; with masks" in text
+        assert "rows whose frames, or some of them, are segmented: 2 of 7 with CMR" in text
+        assert choose_row(open_prepared(path), None) == 2
+    prepared = open_prepared(root)
+    assert (read_row(prepared, 2).cmr_mask[:, 0, 0] == [1, 255, 255]).all()
+    assert read_row(prepared, 0).cmr_mask is None
 
 
 def test_every_label_is_listed_if_asked_for(root, capsys):

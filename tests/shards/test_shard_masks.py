@@ -165,6 +165,17 @@ def test_a_shard_that_lost_its_masks_is_refused(tmp_path: Path) -> None:
         read_masks(index, np.array([0]))
 
 
+def test_masks_of_another_type_are_refused(tmp_path: Path) -> None:
+    index = cohort(tmp_path)
+    with h5py.File(index.shard_path(0), "r+") as file:
+        del file["cmr_mask"]
+        file["cmr_mask"] = np.full((10, 3, 6, 5), np.nan, dtype=np.float32)
+    with pytest.raises(UserError, match=r"^shard-00000.h5: cmr_mask is float32, not uint8[^\n]*$"):
+        read_masks(index, np.array([0]))
+    faults = verify_cohort(tmp_path)
+    assert any("cmr_mask of record 0 cannot be read" in line for line in faults), faults
+
+
 def test_an_index_that_lost_or_changed_its_column_is_refused(tmp_path: Path) -> None:
     cohort(tmp_path)
     path = tmp_path / "index.json"
