@@ -73,9 +73,11 @@ def localisation(context: AnalysisContext, out: Path, options: LocalisationOptio
         options: How.
 
     Raises:
-        UserError: There is no pair, an encoder has no local features, or all recordings are of one subject.
+        UserError: There is no pair, the cohort has other inputs, an encoder has no local features, or all recordings
+            are of one subject.
     """
     options, pair = options or LocalisationOptions(), context.require_pair()
+    context.check()
     if len(np.unique(context.subjects())) < 2:
         raise UserError(f"{context.index.root}: localisation compares recordings of two subjects at least")
     out.mkdir(parents=True, exist_ok=True)
