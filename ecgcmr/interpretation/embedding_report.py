@@ -16,10 +16,12 @@ from ecgcmr.interpretation.diagnostics import alignment, cka_table, effective_ra
 from ecgcmr.interpretation.embedding_map import EmbeddingMap, pca_map, umap_is_missing, umap_map
 from ecgcmr.interpretation.embeddings import PairEmbeddings, pair_embeddings
 from ecgcmr.interpretation.figures.embedding_figure import draw_common_space, draw_embedding_map
+from ecgcmr.interpretation.other_runs import other_features
 from ecgcmr.interpretation.probe_rows import CHOSEN, ProbeRows, probe_rows, untrained_rows
 from ecgcmr.interpretation.projector import write_projector
 from ecgcmr.interpretation.result_json import write_json
 from ecgcmr.interpretation.retrieval_report import known_labels
+from ecgcmr.option_checks import check_least
 from ecgcmr.shards import Label, read_labels
 
 NAME = "embedding.json"
@@ -35,9 +37,11 @@ class EmbeddingOptions:
     """What the analysis of embeddings does.
 
     Attributes:
-        labels: That colour the maps and have directions; None: the usual ones that the cohort has.
-        along: Labels along whose direction the mean ECG is drawn; None: the usual ones among ``labels``.
+        labels: Of which the first six colour the maps, and all but times to events have directions; None: the usual
+            ones that the cohort has.
+        along: Numbers or diseases along whose direction the mean ECG is drawn; None: the usual ones among ``labels``.
         umap: Whether to draw UMAP beside the principal components; None: where it is installed.
+        compare: Run folders whose ECG encoders enter the table of CKA under the name of their folder.
         projector: Whether to write ``projector/`` for TensorBoard beside the figures.
         control: Whether an untrained encoder of the same make is looked at beside the trained one.
         most_training: Training rows that directions are fitted on.
@@ -50,6 +54,7 @@ class EmbeddingOptions:
     labels: tuple[str, ...] | None = None
     along: tuple[str, ...] | None = None
     umap: bool | None = None
+    compare: tuple[Path, ...] = ()
     projector: bool = False
     control: bool = True
     most_training: int = 2000
@@ -57,6 +62,10 @@ class EmbeddingOptions:
     bins: int = 5
     recordings: int = 30
     resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        check_least(1, recordings=self.recordings, resamples=self.resamples)
+        check_least(2, most_training=self.most_training, most_validation=self.most_validation, bins=self.bins)
 
 
 def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | None = None) -> None:
@@ -68,8 +77,8 @@ def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | N
         options: What to do; None: the defaults.
 
     Raises:
-        UserError: A value is not finite, a label is unknown, no training rows are left, or UMAP is asked for and is
-            not installed.
+        UserError: A value is not finite, a label is unknown or has no direction, no training rows are left, or UMAP is
+            asked for and is not installed.
     """
     chosen = options or EmbeddingOptions()
     labels = _labels(context, chosen.labels)
@@ -78,8 +87,9 @@ def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | N
     ecg = probed.features[CHOSEN]
     pair = pair_embeddings(context, ecg) if context.pair is not None else None
     control = untrained_rows(context, probed) if chosen.control else None
+    others = {f"run {name}": part for name, part in other_features(context, chosen.compare).items()}
     maps = _maps(ecg, context.seed, chosen.umap)
-    write_json(out / NAME, _content(context, _parts(ecg, pair, control), maps, labels))
+    write_json(out / NAME, _content(context, _parts(ecg, pair, control) | others, maps, labels))
     values = read_labels(context.index, [label.name for label in labels], context.rows)
     for each in maps if labels else ():
         title = f"Features of the ECG encoder, {len(ecg):,} recordings, {each.method}"
@@ -92,8 +102,10 @@ def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | N
         joined = np.sort(context.generator("joined").permutation(len(ecg))[:_JOINED])
         common = pca_map(np.concatenate([unit_rows(pair.ecg_projected), unit_rows(pair.cmr_projected)]))
         save_png(draw_common_space(common, joined, "ECGs and images in the common space"), out / "embedding_common.png")
+    directed = [label for label in labels if label.kind != "time"]  # which can colour a map, but has no direction
+    directed += [label for label in _labels(context, along) if label not in directed]
     write_concepts(
-        context, probed, labels, out, control=control,
+        context, probed, directed, out, control=control,
         along=along, bins=chosen.bins, recordings=chosen.recordings, resamples=chosen.resamples,
     )  # fmt: skip
 

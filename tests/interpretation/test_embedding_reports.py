@@ -12,8 +12,9 @@ import torch
 from aligned_context import planted_context, untrained_context
 from PIL import Image
 from planted_cohort import write_planted
+from tiny_configs import ENCODER
 
-from ecgcmr.encoders import View
+from ecgcmr.encoders import ECGVisionTransformer, View, export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.embedding_report import EmbeddingOptions, embedding
 from ecgcmr.interpretation.embeddings import ecg_features, pair_embeddings
@@ -142,6 +143,44 @@ def test_without_an_image_encoder_there_is_no_retrieval_but_an_embedding(tmp_pat
     assert not (tmp_path / "out" / "concepts_bullseye.png").exists()
     with pytest.raises(UserError, match="label 'lv_eddv' is not in the index: did you mean lv_edv"):
         embedding(context, tmp_path / "out", EmbeddingOptions(labels=("lv_eddv",)))
+
+
+def test_a_time_to_an_event_colours_a_map_and_has_no_direction(tmp_path: Path):
+    context = planted_context(write_planted(tmp_path / "planted"))
+    quick = EmbeddingOptions(labels=("cad_years", "age"), along=("lv_edv",), umap=False, control=False, resamples=10)
+    embedding(context, tmp_path / "out", quick)
+    concepts = json.loads((tmp_path / "out" / "concepts.json").read_text())["concepts"]
+    assert [entry["target"] for entry in concepts] == ["age", "lv_edv"]
+    with pytest.raises(UserError, match="cad_years is a time to an event"):
+        embedding(context, tmp_path / "out", replace(quick, along=("cad_years",)))
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(UserError, match="bins"):
+        EmbeddingOptions(bins=1)
+    with pytest.raises(UserError, match="resamples"):
+        RetrievalOptions(resamples=0)
+
+
+def test_other_runs_enter_the_table_of_cka(cohort_root: Path, tmp_path: Path):
+    context, arguments = untrained_context(cohort_root), ENCODER["init_args"]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        other = ECGVisionTransformer(**arguments)
+    short = {**arguments, "leads": 3, "patch_size": [3, 50]}
+    made = {"same": context.ecg_encoder, "other": other, "short": ECGVisionTransformer(**short)}
+    for name, encoder in made.items():
+        given = short if name == "short" else arguments
+        export_encoder(encoder, tmp_path / name, class_path=ENCODER["class_path"], init_args=given)
+    options = EmbeddingOptions(labels=(), umap=False, control=False, resamples=10)
+    embedding(context, tmp_path / "out", replace(options, compare=(tmp_path / "same", tmp_path / "other")))
+    table = json.loads((tmp_path / "out" / "embedding.json").read_text())["cka"]["ecg"]
+    assert table["run same"] == pytest.approx(1.0)
+    assert table["run other"] < 0.99
+    with pytest.raises(UserError, match="short: its encoder does not take 12 leads at 500 Hz"):
+        embedding(context, tmp_path / "out", replace(options, compare=(tmp_path / "short",)))
+    with pytest.raises(UserError, match="another run of this name"):
+        embedding(context, tmp_path / "out", replace(options, compare=(tmp_path / "same", tmp_path / "same")))
 
 
 def test_names_for_narrow_places():
