@@ -10,7 +10,7 @@ import numpy as np
 
 from ecgcmr.inspection.png import save_png
 from ecgcmr.interpretation.concept_beats import BeatsAlong, beats_along
-from ecgcmr.interpretation.concepts import Directions, correlation, learn_directions
+from ecgcmr.interpretation.concepts import Directions, add_control, correlation, learn_directions
 from ecgcmr.interpretation.context import AnalysisContext
 from ecgcmr.interpretation.figures.concept_figure import draw_beats_along, draw_concepts
 from ecgcmr.interpretation.probe_rows import ProbeRows
@@ -34,6 +34,7 @@ def write_concepts(
     labels: Sequence[Label],
     out: Path,
     *,
+    control: ProbeRows | None = None,
     along: Sequence[str] = (),
     bins: int = 5,
     recordings: int = 30,
@@ -46,6 +47,7 @@ def write_concepts(
         probed: Rows and features to fit and score directions with.
         labels: Of which directions are learnt; those of AHA segments are added where the cohort has them.
         out: Folder.
+        control: The same rows through an untrained encoder.
         along: Names among the labels along which the mean ECG is drawn.
         bins: Of a direction.
         recordings: At most from each bin.
@@ -57,6 +59,8 @@ def write_concepts(
     segments = segment_labels(context.index)
     wanted = [*labels, *(label for group in segments.values() for label in group if label not in labels)]
     learnt = learn_directions(context, probed, wanted, resamples)
+    if control is not None:
+        add_control(learnt, learn_directions(context, control, wanted, resamples))
     entries = {entry["target"]: entry for entry in learnt.entries}
     beats = [_along(context, learnt, name, bins, recordings) for name in along] if _twelve(context.index) else []
     count = len(labels)
@@ -106,16 +110,21 @@ def _bins_entry(along: BeatsAlong) -> dict[str, Any]:
 
 
 def _draw_bullseye(segments: dict[str, list[Label]], entries: dict[str, dict[str, Any]], out: Path) -> None:
-    scores = {prefix: [entries[label.name]["score"] for label in group] for prefix, group in segments.items()}
-    panels = {
-        SEGMENT_GROUPS[prefix]: [np.nan if score is None else score for score in group]
-        for prefix, group in scores.items()
-        if any(score is not None for score in group)
-    }
+    panels, titles = [], []
+    for prefix, group in segments.items():
+        scores, untrained = ([entries[label.name].get(name) for label in group] for name in ("score", "untrained"))
+        if any(score is not None for score in scores):
+            panels.append([np.nan if score is None else score for score in scores])
+            titles.append(f"{SEGMENT_GROUPS[prefix]}\n{_mean('mean', scores)}{_mean(', untrained', untrained)}")
     if panels:
         title = "What the ECG embedding\nknows of each AHA segment"
-        figure = bullseye(list(panels.values()), list(panels), title=title, label="R² of a linear probe", columns=1)
+        figure = bullseye(panels, titles, title=title, label="R² of a linear probe", columns=1)
         save_png(figure, out / "concepts_bullseye.png")
+
+
+def _mean(words: str, scores: list[float | None]) -> str:
+    known = [score for score in scores if score is not None]
+    return f"{words} {np.mean(known):z.2f}" if known else ""
 
 
 def _twelve(index: ShardIndex) -> bool:

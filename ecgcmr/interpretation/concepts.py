@@ -17,7 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.interpretation.context import AnalysisContext
 from ecgcmr.interpretation.probe_rows import CHOSEN, ProbeRows
 from ecgcmr.interpretation.resampled import with_interval
-from ecgcmr.metrics.bootstrap import Resamples, resample
+from ecgcmr.metrics.bootstrap import Resampled, Resamples, resample
 from ecgcmr.metrics.tasks import Task, task_for
 from ecgcmr.probes.linear_probe import LogisticProbe, RidgeProbe, unlearnable
 from ecgcmr.probes.score_units import can_judge
@@ -36,6 +36,7 @@ class Directions:
         coordinates: (n, K) of the chosen rows: what the line says, in the label's unit or as log-odds.
         truth: (n, K) of the chosen rows, NaN missing.
         entries: Scores of each, for ``concepts.json``.
+        resampled: Column -> the scores of its task on the chosen rows, and its place among them.
     """
 
     labels: tuple[Label, ...]
@@ -43,6 +44,7 @@ class Directions:
     coordinates: Floats
     truth: Floats
     entries: list[dict[str, Any]] = field(default_factory=list)
+    resampled: dict[int, tuple[Resampled, int]] = field(default_factory=dict)
 
 
 def learn_directions(
@@ -115,7 +117,24 @@ def _learn(
     for place, k in enumerate(able):
         entry = with_interval("validation", scored["val"].entry(task.primary, [place]))
         entry |= with_interval("score", scored[CHOSEN].entry(task.primary, [place]))
+        result.resampled[int(k)] = scored[CHOSEN].only(task.primary), place
         result.entries[k].update(entry, penalty=float(probe.chosen[place]), note=probe.notes.get(place))
+
+
+def add_control(learnt: Directions, control: Directions) -> None:
+    """Add to the entries what directions of an untrained encoder reach, and how far above it the trained one lies.
+
+    Args:
+        learnt: Whose entries are extended by ``untrained`` and ``above_untrained``, with intervals.
+        control: Of the same labels, rows and resamples.
+    """
+    for k, entry in enumerate(learnt.entries):
+        names = [f"{name}{bound}" for name in ("untrained", "above_untrained") for bound in ("", "_ci_low", "_ci_high")]
+        entry.update(dict.fromkeys(names))
+        if k in learnt.resampled and k in control.resampled:
+            (own, place), (other, _), metric = learnt.resampled[k], control.resampled[k], entry["metric"]
+            entry.update(with_interval("untrained", other.entry(metric, [place])))
+            entry.update(with_interval("above_untrained", (own - other).entry(metric, [place])))
 
 
 def _is_binary(values: Floats) -> bool:

@@ -59,7 +59,8 @@ def pca_map(features: ArrayLike, components: int = 10) -> EmbeddingMap:
         UserError: A feature is not finite, or there are fewer than 3 recordings.
     """
     x = _checked(features, 3)
-    fitted = PCA(min(max(components, 2), *x.shape), svd_solver="full").fit(x)
+    with np.errstate(invalid="ignore"):  # a constant embedding has no variance of which to take shares
+        fitted = PCA(min(max(components, 2), *x.shape), svd_solver="full").fit(x)
     signs = np.sign(fitted.components_[np.arange(2), np.abs(fitted.components_[:2]).argmax(axis=1)])
     points = fitted.transform(x)[:, :2] * np.where(signs == 0, 1.0, signs)
     return EmbeddingMap("PCA", points, tuple(float(share) for share in np.nan_to_num(fitted.explained_variance_ratio_)))

@@ -16,9 +16,12 @@ from ecgcmr.interpretation.diagnostics import alignment, cka_table, effective_ra
 from ecgcmr.interpretation.embedding_map import EmbeddingMap, pca_map, umap_is_missing, umap_map
 from ecgcmr.interpretation.embeddings import PairEmbeddings, pair_embeddings
 from ecgcmr.interpretation.figures.embedding_figure import draw_common_space, draw_embedding_map
-from ecgcmr.interpretation.probe_rows import CHOSEN, probe_rows
+from ecgcmr.interpretation.other_runs import other_features
+from ecgcmr.interpretation.probe_rows import CHOSEN, ProbeRows, probe_rows, untrained_rows
+from ecgcmr.interpretation.projector import write_projector
 from ecgcmr.interpretation.result_json import write_json
 from ecgcmr.interpretation.retrieval_report import known_labels
+from ecgcmr.option_checks import check_least
 from ecgcmr.shards import Label, read_labels
 
 NAME = "embedding.json"
@@ -34,9 +37,13 @@ class EmbeddingOptions:
     """What the analysis of embeddings does.
 
     Attributes:
-        labels: That colour the maps and have directions; None: the usual ones that the cohort has.
-        along: Labels along whose direction the mean ECG is drawn; None: the usual ones among ``labels``.
+        labels: Of which the first six colour the maps, and all but times to events have directions; None: the usual
+            ones that the cohort has.
+        along: Numbers or diseases along whose direction the mean ECG is drawn; None: the usual ones among ``labels``.
         umap: Whether to draw UMAP beside the principal components; None: where it is installed.
+        compare: Run folders whose ECG encoders enter the table of CKA under the name of their folder.
+        projector: Whether to write ``projector/`` for TensorBoard beside the figures.
+        control: Whether an untrained encoder of the same make is looked at beside the trained one.
         most_training: Training rows that directions are fitted on.
         most_validation: Validation rows that choose penalties.
         bins: Of a direction.
@@ -47,11 +54,18 @@ class EmbeddingOptions:
     labels: tuple[str, ...] | None = None
     along: tuple[str, ...] | None = None
     umap: bool | None = None
+    compare: tuple[Path, ...] = ()
+    projector: bool = False
+    control: bool = True
     most_training: int = 2000
     most_validation: int = 500
     bins: int = 5
     recordings: int = 30
     resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        check_least(1, recordings=self.recordings, resamples=self.resamples)
+        check_least(2, most_training=self.most_training, most_validation=self.most_validation, bins=self.bins)
 
 
 def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | None = None) -> None:
@@ -63,8 +77,8 @@ def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | N
         options: What to do; None: the defaults.
 
     Raises:
-        UserError: A value is not finite, a label is unknown, no training rows are left, or UMAP is asked for and is
-            not installed.
+        UserError: A value is not finite, a label is unknown or has no direction, no training rows are left, or UMAP is
+            asked for and is not installed.
     """
     chosen = options or EmbeddingOptions()
     labels = _labels(context, chosen.labels)
@@ -72,47 +86,57 @@ def embedding(context: AnalysisContext, out: Path, options: EmbeddingOptions | N
     probed = probe_rows(context, chosen.most_training, chosen.most_validation)
     ecg = probed.features[CHOSEN]
     pair = pair_embeddings(context, ecg) if context.pair is not None else None
+    control = untrained_rows(context, probed) if chosen.control else None
+    others = {f"run {name}": part for name, part in other_features(context, chosen.compare).items()}
     maps = _maps(ecg, context.seed, chosen.umap)
-    write_json(out / NAME, _content(context, ecg, pair, maps, labels))
+    write_json(out / NAME, _content(context, _parts(ecg, pair, control) | others, maps, labels))
     values = read_labels(context.index, [label.name for label in labels], context.rows)
     for each in maps if labels else ():
         title = f"Features of the ECG encoder, {len(ecg):,} recordings, {each.method}"
         figure = draw_embedding_map(each, labels[:_MAPPED], values[:, :_MAPPED], title)
         save_png(figure, out / ("embedding.png" if each.method == "PCA" else "embedding_umap.png"))
+    if chosen.projector:
+        projected = {} if pair is None else {"ecg_projected": pair.ecg_projected, "cmr_projected": pair.cmr_projected}
+        write_projector(out / "projector", {"ecg": ecg, **projected}, context.rows, labels, values)
     if pair is not None:
         joined = np.sort(context.generator("joined").permutation(len(ecg))[:_JOINED])
         common = pca_map(np.concatenate([unit_rows(pair.ecg_projected), unit_rows(pair.cmr_projected)]))
         save_png(draw_common_space(common, joined, "ECGs and images in the common space"), out / "embedding_common.png")
+    directed = [label for label in labels if label.kind != "time"]  # which can colour a map, but has no direction
+    directed += [label for label in _labels(context, along) if label not in directed]
     write_concepts(
-        context, probed, labels, out,
+        context, probed, directed, out, control=control,
         along=along, bins=chosen.bins, recordings=chosen.recordings, resamples=chosen.resamples,
     )  # fmt: skip
 
 
-def _content(
-    context: AnalysisContext,
-    ecg: NDArray[np.float32],
-    pair: PairEmbeddings | None,
-    maps: list[EmbeddingMap],
-    labels: list[Label],
-) -> dict[str, Any]:
-    """Return what ``embedding.json`` has; what needs a pair, or more recordings, is null."""
-    parts: dict[str, NDArray[np.float32]] = {"ecg": ecg}
+def _parts(
+    ecg: NDArray[np.float32], pair: PairEmbeddings | None, control: ProbeRows | None
+) -> dict[str, NDArray[np.float32]]:
+    """Return every representation of the chosen rows by its name in ``embedding.json``."""
+    parts = {"ecg": ecg}
     if pair is not None:
         parts |= {"cmr": pair.cmr, "ecg_projected": pair.ecg_projected, "cmr_projected": pair.cmr_projected}
-    shuffled = context.generator("shuffled subjects").permutation(len(ecg))
+    return parts | ({"ecg_untrained": control.features[CHOSEN]} if control is not None else {})
+
+
+def _content(
+    context: AnalysisContext, parts: dict[str, NDArray[np.float32]], maps: list[EmbeddingMap], labels: list[Label]
+) -> dict[str, Any]:
+    """Return what ``embedding.json`` has; what needs a pair, or more recordings, is null."""
+    count = len(parts["ecg"])
+    shuffled = context.generator("shuffled subjects").permutation(count)
+    pair = (parts["ecg_projected"], parts["cmr_projected"]) if "cmr_projected" in parts else None
     return {
-        "n": len(ecg),
+        "n": count,
         "subjects": len(np.unique(context.subjects())),
+        "features": {name: part.shape[1] for name, part in parts.items()},
         "explained_variance": {name: pca_map(part).explained for name, part in parts.items()},
         "effective_rank": {name: effective_rank(part) for name, part in parts.items()},
-        "features": {name: part.shape[1] for name, part in parts.items()},
         "uniformity": {name: uniformity(part) for name, part in parts.items() if name.endswith("projected")},
-        "alignment": alignment(pair.ecg_projected, pair.cmr_projected) if pair is not None else None,
-        "alignment_shuffled": (
-            alignment(pair.ecg_projected, pair.cmr_projected[shuffled]) if pair is not None else None
-        ),
-        "cka": cka_table(parts) if len(ecg) >= _LEAST_FOR_CKA else None,
+        "alignment": alignment(*pair) if pair is not None else None,
+        "alignment_shuffled": alignment(pair[0], pair[1][shuffled]) if pair is not None else None,
+        "cka": cka_table(parts) if count >= _LEAST_FOR_CKA else None,
         "labels": [label.name for label in labels],
         "maps": [each.method for each in maps],
         "note": None if any(each.method == "UMAP" for each in maps) else umap_is_missing(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.context import AnalysisContext, Rows
 from ecgcmr.interpretation.embeddings import ecg_features
+from ecgcmr.interpretation.randomised import untrained
 
 CHOSEN = "chosen"
 
@@ -49,3 +50,10 @@ def probe_rows(context: AnalysisContext, most_training: int = 2000, most_validat
             raise UserError(f"{context.index.root}: no rows of the {split} split are left to fit directions with")
         rows[split] = np.sort(context.generator(f"rows of {split}").permutation(there)[:most])
     return ProbeRows(rows, {split: ecg_features(context, chosen) for split, chosen in rows.items()})
+
+
+def untrained_rows(context: AnalysisContext, probed: ProbeRows) -> ProbeRows:
+    """Return the same rows through an untrained encoder of the same make: what architecture alone gives."""
+    encoder = untrained(context.ecg_encoder, context.generator("untrained encoder"))
+    control = replace(context, ecg_encoder=encoder, pair=None)
+    return ProbeRows(probed.rows, {split: ecg_features(control, rows) for split, rows in probed.rows.items()})

@@ -18,6 +18,7 @@ from ecgcmr.interpretation.result_json import write_json
 from ecgcmr.interpretation.retrieval import Retrieval, both_ways, retrieval_entry
 from ecgcmr.interpretation.retrieved_phenotypes import phenotype_entries
 from ecgcmr.metrics.bootstrap import Resamples
+from ecgcmr.option_checks import check_least
 from ecgcmr.shards import Label, ShardIndex, read_labels
 from ecgcmr.shards.layout import LEADS
 
@@ -39,6 +40,10 @@ class RetrievalOptions:
     shown: tuple[str, ...] = ("lv_edv", "lv_mass", "lv_ef")
     queries: int = 3
     resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        check_least(0, queries=self.queries)
+        check_least(1, resamples=self.resamples)
 
 
 _USUAL = ("lv_edv", "lv_esv", "lv_ef", "lv_mass", "rv_edv", "rv_ef")

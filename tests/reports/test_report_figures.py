@@ -108,6 +108,9 @@ def test_panels_are_named_by_titles_and_share_a_legend() -> None:
     drawn = bullseye([np.zeros(16)], ["Wall thickness"], title="mae, linear probe, 20 labels")
     assert drawn.get_suptitle() == "mae, linear probe, 20 labels"
     assert drawn.axes[0].get_title() == "Wall thickness"
+    below = bullseye([np.zeros(16)] * 3, ["one", "two", "three"], columns=1)
+    heights = [axes.get_subplotspec().rowspan.start for axes in below.axes[:3]]
+    assert heights == [0, 1, 2]
 
 
 def test_long_names_leave_the_panels_their_place(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ def draw_beats_along(along: BeatsAlong) -> Figure:
     Args:
         along: At least one bin.
     """
-    figure = new_figure(PAGE_MM, 172.0, facecolor="white")
+    figure = new_figure(PAGE_MM, 150.0, facecolor="white")
     panels = figure.subplots(
         3, 4, sharex=True, sharey=True,
-        gridspec_kw={"left": 0.10, "right": 0.985, "top": 0.83, "bottom": 0.10, "wspace": 0.08, "hspace": 0.10},
+        gridspec_kw={"left": 0.125, "right": 0.985, "top": 0.79, "bottom": 0.105, "wspace": 0.08, "hspace": 0.10},
     )  # fmt: skip
     shown = (along.milliseconds >= _FROM_MS) & (along.milliseconds <= _TO_MS)
     colours = [SEQUENTIAL(place) for place in np.linspace(_PALEST, 1.0, len(along.bins))]
@@ -50,22 +50,22 @@ def draw_beats_along(along: BeatsAlong) -> Figure:
         axes.axhline(0.0, color=GRID, linewidth=0.8, zorder=0)
         axes.text(0.97, 0.95, lead, transform=axes.transAxes, fontsize=10, weight="bold", va="top", ha="right")
         axes.tick_params(labelsize=TEXT_POINTS)
-        axes.set_xticks((-200, 0, 200, 400))
+        axes.set_xticks((0, 400))
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     unit = "mV" if along.unit == "mV" else "standard deviations"
-    figure.supxlabel("ms from the R peak", fontsize=TEXT_POINTS, y=0.015)
+    figure.supxlabel("ms from the R peak", fontsize=TEXT_POINTS, y=0.012)
     figure.supylabel(f"mean of median beats ({unit})", fontsize=TEXT_POINTS, x=0.012)
     title = f"The ECG along the direction of {_lower(along.label.title)}"
-    figure.text(0.03, 0.965, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(0.03, 0.967, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
     count = sum(each.recordings for each in along.bins)
-    note = f"{count} real recordings, none generated, from low to high on the direction; their true means:"
-    figure.text(0.03, 0.93, note, fontsize=TEXT_POINTS, color=NOTE, va="center")
+    note = f"{count} real recordings, none generated, from low to high on the direction,\nwith their true means:"
+    figure.text(0.03, 0.942, note, fontsize=TEXT_POINTS, color=NOTE, va="top", linespacing=1.3)
     for number, (each, colour) in enumerate(zip(along.bins, colours, strict=True)):
         left = 0.03 + number * 0.94 / len(along.bins)
-        figure.add_artist(_stroke(left, 0.885, colour))
+        figure.add_artist(_stroke(left, 0.845, colour))
         words = _value(each.truth, along.label.unit)
-        figure.text(left + 0.04, 0.885, words, fontsize=TEXT_POINTS + 1, color=INK, va="center")
+        figure.text(left + 0.04, 0.845, words, fontsize=TEXT_POINTS + 1, color=INK, va="center")
     return figure
 
 
@@ -78,31 +78,38 @@ def draw_concepts(entries: Sequence[Mapping[str, Any]]) -> Figure:
     kinds = [m for m in ("r2", "auroc") if any(e["metric"] == m for e in entries)]
     groups = [[e for e in entries if e["metric"] == m] for m in kinds]
     heights = [9.0 * len(group) for group in groups]
-    total = 16.0 + sum(heights) + 24.0 * len(groups)
+    total = 27.0 + sum(heights) + 16.0 * len(groups)
     figure = new_figure(PAGE_MM, total, facecolor="white")
     title = "What a straight line reads off the frozen ECG embedding"
     figure.text(0.03, 1 - 9 / total, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
-    top = total - 18.0
+    lines = ["filled: chosen rows, 95 % interval; hollow: validation, which chose the penalty"]
+    if any(entry.get("untrained") is not None for entry in entries):
+        lines.append("grey square: an untrained encoder of the same make")
+    words = "\n".join(lines)
+    figure.text(0.03, 1 - 14 / total, words, fontsize=TEXT_POINTS - 0.5, color=NOTE, va="top", linespacing=1.3)
+    top = total - 26.0
     for metric, group, height in zip(kinds, groups, heights, strict=True):
-        axes = figure.add_axes((0.40, (top - height) / total, 0.56, height / total))
+        axes = figure.add_axes((0.42, (top - height) / total, 0.54, height / total))
         chance = 0.5 if metric == "auroc" else 0.0
         for row, entry in enumerate(group):
             axes.plot((entry["score"],), (row,), "o", color=TRAINED, markersize=6)
             if entry["score_ci_low"] is not None:
                 axes.plot((entry["score_ci_low"], entry["score_ci_high"]), (row, row), color=TRAINED, linewidth=2)
+            if entry.get("untrained") is not None:
+                axes.plot((entry["untrained"],), (row,), "s", color=CONTROL, markersize=5)
             if entry["validation"] is not None:
-                axes.plot((entry["validation"],), (row,), "o", markerfacecolor="none", markeredgecolor=CONTROL)
+                axes.plot((entry["validation"],), (row,), "o", markerfacecolor="none", markeredgecolor=TRAINED)
         axes.axvline(chance, color=CONTROL, linestyle="--", linewidth=1.5)
         axes.set(ylim=(len(group) - 0.5, -0.5))
         axes.set_yticks(range(len(group)), [_title(str(entry["title"])) for entry in group])
         words = "AUROC (0.5 is chance)" if metric == "auroc" else "R² (0 is chance)"
-        axes.set_xlabel(f"{words}; hollow: on validation, which chose the penalty", fontsize=TEXT_POINTS, x=0.3)
+        axes.set_xlabel(words, fontsize=TEXT_POINTS)
         axes.tick_params(labelsize=TEXT_POINTS)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        top -= height + 24.0
+        top -= height + 16.0
     return figure
 
 
@@ -119,7 +126,7 @@ def _value(value: float, unit: str) -> str:
 
 def _title(title: str) -> str:
     """Return a title on at most two lines, its first letter a capital."""
-    return "\n".join(wrap(title[:1].upper() + title[1:], 32, max_lines=2, placeholder=" ..."))
+    return "\n".join(wrap(title[:1].upper() + title[1:], 28, max_lines=2, placeholder=" ..."))
 
 
 def _lower(title: str) -> str:

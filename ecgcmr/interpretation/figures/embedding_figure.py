@@ -29,7 +29,7 @@ from ecgcmr.interpretation.figures.style import (
 )
 from ecgcmr.shards import Label
 
-_PANEL_MM, _HEAD_MM = 84.0, 14.0
+_PANEL_MM, _HEAD_MM = 66.0, 13.0
 _NO, _YES = TRAINED, SERIES[1]
 _RANGE = (2.0, 98.0)
 """Percentiles of a number at which its colours end: one extreme value should not take all of them."""
@@ -66,7 +66,7 @@ def _draw_panel(
     known = np.isfinite(value)
     unit = f" ({label.unit})" if label.unit else ""
     title = f"{label.title[:1].upper()}{label.title[1:]}{unit}"
-    axes.set_title("\n".join(wrap(title, 42)), fontsize=TEXT_POINTS + 1, loc="left", color=INK)
+    axes.set_title("\n".join(wrap(title, 34)), fontsize=TEXT_POINTS + 1, loc="left", color=INK)
     gone = drawn.points[~known]
     axes.scatter(gone[:, 0], gone[:, 1], s=12, facecolors="none", edgecolors=NOTHING, linewidths=0.8)
     points, shown = drawn.points[known], value[known]
@@ -99,10 +99,10 @@ def draw_common_space(drawn: EmbeddingMap, joined: NDArray[np.int64], title: str
         joined: (k,) of the n whose partners are joined.
         title: Heading.
     """
-    height = 140.0
+    height = 118.0
     figure = new_figure(PAGE_MM, height, facecolor="white")
     figure.text(0.03, 1 - 7 / height, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
-    axes = figure.add_axes((0.06, 0.07, 0.91, 0.80))
+    axes = figure.add_axes((0.06, 0.08, 0.91, 0.74))
     count = len(drawn.points) // 2
     lines = [(drawn.points[k], drawn.points[count + k]) for k in joined]
     axes.add_collection(LineCollection(lines, colors=NOTE, linewidths=0.8, alpha=0.6, zorder=3))

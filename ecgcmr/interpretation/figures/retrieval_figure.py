@@ -25,7 +25,7 @@ from ecgcmr.interpretation.retrieval import RECALLS, Retrieval
 
 _COLOURS = {"ecg_to_cmr": TRAINED, "cmr_to_ecg": SERIES[1]}
 _NAMES = {"ecg_to_cmr": "ECG to image", "cmr_to_ecg": "image to ECG"}
-_HEAD_MM, _CURVES_MM, _ROW_MM, _FOOT_MM = 16.0, 92.0, 11.0, 28.0
+_HEAD_MM, _CURVES_MM, _ROW_MM, _FOOT_MM = 16.0, 92.0, 9.0, 26.0
 _SHOWN_NEIGHBOURS = 5
 
 
@@ -47,7 +47,7 @@ def draw_retrieval(found: Sequence[Retrieval], entries: Sequence[Mapping[str, An
     curves = figure.add_axes((0.13, (below + 16) / height, 0.83, (_CURVES_MM - 14) / height))
     _draw_curves(curves, found, entries)
     if rows:
-        ratios = figure.add_axes((0.36, 20 / height, 0.60, _ROW_MM * rows / height))
+        ratios = figure.add_axes((0.37, 18 / height, 0.60, _ROW_MM * rows / height))
         _draw_ratios(ratios, shown, [entry["direction"] for entry in entries])
     return figure
 
@@ -93,8 +93,8 @@ def _draw_ratios(axes: Axes, shown: Sequence[Sequence[Mapping[str, Any]]], direc
     axes.set(ylim=(len(names) - 0.5, -0.5))
     axes.set_xlim(0, max(1.15, axes.get_xlim()[1]))
     axes.set_yticks(range(len(names)), names)
-    text = f"difference from the query's heart: {_SHOWN_NEIGHBOURS} nearest other subjects / random subjects"
-    axes.set_xlabel(f"{text}\n(1 is chance, 0 the same heart)", fontsize=TEXT_POINTS, x=0.32)
+    text = f"difference from the query's heart:\n{_SHOWN_NEIGHBOURS} nearest other subjects / random subjects"
+    axes.set_xlabel(text, fontsize=TEXT_POINTS)
     _plain(axes)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
 
