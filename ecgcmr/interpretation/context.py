@@ -23,6 +23,7 @@ from ecgcmr.encoders import CMRInput, ECGInput
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.lead_places import lead_places
 from ecgcmr.interpretation.pair import AlignedPair
+from ecgcmr.leads import LEADS
 from ecgcmr.shards import ShardIndex, read_cmr, read_ecgs
 from ecgcmr.windows import cut_windows, window_starts
 
@@ -102,12 +103,13 @@ class AnalysisContext:
             UserError: They differ; the message says in what.
         """
         ecg, spec = self.index.layout.ecg, self.ecg_input
-        if ecg is None or (len(ecg.leads), ecg.sampling_rate) != (spec.leads, spec.sampling_rate):
+        if ecg is None or (ecg.leads, ecg.sampling_rate) != (LEADS, spec.sampling_rate):
             there = "none" if ecg is None else f"{len(ecg.leads)} leads at {ecg.sampling_rate:g} Hz"
             raise UserError(
-                f"{self.index.root}: the encoder takes ECGs of {spec.leads} leads at {spec.sampling_rate:g} Hz, the "
-                f"cohort has {there}; prepare it as the model's was"
+                f"{self.index.root}: the encoder takes ECGs of 12 leads at {spec.sampling_rate:g} Hz, the cohort has "
+                f"{there}; prepare it as the model's was"
             )
+        lead_places(spec)
         if ecg.samples < spec.samples:
             raise UserError(
                 f"{self.index.root}: the encoder takes {spec.samples} samples, the cohort stores {ecg.samples}"

@@ -65,6 +65,7 @@ def explain(
     kinds = chosen_kinds(trained, options)
     trained.check_cohort(index.layout, index.root)
     context = open_context(trained, index, options)
+    context.check()
     report(f"{len(context.rows)} recordings of as many subjects ({options.split} split)")
     for kind in kinds:
         start = time.perf_counter()

@@ -13,7 +13,6 @@ from planted_pair import SAMPLES, SIDE, PlantedTruth, planted_context, planted_p
 from ecgcmr.encoders import CMRInput, ECGInput
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.context import AnalysisContext
-from ecgcmr.interpretation.stored_truth import StoredTruth
 from ecgcmr.shards import read_cmr, read_ecgs
 
 
@@ -58,7 +57,7 @@ def test_draws_belong_to_a_purpose(context: AnalysisContext):
 @pytest.mark.parametrize(
     ("ecg", "cmr", "words"),
     [
-        (ECGInput(3, 500.0, SAMPLES), None, "takes ECGs of 3 leads at 500 Hz, the cohort has 12 leads"),
+        (ECGInput(3, 500.0, SAMPLES), None, "takes 3 leads and does not say which"),
         (ECGInput(12, 250.0, SAMPLES), None, "at 250 Hz"),
         (ECGInput(12, 500.0, SAMPLES + 1), None, "stores 500"),
         (None, CMRInput(3, SIDE, SIDE), "takes 3 frames of 64 x 64 pixels, the cohort has 2 of 64 x 64"),
@@ -80,16 +79,9 @@ def test_what_is_not_there_is_asked_for_in_one_line(context: AnalysisContext):
         replace(context, pair=None).require_pair()
 
 
-def test_stored_truth_says_what_there_is(context: AnalysisContext):
-    planted = PlantedTruth()
-    beats = StoredTruth(
-        context.index,
-        read_r_peaks=lambda index, rows: planted.r_peaks(rows),
-        read_waves=lambda index, rows: planted.waves(rows),
-    )
-    assert (beats.has_masks, beats.has_waves) == (False, True)
-    assert np.array_equal(replace(context, truth=beats).waves(context.rows), planted.waves(context.rows))
-    with pytest.raises(ValueError, match="stores no masks"):
-        beats.masks(context.rows)
-    with pytest.raises(ValueError, match="stores no waves"):
-        StoredTruth(context.index).waves(context.rows)
+def test_an_encoder_of_fewer_leads_is_given_its_own(context: AnalysisContext):
+    whole = context.ecg(context.rows[:2])
+    context.ecg_encoder.input_spec = ECGInput(3, 500.0, 200, lead_rows=(1, 6, 11))
+    context.check()
+    assert torch.equal(context.ecg(context.rows[:2]), whole[:, [1, 6, 11], :200])
+    assert torch.equal(replace(context, windows=2).ecg_windows(context.rows[:2])[:, 0], whole[:, [1, 6, 11], :200])

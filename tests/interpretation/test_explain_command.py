@@ -99,7 +99,7 @@ def test_outputs_are_attributed_by_name(
 ) -> None:
     run, out = runs / "PhenotypeRegression", tmp_path / "out"
     assert explain(run, cohort_root, out, "--kind", "attribution", "--target", "lv_mass") == 0
-    assert [entry["name"] for entry in read(out / "attribution.json")["targets"]] == ["lv_mass"]
+    assert [entry["target"] for entry in read(out / "attribution.json")["targets"]] == ["lv_mass"]
     capsys.readouterr()
     assert explain(run, cohort_root, out, "--kind", "attribution", "--target", "lv_massive") == 2
     assert "--target lv_massive: the model predicts lv_edv, lv_mass" in error_of(capsys)
