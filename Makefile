@@ -12,7 +12,7 @@ QUICK := $(filter-out $(patsubst %,tests/%/,preparation stages training experime
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test quick lint bench fuzz drill parity docs clean
+.PHONY: help setup demo gallery test quick lint bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -31,6 +31,11 @@ demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table, report, model,
 	$(BIN)/ecgcmr export $(DEMO_OUT) --method mae+alignment --out $(DEMO_OUT)/model --overwrite
 	$(BIN)/ecgcmr synthesize --subjects 1 --seed 7 --format raw --out $(DEMO_OUT)/new_subject
 	$(BIN)/ecgcmr infer $(DEMO_OUT)/new_subject/ecg --model $(DEMO_OUT)/model --out $(DEMO_OUT)/inferred --overwrite
+
+gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of the pictures
+	$(BIN)/ecgcmr explain $(DEMO_OUT)/stages/mae+alignment --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/explained --kind localisation --kind retrieval --kind embedding --overwrite
+	$(BIN)/ecgcmr explain $(DEMO_OUT)/model --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/attributed --kind attribution --target lv_mass --overwrite
+	$(BIN)/python docs/build_gallery.py $(DEMO_OUT)
 
 test: lint  ## linters, then every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
