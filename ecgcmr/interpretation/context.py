@@ -43,6 +43,9 @@ class TargetReadout(Protocol):
 class Truth(Protocol):
     """What is known of recordings beside themselves, block by block."""
 
+    has_masks: bool
+    has_waves: bool
+
     def masks(self, rows: Rows) -> NDArray[np.uint8]:
         """(b, F, H, W) on the pixels of the stored frames: 0 outside, 1 LV cavity, 2 myocardium, 3 RV, 255 unknown."""
 

@@ -39,6 +39,6 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0
 """For unnamed groups (Okabe and Ito)."""
 
 INK, NOTE, GRID = "#111111", "#444444", "#E3E3E6"
-TITLE_POINTS, TEXT_POINTS, NOTE_POINTS = 12.0, 9.0, 7.5
-PAGE_MM = 180.0
-"""Width of a figure of several panels; at the width of a phone its text is still legible."""
+TITLE_POINTS, TEXT_POINTS, NOTE_POINTS = 11.5, 9.5, 8.0
+PAGE_MM = 140.0
+"""Width of a figure of several panels; at the width of a phone (390 pixels) its text is still legible."""
