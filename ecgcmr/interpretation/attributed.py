@@ -57,6 +57,7 @@ class Attributed:
         output: (n,) of the model.
         baseline: (n,) output of the baseline.
         complete: (n,) whether the attribution's sum is their difference.
+        resolved: (n,) whether the difference stands out of rounding, so that a share of it can be asked for.
         error: (n,) by how much it is not.
         steps: (n,) gradients taken.
         likeness: (n,) rank correlation of the maps without sign with those of random weights, over leads and time.
@@ -73,6 +74,7 @@ class Attributed:
     output: Floats
     baseline: Floats
     complete: NDArray[np.bool_]
+    resolved: NDArray[np.bool_]
     error: Floats
     steps: NDArray[np.int64]
     likeness: Floats
@@ -122,6 +124,7 @@ def attribute(context: AnalysisContext, question: Question, options: Attribution
                 "output": found.output.cpu().numpy(),
                 "baseline": found.baseline.cpu().numpy(),
                 "complete": found.complete.cpu().numpy(),
+                "resolved": found.resolved.cpu().numpy(),
                 "error": found.error.cpu().numpy(),
                 "steps": found.steps.cpu().numpy(),
                 "likeness": likeness(values, of_random, block.seen),

@@ -16,6 +16,7 @@ from ecgcmr.interpretation.attended import Attended, attend
 from ecgcmr.interpretation.attributed import Attributed, attribute
 from ecgcmr.interpretation.attribution_blocks import AttributionOptions
 from ecgcmr.interpretation.attribution_figures import save_attention, save_attribution
+from ecgcmr.interpretation.beats import stores_waves
 from ecgcmr.interpretation.context import AnalysisContext
 from ecgcmr.interpretation.questions import Question, questions
 from ecgcmr.interpretation.segment_mass import SegmentSums, Share, shares
@@ -45,13 +46,18 @@ def attribution(context: AnalysisContext, out: Path, options: AttributionOptions
     for question in asked:
         found = attribute(context, question, options)
         explained.append(_described(context, question, found, options))
-        save_attribution(context, question, found, options, explained[-1]["rows"], out)
-    content: dict[str, Any] = {"baseline": options.baseline, "targets": explained, "attention": None}
+        if options.figures:
+            save_attribution(context, question, found, options, explained[-1]["rows"], out)
+    waves = "stored" if stores_waves(context) else "found"
+    content: dict[str, Any] = {
+        "baseline": options.baseline, "waves": waves, "targets": explained, "attention": None,
+    }  # fmt: skip
     features = asked[0].features
     if options.attention and isinstance(features.encoder, AttendingEncoder):
         attended = attend(context, features, max(1, options.batch // 4))
         content["attention"] = _attention(context, attended, options)
-        save_attention(context, attended, out)
+        if options.figures:
+            save_attention(context, attended, out)
     write_atomically(out / FILE, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -61,8 +67,7 @@ def _described(
     """Return what the file says of one target."""
     subjects = context.subjects(found.rows)
     difference = found.output - found.baseline
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(found.error > 0, found.error / np.abs(difference), 0.0)
+    relative = found.error[found.resolved] / np.abs(difference[found.resolved])
     count = len(found.effects)
     gained = found.sums.signed[:count, :, : found.effects.shape[2]]
     agreement = sign_agreement(gained, found.effects)
@@ -89,11 +94,16 @@ def _described(
         "completeness": {
             "tolerance": options.tolerance,
             "share_complete": _plain(found.complete.mean()),
-            "largest_relative_error": _plain(relative.max()),
+            "largest_relative_error": _plain(relative.max()) if len(relative) else None,
+            "without_difference": int((~found.resolved).sum()),
             "median_steps": _plain(np.median(found.steps)),
             "most_steps": int(found.steps.max()),
         },
-        "occlusion": {"recordings": count, "sign_agreement": interval(agreement, of_effects)},
+        "occlusion": {
+            "recordings": count,
+            # Occlusion puts lines in place of waves; with beats in their place it asks another question.
+            "sign_agreement": interval(agreement, of_effects) if options.baseline == "flat" else None,
+        },
         "randomised": {
             "rank_correlation": interval(found.likeness),
             "recordings_of_layers": len(found.cascade[0][1]) if found.cascade else 0,

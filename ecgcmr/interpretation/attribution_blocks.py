@@ -35,6 +35,7 @@ class AttributionOptions:
             median beats in the rhythm of the recording, so that what differs from the usual heart counts.
         occluded: Recordings for occlusion, the first ones.
         cascade: Recordings on which layers are randomised one after another, the first ones.
+        figures: Whether figures are drawn.
         attention: Whether attention is shown, where the encoder has some.
         tolerance: Allowed error of completeness, a share of the difference of outputs.
         most_steps: Gradients of a recording at most.
@@ -46,6 +47,7 @@ class AttributionOptions:
     baseline: Literal["flat", "mean_beat"] = "flat"
     occluded: int = 100
     cascade: int = 16
+    figures: bool = True
     attention: bool = True
     tolerance: float = TOLERANCE
     most_steps: int = 2048

@@ -53,14 +53,15 @@ def save_attribution(
     written = [save_png(draw_ecg_map(paper), out / f"attribution_{name}_paper.png", PAPER_DPI)]
     if found.mean_beat is not None:
         beat = replace(found.mean_beat, values=smoothed(found.mean_beat.values, rate) * per)
-        words = f"mean of {beat.beats} recordings; contributions against {versus}, mean over beats"
-        title = f"{question.title}: contributions on the median beat"
+        words = f"on the median beat, mean of {beat.beats} recordings; against {versus}, mean over beats"
+        title = f"{question.title}: contributions of the ECG"
         figure = draw_beat_map(beat, rate, unit, label, title=title, note=words)
         written.append(save_png(figure, out / f"attribution_{name}_beat.png"))
     gradients = [row for row in rows if row["method"] == "integrated gradients"]
     subjects = max((row["n"] for row in gradients), default=0)
-    note = f"integrated gradients against {versus}, without sign; {count} recordings of {subjects} subjects"
-    figure = draw_segment_bars(gradients, title=f"{question.title}: where the contributions lie", note=note)
+    counted = f"{count} recordings of {subjects} subjects, intervals by subject"
+    note = f"integrated gradients against {versus}, without sign; {counted}"
+    figure = draw_segment_bars(gradients, title=f"{question.title}: contributions by part of the beat", note=note)
     written.append(save_png(figure, out / f"attribution_{name}_segments.png"))
     return written
 

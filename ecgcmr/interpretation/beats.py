@@ -41,12 +41,18 @@ def beats_of(context: AnalysisContext, rows: NDArray[np.int64], signals: NDArray
         samples: How many of them, from the first on, are put into segments.
     """
     found = _found(context, signals)
-    return BlockBeats(found, _segments(_waves(found) if context.truth is None else context.waves(rows), samples))
+    return BlockBeats(found, _segments(context.waves(rows) if stores_waves(context) else _waves(found), samples))
 
 
 def segments_of(context: AnalysisContext, rows: NDArray[np.int64], signals: NDArray, samples: int) -> NDArray[np.int8]:
     """Return the segments alone, (b, samples); arguments as of ``beats_of``."""
-    return _segments(_waves(_found(context, signals)) if context.truth is None else context.waves(rows), samples)
+    waves = context.waves(rows) if stores_waves(context) else _waves(_found(context, signals))
+    return _segments(waves, samples)
+
+
+def stores_waves(context: AnalysisContext) -> bool:
+    """Tell whether the cohort stores the waves of its beats; else they are found anew."""
+    return context.truth is not None and context.truth.has_waves
 
 
 def _found(context: AnalysisContext, signals: NDArray) -> list[Beats | None]:

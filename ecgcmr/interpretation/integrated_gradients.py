@@ -53,6 +53,11 @@ class Attributions:
         """(n,) bool, whether the sum is the difference of the outputs."""
         return self.error <= self.tolerance
 
+    @property
+    def resolved(self) -> Tensor:
+        """(n,) bool, whether the outputs differ by so much that rounding leaves their difference's share of error."""
+        return self.tolerance > _ROUNDING * torch.maximum(self.output.abs(), self.baseline.abs())
+
 
 def integrated_gradients(
     output: Output,

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ecgcmr.inspection.png import new_figure
 from ecgcmr.interpretation.attended import AttentionExample
-from ecgcmr.interpretation.figures.beat_map import unit_words
-from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, SEQUENTIAL, TEXT_POINTS, TITLE_POINTS
+from ecgcmr.interpretation.figures.beat_map import heading, unit_words
+from ecgcmr.interpretation.figures.style import GRID, INK, PAGE_MM, SEQUENTIAL, TEXT_POINTS
 from ecgcmr.leads import LEADS
 
 _MOST_HEADS = 16
-_LEFT_MM, _RIGHT_MM, _TOP_MM, _FOOT_MM = 22.0, 26.0, 20.0, 14.0
+_LEFT_MM, _RIGHT_MM, _TOP_MM, _FOOT_MM = 21.0, 25.0, 21.0, 14.0
 _TRACE_MM, _NAME_MM = 24.0, 7.0
 _LEAD = LEADS.index("II")
 
@@ -54,9 +54,8 @@ def draw_attention(example: AttentionExample, sampling_rate: float, unit: str, *
         figure.text(_LEFT_MM / PAGE_MM, 1 - (top - 1.6) / height, name, fontsize=TEXT_POINTS, color=INK, va="center")
     figure.axes[-1].set_xlabel("time, s", fontsize=TEXT_POINTS)
     figure.axes[-1].tick_params(labelbottom=True)
-    figure.text(0.02, 1 - 6 / height, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
     shown = "patches span all leads: attention tells times, not leads" if rows == 1 else "a row for each lead"
-    figure.text(0.02, 1 - 12 / height, f"one recording; {shown}", fontsize=TEXT_POINTS - 0.5, color=NOTE, va="center")
+    heading(figure, title, f"one recording; {shown}")
     bar = figure.add_axes((1 - 21 / PAGE_MM, _FOOT_MM / height, 4 / PAGE_MM, 1 - (_TOP_MM + _FOOT_MM) / height))
     scale = figure.colorbar(ScalarMappable(norm, SEQUENTIAL), cax=bar, extend="max")
     scale.set_label("attention to a patch, even attention = 1", fontsize=TEXT_POINTS, color=INK)

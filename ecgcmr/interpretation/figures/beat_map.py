@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -10,14 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ecgcmr.inspection.png import new_figure
+from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.interpretation.beat_segments import SEGMENTS
 from ecgcmr.interpretation.figures.ecg_map_paper import scale_of
 from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, TITLE_POINTS, WAVE_COLOURS
 from ecgcmr.interpretation.median_beat import BeatValues
 from ecgcmr.leads import LEADS
 
-_HEIGHT_MM = 170.0
+_HEIGHT_MM = 160.0
+_NOTE_LETTERS = 78  # that fit a line
 _SHOWN = ("P", "QRS", "T")
 
 
@@ -36,7 +39,7 @@ def draw_beat_map(
     """
     figure = new_figure(PAGE_MM, _HEIGHT_MM, facecolor="white")
     panels = figure.subplots(3, 4, sharex=True, sharey=True)
-    figure.subplots_adjust(left=0.085, right=0.985, top=0.865, bottom=0.2, wspace=0.08, hspace=0.16)
+    figure.subplots_adjust(left=0.115, right=0.985, top=0.855, bottom=0.22, wspace=0.09, hspace=0.22)
     norm, colour_map = scale_of(beat.values, signed=True)
     time = (np.arange(beat.signal.shape[1]) - beat.center) / sampling_rate * 1000.0
     known = beat.signal[np.isfinite(beat.signal)]
@@ -53,18 +56,26 @@ def draw_beat_map(
         panel.set_title(name, fontsize=TEXT_POINTS + 1, weight="bold", loc="left", pad=2, color=INK)
         panel.tick_params(labelsize=TEXT_POINTS - 1)
         panel.set(xlim=(time[0], time[-1]), ylim=(low - 2 * room, high + room))
-    figure.supxlabel("time from the R peak, ms", fontsize=TEXT_POINTS, y=0.135, color=INK)
+    figure.supxlabel("time from the R peak, ms", fontsize=TEXT_POINTS, y=0.145, x=0.4, color=INK)
     figure.supylabel(unit_words(unit), fontsize=TEXT_POINTS, x=0.005, color=INK)
-    figure.text(0.02, 0.965, title, fontsize=TITLE_POINTS, weight="bold", va="center", color=INK)
-    figure.text(0.02, 0.925, note, fontsize=TEXT_POINTS - 0.5, va="center", color=NOTE)
+    heading(figure, title, note)
     handles = [Line2D([], [], color=WAVE_COLOURS[part], linewidth=4, label=part) for part in _SHOWN]
-    figure.legend(handles=handles, loc="upper right", ncols=3, fontsize=TEXT_POINTS - 1, frameon=False,
-                  bbox_to_anchor=(0.99, 0.955), handlelength=1.2, columnspacing=1.0)  # fmt: skip
-    bar = figure.colorbar(ScalarMappable(norm, colour_map), cax=figure.add_axes((0.2, 0.075, 0.6, 0.02)),
+    figure.legend(handles=handles, loc="center right", ncols=3, fontsize=TEXT_POINTS - 1, frameon=False,
+                  bbox_to_anchor=(0.995, 0.157), handlelength=1.2, columnspacing=1.0, handletextpad=0.5)  # fmt: skip
+    bar = figure.colorbar(ScalarMappable(norm, colour_map), cax=figure.add_axes((0.15, 0.085, 0.7, 0.02)),
                           orientation="horizontal", extend="both")  # fmt: skip
     bar.set_label(label, fontsize=TEXT_POINTS, color=INK)
     bar.ax.tick_params(labelsize=TEXT_POINTS - 1)
     return figure
+
+
+def heading(figure: Figure, title: str, note: str) -> None:
+    """Write a title, and beneath it a note of two lines at most."""
+    height = float(figure.get_size_inches()[1]) * MM_PER_INCH
+    figure.text(0.02, 1 - 6.0 / height, title, fontsize=TITLE_POINTS, weight="bold", va="center", color=INK)
+    for line, words in enumerate(wrap(note, _NOTE_LETTERS)[:2]):
+        y = 1 - (11.5 + 4.2 * line) / height
+        figure.text(0.02, y, words, fontsize=TEXT_POINTS - 0.5, va="center", color=NOTE)
 
 
 def unit_words(unit: str) -> str:

@@ -66,10 +66,10 @@ def draw_ecg_map(ecg: ECGMap) -> Figure:
     figure, axes = new_sheet()
     paper = PaperECG(signal, ecg.sampling_rate, ecg.unit, colours=_colours(values, norm, colour_map))
     gain = draw_tracing(axes, paper, PLACE)
-    axes.text(PLACE.left, PLACE.top + 15, ecg.title, fontsize=13, weight="bold", color=INK, va="center")
+    axes.text(PLACE.left, PLACE.top + 15, ecg.title, fontsize=15, weight="bold", color=INK, va="center")
     for line, remark in enumerate(remarks[:3]):
-        y = PLACE.top + 16.5 - 4.8 * line
-        axes.text(PLACE.right, y, remark, fontsize=9, color=NOTE, ha="right", va="center")
+        y = PLACE.top + 16.5 - 5.2 * line
+        axes.text(PLACE.right, y, remark, fontsize=10.5, color=NOTE, ha="right", va="center")
     axes.text(PLACE.left, PLACE.top + 5, scale_text(ecg.unit, gain), fontsize=8.5, color=NOTE, va="center")
     _draw_scale(figure, norm, colour_map, ecg.label)
     return figure
@@ -117,5 +117,5 @@ def _colours(values: NDArray[np.floating], norm: Normalize, colour_map: Colormap
 def _draw_scale(figure: Figure, norm: Normalize, colour_map: Colormap, label: str) -> None:
     axes = figure.add_axes((0.27, 0.066, 0.46, 0.018))
     bar = figure.colorbar(ScalarMappable(norm, colour_map), cax=axes, orientation="horizontal", extend="both")
-    bar.set_label(label, fontsize=10, color=INK)
-    bar.ax.tick_params(labelsize=9)
+    bar.set_label(label, fontsize=12, color=INK)
+    bar.ax.tick_params(labelsize=11)

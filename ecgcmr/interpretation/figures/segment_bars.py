@@ -13,10 +13,11 @@ from matplotlib.patches import Patch
 
 from ecgcmr.inspection.png import new_figure
 from ecgcmr.interpretation.beat_segments import SEGMENTS
-from ecgcmr.interpretation.figures.style import CONTROL, GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, TITLE_POINTS, TRAINED
+from ecgcmr.interpretation.figures.beat_map import heading
+from ecgcmr.interpretation.figures.style import CONTROL, GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, TRAINED
 from ecgcmr.leads import LEADS
 
-_HEIGHT_MM = 200.0
+_HEIGHT_MM = 185.0
 Row = Mapping[str, Any]
 
 
@@ -31,25 +32,24 @@ def draw_segment_bars(rows: Sequence[Row], *, title: str = "", note: str = "", c
     """
     figure = new_figure(PAGE_MM, _HEIGHT_MM, facecolor="white")
     panels = figure.subplots(3, 2, sharey=True, sharex=True)
-    figure.subplots_adjust(left=0.095, right=0.985, top=0.855, bottom=0.075, wspace=0.06, hspace=0.22)
+    figure.subplots_adjust(left=0.115, right=0.985, top=0.835, bottom=0.07, wspace=0.07, hspace=0.2)
     trained = {(row["lead"], row["region"]): row for row in rows if row["control"] is None}
     of_control = {(row["lead"], row["region"]): row for row in rows if row["control"] == control}
     for place, (region, panel) in enumerate(zip(SEGMENTS, panels.flat, strict=True)):
         _draw_panel(panel, region, trained, of_control)
         total = trained.get(("all", region))
-        words = "" if total is None else f"   all leads {_percent(total)}"
+        words = "" if total is None else _percent(total)
         panel.set_title(region, fontsize=TEXT_POINTS + 1, weight="bold", loc="left", pad=3, color=INK)
         panel.set_title(words, fontsize=TEXT_POINTS - 0.5, loc="right", pad=3, color=NOTE)
         if place % 2 == 0:
             panel.set_ylabel("share of mass, %", fontsize=TEXT_POINTS)
-    figure.text(0.02, 0.972, title, fontsize=TITLE_POINTS, weight="bold", va="center", color=INK)
-    figure.text(0.02, 0.94, note, fontsize=TEXT_POINTS - 0.5, va="center", color=NOTE)
-    handles: list[Any] = [Patch(color=TRAINED, label="model, 95 % interval by subject")]
+    heading(figure, title, note)
+    handles: list[Any] = [Patch(color=TRAINED, label="model, 95 %")]
     if of_control:
         handles.append(Line2D([], [], color=CONTROL, marker="D", linestyle="", label=f"{control} weights, 95 %"))
     handles.append(Line2D([], [], color=INK, linewidth=1.6, label="share of time"))
     figure.legend(handles=handles, loc="upper left", ncols=3, fontsize=TEXT_POINTS - 0.5, frameon=False,
-                  bbox_to_anchor=(0.005, 0.93))  # fmt: skip
+                  bbox_to_anchor=(0.0, 0.908), columnspacing=1.2, handlelength=1.4)  # fmt: skip
     return figure
 
 
@@ -66,7 +66,7 @@ def _draw_panel(panel: Axes, region: str, trained: Mapping[Any, Row], control: M
         if row is not None and row["share_of_area"] is not None:
             level = 100 * row["share_of_area"]
             panel.plot((place - 0.45, place + 0.45), (level, level), color=INK, linewidth=1.6, solid_capstyle="butt")
-    panel.set_xticks(range(len(LEADS)), LEADS, fontsize=TEXT_POINTS - 1.5)
+    panel.set_xticks(range(len(LEADS)), LEADS, fontsize=TEXT_POINTS - 1, rotation=90)
     panel.tick_params(axis="y", labelsize=TEXT_POINTS - 1)
     panel.set_xlim(-0.6, len(LEADS) - 0.4)
 
@@ -94,5 +94,5 @@ def _percent(row: Row) -> str:
         return "no mass"
     words = f"{100 * row['share_of_mass']:.0f} %"
     if row["share_of_area"]:
-        words += f" in {100 * row['share_of_area']:.0f} % of the time"
+        words += f" in {100 * row['share_of_area']:.0f} % of time"
     return words
