@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgcmr.errors import UserError
@@ -50,15 +51,17 @@ class LocalisationOptions:
         resamples: Of the bootstrap.
         examples: Recordings that are drawn, chosen at random.
         checked: Recordings of the randomisation check, chosen at random; 0 leaves it out.
+        controlled: Recordings of the untrained pair, chosen at random: its maps cost as much as the trained one's.
     """
 
     grid: OcclusionGrid = field(default_factory=OcclusionGrid)
     resamples: int = 1000
     examples: int = 3
-    checked: int = 40
+    checked: int = 20
+    controlled: int = 100
 
     def __post_init__(self) -> None:
-        check_least(1, resamples=self.resamples, image=self.grid.image)
+        check_least(1, resamples=self.resamples, image=self.grid.image, controlled=self.controlled)
         check_least(0, examples=self.examples, checked=self.checked)
 
 
@@ -89,9 +92,12 @@ def localisation(context: AnalysisContext, out: Path, options: LocalisationOptio
         untrained = random_pair(pair, context.generator("untrained pair"))
         own, control = Embeddings.of(context, pair), Embeddings.of(context, untrained)
         partner = others(context.subjects(), context.generator("shuffled subjects"))
-        measured = measure_ecgs(context, ecgs, trials(pair, untrained, (own.cmr, control.cmr), partner))
+        controlled = _some(context, "untrained pair's recordings", options.controlled)
+        asked = trials(pair, untrained, (own.cmr, control.cmr), partner, controlled)
+        measured = measure_ecgs(context, ecgs, asked)
         if context.truth is not None and context.truth.has_masks:
-            measured |= measure_images(context, images, trials(pair, untrained, (own.ecg, control.ecg), partner))
+            asked = trials(pair, untrained, (own.ecg, control.ecg), partner, controlled)
+            measured |= measure_images(context, images, asked)
         resamples = Resamples.draw(context.subjects(), options.resamples, context.seed)
         regions = {kind: _regions(context, kind) for kind in {kind for kind, _ in measured}}
         found = ratios(measured, resamples)
@@ -120,6 +126,13 @@ def _by_lead(context: AnalysisContext, reading: Reading) -> dict[str, Reading]:
     return {IMAGE_TO_ECG + LEADS: reading} if rows == context.ecg_input.leads > 1 else {}
 
 
+def _some(context: AnalysisContext, purpose: str, count: int) -> NDArray[np.bool_]:
+    """Choose recordings at random, (n,)."""
+    chosen = np.zeros(len(context.rows), dtype=bool)
+    chosen[context.generator(purpose).permutation(len(chosen))[:count]] = True
+    return chosen
+
+
 def _regions(context: AnalysisContext, kind: str) -> Regions:
     if kind.startswith(ECG_TO_IMAGE):
         return IMAGE_REGIONS
@@ -134,10 +147,9 @@ def _randomisation(
     options: LocalisationOptions,
 ) -> list[dict[str, Any]]:
     """Check maps of some recordings under random weights."""
-    count = min(options.checked, len(context.rows))
-    if count < 2:
+    if min(options.checked, len(context.rows)) < 2:
         return []
-    places = np.sort(context.generator("randomisation check").choice(len(context.rows), count, replace=False))
+    places = np.flatnonzero(_some(context, "randomisation check", options.checked))
     some = replace(context, rows=context.rows[places])
     resamples = Resamples.draw(some.subjects(), options.resamples, context.seed)
     found: list[dict[str, Any]] = []

@@ -56,22 +56,36 @@ class Trial:
         pair: Makes the places.
         query: (n, E) embeddings of the other modality.
         partner: (n,) whose embedding each recording is asked for.
+        measured: (n,) which recordings are measured; the others are left out of this control alone.
     """
 
     pair: AlignedPair
     query: Tensor
     partner: NDArray[np.intp]
+    measured: NDArray[np.bool_]
 
 
 def trials(
-    pair: AlignedPair, untrained: AlignedPair, embedded: tuple[Tensor, Tensor], partner: NDArray[np.intp]
+    pair: AlignedPair,
+    untrained: AlignedPair,
+    embedded: tuple[Tensor, Tensor],
+    partner: NDArray[np.intp],
+    controlled: NDArray[np.bool_],
 ) -> dict[str | None, Trial]:
-    """Return the pair itself and its controls with embeddings of the other modality, (trained, untrained)."""
-    own = np.arange(len(partner))
+    """Return the pair itself and its controls.
+
+    Args:
+        pair: Trained.
+        untrained: The control.
+        embedded: Embeddings (n, E) of the other modality, by the trained and by the untrained pair.
+        partner: (n,) another subject's recording for each.
+        controlled: (n,) recordings whose maps the untrained pair makes: they cost as much as the trained one's.
+    """
+    own, everyone = np.arange(len(partner)), np.ones(len(partner), dtype=bool)
     return {
-        None: Trial(pair, embedded[0], own),
-        SHUFFLED: Trial(pair, embedded[0], partner),
-        UNTRAINED: Trial(untrained, embedded[1], own),
+        None: Trial(pair, embedded[0], own, everyone),
+        SHUFFLED: Trial(pair, embedded[0], partner, everyone),
+        UNTRAINED: Trial(untrained, embedded[1], own, controlled),
     }
 
 
@@ -101,11 +115,10 @@ def measure_ecgs(
     regions = lead_regions(context)
 
     def in_time(rows: Rows, maps: Tensor) -> Shares:
-        whole, places = (
-            over_ecg(maps, spec.leads, spec.samples, smooth=smooth).cpu().numpy() for smooth in (True, False)
-        )
+        leads = maps.shape[1]  # of which each stands for as many leads of the ECG as any other
+        whole, places = (over_ecg(maps, leads, spec.samples, smooth=smooth).cpu().numpy() for smooth in (True, False))
         labels = label_beats(context.waves(rows), spec.samples)
-        return shares(whole, np.repeat(labels[:, None], spec.leads, axis=1), BEAT_REGIONS, places)
+        return shares(whole, np.repeat(labels[:, None], leads, axis=1), BEAT_REGIONS, places)
 
     def in_leads(rows: Rows, maps: Tensor) -> Shares:
         values = maps.mean(dim=2).cpu().numpy()
@@ -134,7 +147,7 @@ def _measure(
     steepness: Callable[[Tensor, tuple[int, int]], Tensor],
     measured: Callable[[Rows, Tensor], Shares],
 ) -> dict[Key, Shares]:
-    """Go through the recordings once; places are made once for each pair, whoever asks."""
+    """Go through the recordings once; places are made once for each pair, whoever asks; the pair itself comes first."""
     parts: dict[Key, list[Shares]] = {}
     start = 0
     for rows in context.row_blocks():
@@ -143,11 +156,17 @@ def _measure(
         for kind, reading in readings.items():
             made: dict[int, Tensor] = {}
             for control, trial in asked.items():
+                chosen = np.flatnonzero(trial.measured[block])
+                if not len(chosen):
+                    nothing = parts[kind, None][-1].spread(chosen, len(rows))
+                    parts.setdefault((kind, control), []).append(nothing)
+                    continue
                 if id(trial.pair) not in made:
-                    made[id(trial.pair)] = reading(trial.pair, x)
-                query = trial.query[torch.from_numpy(trial.partner[block]).to(trial.query.device)]
-                maps = similarity(made[id(trial.pair)], query)
-                parts.setdefault((kind, control), []).append(measured(rows, maps))
-            grid = (int(maps.shape[-2]), int(maps.shape[-1]))
+                    made[id(trial.pair)] = reading(trial.pair, x[torch.from_numpy(chosen).to(x.device)])
+                places = made[id(trial.pair)]
+                query = trial.query[torch.from_numpy(trial.partner[block][chosen]).to(trial.query.device)]
+                found = measured(rows[chosen], similarity(places, query))
+                parts.setdefault((kind, control), []).append(found.spread(chosen, len(rows)))
+                grid = (int(places.shape[-3]), int(places.shape[-2]))
             parts.setdefault((kind, EDGES), []).append(measured(rows, steepness(x, grid)))
     return {key: Shares.joined(part) for key, part in parts.items()}

@@ -19,6 +19,7 @@ from ecgcmr.interpretation.measured_maps import Embeddings
 from ecgcmr.shards.layout import LEADS
 
 KEYS = {"kind", "region", "share_of_mass", "share_of_area", "ratio", "ci_low", "ci_high", "control", "n"}
+COARSE = OcclusionGrid(image=2, seconds=0.25)
 QUICK = LocalisationOptions(grid=OcclusionGrid(image=16, seconds=0.01), resamples=50, examples=1, checked=4)
 
 
@@ -100,7 +101,7 @@ def test_a_pair_that_reads_nothing_gets_ratios_of_one(tmp_path: Path):
 
 
 def test_without_truth_leads_alone_are_scored(tmp_path: Path):
-    options = LocalisationOptions(resamples=20, examples=1, checked=0)
+    options = LocalisationOptions(COARSE, resamples=20, examples=1, checked=0)
     localisation(planted_context(tmp_path / "cohort", planted_pair(), truth=None), tmp_path / "out", options)
     assert {row["kind"].removesuffix("_pointing") for row in _rows(tmp_path / "out")} == {
         "image_to_ecg_leads",
@@ -128,6 +129,14 @@ def test_one_subject_alone_is_refused(tmp_path: Path):
         localisation(replace(context, pair=None), tmp_path / "out", QUICK)
 
 
+def test_the_untrained_pair_is_asked_for_some_recordings_alone(tmp_path: Path):
+    options = LocalisationOptions(COARSE, resamples=20, examples=0, checked=0, controlled=2)
+    localisation(planted_context(tmp_path / "cohort", planted_pair(), block=1), tmp_path / "out", options)
+    rows = _rows(tmp_path / "out")
+    assert {row["n"] for row in rows if row["control"] == "untrained"} <= {0, 1, 2}
+    assert {row["n"] for row in rows if row["control"] is None} == {10}
+
+
 def test_embeddings_that_are_not_finite_are_refused(tmp_path: Path):
     pair = planted_pair()
     with torch.no_grad():
@@ -145,6 +154,6 @@ def test_memory_is_bounded_by_a_block(tmp_path: Path, monkeypatch: pytest.Monkey
         return masks(self, rows)
 
     monkeypatch.setattr(PlantedTruth, "masks", counted)
-    options = LocalisationOptions(resamples=20, examples=0, checked=0)
+    options = LocalisationOptions(COARSE, resamples=20, examples=0, checked=0)
     localisation(planted_context(tmp_path / "cohort", planted_pair(), block=3), tmp_path / "out", options)
     assert max(seen) <= 3
