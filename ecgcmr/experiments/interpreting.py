@@ -13,7 +13,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, marker_st
 from ecgcmr.inference.model import Model
 from ecgcmr.inference.model_folder import ModelFolder
 from ecgcmr.interpretation.explain import ExplainOptions, explain, on_device
-from ecgcmr.interpretation.target_readout import DownstreamReadout
+from ecgcmr.interpretation.explained_targets import readout_of
 from ecgcmr.interpretation.trained_folder import TrainedFolder, open_trained
 from ecgcmr.locks import remove_all
 from ecgcmr.shards import ShardIndex
@@ -71,7 +71,7 @@ def _with_probe(
     choices = Choices(asked.method, trusted=trusted, calibrate=False)
     exported = export_experiment(out, index.root, choices)
     model = Model.of(ModelFolder(trained.folder, exported.description, exported.tensors), trusted)
-    return replace(trained, readout=DownstreamReadout.of(model))
+    return replace(trained, readout=readout_of(model))
 
 
 def remove_interpretation(out: Path) -> None:

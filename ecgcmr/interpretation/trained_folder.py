@@ -14,8 +14,9 @@ from ecgcmr.inference.export_run import DOWNSTREAM
 from ecgcmr.inference.load import read_source
 from ecgcmr.inference.model import Model
 from ecgcmr.inference.model_folder import DESCRIPTION_FILE
+from ecgcmr.interpretation.explained_targets import load_readout, readout_of
 from ecgcmr.interpretation.pair import CMR_FOLDER, AlignedPair, load_pair
-from ecgcmr.interpretation.target_readout import DownstreamReadout, load_readout
+from ecgcmr.interpretation.target_readout import DownstreamReadout
 from ecgcmr.shards import Layout
 from ecgcmr.shards.recipe import Recipe, compare_recipes, recipe_of
 
@@ -129,7 +130,7 @@ def _of_model(folder: Path, model: Model) -> TrainedFolder:
         (description.sha256,),
         model.encoder,
         {"ecg": asdict(description.preparation)},
-        readout=DownstreamReadout.of(model) if description.targets else None,
+        readout=readout_of(model) if description.targets else None,
         windows=description.windows,
     )
 

@@ -15,10 +15,10 @@ from tiny_model import write_tiny_model
 from ecgcmr.encoders import ECGVisionTransformer
 from ecgcmr.encoders.readout import AttentionReadout
 from ecgcmr.errors import UserError
-from ecgcmr.inference.explained_targets import load_readout
 from ecgcmr.interpretation.attributed import attribute
 from ecgcmr.interpretation.attribution import attribution, sign_agreement
 from ecgcmr.interpretation.attribution_blocks import AttributionOptions
+from ecgcmr.interpretation.explained_targets import load_readout
 from ecgcmr.interpretation.pair import AlignedPair
 from ecgcmr.interpretation.questions import questions
 from ecgcmr.interpretation.recording_features import RecordingFeatures
