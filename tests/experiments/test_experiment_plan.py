@@ -81,6 +81,20 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
     [
         ([("evaluation/lables", [50])], ["evaluation", "'lables'", "did you mean 'labels'"]),
         ([("stages/mae/konfig", "x")], ["stages.mae", "'konfig'", "did you mean 'config'"]),
+        ([("interpretation", {"method": "maee"})], ["interpretation.method", "'maee'", "mae"]),
+        (
+            [("interpretation", {"method": "mae", "kinds": ["maps"]})],
+            ["interpretation.kinds", "'maps'", "localisation"],
+        ),
+        ([("interpretation", {"method": "mae", "subjects": 1})], ["interpretation.subjects is 1", "at least 2"]),
+        (
+            [("interpretation", {"method": "mae", "kinds": ["retrieval"], "targets": ["lv_edv"]})],
+            ["interpretation.targets", "not among the kinds"],
+        ),
+        (
+            [("evaluation/linear_probe", []), ("interpretation", {"method": "mae", "targets": ["lv_edv"]})],
+            ["interpretation.targets", "name mae in evaluation.linear_probe"],
+        ),
         ([("zzz", 1)], ["'zzz'", "cohort"]),
         ([("cohort/root", "data")], ["cohort", "exactly one", "synthesize", "root"]),
         ([("cohort", {})], ["cohort", "exactly one", "none"]),

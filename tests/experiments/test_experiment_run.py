@@ -337,6 +337,35 @@ def test_results_without_their_table_are_written_again(
     assert "nothing to do" not in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
+    copied: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"method": "mae+alignment", "kinds": ["retrieval", "attribution"], "subjects": 8, "targets": ["rv_edv"]}
+    path, out = copied / "trial.yaml", copied / "out"
+    again = ["experiment", str(path), "--out", str(out), "--workers", "1"]
+    change(path, lambda content: content.update(interpretation=asked))
+    assert main(again) == 0
+    assert commands == []  # no stage runs again
+    shown = out / "interpretation"
+    assert [entry["direction"] for entry in json.loads((shown / "retrieval.json").read_text())]
+    (explained,) = json.loads((shown / "attribution.json").read_text())["targets"]
+    assert explained["target"] == "rv_edv"
+    assert not (shown / "localisation.json").exists()
+    assert main(["report", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "What the model learned" in page
+    assert "Retrieval among the subjects of the test split" in page
+    before = times(shown, "*")
+    change(path, lambda content: content["evaluation"].update(resamples=20))
+    capsys.readouterr()
+    assert main(again) == 0
+    assert times(shown, "*") == before  # finished earlier
+    change(path, lambda content: content.pop("interpretation"))
+    assert main(again) == 0
+    assert not shown.exists()
+
+
 def test_a_withdrawn_subject_makes_another_cohort(make_cohort: Callable[..., ShardIndex]) -> None:
     """The index leaves them out at once, the shards only when they are written anew; results must not wait for that."""
     index = make_cohort(["train"] * 3 + ["val"] * 2 + ["test"] * 2)
