@@ -77,8 +77,9 @@ def write_animation(beat: MappedBeat, path: Path, *, seconds: float = 0.15) -> P
         if key not in stages:
             stages[key] = _stage(beat, number, largest)
         pictures.append(_with_marks(stages[key], beat, number, largest))
-    # One palette of all pictures for all, or colours would flicker.
-    palette = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures])).quantize(255)
+    # One palette of all pictures for all, or colours would flicker; of the widest range, for outlines are few dots.
+    everything = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures]))
+    palette = everything.quantize(255, Image.Quantize.MAXCOVERAGE)
     shown = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     buffer = io.BytesIO()
     shown[0].save(buffer, "GIF", save_all=True, append_images=shown[1:], duration=round(1000 * seconds), loop=0)
@@ -143,7 +144,7 @@ def _stage(beat: MappedBeat, number: int, largest: Mapping[str, float]) -> _Stag
         panels[title] = panel_at(figure, left, 15.0, side, tall)
         draw_image(panels[title], beat.images[number], None if beat.masks is None else beat.masks[number])
         panels[title].set_title(title, fontsize=NOTE_POINTS, color=INK, loc="left", pad=2)
-        colour_bar(figure, (left + 2, 9.0, side - 4, 2.6), (0.0, largest[title]), "", SEQUENTIAL)
+        colour_bar(figure, (left + 3, 9.0, side - 9, 2.6), (0.0, largest[title]), "", SEQUENTIAL)
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(_DOTS_PER_INCH)
     canvas.draw()
