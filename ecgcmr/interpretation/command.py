@@ -47,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="output that attribution is about, such as lv_mass; may be repeated (default: the first)",
     )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="RUN",
+        help="another run, whose ECG encoder the embedding is compared with (CKA); may be repeated",
+    )
+    parser.add_argument(
+        "--umap", action="store_true", help="draw the embedding by UMAP too: pip install ecgcmr[explain]"
+    )
+    parser.add_argument("--projector", action="store_true", help="write the embedding for TensorBoard's projector too")
     parser.add_argument("--split", default="test", metavar="S", help=f"{', '.join(_SPLITS)} (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all random draws (default: %(default)s)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda ... (default: %(default)s)")
@@ -80,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
     if "all" in asked and len(set(asked)) > 1:
         raise UserError("--kind all: already holds every other kind")
     kinds = () if "all" in asked else tuple(dict.fromkeys(asked))
-    options = ExplainOptions(kinds, tuple(dict.fromkeys(args.target)), args.subjects, args.split, args.seed)
+    options = ExplainOptions(
+        kinds, tuple(dict.fromkeys(args.target)), args.subjects, args.split, args.seed, compare=tuple(args.compare),
+        umap=args.umap, projector=args.projector, trusted=tuple(args.trust),
+    )  # fmt: skip
     options = on_device(options, args.device)
     trained = open_trained(args.run, args.trust)
     chosen_kinds(trained, options)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.attribution_blocks import AttributionOptions
 from ecgcmr.interpretation.context import AnalysisContext, in_evaluation
+from ecgcmr.interpretation.embedding_report import EmbeddingOptions
 from ecgcmr.interpretation.kinds import ENTRIES, FEWEST_SUBJECTS
 from ecgcmr.interpretation.pair import AlignedPair, networks
 from ecgcmr.interpretation.trained_folder import TrainedFolder
@@ -32,6 +33,10 @@ class ExplainOptions:
         split: Of the cohort.
         seed: Of all random draws.
         device: Of the networks.
+        compare: Run folders whose ECG encoders the embedding is compared with.
+        umap: Whether UMAP is drawn beside the principal components.
+        projector: Whether embeddings are written for TensorBoard's projector too.
+        trusted: Classes, modules or packages beside this package's that an encoder may be of.
     """
 
     kinds: tuple[str, ...] = ()
@@ -40,6 +45,10 @@ class ExplainOptions:
     split: str = "test"
     seed: int = 0
     device: torch.device = torch.device("cpu")
+    compare: tuple[Path, ...] = ()
+    umap: bool = False
+    projector: bool = False
+    trusted: tuple[str, ...] = ()
 
 
 def explain(
@@ -63,6 +72,10 @@ def explain(
             carried out.
     """
     kinds = chosen_kinds(trained, options)
+    further = {
+        "attribution": AttributionOptions(targets=options.targets),
+        "embedding": EmbeddingOptions(umap=options.umap, compare=options.compare, projector=options.projector),
+    }
     trained.check_cohort(index.layout, index.root)
     context = open_context(trained, index, options)
     context.check()
@@ -71,10 +84,7 @@ def explain(
         start = time.perf_counter()
         module, name = ENTRIES[kind]
         analyse = getattr(importlib.import_module(module), name)
-        if kind == "attribution":
-            analyse(context, out, AttributionOptions(targets=options.targets))
-        else:
-            analyse(context, out)
+        analyse(context, out, further.get(kind))
         report(f"{kind}: {time.perf_counter() - start:.1f} s")
 
 
@@ -93,6 +103,9 @@ def chosen_kinds(trained: TrainedFolder, options: ExplainOptions) -> tuple[str, 
     kinds = options.kinds or trained.kinds
     if options.targets and "attribution" not in kinds:
         raise UserError("--target: names what attribution is about, which is not among the kinds asked for")
+    for option, given in (("compare", options.compare), ("umap", options.umap), ("projector", options.projector)):
+        if given and "embedding" not in kinds:
+            raise UserError(f"--{option}: belongs to the embedding, which is not among the kinds asked for")
     return kinds
 
 
@@ -113,6 +126,7 @@ def open_context(trained: TrainedFolder, index: ShardIndex, options: ExplainOpti
         windows=trained.windows,
         seed=options.seed,
         device=options.device,
+        trusted=options.trusted,
     )
 
 

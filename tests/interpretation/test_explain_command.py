@@ -90,8 +90,13 @@ def test_what_a_run_cannot_be_given_is_refused(
     assert "--kind localisation: " in (line := error_of(capsys))
     assert "can be given embedding; " in line
     assert not (tmp_path / "out").exists()
-    assert explain(runs / "mae", cohort_root, tmp_path / "out") == 0
-    assert "embedding.json" in {path.name for path in (tmp_path / "out").iterdir()}
+    more = ("--compare", str(runs / "alignment"), "--projector")
+    assert explain(runs / "mae", cohort_root, tmp_path / "out", *more) == 0
+    assert {"embedding.json", "projector"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert "alignment" in (tmp_path / "out" / "embedding.json").read_text()
+    capsys.readouterr()
+    assert explain(runs / "alignment", cohort_root, tmp_path / "o", "--kind", "retrieval", *more) == 2
+    assert "--compare: belongs to the embedding" in error_of(capsys)
 
 
 def test_outputs_are_attributed_by_name(
