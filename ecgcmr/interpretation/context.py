@@ -43,8 +43,13 @@ class TargetReadout(Protocol):
 class Truth(Protocol):
     """What is known of recordings beside themselves, block by block."""
 
-    has_masks: bool
-    has_waves: bool
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are masks of any recording."""
+
+    @property
+    def has_waves(self) -> bool:
+        """Whether there are R peaks and waves."""
 
     def masks(self, rows: Rows) -> NDArray[np.uint8]:
         """(b, F, H, W) on the pixels of the stored frames: 0 outside, 1 LV cavity, 2 myocardium, 3 RV, 255 unknown."""
@@ -85,6 +90,35 @@ class AnalysisContext:
     device: torch.device = torch.device("cpu")
     block: int = 50
     trusted: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Compare what the encoders take with what the cohort stores.
+
+        Raises:
+            UserError: They differ; the message says in what.
+        """
+        ecg, spec = self.index.layout.ecg, self.ecg_input
+        if ecg is None or (len(ecg.leads), ecg.sampling_rate) != (spec.leads, spec.sampling_rate):
+            there = "none" if ecg is None else f"{len(ecg.leads)} leads at {ecg.sampling_rate:g} Hz"
+            raise UserError(
+                f"{self.index.root}: the encoder takes ECGs of {spec.leads} leads at {spec.sampling_rate:g} Hz, the "
+                f"cohort has {there}; prepare it as the model's was"
+            )
+        if ecg.samples < spec.samples:
+            raise UserError(
+                f"{self.index.root}: the encoder takes {spec.samples} samples, the cohort stores {ecg.samples}"
+            )
+        if self.pair is None:
+            return
+        cmr, image = self.index.layout.cmr, self.cmr_input
+        size = None if cmr is None else (cmr.height, cmr.width)
+        fits = size == (image.height, image.width) or image.height == image.width
+        if cmr is None or len(cmr.frames) != image.frames or not fits:
+            there = "none" if cmr is None else f"{len(cmr.frames)} of {cmr.height} x {cmr.width} pixels"
+            raise UserError(
+                f"{self.index.root}: the image encoder takes {image.frames} frames of {image.height} x {image.width} "
+                f"pixels, the cohort has {there}; prepare it as the model's was"
+            )
 
     @property
     def ecg_input(self) -> ECGInput:
@@ -163,9 +197,10 @@ class AnalysisContext:
 
     def cmr(self, rows: Rows) -> Tensor:
         """Return frames, (b, F, H, W) in [0, 1] at the image encoder's size."""
-        batch: Batch = {"cmr": torch.from_numpy(read_cmr(self.index, rows)).to(self.device)}
-        spec = self.cmr_input
-        return to_float(batch, spec.height)["cmr"]
+        frames, spec = torch.from_numpy(read_cmr(self.index, rows)).to(self.device), self.cmr_input
+        batch: Batch = {"cmr": frames}
+        stored_so = frames.shape[-2:] == (spec.height, spec.width)
+        return to_float(batch, None if stored_so else spec.height)["cmr"]
 
     def masks(self, rows: Rows) -> NDArray[np.uint8]:
         """Return the regions (b, F, H, W) of frames at the image encoder's size, see ``Truth.masks``."""

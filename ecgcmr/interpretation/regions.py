@@ -61,6 +61,15 @@ class Shares:
     hits: Floats
     area: Floats
 
+    def spread(self, places: NDArray[np.intp], count: int) -> Shares:
+        """Return the first of these recordings at their places among ``count``; the others' shares are NaN."""
+        parts = []
+        for values in (self.mass, self.hits, self.area):
+            wide = np.full((count, values.shape[1]), np.nan)
+            wide[places] = values[: len(places)]
+            parts.append(wide)
+        return Shares(*parts)
+
     @classmethod
     def joined(cls, parts: Sequence[Shares]) -> Shares:
         """Put recordings after each other."""
