@@ -21,6 +21,7 @@ IMAGE_LABELS = ("outside", "LV cavity", "myocardium", "RV cavity")
 BEAT_LABELS = ("P", "PR", "QRS", "ST", "T", "TP")
 """What a beat's labels 0 to 5 stand for; PR and ST are the segments, TP goes on to the next beat."""
 
+_MOST_VALUES = 2_000_000  # measured at once: some 100 MB
 _TIE = 1e-6  # of the largest value: rounding of an interpolation
 
 
@@ -96,6 +97,10 @@ def shares(
     if not np.isfinite(maps).all():
         raise ValueError("a map has values that are not finite")
     count = len(maps)
+    if count > 1 and maps.size > _MOST_VALUES:  # films of the heart: a part at a time
+        halves = (slice(0, count // 2), slice(count // 2, count))
+        parts = [shares(maps[h], labels[h], regions, None if places is None else places[h]) for h in halves]
+        return Shares.joined(parts)
     flat, marks = np.maximum(maps, 0.0).reshape(count, -1).astype(np.float64), labels.reshape(count, -1)
     flat[marks == UNKNOWN] = 0.0
     square = flat if places is None else np.where(marks == UNKNOWN, 0.0, np.maximum(places, 0.0).reshape(count, -1))
@@ -110,8 +115,8 @@ def shares(
     defined = (largest > 0.0) & (measured[0].sum(axis=1) > 0.0) & (measured[2].sum(axis=1) > 0.0)
     members = np.array([[label in made_of for made_of in regions.labels] for label in kinds], dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [np.where(defined[:, None], one / one.sum(axis=1, keepdims=True) @ members, np.nan) for one in measured]
-    return Shares(*parts)
+        found = [np.where(defined[:, None], one / one.sum(axis=1, keepdims=True) @ members, np.nan) for one in measured]
+    return Shares(*found)
 
 
 def label_beats(waves: NDArray[np.int64], samples: int) -> NDArray[np.uint8]:

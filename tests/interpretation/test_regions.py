@@ -54,6 +54,16 @@ def test_pointing_takes_whole_places_where_they_are_given():
     np.testing.assert_allclose(found.hits, [[0.5, 0.5]])
 
 
+def test_many_values_are_measured_part_by_part(monkeypatch: pytest.MonkeyPatch):
+    random = np.random.default_rng(0)
+    maps, labels = random.standard_normal((5, 6, 6)), random.integers(0, 4, (5, 6, 6)).astype(np.uint8)
+    whole = shares(maps, labels, IMAGE_REGIONS, maps)
+    monkeypatch.setattr("ecgcmr.interpretation.regions._MOST_VALUES", 40)
+    parts = shares(maps, labels, IMAGE_REGIONS, maps)
+    np.testing.assert_allclose(parts.mass, whole.mass)
+    np.testing.assert_allclose(parts.hits, whole.hits)
+
+
 @pytest.mark.parametrize("bad", [np.full((1, 2), np.nan), np.zeros((1, 3))])
 def test_maps_that_are_not_finite_or_of_another_shape_are_refused(bad: np.ndarray):
     with pytest.raises(ValueError, match="not finite|labels of shape"):
