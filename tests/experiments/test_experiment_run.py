@@ -20,6 +20,7 @@ from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments import report, stage_runs
 from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.interpretation import attribution
 from ecgcmr.shards import ShardIndex, read_labels
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
@@ -339,8 +340,10 @@ def test_results_without_their_table_are_written_again(
 
 @pytest.mark.usefixtures("undrawn")
 def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
-    copied: Path, commands: list, capsys: pytest.CaptureFixture[str]
+    copied: Path, commands: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("save_attribution", "save_attention"):  # figures, which take longer than the rest
+        monkeypatch.setattr(attribution, name, lambda *given: None)
     asked = {"method": "mae+alignment", "kinds": ["retrieval", "attribution"], "subjects": 8, "targets": ["rv_edv"]}
     path, out = copied / "trial.yaml", copied / "out"
     again = ["experiment", str(path), "--out", str(out), "--workers", "1"]
@@ -358,7 +361,6 @@ def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
     assert "Retrieval among the subjects of the test split" in page
     before = times(shown, "*")
     change(path, lambda content: content["evaluation"].update(resamples=20))
-    capsys.readouterr()
     assert main(again) == 0
     assert times(shown, "*") == before  # finished earlier
     change(path, lambda content: content.pop("interpretation"))
