@@ -96,11 +96,9 @@ PICTURE_LIST = (
         "Retrieval",
         "How often the own heart is among the nearest, both ways, beside chance.",
     ),
+    Picture("explained/embedding.png", "Map of embeddings", "Principal components of the ECG embedding, by label."),
     Picture(
-        "explained/embedding_map*.png", "Map of embeddings", "Principal components of the ECG embedding, by label."
-    ),
-    Picture(
-        "explained/concept*.png",
+        "explained/concepts_ecg_lv_mass.png",
         "A direction that is a concept",
         "The mean ECG of real recordings along the direction of the embedding that predicts a phenotype.",
     ),
@@ -118,7 +116,7 @@ def main(demo: Path) -> int:
     PICTURES.mkdir()
     parts = [_HEAD]
     for number, (picture, files) in enumerate(found, start=1):
-        name = f"{number:02d}_{Path(picture.file).name.replace('*', '').strip('._') or 'page'}"
+        name = f"{number:02d}_{Path(picture.file).name.replace('*', 'page')}"
         name = name if name.endswith((".png", ".gif")) else f"{name}.png"
         (PICTURES / name).write_bytes(_reduced(files[0]))
         parts.append(f"## {picture.title}\n\n{picture.text}\n\n![{picture.title}](gallery/{name})\n")

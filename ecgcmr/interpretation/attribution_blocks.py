@@ -45,7 +45,7 @@ class AttributionOptions:
 
     targets: tuple[str, ...] = ()
     baseline: Literal["flat", "mean_beat"] = "flat"
-    occluded: int = 100
+    occluded: int = 50
     cascade: int = 16
     figures: bool = True
     attention: bool = True
