@@ -92,6 +92,27 @@ def test_a_hidden_stretch_is_a_straight_line():
     ]
 
 
+@pytest.mark.parametrize(("samples", "width"), [(2500, 12), (1000, 50), (103, 25), (20, 25)])
+def test_hidden_stretches_lie_where_the_map_is_laid(samples: int, width: int):
+    """A pair that reads one sample has the largest place of its map over that sample, however the length divides."""
+
+    class Reads(nn.Module):
+        at = 0
+
+        def forward(self, ecg: torch.Tensor) -> torch.Tensor:
+            return torch.stack([ecg[:, 0, self.at], torch.ones(len(ecg))], dim=1)
+
+    reads, ecg = Reads(), torch.zeros(1, 12, samples)
+    pair = AlignedPair(reads, nn.Identity(), nn.Identity(), nn.Identity())
+    for at in {1, samples // 2, samples - samples // 3, samples - 2}:
+        reads.at, spiked = at, ecg.clone()
+        spiked[:, :, at] = 3.0
+        losses = hidden_times(pair, spiked, width)
+        assert losses.shape[2] == -(-samples // width)
+        laid = over_ecg(losses.norm(dim=-1), 12, samples, smooth=False)
+        assert float(laid[0, 0, at]) == float(laid.max()) > 0.0
+
+
 def test_steepness_by_hand():
     image = torch.zeros(1, 1, 8, 8)
     image[..., 4:] = 1.0
