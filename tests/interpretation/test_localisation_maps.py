@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 from encoder_cases import batch_for, build
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from planted_pair import SAMPLES, SIDE, TOKEN, planted_pair
 from torch import nn
 
 from ecgcmr.encoders import LocalStackEncoder
+from ecgcmr.interpretation.figures.image_maps import MappedImage, draw_image_maps, draw_stack
+from ecgcmr.interpretation.figures.parts import new_page
+from ecgcmr.interpretation.figures.style import PAGE_MM, TITLE_POINTS
 from ecgcmr.interpretation.localisation import (
     edges,
     hidden_image_places,
@@ -175,3 +179,27 @@ def test_the_other_tower_stays_as_it_is_when_one_is_randomised():
     for _, randomised in parts:
         assert randomised.ecg_encoder is pair.ecg_encoder
         assert not torch.equal(randomised.cmr_projection.weight, pair.cmr_projection.weight)
+
+
+@pytest.mark.parametrize(
+    "name", ["Short", "The ECG on the image, by occlusion, 8 x 8 places, example 1", "A name " * 30]
+)
+def test_a_heading_fits_on_its_page(name: str):
+    figure = new_page(PAGE_MM, 60.0, name)
+    (heading,) = figure.texts
+    extent = heading.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert extent.x1 <= figure.bbox.width
+    assert heading.get_fontsize() <= TITLE_POINTS
+
+
+def test_contours_are_promised_only_where_one_is_drawn():
+    maps, images = {"published": np.ones((1, 8, 8))}, np.zeros((1, 8, 8))
+    known = np.zeros((1, 8, 8), dtype=np.uint8)
+    known[:, 2:5, 2:5] = 1
+    for mask, drawn in ((known, True), (np.full_like(known, 255), False), (np.zeros_like(known), False), (None, False)):
+        example = MappedImage(images, maps, mask, "example 1")
+        for figure in (
+            draw_image_maps([example], 0, "frame ED", {"published": "cosine"}),
+            draw_stack(example, "published", "cosine", ["ED"]),
+        ):
+            assert any("true contours" in text.get_text() for text in figure.texts) == drawn
