@@ -11,6 +11,7 @@ from planted_pair import SAMPLES, SIDE, TOKEN, planted_pair
 from torch import nn
 
 from ecgcmr.encoders import LocalStackEncoder
+from ecgcmr.inspection.png import SCREEN_DPI
 from ecgcmr.interpretation.figures.image_maps import MappedImage, draw_image_maps, draw_stack
 from ecgcmr.interpretation.figures.parts import new_page
 from ecgcmr.interpretation.figures.style import PAGE_MM, TITLE_POINTS
@@ -186,6 +187,7 @@ def test_the_other_tower_stays_as_it_is_when_one_is_randomised():
 )
 def test_a_heading_fits_on_its_page(name: str):
     figure = new_page(PAGE_MM, 60.0, name)
+    figure.set_dpi(SCREEN_DPI)  # as it is saved: type is wider in whole dots
     (heading,) = figure.texts
     extent = heading.get_window_extent(FigureCanvasAgg(figure).get_renderer())
     assert extent.x1 <= figure.bbox.width

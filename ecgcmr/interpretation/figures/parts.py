@@ -42,7 +42,7 @@ def new_page(width_mm: float, height_mm: float, title: str) -> Figure:
 
 def title_points(title: str, width_mm: float = PAGE_MM) -> float:
     """Return the size of type in which a heading, such as one with a label's name, fits on a page with its margins."""
-    room = 0.93 * width_mm / MM_PER_INCH * _POINTS_PER_INCH
+    room = 0.9 * width_mm / MM_PER_INCH * _POINTS_PER_INCH
     wide = TextPath((0, 0), title, size=TITLE_POINTS, prop=FontProperties(weight="bold")).get_extents().width
     return float(TITLE_POINTS * min(1.0, room / max(wide, 1.0)))
 
