@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.encoders import LocalFeatureEncoder, LocalStackEncoder, View, load_encoder, require_encoder
+from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.encoders.weights import CARD_FILE
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.randomised import untrained
@@ -140,6 +141,7 @@ def _head(state: Mapping[str, Any], prefix: str, encoder: Any, path: Path) -> nn
         head.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: {prefix}* is not a projection head of this package; train it again") from error
+    require_finite_weights(head.state_dict(), path)
     return head
 
 

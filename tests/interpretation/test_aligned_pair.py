@@ -88,6 +88,12 @@ def _of_another_run(folder: Path) -> None:
     torch.save(loaded, folder / "best.ckpt")
 
 
+def _diverged(folder: Path) -> None:
+    loaded = torch.load(folder / "best.ckpt", weights_only=True)
+    loaded["state_dict"]["cmr_projection.0.weight"][0, 0] = float("nan")
+    torch.save(loaded, folder / "best.ckpt")
+
+
 def _without_an_encoder(folder: Path) -> None:
     loaded = torch.load(folder / "best.ckpt", weights_only=True)
     state = {name: value for name, value in loaded["state_dict"].items() if not name.startswith("ecg_encoder.")}
@@ -106,6 +112,7 @@ def _without_an_encoder(folder: Path) -> None:
             r"cmr_encoder\.\* differs from .*; the file is of another run",
         ),
         (_without_an_encoder, r"ecg_encoder\.\* differs from the encoder"),
+        (_diverged, "best.ckpt: .*0.weight"),
         (_other_names, "is not a projection head"),
     ],
 )
