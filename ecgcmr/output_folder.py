@@ -31,6 +31,7 @@ def output_folder(
     names: Sequence[str] = (),
     overwrite: bool = False,
     keep_others: bool = False,
+    renewed: tuple[str, ...] = (),
 ) -> Iterator[Path]:
     """Give a folder to write to, and move what was written there to its place when all of it is whole.
 
@@ -41,6 +42,7 @@ def output_folder(
         names: Files the command always writes, so that a folder is refused before the work, not after.
         overwrite: Replace whatever is in the way.
         keep_others: Keep what an earlier call of the command on the same input wrote under other names.
+        renewed: Starts of names of which nothing earlier is kept.
 
     Yields:
         An empty folder on the same file system.
@@ -60,7 +62,7 @@ def output_folder(
         try:
             staged.mkdir(parents=True)
             yield staged
-            _move(staged, folder, origin, earlier, overwrite=overwrite, keep_others=keep_others)
+            _move(staged, folder, origin, earlier, overwrite=overwrite, keep_others=keep_others, renewed=renewed)
         except OSError as error:
             name = str(error.filename or "")
             if name.startswith(f"{staged}"):  # the user knows the place, not the way there
@@ -103,6 +105,7 @@ def _move(
     *,
     overwrite: bool,
     keep_others: bool,
+    renewed: tuple[str, ...],
 ) -> None:
     """Move all files to their places; those of an earlier call that have no successor are removed."""
     made = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
@@ -114,8 +117,9 @@ def _move(
         if not overwrite and name not in before and (folder / name).exists():
             raise UserError(f"--out {folder}: holds {name} of another origin; choose another folder or add --overwrite")
     keep_others = keep_others and all(earlier.get(key) == value for key, value in origin.items())
-    gone = [] if keep_others else [name for name in before if name not in made and _is_below(name)]
-    files = sorted({*made, *(before if keep_others else [])})
+    kept = [name for name in before if keep_others and not name.startswith(renewed)]
+    gone = [name for name in before if name not in made and name not in kept and _is_below(name)]
+    files = sorted({*made, *kept})
     write_atomically(folder / MARKER, (json.dumps({**origin, "files": files}, indent=1) + "\n").encode())
     for name in made:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

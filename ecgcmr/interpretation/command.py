@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.interpretation.kinds import FEWEST_SUBJECTS, KINDS
+from ecgcmr.interpretation.kinds import FEWEST_SUBJECTS, KINDS, WRITES
 from ecgcmr.option_checks import check_choice, check_least
 
 HELP = """\
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     options = on_device(options, args.device)
     trained = open_trained(args.run, args.trust)
-    chosen_kinds(trained, options)
+    chosen = chosen_kinds(trained, options)
     index = ShardIndex.load(args.root)
     source = {
         "weights": trained.weights,
@@ -106,7 +106,11 @@ def run(args: argparse.Namespace) -> int:
         **{name: getattr(args, name) for name in ("subjects", "split", "seed")},
     }
     names = [f"{kind}.json" for kind in KINDS]  # of one model and the same subjects, whatever is asked for this time
-    with output_folder(args.out, "explain", source, names=names, overwrite=args.overwrite, keep_others=True) as folder:
+    # Pictures of other targets, or of UMAP, must not lie beside numbers that know nothing of them.
+    renewed = tuple(start for kind in chosen for start in WRITES[kind])
+    with output_folder(
+        args.out, "explain", source, names=names, overwrite=args.overwrite, keep_others=True, renewed=renewed
+    ) as folder:
         explain(trained, index, folder, options, lambda line: print(line, flush=True))
         made = sorted(path.name for path in folder.iterdir())
     print(f"in {args.out}: {', '.join(made)}")

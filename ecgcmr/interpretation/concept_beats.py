@@ -68,7 +68,7 @@ def beats_along(
         label: Whose direction it is.
         coordinate: (n,) along it.
         truth: (n,) the label itself, NaN missing.
-        bins: How many.
+        bins: How many; 0 where there is no direction, or nobody to fill them.
         recordings: At most from each bin.
 
     Returns:
@@ -81,7 +81,7 @@ def beats_along(
     if ecg is None or ecg.leads != LEADS:
         raise UserError(f"{context.index.root}: beats along a direction need the leads {', '.join(LEADS)}")
     made, without = [], 0
-    for members in np.array_split(np.argsort(coordinate, kind="stable"), bins):
+    for members in np.array_split(np.argsort(coordinate, kind="stable"), bins) if bins else ():
         nearest = _about_the_middle(members, coordinate, recordings)
         beats = _median_beats(context, nearest)
         without += len(nearest) - len(beats)

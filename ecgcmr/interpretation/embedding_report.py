@@ -19,6 +19,7 @@ from ecgcmr.interpretation.figures.embedding_figure import draw_common_space, dr
 from ecgcmr.interpretation.other_runs import other_features
 from ecgcmr.interpretation.probe_rows import CHOSEN, ProbeRows, probe_rows, untrained_rows
 from ecgcmr.interpretation.projector import write_projector
+from ecgcmr.interpretation.region_scores import others
 from ecgcmr.interpretation.result_json import write_json
 from ecgcmr.interpretation.retrieval_report import known_labels
 from ecgcmr.option_checks import check_least
@@ -125,7 +126,7 @@ def _content(
 ) -> dict[str, Any]:
     """Return what ``embedding.json`` has; what needs a pair, or more recordings, is null."""
     count = len(parts["ecg"])
-    shuffled = context.generator("shuffled subjects").permutation(count)
+    shuffled = others(context.subjects(), context.generator("shuffled subjects"))
     pair = (parts["ecg_projected"], parts["cmr_projected"]) if "cmr_projected" in parts else None
     return {
         "n": count,

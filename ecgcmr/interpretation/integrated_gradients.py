@@ -25,6 +25,7 @@ NODES = 4
 """Gradients on a piece of the line, at the nodes of Gauss and Legendre."""
 _PIECES = 4  # at first: of fewer, errors of one sign and the other could cancel by chance
 _NARROW = 0.5  # of the line: narrower pieces may err as much as half of it, for few of them err at all
+_STRICTER, _NARROWEST = 0.2, 1e-3  # from one attempt to the next, and where attempts end
 _ROUNDING = 1e-5  # of the outputs: float32 through a network is no more exact
 
 
@@ -97,25 +98,57 @@ def integrated_gradients(
     largest = torch.maximum(start.abs(), end.abs())
     allowed = torch.maximum(tolerance * (end - start).abs(), _ROUNDING * largest)
     values, steps = torch.zeros_like(x), torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    width = torch.full((len(x),), 1.0 / _PIECES)
+    rows, narrow = everyone, _NARROW
+    while len(rows):
+        values[rows] = 0.0
+        _add_up(path, rows, [border[rows] for border in borders], allowed, narrow, most_steps, values, steps)
+        missed = (values.sum(dim=(1, 2), dtype=torch.float64) - (end - start)).abs() > allowed
+        # Small errors of many pieces, all of one sign: those recordings once more, their pieces kept to less.
+        narrow *= _STRICTER
+        rows = torch.nonzero(missed & (steps < most_steps // 2)).flatten() if narrow > _NARROWEST else rows[:0]
+    error = (values.sum(dim=(1, 2), dtype=torch.float64) - (end - start)).abs()
+    return Attributions(values, end, start, error, allowed, steps)
+
+
+def _add_up(
+    path: _Path,
+    rows: Tensor,
+    borders: Sequence[Tensor],
+    allowed: Tensor,
+    narrow: float,
+    most_steps: int,
+    values: Tensor,
+    steps: Tensor,
+) -> None:
+    """Add the integrals of some recordings to ``values`` and their gradients to ``steps``, halving pieces that err.
+
+    Args:
+        path: The lines of all recordings.
+        rows: (m,) which of them.
+        borders: Their outputs at the ends of the first pieces, (m,) each.
+        allowed: (n,) error of a whole line.
+        narrow: Pieces narrower than this share of a line may err as much as one of this width.
+        most_steps: Gradients of a recording at most.
+        values: (n, leads, T), added to.
+        steps: (n,), added to.
+    """
+    width = torch.full((len(rows),), 1.0 / _PIECES)
     pieces = _Pieces.joined(
-        [_Pieces(everyone, place * width, width, *borders[place : place + 2]) for place in range(_PIECES)]
+        [_Pieces(rows, place * width, width, *borders[place : place + 2]) for place in range(_PIECES)]
     )
     while len(pieces.recording):
-        halved, waiting = [], torch.bincount(pieces.recording, minlength=len(x))
+        halved, waiting = [], torch.bincount(pieces.recording, minlength=len(steps))
         steps += NODES * waiting
         for piece in pieces.split(path.batch // NODES):
             gains = path.integral(piece)
             who = piece.recording
             error = (gains.sum(dim=(1, 2), dtype=torch.float64) - (piece.end_output - piece.start_output)).abs()
-            limit = 0.5 * allowed[who] * piece.width.to(error).clamp(min=_NARROW)
+            limit = 0.5 * allowed[who] * piece.width.to(error).clamp(min=narrow)
             # As if all that is left of this recording were halved in this round.
             good = (error <= limit) | (steps[who] + 2 * NODES * waiting[who] > most_steps)
             values.index_add_(0, who[good], gains[good])
             halved.append(piece.rows(~good))
         pieces = _Pieces.joined(halved).halves(path)
-    error = (values.sum(dim=(1, 2), dtype=torch.float64) - (end - start)).abs()
-    return Attributions(values, end, start, error, allowed, steps)
 
 
 @dataclass(frozen=True)

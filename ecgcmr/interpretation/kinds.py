@@ -11,5 +11,12 @@ ENTRIES = {
 """Kind -> module and name of its function ``(context, out)``, imported when it is asked for."""
 
 KINDS = tuple(ENTRIES)
+WRITES = {
+    "localisation": ("localisation",),
+    "attribution": ("attribution", "attention"),
+    "retrieval": ("retrieval",),
+    "embedding": ("embedding", "concepts", "projector"),
+}
+"""Kind -> starts of the names of its files."""
 FEWEST_SUBJECTS = 2
 """That an analysis needs."""

@@ -101,12 +101,12 @@ def hidden_image_places(pair: AlignedPair, cmr: Tensor, typical: Tensor, count: 
 def hidden_times(pair: AlignedPair, ecg: Tensor, width: int) -> Tensor:
     """Return what the ECG's embedding loses when a stretch of all leads is hidden, (b, 1, ceil(T / width), E).
 
-    A hidden stretch is a straight line between its neighbours, which adds no step of its own.
+    A hidden stretch is a straight line between its neighbours, which adds no step of its own. Stretches are of even
+    length, as ``over_ecg`` lays them: one short stretch at the end would shift all others against the ECG.
     """
     whole, samples = pair.ecg_embedding(ecg), ecg.shape[2]
     losses = []
-    for start in range(0, samples, width):
-        stop = min(start + width, samples)
+    for start, stop in _bounds(samples, -(-samples // width)):
         first, last = ecg[:, :, max(start - 1, 0), None], ecg[:, :, min(stop, samples - 1), None]
         hidden = ecg.clone()
         hidden[:, :, start:stop] = torch.lerp(first, last, torch.linspace(0, 1, stop - start + 2).to(ecg)[1:-1])

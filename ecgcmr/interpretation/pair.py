@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgcmr.encoders import LocalFeatureEncoder, LocalStackEncoder, View, load_encoder, require_encoder
+from ecgcmr.encoders.finite_weights import require_finite_weights
 from ecgcmr.encoders.weights import CARD_FILE
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.randomised import untrained
@@ -101,6 +102,8 @@ def load_pair(run_folder: str | Path, trust: Collection[str] = ()) -> AlignedPai
     state = loaded.get("state_dict") if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping):
         raise UserError(f"{path}: holds no state_dict; give the run folder of a finished alignment")
+    for name, encoder in (("ecg", ecg_encoder), ("cmr", cmr_encoder)):
+        _require_weights_of(state, f"{name}_encoder.", encoder, path)
     heads = [
         _head(state, f"{name}_projection.", encoder, path)
         for name, encoder in (("ecg", ecg_encoder), ("cmr", cmr_encoder))
@@ -109,6 +112,21 @@ def load_pair(run_folder: str | Path, trust: Collection[str] = ()) -> AlignedPai
     for network in networks(pair):
         network.eval().requires_grad_(False)
     return pair
+
+
+def _require_weights_of(state: Mapping[str, Any], prefix: str, encoder: Any, path: Path) -> None:
+    """Raise UserError where a checkpoint was saved beside other encoders: its projections would fit these by chance."""
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    exported = encoder.state_dict()
+    same = weights.keys() == exported.keys() and all(
+        isinstance(value, Tensor) and value.shape == exported[name].shape and bool((value == exported[name]).all())
+        for name, value in weights.items()
+    )
+    if not same:
+        raise UserError(
+            f"{path}: {prefix}* differs from the encoder that was exported beside it; the file is of another run, or "
+            "its fit goes on: give the run folder of a finished alignment"
+        )
 
 
 def _head(state: Mapping[str, Any], prefix: str, encoder: Any, path: Path) -> nn.Module:
@@ -123,6 +141,7 @@ def _head(state: Mapping[str, Any], prefix: str, encoder: Any, path: Path) -> nn
         head.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: {prefix}* is not a projection head of this package; train it again") from error
+    require_finite_weights(head.state_dict(), path)
     return head
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ def label_beats(waves: NDArray[np.int64], samples: int) -> NDArray[np.uint8]:
     labels = np.full((len(waves), samples), UNKNOWN, dtype=np.uint8)
     for row, beats in zip(labels, waves, strict=True):
         marked = [dict(zip(WAVES, beat.tolist(), strict=True)) for beat in beats if (beat >= 0).any()]
-        for beat, following in zip(marked, [*marked[1:], None], strict=True):
+        for beat, following in zip_longest(marked, marked[1:]):  # without beats, nothing
             ends = -1 if following is None else following["P_onset"]
             if following is not None and ends < 0:  # no P wave: the pause ends where the ventricles begin
                 ends = following["QRS_onset"]

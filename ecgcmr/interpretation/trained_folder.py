@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
 
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.encoders.weights import CARD_FILE, EncoderCard
@@ -102,13 +106,18 @@ def open_trained(folder: Path, trust: Collection[str] = ()) -> TrainedFolder:
         pair = load_pair(folder, trust)
         recipes = _recipes(ecg=card, cmr=images)
         return TrainedFolder(
-            folder, (card.sha256, images.sha256), pair.ecg_encoder, recipes, pair, windows=_windows(card)
+            folder,
+            (card.sha256, images.sha256, _checksum(pair.ecg_projection), _checksum(pair.cmr_projection)),
+            pair.ecg_encoder,
+            recipes,
+            pair,
+            windows=_windows(card),
         )
     if (card.training or {}).get("task") in DOWNSTREAM:
         readout = load_readout(folder, trust)
         return TrainedFolder(
             folder,
-            (card.sha256,),
+            (card.sha256, _checksum(readout.features.readout, weight=readout.weight, bias=readout.bias)),
             readout.features.encoder,
             _recipes(ecg=card),
             readout=readout,
@@ -137,6 +146,13 @@ def _of_model(folder: Path, model: Model) -> TrainedFolder:
 
 def _recipes(**cards: EncoderCard) -> dict[str, Recipe]:
     return {modality: dict(card.preparation) for modality, card in cards.items() if card.preparation is not None}
+
+
+def _checksum(network: nn.Module | None, **tensors: Tensor) -> str:
+    """Return a checksum of what stands on an encoder, which other heads on the same encoder do not have."""
+    weights = {**({} if network is None else network.state_dict()), **tensors}
+    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+    return hashlib.sha256(content).hexdigest()
 
 
 def _windows(card: EncoderCard) -> int:

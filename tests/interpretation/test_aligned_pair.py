@@ -29,6 +29,8 @@ def _write(folder: Path, *, layers: int = 2, norm: bool = False) -> AlignedPair:
         export_encoder(encoder, place, class_path=class_path, init_args=init_args)
     state = {f"ecg_projection.{name}": value for name, value in heads[0].state_dict().items()}
     state |= {f"cmr_projection.{name}": value for name, value in heads[1].state_dict().items()}
+    for name, encoder in zip(("ecg", "cmr"), encoders, strict=True):
+        state |= {f"{name}_encoder.{key}": value for key, value in encoder.state_dict().items()}
     torch.save({"state_dict": state}, folder / "best.ckpt")
     return AlignedPair(*encoders, *heads)
 
@@ -68,13 +70,34 @@ def _no_state(folder: Path) -> None:
 
 
 def _no_heads(folder: Path) -> None:
-    torch.save({"state_dict": {"encoder.weight": torch.zeros(2, 2)}}, folder / "best.ckpt")
+    loaded = torch.load(folder / "best.ckpt", weights_only=True)
+    state = {name: value for name, value in loaded["state_dict"].items() if "projection" not in name}
+    torch.save({"state_dict": state}, folder / "best.ckpt")
 
 
 def _other_names(folder: Path) -> None:
     loaded = torch.load(folder / "best.ckpt", weights_only=True)
     loaded["state_dict"]["ecg_projection.9.weight"] = torch.zeros(3)
     torch.save(loaded, folder / "best.ckpt")
+
+
+def _of_another_run(folder: Path) -> None:
+    loaded = torch.load(folder / "best.ckpt", weights_only=True)
+    name = next(name for name in loaded["state_dict"] if name.startswith("cmr_encoder."))
+    loaded["state_dict"][name] = loaded["state_dict"][name] + 1e-3
+    torch.save(loaded, folder / "best.ckpt")
+
+
+def _diverged(folder: Path) -> None:
+    loaded = torch.load(folder / "best.ckpt", weights_only=True)
+    loaded["state_dict"]["cmr_projection.0.weight"][0, 0] = float("nan")
+    torch.save(loaded, folder / "best.ckpt")
+
+
+def _without_an_encoder(folder: Path) -> None:
+    loaded = torch.load(folder / "best.ckpt", weights_only=True)
+    state = {name: value for name, value in loaded["state_dict"].items() if not name.startswith("ecg_encoder.")}
+    torch.save({"state_dict": state}, folder / "best.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +107,12 @@ def _other_names(folder: Path) -> None:
         (_no_checkpoint, "no such file"),
         (_no_state, "holds no state_dict"),
         (_no_heads, "has no ecg_projection"),
+        (
+            _of_another_run,
+            r"cmr_encoder\.\* differs from .*; the file is of another run",
+        ),
+        (_without_an_encoder, r"ecg_encoder\.\* differs from the encoder"),
+        (_diverged, "best.ckpt: .*0.weight"),
         (_other_names, "is not a projection head"),
     ],
 )

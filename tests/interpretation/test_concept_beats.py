@@ -53,6 +53,13 @@ def test_recordings_without_beats_are_counted_and_leave_no_bin(tmp_path: Path):
     assert along.without_beats == 12
 
 
+def test_a_direction_that_cannot_be_learnt_or_filled_has_no_beats(cohort_root: Path):
+    context = untrained_context(cohort_root)
+    unknown = np.full(len(context.rows), np.nan)
+    along = beats_along(context, context.index.layout.labels[0], unknown, unknown, bins=0)
+    assert (along.bins, along.without_beats) == ((), 0)
+
+
 def test_other_leads_than_the_twelve_are_refused(cohort_root: Path):
     context = untrained_context(cohort_root)
     ecg = context.index.layout.ecg

@@ -92,6 +92,25 @@ def test_nothing_names_a_subject(written: Path, cohort_root: Path):
     assert not any(name.decode() in text for name in hashes for text in texts)
 
 
+def test_few_recordings_stop_no_embedding(cohort_root: Path, tmp_path: Path):
+    context = untrained_context(cohort_root)
+    context = replace(context, rows=context.rows[:3])  # fewer than two for each of the bins
+    embedding(context, tmp_path, EmbeddingOptions(resamples=20, umap=False, along=("lv_mass",), control=False))
+    assert json.loads((tmp_path / "concepts.json").read_text())["along"][0]["bins"] == []
+
+
+def test_a_shuffled_alignment_never_pairs_a_subject_with_itself(cohort_root: Path, tmp_path: Path):
+    """Three subjects have two ways to be shuffled so, whatever the seed."""
+    context = untrained_context(cohort_root)
+    for seed in range(4):
+        embedded = pair_embeddings(three := replace(context, rows=context.rows[:3], seed=seed))
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (embedded.ecg_projected, embedded.cmr_projected))
+        embedding(three, tmp_path, EmbeddingOptions(resamples=5, umap=False, along=(), control=False, labels=("age",)))
+        shuffled = json.loads((tmp_path / "embedding.json").read_text())["alignment_shuffled"]
+        ways = [np.mean(((a - b[np.roll(np.arange(3), step)]) ** 2).sum(axis=1)) for step in (1, 2)]
+        assert any(abs(shuffled - way) < 1e-4 for way in ways)
+
+
 def test_the_projector_has_labels_and_rows(written: Path, cohort_root: Path):
     tables = sorted((written / "projector").rglob("metadata.tsv"))
     assert len(tables) == 3

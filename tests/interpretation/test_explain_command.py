@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_configs
+import torch
 import yaml
 
 from ecgcmr.cli import main
@@ -113,6 +114,27 @@ def test_outputs_are_attributed_by_name(
     assert "--target lv_massive: the model predicts lv_edv, lv_mass" in error_of(capsys)
     assert explain(run, cohort_root, out, "--kind", "embedding", "--target", "lv_mass") == 2
     assert "--target: names what attribution is about" in error_of(capsys)
+
+
+def test_another_head_on_the_same_encoder_is_another_model_and_no_picture_is_left_of_an_earlier_target(
+    runs: Path, cohort_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = runs / "PhenotypeRegression", tmp_path / "out"
+    words = ("--subjects", "4", "--kind", "attribution", "--target")
+    assert explain(run, cohort_root, out, "--kind", "embedding", "--subjects", "4") == 0
+    assert explain(run, cohort_root, out, *words, "lv_mass") == 0
+    assert explain(run, cohort_root, out, *words, "lv_edv") == 0
+    assert not list(out.glob("attribution_lv_mass*"))
+    assert list(out.glob("attribution_lv_edv*"))
+    assert (out / "concepts.json").is_file()
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    loaded = torch.load(other / "best.ckpt", weights_only=True)
+    loaded["state_dict"]["head.weight"] = -loaded["state_dict"]["head.weight"]
+    torch.save(loaded, other / "best.ckpt")
+    capsys.readouterr()
+    assert explain(other, cohort_root, out, *words, "lv_edv") == 2
+    assert "made from other input or with other options" in error_of(capsys)
 
 
 @pytest.mark.parametrize(

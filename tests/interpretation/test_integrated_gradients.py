@@ -117,6 +117,17 @@ def test_steps_go_where_the_output_bends():
     assert int(found.steps) < 200
 
 
+@pytest.mark.parametrize(("bends", "height"), [(20, 3.0), (80, 1.0), (80, 3.0)])
+def test_many_small_errors_of_one_sign_do_not_add_up_to_more_than_is_allowed(bends: int, height: float):
+    def bending(x):
+        level = x.mean(dim=(1, 2))
+        return 0.2 * level + height * (bends * level).sin().abs() / bends
+
+    found = integrated_gradients(bending, torch.full((1, 12, 40), 0.9), torch.zeros(()))
+    assert found.complete.all()
+    assert int(found.steps) <= 2048
+
+
 def test_missing_leads_get_nothing():
     encoder = build("vit-mean")
     mask = torch.ones(2, 12, dtype=torch.bool)

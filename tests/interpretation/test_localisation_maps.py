@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 from encoder_cases import batch_for, build
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from planted_pair import SAMPLES, SIDE, TOKEN, planted_pair
 from torch import nn
 
 from ecgcmr.encoders import LocalStackEncoder
+from ecgcmr.inspection.png import SCREEN_DPI
+from ecgcmr.interpretation.figures.image_maps import MappedImage, draw_image_maps, draw_stack
+from ecgcmr.interpretation.figures.parts import new_page
+from ecgcmr.interpretation.figures.style import PAGE_MM, TITLE_POINTS
 from ecgcmr.interpretation.localisation import (
     edges,
     hidden_image_places,
@@ -92,6 +97,27 @@ def test_a_hidden_stretch_is_a_straight_line():
     ]
 
 
+@pytest.mark.parametrize(("samples", "width"), [(2500, 12), (1000, 50), (103, 25), (20, 25)])
+def test_hidden_stretches_lie_where_the_map_is_laid(samples: int, width: int):
+    """A pair that reads one sample has the largest place of its map over that sample, however the length divides."""
+
+    class Reads(nn.Module):
+        at = 0
+
+        def forward(self, ecg: torch.Tensor) -> torch.Tensor:
+            return torch.stack([ecg[:, 0, self.at], torch.ones(len(ecg))], dim=1)
+
+    reads, ecg = Reads(), torch.zeros(1, 12, samples)
+    pair = AlignedPair(reads, nn.Identity(), nn.Identity(), nn.Identity())
+    for at in {1, samples // 2, samples - samples // 3, samples - 2}:
+        reads.at, spiked = at, ecg.clone()
+        spiked[:, :, at] = 3.0
+        losses = hidden_times(pair, spiked, width)
+        assert losses.shape[2] == -(-samples // width)
+        laid = over_ecg(losses.norm(dim=-1), 12, samples, smooth=False)
+        assert float(laid[0, 0, at]) == float(laid.max()) > 0.0
+
+
 def test_steepness_by_hand():
     image = torch.zeros(1, 1, 8, 8)
     image[..., 4:] = 1.0
@@ -154,3 +180,28 @@ def test_the_other_tower_stays_as_it_is_when_one_is_randomised():
     for _, randomised in parts:
         assert randomised.ecg_encoder is pair.ecg_encoder
         assert not torch.equal(randomised.cmr_projection.weight, pair.cmr_projection.weight)
+
+
+@pytest.mark.parametrize(
+    "name", ["Short", "The ECG on the image, by occlusion, 8 x 8 places, example 1", "A name " * 30]
+)
+def test_a_heading_fits_on_its_page(name: str):
+    figure = new_page(PAGE_MM, 60.0, name)
+    figure.set_dpi(SCREEN_DPI)  # as it is saved: type is wider in whole dots
+    (heading,) = figure.texts
+    extent = heading.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert extent.x1 <= figure.bbox.width
+    assert heading.get_fontsize() <= TITLE_POINTS
+
+
+def test_contours_are_promised_only_where_one_is_drawn():
+    maps, images = {"published": np.ones((1, 8, 8))}, np.zeros((1, 8, 8))
+    known = np.zeros((1, 8, 8), dtype=np.uint8)
+    known[:, 2:5, 2:5] = 1
+    for mask, drawn in ((known, True), (np.full_like(known, 255), False), (np.zeros_like(known), False), (None, False)):
+        example = MappedImage(images, maps, mask, "example 1")
+        for figure in (
+            draw_image_maps([example], 0, "frame ED", {"published": "cosine"}),
+            draw_stack(example, "published", "cosine", ["ED"]),
+        ):
+            assert any("true contours" in text.get_text() for text in figure.texts) == drawn

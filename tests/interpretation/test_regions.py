@@ -84,3 +84,15 @@ def test_parts_of_the_beat_by_hand():
 def test_beats_beyond_the_window_are_cut_off():
     labels = label_beats(np.array([[[10, 15, 20, 25, 30, 40, 45, 50]]]), 28)[0]
     assert (labels[25:28] == BEAT_LABELS.index("QRS")).all()
+
+
+@pytest.mark.parametrize("beats", [0, 3])
+def test_a_recording_without_marked_beats_is_unknown_and_stops_no_other(beats: int):
+    one = np.full((1, beats, 8), -1, dtype=np.int64)
+    assert (label_beats(one, 30) == UNKNOWN).all()
+    if beats:
+        marked = one.copy()
+        marked[0, 0] = [2, 3, 5, 8, 11, 15, 18, 20]
+        both = label_beats(np.concatenate([one, marked]), 30)
+        assert (both[0] == UNKNOWN).all()
+        assert (both[1] != UNKNOWN).any()

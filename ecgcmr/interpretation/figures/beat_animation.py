@@ -21,6 +21,7 @@ from ecgcmr.interpretation.figures.parts import (
     colour_bar,
     draw_image,
     draw_map,
+    is_outlined,
     map_layer,
     new_page,
     panel_at,
@@ -104,10 +105,11 @@ def draw_strip(beat: MappedBeat) -> Figure:
                 panel.set_title(_words(beat, number), fontsize=NOTE_POINTS - 0.5, color=TRAINED, loc="left", pad=2)
         above = 7.0 if row == 0 else 2.5
         figure.text(4.0 / PAGE_MM, (bottom + tall + above) / total, title, fontsize=TEXT_POINTS, color=INK, va="center")
+    outlined = beat.masks is not None and any(is_outlined(beat.masks[number]) for number in chosen)
     figure.text(
         4.0 / PAGE_MM,
         4.0 / total,
-        "colour: from 0 to the largest value of each row; outlines: the true contours",
+        "colour: from 0 to the largest value of each row" + ("; outlines: the true contours" if outlined else ""),
         fontsize=NOTE_POINTS,
         color=NOTE,
     )

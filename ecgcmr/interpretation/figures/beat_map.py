@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.interpretation.beat_segments import SEGMENTS
 from ecgcmr.interpretation.figures.ecg_map_paper import scale_of
-from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, TITLE_POINTS, WAVE_COLOURS
+from ecgcmr.interpretation.figures.parts import title_points
+from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, WAVE_COLOURS
 from ecgcmr.interpretation.median_beat import BeatValues
 from ecgcmr.leads import LEADS
 
@@ -72,7 +73,7 @@ def draw_beat_map(
 def heading(figure: Figure, title: str, note: str) -> None:
     """Write a title, and beneath it a note of two lines at most."""
     height = float(figure.get_size_inches()[1]) * MM_PER_INCH
-    figure.text(0.02, 1 - 6.0 / height, title, fontsize=TITLE_POINTS, weight="bold", va="center", color=INK)
+    figure.text(0.02, 1 - 6.0 / height, title, fontsize=title_points(title), weight="bold", va="center", color=INK)
     for line, words in enumerate(wrap(note, _NOTE_LETTERS)[:2]):
         y = 1 - (11.5 + 4.2 * line) / height
         figure.text(0.02, y, words, fontsize=TEXT_POINTS - 0.5, va="center", color=NOTE)

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from ecgcmr.inspection.png import new_figure
 from ecgcmr.interpretation.concept_beats import BeatsAlong
+from ecgcmr.interpretation.figures.parts import title_points
 from ecgcmr.interpretation.figures.style import (
     CONTROL,
     GRID,
@@ -20,7 +21,6 @@ from ecgcmr.interpretation.figures.style import (
     PAGE_MM,
     SEQUENTIAL,
     TEXT_POINTS,
-    TITLE_POINTS,
     TRAINED,
 )
 from ecgcmr.shards.layout import LEADS
@@ -57,7 +57,7 @@ def draw_beats_along(along: BeatsAlong) -> Figure:
     figure.supxlabel("ms from the R peak", fontsize=TEXT_POINTS, y=0.012)
     figure.supylabel(f"mean of median beats ({unit})", fontsize=TEXT_POINTS, x=0.012)
     title = f"The ECG along the direction of {_lower(along.label.title)}"
-    figure.text(0.03, 0.967, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(0.03, 0.967, title, fontsize=title_points(title), weight="bold", color=INK, va="center")
     count = sum(each.recordings for each in along.bins)
     note = f"{count} real recordings, none generated, from low to high on the direction,\nwith their true means:"
     figure.text(0.03, 0.942, note, fontsize=TEXT_POINTS, color=NOTE, va="top", linespacing=1.3)
@@ -81,7 +81,7 @@ def draw_concepts(entries: Sequence[Mapping[str, Any]]) -> Figure:
     total = 27.0 + sum(heights) + 16.0 * len(groups)
     figure = new_figure(PAGE_MM, total, facecolor="white")
     title = "What a straight line reads off the frozen ECG embedding"
-    figure.text(0.03, 1 - 9 / total, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(0.03, 1 - 9 / total, title, fontsize=title_points(title), weight="bold", color=INK, va="center")
     lines = ["filled: chosen rows, 95 % interval; hollow: validation, which chose the penalty"]
     if any(entry.get("untrained") is not None for entry in entries):
         lines.append("grey square: an untrained encoder of the same make")

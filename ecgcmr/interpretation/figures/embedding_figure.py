@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.inspection.png import new_figure
 from ecgcmr.interpretation.embedding_map import EmbeddingMap
+from ecgcmr.interpretation.figures.parts import title_points
 from ecgcmr.interpretation.figures.style import (
     GRID,
     INK,
@@ -24,7 +25,6 @@ from ecgcmr.interpretation.figures.style import (
     SEQUENTIAL,
     SERIES,
     TEXT_POINTS,
-    TITLE_POINTS,
     TRAINED,
 )
 from ecgcmr.shards import Label
@@ -49,7 +49,7 @@ def draw_embedding_map(
     rows = math.ceil(len(labels) / 2)
     height = _HEAD_MM + rows * _PANEL_MM
     figure = new_figure(PAGE_MM, height, facecolor="white")
-    figure.text(0.03, 1 - 7 / height, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(0.03, 1 - 7 / height, title, fontsize=title_points(title), weight="bold", color=INK, va="center")
     for number, label in enumerate(labels):
         row, column = divmod(number, 2)
         bottom = height - _HEAD_MM - (row + 1) * _PANEL_MM
@@ -101,7 +101,7 @@ def draw_common_space(drawn: EmbeddingMap, joined: NDArray[np.int64], title: str
     """
     height = 118.0
     figure = new_figure(PAGE_MM, height, facecolor="white")
-    figure.text(0.03, 1 - 7 / height, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(0.03, 1 - 7 / height, title, fontsize=title_points(title), weight="bold", color=INK, va="center")
     axes = figure.add_axes((0.06, 0.08, 0.91, 0.74))
     count = len(drawn.points) // 2
     lines = [(drawn.points[k], drawn.points[count + k]) for k in joined]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ecgcmr.interpretation.figures.parts import colour_bar, draw_image, draw_map, new_page, panel_at
+from ecgcmr.interpretation.figures.parts import colour_bar, draw_image, draw_map, is_outlined, new_page, panel_at
 from ecgcmr.interpretation.figures.style import (
     INK,
     NOTE,
@@ -74,7 +74,7 @@ def draw_image_maps(examples: Sequence[MappedImage], frame: int, frame_name: str
     for column, title in enumerate(titles, start=1):
         place = (_MARGIN + column * (side + _GAP) + 3, 14.0, side - 6, 3.0)
         colour_bar(figure, place, (0.0, largest[title]), units[title], SEQUENTIAL)
-    if any(example.mask is not None for example in examples):
+    if any(is_outlined(None if example.mask is None else example.mask[frame]) for example in examples):
         _legend(figure, total)
     return figure
 
@@ -106,7 +106,7 @@ def draw_stack(example: MappedImage, title: str, unit: str, names: Sequence[str]
         draw_map(panel, example.maps[title][image], largest)
         panel.set_title(names[image], fontsize=NOTE_POINTS, color=INK, loc="left", pad=2)
     colour_bar(figure, (_MARGIN + 3, 14.0, 60.0, 3.0), (0.0, largest), unit, SEQUENTIAL)
-    if example.mask is not None:
+    if example.mask is not None and any(is_outlined(example.mask[image]) for image in shown):
         _legend(figure, total)
     return figure
 

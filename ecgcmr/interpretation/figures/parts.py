@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from ecgcmr.inspection.frames_figure import outline
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
-from ecgcmr.interpretation.figures.style import INK, NOTE, NOTE_POINTS, SEQUENTIAL, TEXT_POINTS, TITLE_POINTS
+from ecgcmr.interpretation.figures.style import (
+    INK,
+    NOTE,
+    NOTE_POINTS,
+    PAGE_MM,
+    SEQUENTIAL,
+    TEXT_POINTS,
+    TITLE_POINTS,
+)
 
 _OPACITY = 0.8  # of the largest value over an image
 _UNKNOWN = 255
+_POINTS_PER_INCH = 72.0
 
 
 def new_page(width_mm: float, height_mm: float, title: str) -> Figure:
-    """Return an empty figure with a heading."""
+    """Return an empty figure with a heading, in smaller type where it is longer than the page is wide."""
     figure = new_figure(width_mm, height_mm, facecolor="white")
     above = 1 - 6.5 / height_mm
-    figure.text(5 / width_mm, above, title, fontsize=TITLE_POINTS, weight="bold", color=INK, va="center")
+    figure.text(
+        5 / width_mm, above, title, fontsize=title_points(title, width_mm), weight="bold", color=INK, va="center"
+    )
     return figure
+
+
+def title_points(title: str, width_mm: float = PAGE_MM) -> float:
+    """Return the size of type in which a heading, such as one with a label's name, fits on a page with its margins."""
+    room = 0.9 * width_mm / MM_PER_INCH * _POINTS_PER_INCH
+    wide = TextPath((0, 0), title, size=TITLE_POINTS, prop=FontProperties(weight="bold")).get_extents().width
+    return float(TITLE_POINTS * min(1.0, room / max(wide, 1.0)))
 
 
 def panel_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -34,9 +56,14 @@ def panel_at(figure: Figure, left: float, bottom: float, width: float, height: f
 def draw_image(panel: Axes, image: NDArray, mask: NDArray[np.uint8] | None = None) -> None:
     """Draw a grey image (H, W) in [0, 1], with the outlines of its regions where they are known."""
     panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
-    if mask is not None and (mask != _UNKNOWN).all():
+    if is_outlined(mask):
         outline(panel, mask)
     panel.set(xticks=(), yticks=(), xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
+
+
+def is_outlined(mask: NDArray[np.uint8] | None) -> TypeGuard[NDArray[np.uint8]]:
+    """Return whether the regions of an image are known, all of it, and there is one to outline."""
+    return mask is not None and bool((mask != _UNKNOWN).all() and (mask > 0).any())
 
 
 def draw_map(panel: Axes, values: NDArray, largest: float, colours: Colormap = SEQUENTIAL) -> None:

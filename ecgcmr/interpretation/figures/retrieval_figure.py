@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ecgcmr.inspection.png import new_figure
+from ecgcmr.interpretation.figures.parts import title_points
 from ecgcmr.interpretation.figures.style import (
     CONTROL,
     GRID,
@@ -18,7 +19,6 @@ from ecgcmr.interpretation.figures.style import (
     PAGE_MM,
     SERIES,
     TEXT_POINTS,
-    TITLE_POINTS,
     TRAINED,
 )
 from ecgcmr.interpretation.retrieval import RECALLS, Retrieval
@@ -43,7 +43,7 @@ def draw_retrieval(found: Sequence[Retrieval], entries: Sequence[Mapping[str, An
     figure = new_figure(PAGE_MM, height, facecolor="white")
     subjects = len(np.unique(found[0].subjects))
     title = f"Retrieval among {len(found[0].ranks):,} recordings of {subjects:,} subjects"
-    figure.text(0.04, 1 - 8 / height, title, fontsize=TITLE_POINTS, weight="bold", va="center")
+    figure.text(0.04, 1 - 8 / height, title, fontsize=title_points(title), weight="bold", va="center")
     curves = figure.add_axes((0.13, (below + 16) / height, 0.83, (_CURVES_MM - 14) / height))
     _draw_curves(curves, found, entries)
     if rows:
