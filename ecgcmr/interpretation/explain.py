@@ -80,6 +80,10 @@ def explain(
     context = open_context(trained, index, options)
     context.check()
     report(f"{len(context.rows)} recordings of as many subjects ({options.split} split)")
+    shown_all = [kind for kind in kinds if kind != "attribution" or trained.readout is None]
+    if trained.left_out and shown_all:
+        flags = ", ".join(trained.left_out)
+        report(f"note: {', '.join(shown_all)}: show the network every lead; training left out leads that are {flags}")
     for kind in kinds:
         start = time.perf_counter()
         module, name = ENTRIES[kind]

@@ -18,5 +18,5 @@ WRITES = {
     "embedding": ("embedding", "concepts", "projector"),
 }
 """Kind -> starts of the names of its files."""
-FEWEST_SUBJECTS = 2
+FEWEST_SUBJECTS = 3
 """That an analysis needs."""

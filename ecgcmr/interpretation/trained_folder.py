@@ -38,6 +38,7 @@ class TrainedFolder:
         pair: Of an alignment.
         readout: Of a downstream model.
         windows: Windows of a recording that it was validated with.
+        left_out: Flags of the leads that training left out of its recordings.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class TrainedFolder:
     pair: AlignedPair | None = None
     readout: DownstreamReadout | None = None
     windows: int = 1
+    left_out: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ def open_trained(folder: Path, trust: Collection[str] = ()) -> TrainedFolder:
             recipes,
             pair,
             windows=_windows(card),
+            left_out=_left_out(card),
         )
     if (card.training or {}).get("task") in DOWNSTREAM:
         readout = load_readout(folder, trust)
@@ -122,9 +125,12 @@ def open_trained(folder: Path, trust: Collection[str] = ()) -> TrainedFolder:
             _recipes(ecg=card),
             readout=readout,
             windows=_windows(card),
+            left_out=_left_out(card),
         )
     encoder = load_encoder(folder, trust).eval().requires_grad_(False)
-    return TrainedFolder(folder, (card.sha256,), encoder, _recipes(ecg=card), windows=_windows(card))
+    return TrainedFolder(
+        folder, (card.sha256,), encoder, _recipes(ecg=card), windows=_windows(card), left_out=_left_out(card)
+    )
 
 
 def of_model(folder: Path, model: Model) -> TrainedFolder:
@@ -141,6 +147,7 @@ def _of_model(folder: Path, model: Model) -> TrainedFolder:
         {"ecg": asdict(description.preparation)},
         readout=readout_of(model) if description.targets else None,
         windows=description.windows,
+        left_out=tuple(description.preparation.leave_out_leads),
     )
 
 
@@ -157,3 +164,7 @@ def _checksum(network: nn.Module | None, **tensors: Tensor) -> str:
 
 def _windows(card: EncoderCard) -> int:
     return int((card.training or {}).get("evaluation_windows", 1))
+
+
+def _left_out(card: EncoderCard) -> tuple[str, ...]:
+    return tuple((card.training or {}).get("leave_out_leads", ()))

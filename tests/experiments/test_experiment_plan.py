@@ -86,7 +86,7 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
             [("interpretation", {"method": "mae", "kinds": ["maps"]})],
             ["interpretation.kinds", "'maps'", "localisation"],
         ),
-        ([("interpretation", {"method": "mae", "subjects": 1})], ["interpretation.subjects is 1", "at least 2"]),
+        ([("interpretation", {"method": "mae", "subjects": 1})], ["interpretation.subjects is 1", "at least 3"]),
         (
             [("interpretation", {"method": "mae", "kinds": ["retrieval"], "targets": ["lv_edv"]})],
             ["interpretation.targets", "not among the kinds"],

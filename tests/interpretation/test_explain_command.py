@@ -140,7 +140,7 @@ def test_another_head_on_the_same_encoder_is_another_model_and_no_picture_is_lef
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--subjects", "1"), "--subjects 1: must be at least 2"),
+        (("--subjects", "2"), "--subjects 2: must be at least 3"),
         (("--split", "testing"), "--split 'testing': choose one of train, val, test"),
         (("--kind", "all", "--kind", "retrieval"), "--kind all: already holds every other kind"),
         (("--device", "nowhere"), "--device nowhere: there is none here"),
@@ -170,6 +170,19 @@ def test_a_folder_that_is_no_run_and_a_cohort_of_another_preparation_are_refused
     (other / "best.ckpt").unlink()
     assert explain(other, cohort_root, tmp_path / "out") == 2
     assert "best.ckpt: no such file" in error_of(capsys)
+
+
+def test_leads_that_training_left_out_are_shown_with_a_note(
+    runs: Path, cohort_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "mae"
+    shutil.copytree(runs / "mae", other)
+    card = yaml.safe_load((other / "encoder.yaml").read_text())
+    card["training"]["leave_out_leads"] = ["noisy"]
+    (other / "encoder.yaml").write_text(yaml.safe_dump(card))
+    assert explain(other, cohort_root, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "note: embedding: show the network every lead; training left out leads that are noisy" in said
 
 
 def test_maps_of_the_same_subjects_are_drawn_while_an_alignment_trains(runs: Path) -> None:
