@@ -18,6 +18,8 @@ from ecgcmr.inference.model_folder import read_model_folder
 from ecgcmr.inference.onnx_file import open_onnx, run_session
 from ecgcmr.shards import ShardIndex, read_ecgs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

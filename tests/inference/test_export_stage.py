@@ -18,6 +18,8 @@ from ecgcmr.encoders import read_encoder_card
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex, read_ecgs, read_labels
 
+pytestmark = pytest.mark.slow
+
 STAGES: dict[str, dict[str, Any]] = {
     "PhenotypeRegression": {
         "labels": ["lv_edv", "lv_ef"], "covariates": ["age", "sex"], "evaluation_windows": 2, "train_labels": 200,

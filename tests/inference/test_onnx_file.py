@@ -23,6 +23,8 @@ from ecgcmr.inference.model_entries import EncoderEntry, Readout
 from ecgcmr.inference.model_folder import write_model_folder
 from ecgcmr.inference.onnx_file import add_onnx, example, largest_difference, open_onnx, run_session
 
+pytestmark = pytest.mark.slow
+
 VIT: dict[str, Any] = {"samples": 1000, "patch_size": [1, 100], "width": 32, "depth": 1, "heads": 2}
 ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean": ("ECGVisionTransformer", VIT),

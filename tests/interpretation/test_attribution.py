@@ -24,6 +24,8 @@ from ecgcmr.interpretation.questions import questions
 from ecgcmr.interpretation.recording_features import RecordingFeatures
 from ecgcmr.leads import LEADS
 
+pytestmark = pytest.mark.slow
+
 QUICK = AttributionOptions(occluded=4, cascade=2, resamples=100)
 
 

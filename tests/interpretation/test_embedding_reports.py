@@ -23,6 +23,8 @@ from ecgcmr.interpretation.neighbours import neighbours
 from ecgcmr.interpretation.retrieval import both_ways
 from ecgcmr.interpretation.retrieval_report import RetrievalOptions, retrieval
 
+pytestmark = pytest.mark.slow
+
 QUICK = EmbeddingOptions(resamples=20, umap=False, along=("lv_mass",), bins=2, recordings=3, projector=True)
 
 

@@ -18,6 +18,8 @@ from ecgcmr.interpretation.localisation_report import LocalisationOptions, local
 from ecgcmr.interpretation.measured_maps import Embeddings
 from ecgcmr.shards.layout import LEADS
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"kind", "region", "share_of_mass", "share_of_area", "ratio", "ci_low", "ci_high", "control", "n"}
 COARSE = OcclusionGrid(image=2, seconds=0.25)
 QUICK = LocalisationOptions(grid=OcclusionGrid(image=16, seconds=0.01), resamples=50, examples=1, checked=4)

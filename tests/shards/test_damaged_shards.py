@@ -21,6 +21,8 @@ from ecgcmr.shards import ShardIndex, ShardReader
 from ecgcmr.verification import verify_cohort
 from ecgcmr.verification.command import HELP, add_arguments
 
+pytestmark = pytest.mark.slow
+
 SHARD = "shards/shard-00001.h5"
 
 
