@@ -24,7 +24,7 @@ from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.given_away import check_given_away
-from ecgcmr.experiments.interpreting import interpret, remove_interpretation
+from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
@@ -93,6 +93,9 @@ class Experiment:
         # Classes that the plan's configs name are trusted: the stages import them too.
         self._trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
         check_windows(self.plan, settings, self.index)
+        if self.plan.interpretation is not None:
+            names = {label.name for problem in problems for label in problem.labels}
+            check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
                 self._train(name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.config_checks import Settings
 from ecgcmr.experiments.export_choices import Choices
 from ecgcmr.experiments.export_experiment import export_experiment
 from ecgcmr.experiments.plan import InterpretationPlan, Plan
@@ -17,8 +20,38 @@ from ecgcmr.interpretation.explained_targets import readout_of
 from ecgcmr.interpretation.trained_folder import TrainedFolder, open_trained
 from ecgcmr.locks import remove_all
 from ecgcmr.shards import ShardIndex
+from ecgcmr.text import printable
 
 FOLDER = "interpretation"
+
+
+def check_interpretation(plan: Plan, model: Settings, targets: Collection[str]) -> None:
+    """Refuse, before anything is trained, what a stage cannot be given and targets that nothing predicts.
+
+    Args:
+        plan: Its ``interpretation`` is given.
+        model: Settings of the stage, with ``class_path`` and ``init_args``.
+        targets: Names of all labels that the experiment predicts.
+
+    Raises:
+        UserError: In one line that names the entry.
+    """
+    asked, where = plan.interpretation, f"{plan.path.name}: interpretation"
+    if asked is None:
+        return
+    if model.init_args.get("modality") == "cmr":
+        raise UserError(f"{where}.method: {asked.method} trains an encoder of images; name a stage of ECGs")
+    if "cmr_encoder" not in resolve_name(model.class_path).exports:
+        paired = [kind for kind in asked.kinds if kind in ("localisation", "retrieval")]
+        paired += [] if asked.targets else [kind for kind in asked.kinds if kind == "attribution"]
+        if paired:
+            remedy = "name a stage of alignment" + (", or targets" if paired == ["attribution"] else "")
+            raise UserError(
+                f"{where}.kinds: {paired[0]} cannot be had of {asked.method}, which sees no images; {remedy}"
+            )
+    unknown = [name for name in asked.targets if name not in targets]
+    if unknown:
+        raise UserError(f"{where}.targets: {printable(unknown[0], 60)} is no target of this experiment's tasks")
 
 
 def interpret(

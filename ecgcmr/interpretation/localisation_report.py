@@ -6,7 +6,6 @@ far above each control, likeness under random weights, what the maps are made of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecgcmr.errors import UserError
-from ecgcmr.files import write_atomically
 from ecgcmr.interpretation.context import AnalysisContext
 from ecgcmr.interpretation.localisation import (
     ECG_TO_IMAGE,
@@ -35,6 +33,7 @@ from ecgcmr.interpretation.pair import random_pair
 from ecgcmr.interpretation.randomisation_check import randomisation_check
 from ecgcmr.interpretation.region_scores import above_controls, entries, others, ratios
 from ecgcmr.interpretation.regions import BEAT_REGIONS, IMAGE_REGIONS, Regions
+from ecgcmr.interpretation.result_json import write_json
 from ecgcmr.metrics.bootstrap import Resamples
 from ecgcmr.option_checks import check_least
 
@@ -102,10 +101,10 @@ def localisation(context: AnalysisContext, out: Path, options: LocalisationOptio
         regions = {kind: _regions(context, kind) for kind in {kind for kind, _ in measured}}
         found = ratios(measured, resamples)
         rows, checks = entries(found, regions), _randomisation(context, images, ecgs, own, options)
-        _write(out / SCORES, rows)
+        write_json(out / SCORES, rows)
         made_of = {"rows": len(context.rows), "places": _shapes(context, images, ecgs)}
         record = {"maps": made_of, "above_controls": above_controls(found, regions), "randomisation": checks}
-        _write(out / CHECKS, record)
+        write_json(out / CHECKS, record)
         draw_scores(rows, checks, out)
         draw_examples(context, images, ecgs, options.examples, out)
 
@@ -178,7 +177,3 @@ def _shapes(context: AnalysisContext, images: Mapping[str, Reading], ecgs: Mappi
     inputs = {**dict.fromkeys(images, one.cmr(one.rows)), **dict.fromkeys(ecgs, one.ecg(one.rows))}
     readings = {**images, **ecgs}
     return {kind: list(readings[kind](pair, x).shape[1:-1]) for kind, x in inputs.items()}
-
-
-def _write(path: Path, content: Any) -> None:
-    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

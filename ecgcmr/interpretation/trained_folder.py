@@ -133,11 +133,6 @@ def open_trained(folder: Path, trust: Collection[str] = ()) -> TrainedFolder:
     )
 
 
-def of_model(folder: Path, model: Model) -> TrainedFolder:
-    """Return a model that has been loaded, as it lies in a folder."""
-    return _of_model(folder, model)
-
-
 def _of_model(folder: Path, model: Model) -> TrainedFolder:
     description = model.description
     return TrainedFolder(

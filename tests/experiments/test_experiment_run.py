@@ -368,6 +368,24 @@ def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
     assert not shown.exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"method": "mae", "kinds": ["localisation"]}, "interpretation.kinds: localisation cannot be had of mae"),
+        ({"method": "mae", "kinds": ["attribution"]}, "name a stage of alignment, or targets"),
+        ({"method": "mae", "targets": ["lv_massive"]}, "interpretation.targets: lv_massive is no target"),
+    ],
+)
+def test_an_interpretation_that_cannot_be_had_is_refused_before_anything_is_trained(
+    tmp_path: Path, cohort_root: Path, commands: list, capsys: pytest.CaptureFixture[str], asked: dict, words: str
+) -> None:
+    path = write_experiment(tmp_path, cohort_root)
+    change(path, lambda content: content.update(interpretation=asked))
+    assert main(["experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
+    assert words in capsys.readouterr().err
+    assert commands == []
+
+
 def test_a_withdrawn_subject_makes_another_cohort(make_cohort: Callable[..., ShardIndex]) -> None:
     """The index leaves them out at once, the shards only when they are written anew; results must not wait for that."""
     index = make_cohort(["train"] * 3 + ["val"] * 2 + ["test"] * 2)
