@@ -24,7 +24,7 @@ TOLERANCE = 0.01
 NODES = 4
 """Gradients on a piece of the line, at the nodes of Gauss and Legendre."""
 _PIECES = 4  # at first: of fewer, errors of one sign and the other could cancel by chance
-_NARROW = 0.5  # of the line: narrower pieces may err as much as half of it, for few of them err at all
+_NARROW = 2.0  # lines: at first a piece may err as much as a whole line, for few err at all, and not to one side
 _STRICTER, _NARROWEST = 0.2, 1e-3  # from one attempt to the next, and where attempts end
 _ROUNDING = 1e-5  # of the outputs: float32 through a network is no more exact
 
