@@ -142,6 +142,31 @@ class FolderLock:
         remove_unfinished(self.folder)
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether a process writes to a folder, as its lock says; the lock itself is left alone.
+
+    A note of this machine whose process has ended was left by one that was killed.
+    """
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # nobody does
+        return False
+    try:
+        holder = _read(descriptor)
+    finally:
+        os.close(descriptor)
+    pid = holder.get("pid")
+    if holder.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return bool(holder)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def remove_all(folder: Path) -> None:
     """Remove all that is in a folder, save for the lock that says it is in use."""
     remove_paths([path for path in folder.iterdir() if path.name != LOCK_NAME])

@@ -15,6 +15,7 @@ import pytest
 
 # Before NumPy and torch are imported: pytest-xdist runs a process a core, and each is to keep to its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # pytest runs a process a core already
 # Nothing is timed while other tests run, and what tests compute does not depend on the machine.
 os.environ.setdefault("ECGCMR_MACHINE_CHOICES", "ordinary")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ecgcmr.evaluation.finite_values import require_finite_features
-from ecgcmr.experiments.features import classical_features
+from ecgcmr.experiments.features import CLASSICAL_FOLDER, classical_features
 from ecgcmr.experiments.kept_results import kept_outcome
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
-from ecgcmr.experiments.stage_runs import fingerprint_of
+from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
 from ecgcmr.probes.baselines import age_sex_columns, body_size_columns, constant_predictions
 from ecgcmr.probes.boosting import LEARNING_RATE, LEAVES, MOST_TREES, boosting_predictions
 from ecgcmr.shards import ShardIndex, read_labels
@@ -78,7 +78,7 @@ class Baselines:
             columns = read_labels(self.index, list(COVARIATES[method]), problem.rows).T
             features = age_sex_columns(*columns) if method == "age+sex" else body_size_columns(*columns)
         else:
-            cache = self.folder / "features" / "classical"
+            cache = self.folder / "features" / CLASSICAL_FOLDER
             features = classical_features(self.index, problem.rows, cache, self.workers).astype(np.float64)
         require_finite_features(features, method, gaps=True)
         return features
@@ -86,15 +86,6 @@ class Baselines:
     def boosted(self, problem: Problem, features: Floats, count: int, seed: int) -> Outcome:
         """Return what boosting predicts at a number of labels; it is kept, since it takes long."""
         train, val, test = problem.training(count, seed), problem.part("val"), problem.part("test")
-        fingerprint = fingerprint_of(
-            {
-                "cohort": self.cohort,
-                "targets": [label.name for label in problem.labels],
-                "rows": [problem.rows[part].tolist() for part in (train, val, test)],
-                "features": hashlib.sha256(features.tobytes()).hexdigest(),
-                "boosting": boosting_settings(problem, seed),
-            }
-        )
 
         def boost() -> Outcome:
             y = problem.values
@@ -103,8 +94,25 @@ class Baselines:
             )
             return problem.outcome(found)
 
-        name = f"{problem.name}-{BOOSTING}-{count}-{seed}"
-        return kept_outcome(self.folder / "features" / name, fingerprint, boost)
+        return kept_outcome(*self._boosted(problem, features, count, seed), boost)
+
+    def is_boosted(self, problem: Problem, count: int, seed: int) -> bool:
+        """Return whether the outcome of ``boosted`` is kept; the classical features must be there."""
+        return is_finished(*self._boosted(problem, self.features(BOOSTING, problem), count, seed))
+
+    def _boosted(self, problem: Problem, features: Floats, count: int, seed: int) -> tuple[Path, str]:
+        """Return where an outcome of boosting is kept, and the fingerprint that recognises it."""
+        parts = (problem.training(count, seed), problem.part("val"), problem.part("test"))
+        fingerprint = fingerprint_of(
+            {
+                "cohort": self.cohort,
+                "targets": [label.name for label in problem.labels],
+                "rows": [problem.rows[part].tolist() for part in parts],
+                "features": hashlib.sha256(features.tobytes()).hexdigest(),
+                "boosting": boosting_settings(problem, seed),
+            }
+        )
+        return self.folder / "features" / f"{problem.name}-{BOOSTING}-{count}-{seed}", fingerprint
 
 
 def boosting_settings(problem: Problem, seed: int) -> list[float | str]:

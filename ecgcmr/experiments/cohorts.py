@@ -57,16 +57,10 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
     Raises:
         UserError: If the cohort cannot be made or read.
     """
-    cohort = plan.cohort
-    if cohort.root is not None:
-        return ShardIndex.load(plan.file(cohort.root))
+    if plan.cohort.root is not None:
+        return ShardIndex.load(plan.file(plan.cohort.root))
     folder = out / "cohort"
-    if cohort.synthesize is not None:
-        name, entries = "synthesize", {"format": "shards", **cohort.synthesize}
-    else:
-        name, entries = "prepare", _with_paths(plan, cohort.prepare or {})
-    settings = {key: value for key, value in entries.items() if key != "workers"}  # workers change no result
-    fingerprint = fingerprint_of({"command": name, "settings": settings, "version": __version__})
+    name, entries, fingerprint = _order(plan)
     # Preparing looks at the raw files itself: it does nothing where none has changed.
     if name == "prepare" or not is_finished(folder, fingerprint):
         command = import_module(f"ecgcmr.{COMMANDS[name]}.command")  # heavy, and often not needed
@@ -75,6 +69,29 @@ def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
             raise UserError(f"the cohort could not be made: {name} ended with code {code}")
         write_marker(folder, fingerprint, finished=True)
     return ShardIndex.load(folder)
+
+
+def finished_cohort(plan: Plan, out: Path) -> ShardIndex | None:
+    """Return the experiment's cohort if it is there, None if it has to be made first; nothing is written.
+
+    Raises:
+        UserError: If a cohort that is there cannot be read.
+    """
+    if plan.cohort.root is not None:
+        return ShardIndex.load(plan.file(plan.cohort.root))
+    folder = out / "cohort"
+    return ShardIndex.load(folder) if is_finished(folder, _order(plan)[2]) else None
+
+
+def _order(plan: Plan) -> tuple[str, dict[str, Any], str]:
+    """Return the command that makes a cohort, its arguments, and the fingerprint of both."""
+    cohort = plan.cohort
+    if cohort.synthesize is not None:
+        name, entries = "synthesize", {"format": "shards", **cohort.synthesize}
+    else:
+        name, entries = "prepare", _with_paths(plan, cohort.prepare or {})
+    settings = {key: value for key, value in entries.items() if key != "workers"}  # workers change no result
+    return name, entries, fingerprint_of({"command": name, "settings": settings, "version": __version__})
 
 
 def with_class(entries: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +22,7 @@ from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
 from ecgcmr.heavy_imports import import_heavy
-from ecgcmr.locks import FolderLock
+from ecgcmr.locks import FolderLock, remove_all
 from ecgcmr.named_class import code_digest
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable, printable_lines
@@ -44,6 +47,13 @@ Any entry of FILE can be overridden by its dotted name; the value is YAML, and n
   ... encoder=configs/encoders/ecg_vit.yaml          another ECG encoder in the whole chain
   ... stages.mae.config=configs/unimodal/ecg_simclr.yaml
 
+Parts that do not need each other run side by side (--jobs). To see them, and to run some of them alone:
+
+  ... --dry-run                            parts, what each needs, what is finished, how long the rest will take
+  ... --only mae alignment                 these alone; the whole command later goes on from them
+  ... --from mae+alignment                 that and all that builds on it once more
+  ecgcmr status runs/demo                  how far a run is
+
 What was run is written to experiment.yaml in the folder, which can be run again by itself. What an override changes is
 run again; the rest is kept.
 """
@@ -64,6 +74,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace the results of another experiment in the folder"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes for preparation and features (default: 2)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="trainings that run side by side where none needs the other, each with its share of the cores or one of "
+        "the GPUs (default: 1 on a GPU, else one a core, at most 4)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the parts, what is finished and what is left; run nothing"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART",
+        help="run these parts alone, as --dry-run names them; several such commands may share the folder",
+    )
+    parser.add_argument(
+        "--from",
+        dest="begin_at",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART",
+        help="run these parts anew, and all that builds on them",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,32 +109,96 @@ def run(args: argparse.Namespace) -> int:
     out = (args.out or Path("runs") / args.file.stem).resolve()
     console = Console(soft_wrap=True)
     fingerprint = _fingerprint(plan)
-    if is_finished(out, fingerprint) and all((out / name).is_file() for name in ("results.json", "results.md")):
+    complete = is_finished(out, fingerprint) and all((out / name).is_file() for name in ("results.json", "results.md"))
+    if complete and not args.begin_at and not args.dry_run:
         console.print(f"finished earlier, nothing to do: {printable(_shown(out))}", markup=False)
     else:
         import_heavy("ecgcmr.experiments.experiment")
         from ecgcmr.experiments.experiment import Experiment
+        from ecgcmr.experiments.run_graph import TABLE
+        from ecgcmr.experiments.side_by_side import jobs_of
+        from ecgcmr.experiments.times import Times
 
+        experiment = Experiment(plan, out, console, args.workers, jobs_of(args.jobs))
+        if args.dry_run:
+            _show_plan(experiment, complete)
+            return 0
+        if args.only:
+            return _run_parts(experiment, args)
         with FolderLock(out, "experiment"):
             claim_folder(out, args.file, overwrite=args.overwrite)
             remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
-            write_marker(out, fingerprint, finished=False)
-            (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
+            _write_plan(experiment, fingerprint)
             _remove_derived(out)
-            write_atomically(out / "experiment.yaml", plan_record(plan, out).encode())
-            experiment = Experiment(plan, out, console, workers=args.workers)
-            experiment.run()
+            experiment.begin()
+            _forget(experiment, args.begin_at)
+            experiment.train()
+            begun = time.perf_counter()
+            experiment.predict()
             try:
                 _report(experiment)
                 experiment.interpret()
             except BaseException:  # a full disk, a signal: half of the tables are no result
                 (out / "results.json").unlink(missing_ok=True)
                 raise
+            Times.load(out).record(TABLE, time.perf_counter() - begun)
             write_marker(out, fingerprint, finished=True)
     _show_headline(out / "results.md", console)
     table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
+
+
+def _write_plan(experiment: Experiment, fingerprint: str) -> None:
+    """Note what is being run; the table of an earlier plan goes."""
+    write_marker(experiment.out, fingerprint, finished=False)
+    (experiment.out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
+    write_atomically(experiment.out / "experiment.yaml", plan_record(experiment.plan, experiment.out).encode())
+
+
+def _run_parts(experiment: Experiment, args: argparse.Namespace) -> int:
+    """Run the parts that ``--only`` names; several such commands may work in one folder, as jobs of a cluster do."""
+    from ecgcmr.experiments.run_graph import COHORT, TABLE, chosen
+
+    claim_folder(experiment.out, args.file, overwrite=args.overwrite)
+    fingerprint = _fingerprint(experiment.plan)
+    if not is_finished(experiment.out, fingerprint):
+        _write_plan(experiment, fingerprint)
+    with FolderLock(experiment.out / COHORT, "experiment") if COHORT in args.only else nullcontext():
+        if not experiment.begin(make=COHORT in args.only):
+            raise UserError("--only: the cohort of this experiment is not there yet; run it with --only cohort first")
+    names = chosen(args.only, experiment.plan, experiment.counts, "--only")
+    if TABLE in names:
+        raise UserError("--only table: the tables are made by the whole command, without --only, once all is trained")
+    experiment.train_only([name for name in names if name != COHORT])
+    return 0
+
+
+def _forget(experiment: Experiment, names: Sequence[str]) -> None:
+    """Let parts run anew, and all that builds on them."""
+    from ecgcmr.experiments.run_graph import chosen, dependents, run_graph
+
+    nodes = run_graph(experiment.plan, experiment.counts)
+    for name in chosen(names, experiment.plan, experiment.counts, "--from"):
+        for each in (name, *dependents(nodes, name)):
+            for folder in experiment.trainings.folders(each, experiment.problems, experiment.counts):
+                if folder.is_dir():
+                    with FolderLock(folder, "experiment"):
+                        remove_all(folder)
+
+
+def _show_plan(experiment: Experiment, complete: bool) -> None:
+    """Print what would be run, and what is finished."""
+    from ecgcmr.experiments.node_states import node_states, remaining, states_table, states_without_cohort
+    from ecgcmr.experiments.run_graph import run_graph
+    from ecgcmr.experiments.times import Times
+
+    if experiment.begin(make=False):
+        states = node_states(experiment.trainings, experiment.problems, experiment.counts, complete)
+    else:
+        states = states_without_cohort(run_graph(experiment.plan), Times.load(experiment.out))
+    experiment.console.print(states_table(states))
+    experiment.console.print(remaining(states, experiment.jobs), markup=False)
 
 
 def _remove_derived(out: Path) -> None:

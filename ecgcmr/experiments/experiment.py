@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,19 +17,21 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.methods import STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
+from ecgcmr.experiments.ahead import run_ahead
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
-from ecgcmr.experiments.chain import stage_overrides
-from ecgcmr.experiments.cohorts import contents_of, resolve_cohort
+from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
-from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
-from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
+from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
+from ecgcmr.experiments.node_states import node_states, remaining
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
+from ecgcmr.experiments.run_graph import TABLE
 from ecgcmr.experiments.stacks import Stacks
-from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
+from ecgcmr.experiments.stage_runs import run_stage
+from ecgcmr.experiments.trainings import Trainings, known_counts
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
@@ -45,11 +47,14 @@ class Experiment:
         out: Its folder.
         console: Where progress is shown.
         workers: Processes for feature extraction.
+        jobs: Trainings, and computations of features, that run side by side in processes of their own.
         index: The cohort.
         notes: What a reader of the tables must know.
+        problems: The tasks on the cohort.
         tasks: In the order of tables.
         targets: Of all tasks.
         counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        trainings: What is trained, and where it lies.
         predictions: Of the test split, and of classes of the validation split too, on which thresholds are chosen.
     """
 
@@ -57,15 +62,15 @@ class Experiment:
     out: Path
     console: Console
     workers: int = 2
+    jobs: int = 1
     index: ShardIndex = field(init=False)
     notes: list[str] = field(default_factory=list, init=False)
+    problems: list[Problem] = field(default_factory=list, init=False)
     tasks: list[Task] = field(default_factory=list, init=False)
     targets: list[Target] = field(default_factory=list, init=False)
     counts: dict[str, dict[int | str, int]] = field(default_factory=dict, init=False)
     predictions: list[Predictions] = field(default_factory=list, init=False)
-    _encoders: dict[str, Path] = field(default_factory=dict, init=False)
-    _stage_fingerprints: dict[str, str] = field(default_factory=dict, init=False)
-    _trusted: tuple[str, ...] = field(default=(), init=False)
+    trainings: Trainings = field(init=False)
     _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
     _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
 
@@ -77,33 +82,94 @@ class Experiment:
         yield
         self._show(f"{name}: {time.perf_counter() - start:.1f} s")
 
-    def run(self) -> None:
-        """Make the cohort, train the stages, let every method predict.
+    def begin(self, make: bool = True) -> bool:
+        """Check the plan, make or open the cohort and read the tasks, before anything is trained.
+
+        Args:
+            make: Whether a cohort that is not there is made.
+
+        Returns:
+            Whether there is a cohort.
+
+        Raises:
+            UserError: If the plan cannot be carried out.
+        """
+        settings = read_settings(self.plan)  # refused before a cohort is made, which may take hours
+        if make:
+            with self.step("cohort"):
+                self.index = resolve_cohort(self.plan, self.out)
+        else:
+            found = finished_cohort(self.plan, self.out)
+            if found is None:
+                return False
+            self.index = found
+        self.read_tasks()
+        # Classes that the plan's configs name are trusted: the stages import them too.
+        trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
+        self.trainings = Trainings(self.plan, self.index, self.out, trusted, self._show)
+        check_windows(self.plan, settings, self.index)
+        if self.plan.interpretation is not None:
+            names = {label.name for problem in self.problems for label in problem.labels}
+            check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
+        return True
+
+    def read_tasks(self) -> None:
+        """Read the labels of all tasks.
+
+        Raises:
+            UserError: The cohort lacks what one needs.
+        """
+        self.problems = [self._problem(name) for name in self.plan.evaluation.tasks]
+        refuse_shared_targets(self.problems)
+        self.tasks = labelled(problem.task for problem in self.problems)
+        self.targets = [target for problem in self.problems for target in problem.targets]
+
+    def train_only(self, only: Collection[str]) -> None:
+        """Train some parts alone, after ``begin``.
+
+        Args:
+            only: Names of stages and downstream runs; what they need must be finished, or among them.
+
+        Raises:
+            UserError: It is not, or a part fails.
+        """
+        states = node_states(self.trainings, self.problems, self.counts, finished=False)
+        finished = {state.node.name for state in states if not state.open}
+        for state in states:
+            if state.node.name not in only or state.node.name == TABLE:
+                continue
+            missing = [need for need in state.node.needs if need not in finished and need not in only]
+            if missing:
+                raise UserError(
+                    f"--only {state.node.name}: it needs {', '.join(missing)}, not finished in this folder; run "
+                    "that first, or name it too"
+                )
+        run_ahead(self.trainings, self.problems, self.counts, self.jobs, only)
+
+    def train(self) -> None:
+        """Train all stages and networks, after ``begin``; with one job, networks are trained where they predict.
 
         Raises:
             UserError: If any part does not finish.
         """
-        settings = read_settings(self.plan)  # refused before a cohort is made, which may take hours
-        with self.step("cohort"):
-            self.index = resolve_cohort(self.plan, self.out)
-        problems = [self._problem(name) for name in self.plan.evaluation.tasks]
-        refuse_shared_targets(problems)
-        self.tasks = labelled(problem.task for problem in problems)
-        self.targets = [target for problem in problems for target in problem.targets]
-        # Classes that the plan's configs name are trusted: the stages import them too.
-        self._trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
-        check_windows(self.plan, settings, self.index)
-        if self.plan.interpretation is not None:
-            names = {label.name for problem in problems for label in problem.labels}
-            check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
+        if self.jobs > 1:
+            with self.step(f"training, {self.jobs} side by side"):
+                self._show(
+                    remaining(node_states(self.trainings, self.problems, self.counts, finished=False), self.jobs)
+                )
+                run_ahead(self.trainings, self.problems, self.counts, self.jobs)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
-                self._train(name)
-        like = self._encoders[self.plan.evaluation.random_encoder_of]
-        for seed in dict.fromkeys([self.plan.seed, *self.plan.seeds]):
-            name = self._random(seed)
-            self._encoders[name] = random_encoder(like, self.out / "stages" / name, seed, self._trusted)
-        for problem in problems:
+                if not run_stage(self.trainings.stage(name)):
+                    self._show("finished earlier")
+
+    def predict(self) -> None:
+        """Let every method predict, after ``train``.
+
+        Raises:
+            UserError: If a method does not.
+        """
+        for problem in self.problems:
             with self.step(f"task {problem.name}"):
                 self._predict(problem)
 
@@ -118,12 +184,9 @@ class Experiment:
             remove_interpretation(self.out)
             return
         with self.step("interpretation"):
-            inputs = {"cohort": self._cohort_fingerprint(), "stage": self._stage_fingerprints[asked.method]}
-            interpret(self.plan, self.index, self.out, inputs, self._trusted, self._show)
-
-    def _random(self, seed: int) -> str:
-        """Name the random encoder of a seed; that of the plan's own seed is also what ``scratch`` is shaped like."""
-        return "random" if seed == self.plan.seed else f"random-s{seed}"
+            trainings = self.trainings
+            inputs = {"cohort": trainings.cohort, "stage": trainings.fingerprint(asked.method)}
+            interpret(self.plan, self.index, self.out, inputs, trainings.trusted, self._show)
 
     def _problem(self, name: str) -> Problem:
         """Read a task's labels and check what it needs of the cohort, before any stage spends time."""
@@ -171,22 +234,6 @@ class Experiment:
         each = [f"{name} {'/'.join(map(str, events))}" for name, events in zip(names, counts.T, strict=True)]
         self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(each)}")
 
-    def _train(self, name: str) -> None:
-        stage = self.plan.stages[name]
-        overrides: dict[str, Any] = {"data.root": str(self.index.root), **stage_overrides(self.plan, name)}
-        inputs = {"cohort": self._cohort_fingerprint()}
-        for argument, source in stage.start_from.items():
-            overrides[f"model.{argument}"] = str(self._encoders[source])
-            inputs[argument] = self._stage_fingerprints[source]
-        run = StageRun(name, self.out / "stages" / name, self.plan.file(stage.config), overrides, inputs)
-        if not run_stage(run):
-            self._show("finished earlier")
-        self._encoders[name] = run.folder
-        self._stage_fingerprints[name] = run.fingerprint
-
-    def _cohort_fingerprint(self) -> str:
-        return fingerprint_of(contents_of(self.index))
-
     def _predict(self, problem: Problem) -> None:
         """Let every method of the evaluation predict one task."""
         evaluation = self.plan.evaluation
@@ -194,20 +241,10 @@ class Experiment:
         for method in evaluation.linear_probe:
             self._show(f"linear probe: {method}")
             self._keep(recordings, method, "linear_probe", self._probed(problem, method))
-        if evaluation.tasks[problem.name].finetune is not None:
-            tuning = FineTuning(
-                self.plan, self.index, self.out, self.console, self._cohort_fingerprint(), self._encoders,
-                self._stage_fingerprints, self._trusted,
-            )  # fmt: skip
-            counts = self._counts(evaluation.finetune_labels or evaluation.labels, problem)
-            for method in evaluation.finetune:
-                found = [
-                    (count, seed, tuning.outcome(problem, method, count, seed))
-                    for count in counts
-                    for seed in self.plan.finetune_seeds
-                ]
-                self._keep(recordings, method, "finetune", found)
-        baselines = Baselines(self.index, self.out, self.workers, self._cohort_fingerprint())
+        for run in self.trainings.downstream(problem, self.counts[problem.name]):
+            found = [(run.count, run.seed, self.trainings.outcome(run))]
+            self._keep(recordings, run.method, "finetune", found)
+        baselines = Baselines(self.index, self.out, self.workers, self.trainings.cohort)
         counts = self._counts(evaluation.labels, problem)
         for method in evaluation.baselines:
             self._show(f"baseline: {method}")
@@ -243,15 +280,15 @@ class Experiment:
 
     def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
         """Return the features (n, D) of a problem's rows, kept on disk."""
-        name = self._random(seed) if method == "random" else method
-        cache, windows = self.out / "features" / name, self.plan.evaluation.windows
-        found = encoder_features(self._encoders[name], self.index, problem.rows, cache, windows, self._trusted)
+        trainings, windows = self.trainings, self.plan.evaluation.windows
+        folder = trainings.random(seed) if method == "random" else trainings.folder(method)
+        cache = self.out / "features" / folder.name
+        found = encoder_features(folder, self.index, problem.rows, cache, windows, trainings.trusted)
         return found.astype(np.float64)
 
     def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
         """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
-        known = self.counts[problem.name]
-        return sorted({known[label] for label in labels if label in known})
+        return known_counts(labels, self.counts[problem.name])
 
     def _keep(
         self,

@@ -29,6 +29,8 @@ from ecgcmr.stages.preparation_check import check_encoder_preparation
 
 _BLOCK = 256
 CLASSICAL = "the classical ECG features"
+CLASSICAL_FOLDER = "classical"
+"""Below ``features`` of an experiment's folder; no encoder is called so."""
 
 
 def encoder_features(
@@ -57,7 +59,7 @@ def encoder_features(
             preparation, the recordings have no place for so many windows, or a feature is not finite.
     """
     card, method = read_encoder_card(encoder_folder), f"the encoder of {encoder_folder.name}"
-    fingerprint = fingerprint_of({"weights": card.sha256, "windows": windows, **_identity(index, rows)})
+    fingerprint = encoder_fingerprint(encoder_folder, index, rows, windows)
     if is_finished(cache, fingerprint):
         return _kept(cache, method)
     encoder: Any = load_encoder(encoder_folder, trusted).eval()
@@ -101,9 +103,7 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
     ecg = index.layout.ecg
     if ecg is None or ecg.leads != LEADS:
         raise UserError(f"{index.root}: classical features need the leads {', '.join(LEADS)}, the cohort has others")
-    t_end = t_end_of(index.layout)
-    identity = {"sampling_rate": ecg.sampling_rate, "t_end": t_end, **_identity(index, rows)}
-    fingerprint = fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **identity})
+    t_end, fingerprint = t_end_of(index.layout), classical_fingerprint(index, rows)
     if is_finished(cache, fingerprint):
         return _kept(cache, CLASSICAL, gaps=True)
     parts = []
@@ -111,6 +111,19 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
         signals = read_ecgs(index, rows[start : start + 4 * _BLOCK])
         parts.append(extract_features(signals, ecg.sampling_rate, workers, t_end=t_end).values)
     return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint, CLASSICAL, gaps=True)
+
+
+def encoder_fingerprint(encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], windows: int) -> str:
+    """Return what recognises the kept features of an encoder; arguments as of ``encoder_features``."""
+    weights = read_encoder_card(encoder_folder).sha256
+    return fingerprint_of({"weights": weights, "windows": windows, **_identity(index, rows)})
+
+
+def classical_fingerprint(index: ShardIndex, rows: NDArray[np.int64]) -> str:
+    """Return what recognises the kept classical features; arguments as of ``classical_features``."""
+    rate = None if index.layout.ecg is None else index.layout.ecg.sampling_rate
+    identity = {"sampling_rate": rate, "t_end": t_end_of(index.layout), **_identity(index, rows)}
+    return fingerprint_of({"features": "classical", "version": FEATURES_VERSION, **identity})
 
 
 def _identity(index: ShardIndex, rows: NDArray[np.int64]) -> dict[str, object]:

@@ -5,13 +5,12 @@ The labelled subjects are those that the linear probe of the same seed sees.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.encoders.card_checks import check_trusted
@@ -26,7 +25,6 @@ from ecgcmr.experiments.tuning_notes import budget_end, tuning_notes
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
-from ecgcmr.text import printable
 from ecgcmr.yaml_file import mapping_at
 
 
@@ -36,6 +34,21 @@ def _targets(problem: Problem) -> dict[str, Any]:
     if not problem.task.followed:
         return {"data.labels": names}
     return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
+
+
+def run_name(plan: Plan, task: str, method: str, count: int | str, seed: int, part: str = "") -> str:
+    """Return the name of a downstream run and of its folder below ``stages``.
+
+    Args:
+        plan: The experiment.
+        task: Name of the task.
+        method: What is trained.
+        count: Labelled training subjects, or the entry of ``labels`` as long as the cohort is not known.
+        seed: Left out of the name where it is the plan's own.
+        part: The target or group that has a model of its own.
+    """
+    amount = str(count).replace(" ", "")
+    return "-".join([task, method, amount, *([part] if part else []), *([f"s{seed}"] if seed != plan.seed else [])])
 
 
 def network_of(folder: Path, trusted: Collection[str] = ()) -> dict[str, Any]:
@@ -50,6 +63,27 @@ def network_of(folder: Path, trusted: Collection[str] = ()) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """One downstream run of a method.
+
+    Attributes:
+        name: The target or group that has a model of its own; "" where one model predicts all.
+        columns: Which targets of the whole problem it predicts.
+        problem: Of these targets.
+        empty: Columns of ``problem`` that cannot be learnt -> reason.
+        run: The run; None where nothing can be learnt.
+        predict: Splits that it predicts.
+    """
+
+    name: str
+    columns: list[int]
+    problem: Problem
+    empty: dict[int, str]
+    run: StageRun | None
+    predict: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FineTuning:
     """Fine-tunes encoders, or trains networks from random weights.
 
@@ -57,21 +91,21 @@ class FineTuning:
         plan: The experiment file.
         index: The cohort.
         out: Folder of the experiment.
-        console: Where progress is told.
         cohort: Fingerprint of the cohort.
         encoders: Stage, or ``random`` -> folder of its encoder.
         fingerprints: Stage -> its fingerprint.
         trusted: Classes beside this package's encoders that the plan's configs name.
+        show: Prints a line.
     """
 
     plan: Plan
     index: ShardIndex
     out: Path
-    console: Console
     cohort: str
     encoders: Mapping[str, Path]
     fingerprints: Mapping[str, str]
     trusted: Collection[str] = ()
+    show: Callable[[str], None] = print
 
     def outcome(self, problem: Problem, method: str, count: int, seed: int) -> Outcome:
         """Train a method on ``count`` labelled subjects, in one model or several, and predict the test split.
@@ -82,37 +116,46 @@ class FineTuning:
             count: Labelled training subjects; fewer where fewer have a label of a model's own targets.
             seed: Of the choice of subjects, the head, the order of batches and random weights.
         """
-        task = self.plan.evaluation.tasks[problem.name]
         width = len(problem.labels)
         prediction = np.full((len(problem.part("test")), width), np.nan)
         validation = np.full((len(problem.part("val")), width), np.nan)
         notes: list[str] = []
         ended = [""] * width
-        for name, columns in problem.columns_of(task.separately).items():
-            part = problem.only(columns)
-            own = min(count, len(part.training(None)))
-            empty = part.unlearnable(part.training(own, seed) if own else np.empty(0, dtype=np.intp))
-            if len(empty) == len(columns):
-                notes += part.named(empty)
+        for piece in self.pieces(problem, method, count, seed):
+            part, columns = piece.problem, piece.columns
+            if piece.run is None:
+                notes += part.named(piece.empty)
                 continue
-            folder = self._folder(problem.name, method, count, name, seed)
-            self._train(part, method, own, seed, folder)
-            notes += [f"{name}: {note}" if name else note for note in tuning_notes(folder)]
+            folder = piece.run.folder
+            several = f", {folder.name}" if piece.name or seed != self.plan.seed else ""
+            self.show(f"fine-tuning: {method}, {count} labels{several}")
+            if not run_stage(piece.run, predict=piece.predict):
+                self.show("  finished earlier")
+            notes += [f"{piece.name}: {note}" if piece.name else note for note in tuning_notes(folder)]
             for column in columns:
                 ended[column] = budget_end(folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
             if part.task.followed:  # a model of several learns a disease of a single event too
-                prediction[:, [columns[k] for k in empty]] = np.nan
-                notes += part.named(empty)
+                prediction[:, [columns[k] for k in piece.empty]] = np.nan
+                notes += part.named(piece.empty)
             if part.task.binary:
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
         return Outcome(prediction, validation if problem.task.binary else None, notes, tuple(ended))
 
-    def _folder(self, task: str, method: str, count: int, part: str, seed: int) -> Path:
-        words = [task, method, str(count), *([part] if part else []), *([f"s{seed}"] if seed != self.plan.seed else [])]
-        return self.out / "stages" / "-".join(words)
+    def pieces(self, problem: Problem, method: str, count: int, seed: int) -> Iterator[Piece]:
+        """Give the downstream runs of a method; its encoder's folder must be there. Arguments as of ``outcome``."""
+        task = self.plan.evaluation.tasks[problem.name]
+        predict = ("val", "test") if problem.task.binary else ("test",)
+        for name, columns in problem.columns_of(task.separately).items():
+            part = problem.only(columns)
+            own = min(count, len(part.training(None)))
+            empty = part.unlearnable(part.training(own, seed) if own else np.empty(0, dtype=np.intp))
+            learnable = len(empty) < len(columns)
+            folder = self.out / "stages" / run_name(self.plan, problem.name, method, count, seed, name)
+            run = self._run(part, method, own, seed, folder) if learnable else None
+            yield Piece(name, columns, part, empty, run, predict)
 
-    def _train(self, problem: Problem, method: str, count: int, seed: int, folder: Path) -> None:
+    def _run(self, problem: Problem, method: str, count: int, seed: int, folder: Path) -> StageRun:
         evaluation = self.plan.evaluation
         task, network = evaluation.tasks[problem.name], evaluation.supervised.get(method)
         base = self.plan.file(task.finetune or "")
@@ -135,11 +178,7 @@ class FineTuning:
         if not from_random:
             overrides["model.encoder_weights"] = str(source)
             inputs["encoder"] = self.fingerprints[method]
-        splits = ("val", "test") if problem.task.binary else ("test",)
-        several = f", {folder.name}" if task.separately is not None or seed != self.plan.seed else ""
-        self.console.print(printable(f"  fine-tuning: {method}, {count} labels{several}"), markup=False)
-        if not run_stage(StageRun(folder.name, folder, base, overrides, inputs), predict=splits):
-            self.console.print("    finished earlier")
+        return StageRun(folder.name, folder, base, overrides, inputs)
 
     def _balanced(self, base: Path, problem: Problem) -> dict[str, Any]:
         """Return whose classes are balanced: where the config balances, those of a model's only target."""

@@ -24,8 +24,8 @@ MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
 """Baselines that learn from what is known without a network: they may be parts of a stack."""
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
-RESERVED = ("random", "scratch", *BASELINES)
-"""Methods of the table that are no stage of the file."""
+RESERVED = ("random", "scratch", "cohort", "table", *BASELINES)
+"""Methods of the table, and parts of an experiment, that are no stage of the file."""
 SEPARATELY = ("target", "group")
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")
 LEAST_LABELS = 2

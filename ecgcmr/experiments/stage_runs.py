@@ -114,6 +114,12 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     return marker_state(folder) == {"fingerprint": fingerprint, "finished": True}
 
 
+def is_complete(stage: StageRun, predict: Sequence[str] = ()) -> bool:
+    """Return whether a stage is finished, with its predictions; arguments as of ``run_stage``."""
+    predicted = all((stage.folder / _prediction_file(split)).is_file() for split in predict)
+    return predicted and is_finished(stage.folder, stage.fingerprint)
+
+
 def run_stage(stage: StageRun, *, predict: Sequence[str] = ()) -> bool:
     """Fit a stage unless it is finished; go on from its last checkpoint if it was cut off.
 

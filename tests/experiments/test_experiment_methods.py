@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from rich.console import Console
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.arrangement import Variant
@@ -159,7 +158,7 @@ def tuning(
         return True
 
     monkeypatch.setattr(fine_tuning, "run_stage", recorded)
-    made = FineTuning(plan, index, tmp_path, Console(quiet=True), "c", {"random": tmp_path}, {})
+    made = FineTuning(plan, index, tmp_path, "c", {"random": tmp_path}, {})
     return made, runs
 
 

@@ -1,0 +1,99 @@
+"""What an experiment trains, and what each training needs first, as far as its file says it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.fine_tuning import run_name
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.text import printable
+
+COHORT, TABLE = "cohort", "table"
+"""Names of the first node and of the last one; no stage can be called so."""
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """A part of an experiment that is run as one.
+
+    Attributes:
+        name: ``cohort``, a stage, a downstream run such as ``phenotypes-mae-10%``, or ``table``.
+        needs: Names of the nodes that must be finished.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+
+
+def run_graph(plan: Plan, counts: Mapping[str, Mapping[int | str, int]] | None = None) -> list[GraphNode]:
+    """Return the nodes of an experiment in an order in which they can be run.
+
+    Args:
+        plan: The experiment.
+        counts: Task -> entry of ``labels`` -> number of subjects, where the cohort is known: downstream runs then bear
+            the numbers of their folders, and entries that the cohort is too small for are left out.
+    """
+    nodes = [GraphNode(COHORT, ())]
+    nodes += [
+        GraphNode(name, (COHORT, *dict.fromkeys(stage.start_from.values()))) for name, stage in plan.stages.items()
+    ]
+    evaluation = plan.evaluation
+    for name, task in plan.evaluation.tasks.items():
+        if task.finetune is None:
+            continue
+        entries = evaluation.finetune_labels or evaluation.labels
+        amounts: Iterable[int | str] = dict.fromkeys(entries)
+        if counts is not None:
+            amounts = sorted({counts[name][entry] for entry in entries if entry in counts[name]})
+        for method in evaluation.finetune:
+            source = method if method in plan.stages else evaluation.random_encoder_of
+            nodes += [
+                GraphNode(run_name(plan, name, method, amount, seed), (source,))
+                for amount in amounts
+                for seed in plan.finetune_seeds
+            ]
+    return [*nodes, GraphNode(TABLE, tuple(node.name for node in nodes))]
+
+
+def chosen(names: Iterable[str], plan: Plan, counts: Mapping[str, Mapping[int | str, int]], flag: str) -> list[str]:
+    """Return nodes that a user names, as the graph with numbers names them.
+
+    Args:
+        names: As ``run_graph`` names them, with or without ``counts``.
+        plan: The experiment.
+        counts: As of ``run_graph``.
+        flag: Of the command line, for the message.
+
+    Raises:
+        UserError: There is no such node; the nearest names are in the message.
+    """
+    known = {node.name: node.name for node in run_graph(plan, counts)}
+    for task, amounts in counts.items():
+        for method in plan.evaluation.finetune:
+            for seed in plan.finetune_seeds:
+                for entry, count in amounts.items():
+                    name = run_name(plan, task, method, count, seed)
+                    if name in known:
+                        known[run_name(plan, task, method, entry, seed)] = name
+    found = []
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=3) or list(known)[:6]
+            raise UserError(
+                f"{flag} {printable(name, 80)}: the experiment has no such part; it has {', '.join(close)}, ...: "
+                "--dry-run shows all"
+            )
+        found.append(known[name])
+    return list(dict.fromkeys(found))
+
+
+def dependents(nodes: Collection[GraphNode], name: str) -> list[str]:
+    """Return the names of all nodes that build on one, near or far, in their order."""
+    found = {name}
+    for node in nodes:
+        if found.intersection(node.needs):
+            found.add(node.name)
+    return [node.name for node in nodes if node.name in found and node.name != name]

@@ -1,0 +1,58 @@
+"""How long the parts of an experiment took, kept in its folder for the next estimate."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from ecgcmr.files import write_atomically
+from ecgcmr.json_file import recall_json
+
+NAME = "times.json"
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass
+class Times:
+    """Seconds of each part that has run in an experiment's folder.
+
+    Attributes:
+        path: The file.
+        seconds: Name of a part -> seconds of its last run from beginning to end.
+    """
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, out: Path) -> Self:
+        """Read what is known; nothing, where there is no file or none that can be read."""
+        found = recall_json(out / NAME)
+        known = found if isinstance(found, dict) else {}
+        return cls(
+            out / NAME, {str(name): float(value) for name, value in known.items() if isinstance(value, int | float)}
+        )
+
+    def record(self, name: str, seconds: float) -> None:
+        """Remember how long a part took."""
+        self.seconds[name] = round(seconds, 1)
+        write_atomically(self.path, (json.dumps(self.seconds, indent=1) + "\n").encode())
+
+    def expected(self, name: str, counts: Mapping[str, Mapping[int | str, int]] | None = None) -> float | None:
+        """Return the seconds that a part is likely to take: as it took, or as its like did; None if nobody knows."""
+        if name in self.seconds:
+            return self.seconds[name]
+        kind = _kind(name)
+        alike = [value for other, value in self.seconds.items() if _kind(other) == kind]
+        return statistics.median(alike) if alike else None
+
+
+def _kind(name: str) -> str:
+    """Return what parts of like cost have in common: a downstream run is of its task and number of labels."""
+    words = name.split("-")
+    return f"{words[0]} {words[-1]}" if len(words) > 2 and _NUMBERS.fullmatch(words[-1]) else name

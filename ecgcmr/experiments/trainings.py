@@ -1,0 +1,161 @@
+"""The trainings of an experiment on its cohort: stages, random encoders and downstream runs, with their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ecgcmr.experiments.chain import stage_overrides
+from ecgcmr.experiments.cohorts import contents_of
+from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name
+from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of
+from ecgcmr.shards import ShardIndex
+
+
+@dataclass(frozen=True)
+class DownstreamRun:
+    """A method that is trained on a number of labels of one task, in one run or, with models apart, in several.
+
+    Attributes:
+        name: See ``run_name``, without a part.
+        problem: The task.
+        method: What is trained.
+        count: Labelled training subjects.
+        seed: Of their choice, and of the training.
+        source: The stage that must be finished: whose encoder it is, or whose encoder's shape it has.
+    """
+
+    name: str
+    problem: Problem
+    method: str
+    count: int
+    seed: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What is trained, and where it lies.
+
+    Attributes:
+        plan: The experiment file.
+        index: The cohort.
+        out: Folder of the experiment.
+        trusted: Classes beside this package's encoders that the plan's configs name.
+        show: Prints a line.
+    """
+
+    plan: Plan
+    index: ShardIndex
+    out: Path
+    trusted: tuple[str, ...] = ()
+    show: Callable[[str], None] = print
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cohort(self) -> str:
+        """Fingerprint of the cohort."""
+        return fingerprint_of(contents_of(self.index))
+
+    def stage(self, name: str) -> StageRun:
+        """Return the run of a pre-training stage, and remember its fingerprint for what builds on it."""
+        stage = self.plan.stages[name]
+        overrides: dict[str, Any] = {"data.root": str(self.index.root), **stage_overrides(self.plan, name)}
+        inputs = {"cohort": self.cohort}
+        for argument, source in stage.start_from.items():
+            overrides[f"model.{argument}"] = str(self.folder(source))
+            inputs[argument] = self.fingerprint(source)
+        run = StageRun(name, self.folder(name), self.plan.file(stage.config), overrides, inputs)
+        self.fingerprints[name] = run.fingerprint
+        return run
+
+    def fingerprint(self, stage: str) -> str:
+        """Return the fingerprint of a pre-training stage."""
+        return self.fingerprints[stage] if stage in self.fingerprints else self.stage(stage).fingerprint
+
+    def folder(self, encoder: str) -> Path:
+        """Return the folder of an encoder: of a stage, or one of random weights."""
+        return self.out / "stages" / encoder
+
+    def folders(
+        self, part: str, problems: Iterable[Problem], counts: Mapping[str, Mapping[int | str, int]]
+    ) -> list[Path]:
+        """Return the run folders of a part of the experiment, as its graph names it.
+
+        Args:
+            part: A stage or a downstream run.
+            problems: The tasks.
+            counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        """
+        for problem in problems:
+            separately = self.plan.evaluation.tasks[problem.name].separately
+            for run in self.downstream(problem, counts[problem.name]):
+                if run.name == part:
+                    names = (
+                        run_name(self.plan, problem.name, run.method, run.count, run.seed, piece)
+                        for piece in problem.columns_of(separately)
+                    )
+                    return [self.folder(name) for name in names]
+        return [self.folder(part)] if part in self.plan.stages else []
+
+    def random_name(self, seed: int) -> str:
+        """Name the random encoder of a seed; that of the plan's own seed is also what ``scratch`` is shaped like."""
+        return "random" if seed == self.plan.seed else f"random-s{seed}"
+
+    def random(self, seed: int) -> Path:
+        """Return the folder of the random encoder of a seed, made if need be; its stage must be finished."""
+        like = self.folder(self.plan.evaluation.random_encoder_of)
+        return random_encoder(like, self.folder(self.random_name(seed)), seed, self.trusted)
+
+    def _fine_tuning(self) -> FineTuning:
+        folders = {name: self.folder(name) for name in ["random", *self.plan.stages]}
+        fingerprints = {name: self.fingerprint(name) for name in self.plan.stages}
+        return FineTuning(
+            self.plan, self.index, self.out, self.cohort, folders, fingerprints, self.trusted, self.show
+        )  # fmt: skip
+
+    def pieces(self, run: DownstreamRun) -> Iterator[Piece]:
+        """Give the runs that a method takes; its stage must be finished, and ``make_ready`` have been called."""
+        return self._fine_tuning().pieces(run.problem, run.method, run.count, run.seed)
+
+    def outcome(self, run: DownstreamRun) -> Outcome:
+        """Train a method, unless that is finished, and return what it predicts."""
+        self.make_ready(run)
+        return self._fine_tuning().outcome(run.problem, run.method, run.count, run.seed)
+
+    def make_ready(self, run: DownstreamRun) -> None:
+        """Make the random encoder whose shape a network from random weights has, where there is need of it."""
+        if run.method not in self.plan.stages:
+            self.random(self.plan.seed)
+
+    def downstream(self, problem: Problem, known: Mapping[int | str, int]) -> Iterator[DownstreamRun]:
+        """Give every method that is trained on a task, in the order of the plan.
+
+        Args:
+            problem: The task.
+            known: Entry of ``labels`` -> number of labelled training subjects.
+        """
+        evaluation = self.plan.evaluation
+        if evaluation.tasks[problem.name].finetune is None:
+            return
+        counts = known_counts(evaluation.finetune_labels or evaluation.labels, known)
+        for method in evaluation.finetune:
+            source = method if method in self.plan.stages else evaluation.random_encoder_of
+            for count in counts:
+                for seed in self.plan.finetune_seeds:
+                    name = run_name(self.plan, problem.name, method, count, seed)
+                    yield DownstreamRun(name, problem, method, count, seed, source)
+
+
+def known_counts(labels: Iterable[int | str], known: Mapping[int | str, int]) -> list[int]:
+    """Return the numbers of labels that a cohort allows, without repeats.
+
+    Args:
+        labels: Entries of the plan.
+        known: Entry -> number of subjects, of those that the cohort is large enough for.
+    """
+    return sorted({known[label] for label in labels if label in known})
