@@ -26,11 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)  ## create .venv with the tested versions
 
 demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table, report, model, and one new ECG read, in runs/demo
-	$(BIN)/ecgcmr experiment configs/experiments/demo.yaml --out $(DEMO_OUT)
-	$(BIN)/ecgcmr report $(DEMO_OUT) --overwrite
-	$(BIN)/ecgcmr export $(DEMO_OUT) --method mae+alignment --out $(DEMO_OUT)/model --overwrite
-	$(BIN)/ecgcmr synthesize --subjects 1 --seed 7 --format raw --out $(DEMO_OUT)/new_subject
-	$(BIN)/ecgcmr infer $(DEMO_OUT)/new_subject/ecg --model $(DEMO_OUT)/model --out $(DEMO_OUT)/inferred --overwrite
+	$(BIN)/ecgcmr demo --out $(DEMO_OUT)
 
 gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of the pictures
 	$(BIN)/ecgcmr explain $(DEMO_OUT)/stages/mae+alignment --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/explained --kind localisation --kind retrieval --kind embedding --overwrite

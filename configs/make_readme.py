@@ -23,7 +23,8 @@ HEAD = """\
 # Configs
 
 Made by `python configs/make_readme.py` from the first line of every file. How files are laid over each other, and how a
-piece is taken by its path, stands in [docs/configs.md](../docs/configs.md).
+piece is taken by its path, stands in [docs/configs.md](../docs/configs.md). Each has a name that needs no path and
+works in an installed wheel too: `mae/demo` for `mae/demo.yaml` here.
 """
 
 

@@ -23,6 +23,7 @@ from ecgcmr.termination import GOES_ON, Terminated, until_asked_to_end
 from ecgcmr.text import printable, show_any_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("ecgcmr.experiments.demo_command", "the whole way on a synthetic cohort, in one folder"),
     "synthesize": ("ecgcmr.synthesis.command", "make a cohort with known truth: ECGs, short-axis cines, tables"),
     "prepare": ("ecgcmr.preparation.command", "turn raw ECG, CMR and table files into HDF5 shards"),
     "inspect": ("ecgcmr.inspection.command", "show what is in a prepared folder, a shard or a raw file"),
@@ -53,9 +54,10 @@ _LIGHTNING = ("fit", "validate", "test", "predict")
 
 _EXAMPLES = """\
 a first session:
+  ecgcmr demo
   ecgcmr synthesize --subjects 500 --seed 0 --out data/demo --format shards
-  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --trainer.max_epochs 2
-  ecgcmr experiment configs/experiments/demo.yaml --out runs/demo
+  ecgcmr fit -c mae/demo --data.root data/demo --trainer.max_epochs 2
+  ecgcmr experiment demo --out runs/demo
 
 'ecgcmr COMMAND --help' explains each command.
 """

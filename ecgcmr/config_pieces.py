@@ -9,7 +9,8 @@
       base: ../trainers/demo.yaml          # any part may be laid over a file
       max_epochs: ${model.optimiser.warmup_epochs}
 
-Paths start beside the file that names them.
+Paths start beside the file that names them; a config that comes with the program is named without one, such as
+``encoders/ecg_cnn``.
 Every file is read within bounds, which hold over all of them together.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.shipped_configs import close_names, config_at, in_a_shipped_room, is_shipped
 from ecgcmr.text import printable
 from ecgcmr.yaml_file import MOST_VALUES, parse_yaml, read_yaml
 
@@ -84,10 +86,11 @@ class ConfigReader:
             return text
         if exists and not ordinary:
             raise UserError(f"{printable(path)}: is a pipe or device, which would be waited for; give a file")
-        if path.suffix not in SUFFIXES:
-            return text
-        if not is_file:
-            self.unread[text] = f"there is no file {text} in {folder.resolve()}"
+        if not exists and is_shipped(text):
+            path = config_at(text, folder) or path
+        elif path.suffix not in SUFFIXES or not is_file:
+            if path.suffix in SUFFIXES or (not exists and in_a_shipped_room(text)):
+                self.unread[text] = f"there is no file {text} in {folder.resolve()}{close_names(text)}"
             return text
         content = self._filled(self._content(path, within, None), path, (*within, path.resolve()))
         if isinstance(content, dict) and "class_path" in content:
@@ -96,7 +99,7 @@ class ConfigReader:
             return list(content)
         # Its reader knows whether it is a part of another kind, or a file that a class reads by itself.
         self.unread[text] = f"{path} holds no class_path"
-        return str(path.resolve()) if within else text
+        return str(path.resolve()) if within and exists else text
 
     def _content(self, path: Path, within: tuple[Path, ...], root: type | None) -> Any:
         place = path.resolve()
@@ -130,9 +133,11 @@ class ConfigReader:
         """Return what lies below a mapping: the files that it names as its base, one laid over the other."""
         below: dict[str, Any] = {}
         for name in [names] if isinstance(names, str) else names:
-            base = (within[-1].parent if within else Path()) / name
-            if not base.is_file():
-                raise UserError(f"{path}: {BASE}: there is no file {printable(name, 200)} in {base.parent.resolve()}")
+            folder = within[-1].parent if within else Path()
+            base = config_at(name, folder)
+            if base is None:
+                missing = f"there is no file {printable(name, 200)} in {(folder / name).parent.resolve()}"
+                raise UserError(f"{path}: {BASE}: {missing}{close_names(name)}")
             below = laid_over(below, self.config(base, within))
         return below
 
@@ -149,7 +154,11 @@ def _are_candidates(content: Any) -> bool:
 def _is_base(key: Any, value: Any) -> bool:
     """Return whether an entry names what its mapping is laid over; a class may have an argument of the same name."""
     names = value if isinstance(value, list) else [value]
-    return key == BASE and bool(names) and all(isinstance(name, str) and name.endswith(SUFFIXES) for name in names)
+    return key == BASE and bool(names) and all(isinstance(name, str) and _is_file_name(name) for name in names)
+
+
+def _is_file_name(text: str) -> bool:
+    return text.endswith(SUFFIXES) or is_shipped(text)
 
 
 def read_config(path: Path, root: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.plan_checks import SOURCES
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shipped_configs import name_of_shipped
 
 COMMANDS = {"synthesize": "synthesis", "prepare": "preparation"}
 """Command -> the package that holds it."""
@@ -128,7 +129,7 @@ def plan_record(plan: Plan, out: Path) -> str:
     """Return the experiment as it is run, overrides in place, as an experiment file that lies in ``out``."""
 
     def from_out(name: str) -> str:
-        return os.path.relpath(plan.file(name), out)
+        return name_of_shipped(plan.file(name)) or os.path.relpath(plan.file(name), out)
 
     content = asdict(plan)
     del content["path"]

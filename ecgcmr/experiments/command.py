@@ -25,6 +25,7 @@ from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock, remove_all
 from ecgcmr.named_class import code_digest
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -37,15 +38,15 @@ evaluation/ (subgroups, p values, calibration) to the experiment's folder.
 
 Stages that are finished are not run again; one that was cut off goes on from its last checkpoint.
 
-  ecgcmr experiment configs/experiments/demo.yaml
-  ecgcmr experiment configs/experiments/ptbxl.yaml --data ../ptb-xl --out runs/ptbxl
-  ecgcmr experiment configs/experiments/turgut2025.yaml --root data/ukb          the published comparison
+  ecgcmr experiment demo
+  ecgcmr experiment ptbxl --data ../ptb-xl --out runs/ptbxl
+  ecgcmr experiment turgut2025 --root data/ukb          the published comparison
 
 Any entry of FILE can be overridden by its dotted name; the value is YAML, and null takes a stage, task or network out:
 
   ... evaluation.windows=1 'evaluation.labels=[50, all]' stages.mae.set.trainer.max_epochs=2
-  ... encoder=configs/encoders/ecg_vit.yaml          another ECG encoder in the whole chain
-  ... stages.mae.config=configs/unimodal/ecg_simclr.yaml
+  ... encoder=encoders/ecg_vit          another ECG encoder in the whole chain
+  ... stages.mae.config=unimodal/ecg_simclr
 
 Parts that do not need each other run side by side (--jobs). To see them, and to run some of them alone:
 
@@ -61,7 +62,9 @@ run again; the rest is kept.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="experiment file (YAML)")
+    parser.add_argument(
+        "file", metavar="FILE", help="experiment file (YAML), or the name of one that is shipped, such as demo"
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="an entry of FILE for this run, such as evaluation.windows=1"
     )
@@ -105,8 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when every stage finished."""
-    plan = load_plan(args.file, root=args.root, data=args.data, overrides=args.overrides)
-    out = (args.out or Path("runs") / args.file.stem).resolve()
+    file = find_config(args.file, what="experiment", room="experiments")
+    plan = load_plan(file, root=args.root, data=args.data, overrides=args.overrides)
+    out = (args.out or Path("runs") / file.stem).resolve()
     console = Console(soft_wrap=True)
     fingerprint = _fingerprint(plan)
     complete = is_finished(out, fingerprint) and all((out / name).is_file() for name in ("results.json", "results.md"))
@@ -126,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         if args.only:
             return _run_parts(experiment, args)
         with FolderLock(out, "experiment"):
-            claim_folder(out, args.file, overwrite=args.overwrite)
+            claim_folder(out, file, overwrite=args.overwrite)
             remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
             _write_plan(experiment, fingerprint)
             _remove_derived(out)

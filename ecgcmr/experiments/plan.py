@@ -14,6 +14,7 @@ from typing import Any
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
 from ecgcmr.experiments.plan_reading import network, search_named, typed, with_overrides
+from ecgcmr.shipped_configs import config_at, find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
 FOCUS = "mae+alignment"
@@ -207,8 +208,9 @@ class Plan:
     interpretation: InterpretationPlan | None = None
 
     def file(self, name: str) -> Path:
-        """Return a path named in the plan, relative to the plan's own folder."""
-        return (self.path.parent / name).resolve()
+        """Return a path named in the plan, relative to the plan's own folder, or the shipped config of that name."""
+        path = self.path.parent / name
+        return (path if path.exists() else config_at(name, self.path.parent) or path).resolve()
 
     @property
     def seeds(self) -> list[int]:
@@ -243,7 +245,7 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
     """Read and check an experiment file.
 
     Args:
-        path: The file.
+        path: The file, or the name of one that comes with the program, such as ``demo``.
         root: Prepared shards that replace the file's cohort.
         data: Raw ECG folder that replaces ``cohort.prepare.ecg``.
         overrides: ``NAME=VALUE`` of the command line, see ``with_overrides``.
@@ -251,8 +253,7 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
     Raises:
         UserError: If the file is missing, not YAML, or says something that is not understood.
     """
-    if not path.exists():
-        raise UserError(f"there is no experiment file {path}")
+    path = find_config(path, what="experiment", room="experiments")
     content = read_yaml(path, what="experiment")
     where = path.name
     if not isinstance(content, dict):

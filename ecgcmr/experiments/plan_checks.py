@@ -12,6 +12,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.interpretation.kinds import FEWEST_SUBJECTS, KINDS
 from ecgcmr.metrics.named_metric import load_metrics
 from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.shipped_configs import close_names
 from ecgcmr.text import LONGEST_NAME, printable
 from ecgcmr.yaml_file import mapping_at
 
@@ -260,4 +261,4 @@ def _check_choice(value: Any, choices: Iterable[Any], where: str) -> None:
 
 def _check_file(plan: Plan, name: str, where: str) -> None:
     if not plan.file(name).is_file():
-        raise UserError(f"{where}: there is no file {name} beside the experiment file")
+        raise UserError(f"{where}: there is no file {name} beside the experiment file{close_names(name)}")

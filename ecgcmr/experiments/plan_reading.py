@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from ecgcmr.config_pieces import ConfigReader, Whole
 from ecgcmr.errors import UserError
+from ecgcmr.shipped_configs import config_at
 from ecgcmr.text import printable
 from ecgcmr.yaml_file import parse_yaml
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 _NAMED = ("stages", "tasks", "supervised", "stack")
 """Mappings whose keys are names of the user's own."""
-_FILES = ("config", "finetune", "root")
+_CONFIGS = ("config", "finetune")
 _FOR_FIT = ("set", "encoder")
 """Entries that are passed on to ``fit``, which resolves the references in them."""
 
@@ -95,7 +96,7 @@ def search_named(value: Any, within: tuple[Path, ...], where: str) -> Any:
     if not isinstance(part, list):
         missing = reader.unread.get(value, "").startswith("there is no file")
         reason = reader.unread[value] if missing else f"{printable(value, 80)} is no list of candidates"
-        raise UserError(f"{where}: {reason}; name a file of name and set, such as configs/searches/from_scratch.yaml")
+        raise UserError(f"{where}: {reason}; name a file of name and set, such as searches/from_scratch")
     return part
 
 
@@ -240,11 +241,9 @@ def _from_here(keys: list[str], value: Any) -> Any:
     """Return an override's value with paths from the current folder; in the file they start beside it."""
     if keys[-1] == "encoder":
         return network(value, (), ".".join(keys))
-    if isinstance(value, str) and (
-        keys[-1] in _FILES
-        or keys[-2:] == ["set", "search"]
-        or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())
-    ):
+    if isinstance(value, str) and (keys[-1] in _CONFIGS or keys[-2:] == ["set", "search"]):
+        return str((config_at(value) or Path(value)).resolve())
+    if isinstance(value, str) and (keys[-1] == "root" or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())):
         return str(Path(value).resolve())
     if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:
         return [_from_here(keys, item) for item in value]

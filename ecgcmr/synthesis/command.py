@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             f"{out}: {counts['total']} subjects ({counts['train']} train, {counts['val']} val, {counts['test']} test) "
             f"in shards ({summary.written} written{kept})"
         )
-        print(f"next: ecgcmr fit -c configs/mae/demo.yaml --data.root {out}")
+        print(f"next: ecgcmr fit -c mae/demo --data.root {out}")
     return 0
 
 

@@ -20,18 +20,19 @@ from ecgcmr.training.stage_cli import StageCLI
 HELP = """\
 Run one stage from a config file; every setting can be overridden on the command line.
 
-  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo
-  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --ckpt_path last           goes on after an interruption
-  ecgcmr fit -c configs/alignment/demo.yaml --data.root data/demo --model.ecg_encoder_weights runs/mae/demo
-  ecgcmr test -c configs/alignment/demo.yaml --data.root data/demo                      judges best.ckpt of that run
-  ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder                            explains a class
-  ecgcmr fit -c configs/alignment/demo.yaml -c configs/objectives/byol.yaml             one config laid over another
-  ecgcmr fit -c configs/mae/demo.yaml --model.encoder configs/encoders/ecg_vit.yaml     another encoder, whole
-  ecgcmr fit -c configs/mae/demo.yaml --data.samples 1000 --print_config                what all of it comes to
-  ecgcmr fit -c configs/downstream/regression.yaml --data.root data/demo --budget.most 20     a quick run of a budget
+  ecgcmr fit -c mae/demo --data.root data/demo
+  ecgcmr fit -c mae/demo --data.root data/demo --ckpt_path last         goes on after an interruption
+  ecgcmr fit -c alignment/demo --data.root data/demo --model.ecg_encoder_weights runs/mae/demo
+  ecgcmr test -c alignment/demo --data.root data/demo                   judges best.ckpt of that run
+  ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder            explains a class
+  ecgcmr fit -c alignment/demo -c objectives/byol                       one config laid over another
+  ecgcmr fit -c mae/demo --model.encoder encoders/ecg_vit               another encoder, whole
+  ecgcmr fit -c mae/demo --data.samples 1000 --print_config             what all of it comes to
+  ecgcmr fit -c downstream/regression --data.root data/demo --budget.most 20     a quick run of a budget
 
-Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
-not replace a run that lies there unless it is asked to:
+A config is a file of yours by its path, or one that comes with ecgcmr by its name ('ecgcmr configs' lists them).
+Everything goes to the run folder, runs/mae/demo for mae/demo, or --trainer.default_root_dir. A fit does not
+replace a run that lies there unless it is asked to:
 
   --ckpt_path last   goes on with it
   --overwrite        begins anew; the earlier files are removed when training starts, not before
@@ -53,7 +54,7 @@ def run(name: str, arguments: list[str]) -> int:
 
     Args:
         name: The command.
-        arguments: What stands after it, such as ``["-c", "configs/mae/demo.yaml", "--data.root", "data/demo"]``.
+        arguments: What stands after it, such as ``["-c", "mae/demo", "--data.root", "data/demo"]``.
 
     Returns:
         0 when the trainer finished.

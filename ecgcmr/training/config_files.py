@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ecgcmr.config_pieces import ConfigReader, Whole, check_references, laid_over, place_in, value_at
 from ecgcmr.errors import UserError
+from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 from ecgcmr.training.encoder_source import add_networks, names_weights
 from ecgcmr.yaml_file import MALFORMED, check_bounds
@@ -61,7 +62,7 @@ class Composition:
             flag, equals, value = word.partition("=")
             value = value if equals else next(iter(words), "")
             if flag in CONFIG_FLAGS and value:
-                self._add_config(Path(value), reader)
+                self._add_config(find_config(value), reader)
             elif flag == "--search" and isinstance(part := reader.part(value), list):
                 self.words.append(f"{flag}={as_yaml(part)}")
             elif flag.split(".")[0].rstrip("+") in _PARTS and isinstance(part := reader.part(value), Whole):
@@ -115,8 +116,6 @@ class Composition:
             ) from error
 
     def _add_config(self, path: Path, reader: ConfigReader) -> None:
-        if not path.exists():
-            raise UserError(f"there is no config file {printable(path)}; paths start from {Path.cwd()}")
         config = reader.config(path)
         if "class_path" in config:
             raise UserError(f"{path}: is a part and no config; give it in its place, such as --model.encoder {path}")
@@ -136,7 +135,7 @@ class Composition:
             if _only_changes(self.config, part) and not flags & {f"--{part}", f"--{part}.class_path"}:
                 raise UserError(
                     f"config: {part} has no class_path, so these are changes to another config; give that before: "
-                    "-c configs/mae/demo.yaml -c ..."
+                    "-c mae/demo -c ..."
                 )
 
     def _names_another_class(self, flag: str, value: str) -> bool:

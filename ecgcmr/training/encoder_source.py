@@ -54,7 +54,7 @@ def add_networks(
         if folder in (None, "null"):
             if argument in arguments and "class_path" not in network and f"{argument}_weights" in weights:
                 raise UserError(
-                    f"model.{argument}: names no network; give one, such as configs/encoders/ecg_cnn.yaml, or "
+                    f"model.{argument}: names no network; give one, such as encoders/ecg_cnn, or "
                     f"model.{argument}_weights, beside which it is described"
                 )
             continue

@@ -12,6 +12,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
 from ecgcmr.locks import LOCK_NAME, FolderLock
+from ecgcmr.shipped_configs import config_at
 
 OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
@@ -73,7 +74,7 @@ def run_files(folder: Path) -> list[Path]:
 
 
 def default_run_folder(arguments: list[str]) -> Path:
-    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``configs/mae/demo.yaml``.
+    """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``mae/demo``.
 
     Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
     """
@@ -81,7 +82,8 @@ def default_run_folder(arguments: list[str]) -> Path:
     for position, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         if flag in ("-c", "--config"):
-            configs.append(Path(value or arguments[position + 1]).resolve())
+            name = value or arguments[position + 1]
+            configs.append((config_at(name) or Path(name)).resolve())
     if not configs:
         return Path("runs") / "unnamed"
     return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)

@@ -50,7 +50,7 @@ FitTrial = Callable[[list[str]], None]
 class StageCLI(LightningCLI):
     """The Lightning CLI with this project's conventions.
 
-    - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``configs/mae/demo.yaml``).
+    - ``--trainer.default_root_dir`` is the run folder (default ``runs/mae/demo`` for ``mae/demo``).
     - Checkpoints, encoder export, metrics, predictions and TensorBoard logs go there without being asked for.
     - Without ``--trainer.precision`` the faster of ``bf16-mixed`` and ``32-true`` is taken, measured on a CPU; so are
       the ways in which its networks compute. ``ECGCMR_MACHINE_CHOICES`` set to ``ordinary`` or ``anew`` says otherwise.

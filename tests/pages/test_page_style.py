@@ -1,10 +1,8 @@
-"""What stands beside the code: style and script are shipped with the package, and its colours stand out."""
+"""The style of pages: its colours stand out."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,6 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "ecgcmr"
 REPORT, SERVED = (PACKAGE / place / "page.css" for place in ("pages", "inference/serve/page"))
-
-
-def test_every_file_beside_the_code_is_shipped() -> None:
-    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    patterns = settings["tool"]["setuptools"]["package-data"]["ecgcmr"]
-    package = REPOSITORY / "ecgcmr"
-    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    others = [path.relative_to(package).as_posix() for path in found]
-    others = [name for name in others if not name.endswith((".py", ".pyc")) and not Path(name).name.startswith(".")]
-    assert "pages/page.css" in others
-    assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
