@@ -5,16 +5,15 @@ What is computed here lies in the experiment's folder under fingerprints, where 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
-from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
-from ecgcmr.experiments.features import CLASSICAL_FOLDER, classical_fingerprint, encoder_fingerprint
+from ecgcmr.experiments.baseline_methods import BOOSTING
+from ecgcmr.experiments.features import CLASSICAL_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
 from ecgcmr.experiments.run_graph import dependents, run_graph
 from ecgcmr.experiments.side_by_side import Part, SideBySide
-from ecgcmr.experiments.stage_runs import is_complete, is_finished
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.trainings import DownstreamRun, Trainings, known_counts
 
@@ -45,13 +44,14 @@ def run_ahead(
     """
     times = Times.load(trainings.out)
     scheduler = SideBySide(jobs, trainings.out / LOGS, trainings.show, times.record)
-    parts = _parts(trainings, problems, counts, times)
+    parts = parts_of(trainings, problems, counts, times)
     scheduler.run([part for part in parts if only is None or part.name in only])
 
 
-def _parts(
+def parts_of(
     trainings: Trainings, problems: Sequence[Problem], counts: Mapping[str, Mapping[int | str, int]], times: Times
 ) -> Iterator[Part]:
+    """Give all that takes long, in the order of the plan; arguments as of ``run_ahead``."""
     plan = trainings.plan
     nodes = run_graph(plan, counts)
 
@@ -69,17 +69,13 @@ def _parts(
 
 
 def _stage(trainings: Trainings, name: str) -> list[TrainRequest]:
-    return _unfinished([TrainRequest(trainings.stage(name))])
+    return [TrainRequest(trainings.stage(name), lenders=trainings.lenders("stages"))]
 
 
 def _downstream(trainings: Trainings, run: DownstreamRun) -> list[TrainRequest]:
     trainings.make_ready(run)
-    pieces = trainings.pieces(run)
-    return _unfinished(TrainRequest(piece.run, piece.predict) for piece in pieces if piece.run is not None)
-
-
-def _unfinished(requests: Iterable[TrainRequest]) -> list[TrainRequest]:
-    return [request for request in requests if not is_complete(request.run, request.predict)]
+    pieces, lenders = trainings.pieces(run), trainings.lenders("stages")
+    return [TrainRequest(piece.run, piece.predict, lenders) for piece in pieces if piece.run is not None]
 
 
 def _features(
@@ -87,19 +83,12 @@ def _features(
 ) -> Iterator[Part]:
     """Give the features of encoders and the classical ones, and boosting on these."""
     evaluation, out, root = trainings.plan.evaluation, trainings.out, str(trainings.index.root)
-    rows = trainings.index.positions(None, ("ecg",))
+    lenders = trainings.lenders("features")
 
     def embedded(name: str, seed: int | None = None) -> list[FeaturesRequest]:
         encoder = trainings.folder(name) if seed is None else trainings.random(seed)
-        cache = out / "features" / encoder.name
-        if is_finished(cache, encoder_fingerprint(encoder, trainings.index, rows, evaluation.windows)):
-            return []
-        return [FeaturesRequest(root, str(cache), str(encoder), evaluation.windows, trainings.trusted)]
-
-    def measured() -> list[FeaturesRequest]:
-        cache = out / "features" / CLASSICAL_FOLDER
-        known = is_finished(cache, classical_fingerprint(trainings.index, rows))
-        return [] if known else [FeaturesRequest(root, str(cache))]
+        cache = str(out / "features" / encoder.name)
+        return [FeaturesRequest(root, cache, str(encoder), evaluation.windows, trainings.trusted, lenders)]
 
     for method in evaluation.linear_probe:
         if method != "random":
@@ -110,8 +99,8 @@ def _features(
             yield Part(_FEATURES.format(name), (evaluation.random_encoder_of,), partial(embedded, name, seed))
     if not {"features", BOOSTING}.intersection(evaluation.baselines):
         return
-    classical = _FEATURES.format(CLASSICAL_FOLDER)
-    yield Part(classical, (), measured)
+    classical = FeaturesRequest(root, str(out / "features" / CLASSICAL_FOLDER), lenders=lenders)
+    yield Part(classical.name, (), partial(list, [classical]))
     if BOOSTING not in evaluation.baselines:
         return
     for problem in problems:
@@ -121,12 +110,8 @@ def _features(
             for seed in trainings.plan.finetune_seeds:
                 if count == most and seed != trainings.plan.finetune_seeds[0]:
                     continue
+                targets = tuple(task.targets)
                 request = BoostingRequest(
-                    root, str(out), problem.name, task.task, tuple(task.targets), trainings.cohort, count, seed
+                    root, str(out), problem.name, task.task, targets, trainings.cohort, count, seed, lenders
                 )
-                yield Part(request.name, (classical,), partial(_unboosted, trainings, problem, request))
-
-
-def _unboosted(trainings: Trainings, problem: Problem, request: BoostingRequest) -> list[BoostingRequest]:
-    known = Baselines(trainings.index, trainings.out, 1, trainings.cohort).is_boosted
-    return [] if known(problem, request.count, request.seed) else [request]
+                yield Part(request.name, (classical.name,), partial(list, [request]))

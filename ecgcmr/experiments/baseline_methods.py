@@ -13,7 +13,7 @@ from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.features import CLASSICAL_FOLDER, classical_features
 from ecgcmr.experiments.kept_results import kept_outcome
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
-from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
+from ecgcmr.experiments.stage_runs import fingerprint_of
 from ecgcmr.probes.baselines import age_sex_columns, body_size_columns, constant_predictions
 from ecgcmr.probes.boosting import LEARNING_RATE, LEAVES, MOST_TREES, boosting_predictions
 from ecgcmr.shards import ShardIndex, read_labels
@@ -94,13 +94,9 @@ class Baselines:
             )
             return problem.outcome(found)
 
-        return kept_outcome(*self._boosted(problem, features, count, seed), boost)
+        return kept_outcome(*self.place_of_boosted(problem, features, count, seed), boost)
 
-    def is_boosted(self, problem: Problem, count: int, seed: int) -> bool:
-        """Return whether the outcome of ``boosted`` is kept; the classical features must be there."""
-        return is_finished(*self._boosted(problem, self.features(BOOSTING, problem), count, seed))
-
-    def _boosted(self, problem: Problem, features: Floats, count: int, seed: int) -> tuple[Path, str]:
+    def place_of_boosted(self, problem: Problem, features: Floats, count: int, seed: int) -> tuple[Path, str]:
         """Return where an outcome of boosting is kept, and the fingerprint that recognises it."""
         parts = (problem.training(count, seed), problem.part("val"), problem.part("test"))
         fingerprint = fingerprint_of(

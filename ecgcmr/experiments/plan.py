@@ -253,12 +253,37 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
     Raises:
         UserError: If the file is missing, not YAML, or says something that is not understood.
     """
+    path, content = read_content(path, overrides)
+    if "matrix" in content:
+        raise UserError(f"{path.name}: holds a matrix of experiments; give one of its cells")
+    return plan_of(path, content, root=root, data=data)
+
+
+def read_content(path: Path, overrides: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Return where an experiment file is and its entries, overrides in place; arguments as of ``load_plan``."""
     path = find_config(path, what="experiment", room="experiments")
     content = read_yaml(path, what="experiment")
-    where = path.name
     if not isinstance(content, dict):
-        raise UserError(f"{where}: an experiment file is a mapping with cohort, stages and evaluation")
-    content = with_overrides(content, overrides, where)
+        raise UserError(f"{path.name}: an experiment file is a mapping with cohort, stages and evaluation")
+    return path, with_overrides(content, overrides, path.name)
+
+
+def plan_of(
+    path: Path, content: dict[str, Any], *, root: Path | None = None, data: Path | None = None, where: str = ""
+) -> Plan:
+    """Make and check the plan of an experiment's entries.
+
+    Args:
+        path: The file that they stand in.
+        content: The entries, which are changed.
+        root: As of ``load_plan``.
+        data: As of ``load_plan``.
+        where: Start of messages; empty: the name of the file.
+
+    Raises:
+        UserError: If an entry says something that is not understood.
+    """
+    where = where or path.name
     if "path" in content:
         raise UserError(f"{where}: unknown entry 'path'; paths in it start from its own folder")
     networks = [content, *mapping_at(content, "stages").values()]

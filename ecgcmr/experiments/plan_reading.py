@@ -44,17 +44,38 @@ def with_overrides(content: Mapping[str, Any], overrides: Sequence[str], where: 
         if not equals or not name:
             raise UserError(f"{printable(word, 80)}: write an override as NAME=VALUE, such as evaluation.windows=1")
         keys = _keys(changed, name, f"{where}: {name}")
-        node: Any = changed
-        for depth, key in enumerate(keys[:-1]):
-            node = node.setdefault(key, {}) if isinstance(node, dict) else None
-            if not isinstance(node, dict):
-                raise UserError(f"{where}: {name}: {'.'.join(keys[: depth + 1])} holds no entries")
-        value = _from_here(keys, parse_yaml(text, f"{where}: {name}"))
-        if value is None and len(keys) > 1 and keys[-2] in _NAMED:
-            node.pop(keys[-1], None)
-        else:
-            node[keys[-1]] = value
+        _put(changed, keys, _from_here(keys, parse_yaml(text, f"{where}: {name}")), f"{where}: {name}")
     return changed
+
+
+def with_entries(content: Mapping[str, Any], entries: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an experiment's entries with others of the same file in their place.
+
+    Args:
+        content: As the file has them.
+        entries: Dotted name, as of ``with_overrides`` -> value, whose paths start beside the file.
+        where: Start of messages.
+
+    Raises:
+        UserError: One names a stage, task or network that there is not.
+    """
+    changed = _copied(content)
+    for name, value in entries.items():
+        _put(changed, _keys(changed, name, f"{where}: {name}"), _copied(value), f"{where}: {name}")
+    return changed
+
+
+def _put(content: dict[str, Any], keys: Sequence[str], value: Any, where: str) -> None:
+    """Set one entry; null takes what bears a name of the user's own out."""
+    node: Any = content
+    for depth, key in enumerate(keys[:-1]):
+        node = node.setdefault(key, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise UserError(f"{where}: {'.'.join(keys[: depth + 1])} holds no entries")
+    if value is None and len(keys) > 1 and keys[-2] in _NAMED:
+        node.pop(keys[-1], None)
+    else:
+        node[keys[-1]] = value
 
 
 def network(value: Any, within: tuple[Path, ...], where: str) -> Any:

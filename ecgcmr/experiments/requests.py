@@ -10,7 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ecgcmr.experiments.stage_runs import StageRun, run_stage
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
+from ecgcmr.experiments.borrowing import borrow
+from ecgcmr.experiments.features import (
+    classical_features,
+    classical_fingerprint,
+    encoder_features,
+    encoder_fingerprint,
+)
+from ecgcmr.experiments.methods import Floats, Problem
+from ecgcmr.experiments.stage_runs import StageRun, is_complete, is_finished, run_stage
 from ecgcmr.shards import ShardIndex
 
 
@@ -20,6 +32,15 @@ class Request(Protocol):
     @property
     def name(self) -> str:
         """For messages, the log and the times."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of the result: of two requests with one key, the second waits for the first."""
+        ...
+
+    def is_done(self) -> bool:
+        """Return whether the result is there, after it has been taken over from elsewhere if it can be."""
         ...
 
     def carry_out(self) -> None:
@@ -43,15 +64,29 @@ class TrainRequest:
     Attributes:
         run: What is run.
         predict: Splits, see ``run_stage``.
+        lenders: Folders of runs that may have done the same.
     """
 
     run: StageRun
     predict: tuple[str, ...] = ()
+    lenders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Of the run."""
         return self.run.name
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of the run."""
+        return self.run.fingerprint
+
+    def is_done(self) -> bool:
+        """Return whether the run is finished, here or where it can be taken over from."""
+        if is_complete(self.run, self.predict):
+            return True
+        lent = borrow(self.run.folder, self.key, map(Path, self.lenders))
+        return lent and is_complete(self.run, self.predict)
 
     def carry_out(self) -> None:
         """Run the stage."""
@@ -60,7 +95,7 @@ class TrainRequest:
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""
         run = {**asdict(self.run), "folder": str(self.run.folder), "config": str(self.run.config)}
-        return {"run": run, "predict": list(self.predict)}
+        return {"run": run, "predict": list(self.predict), "lenders": []}
 
     @classmethod
     def of_plain(cls, fields: Mapping[str, Any]) -> Self:
@@ -80,6 +115,7 @@ class FeaturesRequest:
         encoder: Folder of an encoder; None: classical features.
         windows: Of each recording, whose features are averaged.
         trusted: Classes beside this package's that the encoder may be of.
+        lenders: Folders of features that may be the same.
     """
 
     root: str
@@ -87,18 +123,33 @@ class FeaturesRequest:
     encoder: str | None = None
     windows: int = 1
     trusted: tuple[str, ...] = ()
+    lenders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Of the encoder."""
         return f"features of {Path(self.cache).name}"
 
+    @property
+    def key(self) -> str:
+        """Fingerprint of the features."""
+        index, rows = self._cohort()
+        if self.encoder is None:
+            return classical_fingerprint(index, rows)
+        return encoder_fingerprint(Path(self.encoder), index, rows, self.windows)
+
+    def _cohort(self) -> tuple[ShardIndex, NDArray[np.int64]]:
+        index = ShardIndex.load(Path(self.root))
+        return index, index.positions(None, ("ecg",))
+
+    def is_done(self) -> bool:
+        """Return whether the features are kept, here or where they can be taken over from."""
+        cache = Path(self.cache)
+        return is_finished(cache, self.key) or borrow(cache, self.key, map(Path, self.lenders))
+
     def carry_out(self) -> None:
         """Compute them."""
-        from ecgcmr.experiments.features import classical_features, encoder_features
-
-        index, cache = ShardIndex.load(Path(self.root)), Path(self.cache)
-        rows = index.positions(None, ("ecg",))
+        (index, rows), cache = self._cohort(), Path(self.cache)
         if self.encoder is None:
             classical_features(index, rows, cache, workers=1)
         else:
@@ -106,12 +157,12 @@ class FeaturesRequest:
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""
-        return {**asdict(self), "trusted": list(self.trusted)}
+        return asdict(self)
 
     @classmethod
     def of_plain(cls, fields: Mapping[str, Any]) -> Self:
         """Make the request of what ``plain`` gave."""
-        return cls(**{**fields, "trusted": tuple(fields["trusted"])})
+        return cls(**{**fields, "trusted": tuple(fields["trusted"]), "lenders": ()})
 
 
 @dataclass(frozen=True)
@@ -127,6 +178,7 @@ class BoostingRequest:
         cohort: Fingerprint of the cohort.
         count: Labelled training subjects.
         seed: Of their choice.
+        lenders: Folders of outcomes that may be the same.
     """
 
     root: str
@@ -137,30 +189,46 @@ class BoostingRequest:
     cohort: str
     count: int
     seed: int
+    lenders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Task, number and seed."""
         return f"boosting of {self.task}, {self.count} labels, seed {self.seed}"
 
+    @property
+    def key(self) -> str:
+        """Fingerprint of the outcome."""
+        return self._place()[1]
+
+    def is_done(self) -> bool:
+        """Return whether the outcome is kept, here or where it can be taken over from."""
+        folder, fingerprint = self._place()
+        return is_finished(folder, fingerprint) or borrow(folder, fingerprint, map(Path, self.lenders))
+
     def carry_out(self) -> None:
         """Fit and predict."""
-        from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
-        from ecgcmr.experiments.methods import Problem
+        baselines, problem, features = self._given()
+        baselines.boosted(problem, features, self.count, self.seed)
 
+    def _place(self) -> tuple[Path, str]:
+        baselines, problem, features = self._given()
+        return baselines.place_of_boosted(problem, features, self.count, self.seed)
+
+    def _given(self) -> tuple[Baselines, Problem, Floats]:
         index = ShardIndex.load(Path(self.root))
         problem = Problem.of(self.task, self.kind, list(self.targets), index)
         baselines = Baselines(index, Path(self.out), 1, self.cohort)
-        baselines.boosted(problem, baselines.features(BOOSTING, problem), self.count, self.seed)
+        return baselines, problem, baselines.features(BOOSTING, problem)
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""
-        return {**asdict(self), "targets": list(self.targets)}
+        return asdict(self)
 
     @classmethod
     def of_plain(cls, fields: Mapping[str, Any]) -> Self:
         """Make the request of what ``plain`` gave."""
-        return cls(**{**fields, "targets": tuple(fields["targets"])})
+        return cls(**{**fields, "targets": tuple(fields["targets"]), "lenders": ()})
 
 
 KINDS: dict[str, type[TrainRequest] | type[FeaturesRequest] | type[BoostingRequest]] = {

@@ -37,12 +37,28 @@ class Part:
         needs: Parts that must be finished; names that are no part are taken as finished.
         requests: Makes the requests once these are finished; several go to workers one by one.
         weight: Parts of a larger one begin first.
+        prefix: Before the names of its requests, for people and logs.
     """
 
     name: str
     needs: tuple[str, ...]
     requests: Callable[[], Sequence[Request]]
     weight: float = 0.0
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A request that waits for a worker."""
+
+    part: Part
+    request: Request
+    key: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.part.prefix}{self.request.name}"
 
 
 @dataclass
@@ -51,8 +67,7 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     ready: bool = False
-    part: Part | None = None
-    request: Request | None = None
+    item: _Item | None = None
     since: float = 0.0
     unread: bytes = b""
 
@@ -74,7 +89,8 @@ class SideBySide:
     finished: Callable[[str, float], None]
     _waiting: list[Part] = field(default_factory=list, init=False)
     _open: dict[str, int] = field(default_factory=dict, init=False)
-    _queue: list[tuple[Part, Request]] = field(default_factory=list, init=False)
+    _queue: list[_Item] = field(default_factory=list, init=False)
+    _twins: dict[str, list[_Item]] = field(default_factory=dict, init=False)
     _workers: list[_Worker] = field(default_factory=list, init=False)
 
     def run(self, parts: Sequence[Part]) -> None:
@@ -87,28 +103,39 @@ class SideBySide:
         self._open = {part.name: 1 for part in parts}  # until its requests are known
         with self._ended_with_us(), selectors.DefaultSelector() as selector:
             self._release()
-            while self._queue or any(worker.request for worker in self._workers):
+            while self._queue or any(worker.item for worker in self._workers):
                 self._start_workers(selector)
                 self._hand_out()
                 for key, _ in selector.select():
                     self._hear(key.data, selector)
 
     def _release(self) -> None:
-        """Queue the requests of every part whose needs are finished."""
+        """Queue the requests of every part whose needs are finished; what is done already releases more."""
         released = True
-        while released:  # a part without requests may release others
+        while released:
             released = False
             for part in [part for part in self._waiting if not any(self._open.get(need) for need in part.needs)]:
                 self._waiting.remove(part)
                 requests = part.requests()
                 self._open[part.name] = len(requests)
-                self._queue += [(part, request) for request in requests]
+                for request in requests:
+                    self._take_up(_Item(part, request, request.key))
                 released = True
-        self._queue.sort(key=lambda item: -item[0].weight)
+        self._queue.sort(key=lambda item: -item.part.weight)
+
+    def _take_up(self, item: _Item) -> None:
+        """Queue a request, let it wait for one of the same result, or strike it out if the result is there."""
+        if item.key in self._twins:
+            self._twins[item.key].append(item)
+        elif item.request.is_done():
+            self._open[item.part.name] -= 1
+        else:
+            self._twins[item.key] = []
+            self._queue.append(item)
 
     def _start_workers(self, selector: selectors.BaseSelector) -> None:
         """Start as many workers as there is work for."""
-        busy = sum(worker.request is not None for worker in self._workers)
+        busy = sum(worker.item is not None for worker in self._workers)
         while len(self._workers) < min(self.jobs, busy + len(self._queue)):
             worker = _Worker(_start(len(self._workers), self.jobs))
             self._workers.append(worker)
@@ -116,23 +143,20 @@ class SideBySide:
 
     def _hand_out(self) -> None:
         for worker in self._workers:
-            if worker.ready and worker.request is None and self._queue:
-                worker.part, worker.request = self._queue.pop(0)
+            if worker.ready and worker.item is None and self._queue:
+                worker.item = self._queue.pop(0)
                 worker.since = time.perf_counter()
-                self.show(f"{worker.request.name}: begins")
-                task = {
-                    "kind": type(worker.request).__name__,
-                    "fields": worker.request.plain(),
-                    "log": str(self.log(worker.request)),
-                }
+                request = worker.item.request
+                self.show(f"{worker.item.name}: begins")
+                task = {"kind": type(request).__name__, "fields": request.plain(), "log": str(self.log(worker.item))}
                 try:
                     _send(worker, json.dumps(task).encode() + b"\n")
                 except BrokenPipeError:
                     self._lost(worker)
 
-    def log(self, request: Request) -> Path:
+    def log(self, item: _Item) -> Path:
         """Return the file that what a request prints goes to."""
-        return self.logs / f"{request.name.replace('/', '-')}.log"
+        return self.logs / f"{item.name.replace('/', '-').replace(' ', '-')}.log"
 
     def _hear(self, worker: _Worker, selector: selectors.BaseSelector) -> None:
         """Read what a worker says."""
@@ -145,19 +169,21 @@ class SideBySide:
             self._answered(worker, json.loads(line))
 
     def _answered(self, worker: _Worker, answer: Any) -> None:
-        part, request = worker.part, worker.request
-        if part is None or request is None:
+        item = worker.item
+        if item is None:
             worker.ready = True
             return
         seconds = time.perf_counter() - worker.since
-        worker.part = worker.request = None
+        worker.item = None
         if answer["error"] is not None:
-            log = self.log(request)
+            log = self.log(item)
             where = f"; what it printed is in {log.parent.name}/{log.name}"
-            raise UserError(f"{request.name}: {answer['error']}{'' if answer['mistake'] else where}")
-        self.show(f"{request.name}: {seconds:.1f} s")
-        self.finished(request.name, seconds)
-        self._open[part.name] -= 1
+            raise UserError(f"{item.name}: {answer['error']}{'' if answer['mistake'] else where}")
+        self.show(f"{item.name}: {seconds:.1f} s")
+        self.finished(item.request.name, seconds)
+        self._open[item.part.name] -= 1
+        for twin in self._twins.pop(item.key):
+            self._take_up(twin)
         self._release()
 
     def _lost(self, worker: _Worker) -> None:
@@ -170,7 +196,7 @@ class SideBySide:
         code = worker.process.wait()
         if code in (EXIT_CODE, -signal.SIGTERM):
             raise Terminated
-        what = "" if worker.request is None else f"{worker.request.name}: "
+        what = "" if worker.item is None else f"{worker.item.name}: "
         if code == -signal.SIGKILL:
             raise UserError(
                 f"{what}a worker process was killed, most likely for want of memory; run the same command again with "

@@ -47,6 +47,8 @@ class Trainings:
         out: Folder of the experiment.
         trusted: Classes beside this package's encoders that the plan's configs name.
         show: Prints a line.
+        beside: Folders of experiments that may have done the same already.
+        fingerprints: Of the stages that were asked for.
     """
 
     plan: Plan
@@ -54,6 +56,7 @@ class Trainings:
     out: Path
     trusted: tuple[str, ...] = ()
     show: Callable[[str], None] = print
+    beside: tuple[Path, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,6 +79,10 @@ class Trainings:
     def fingerprint(self, stage: str) -> str:
         """Return the fingerprint of a pre-training stage."""
         return self.fingerprints[stage] if stage in self.fingerprints else self.stage(stage).fingerprint
+
+    def lenders(self, kind: str) -> tuple[str, ...]:
+        """Return the folders ``kind`` (stages, features) of the experiments beside this one."""
+        return tuple(str(other / kind) for other in self.beside)
 
     def folder(self, encoder: str) -> Path:
         """Return the folder of an encoder: of a stage, or one of random weights."""

@@ -1,0 +1,62 @@
+"""Work that another experiment of the same matrix has finished, taken over instead of done again.
+
+Files are linked, not copied, where the file system can: all that this program writes is replaced whole and never
+changed in place, so that a link stays what it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ecgcmr.experiments.stage_runs import is_finished, write_marker
+from ecgcmr.files import replace_atomically
+from ecgcmr.locks import LOCK_NAME, FolderLock, remove_all
+
+_MARKER = "stage.json"
+_SETTINGS = "config.yaml"
+
+
+def borrow(folder: Path, fingerprint: str, lenders: Iterable[Path]) -> bool:
+    """Fill a folder with what has the same fingerprint elsewhere.
+
+    Args:
+        folder: Of a run or of features.
+        fingerprint: Of all that its result depends on.
+        lenders: Folders whose folders may hold the same.
+
+    Returns:
+        Whether there was one.
+    """
+    for lender in lenders:
+        for other in sorted(lender.iterdir()) if lender.is_dir() else ():
+            if other != folder and is_finished(other, fingerprint):
+                with FolderLock(folder, "experiment"):
+                    remove_all(folder)
+                    _link_all(other, folder)
+                    write_marker(folder, fingerprint, finished=True)
+                return True
+    return False
+
+
+def _link_all(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        elif path.name == _SETTINGS and path.parent == source:  # it names its own folder
+            with replace_atomically(place) as temporary:
+                temporary.write_text(path.read_text().replace(str(source), str(target)))
+        elif path.name not in (_MARKER, LOCK_NAME):
+            _link(path, place)
+
+
+def _link(path: Path, place: Path) -> None:
+    with contextlib.suppress(OSError):  # another file system, or one without links
+        os.link(path, place)
+        return
+    with replace_atomically(place) as temporary:
+        shutil.copyfile(path, temporary)
