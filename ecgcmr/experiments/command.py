@@ -13,7 +13,7 @@ from rich.markdown import Markdown
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.cohorts import contents_of, plan_record
+from ecgcmr.experiments.cohorts import plan_record
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
@@ -22,6 +22,7 @@ from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
 from ecgcmr.named_class import code_digest
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import contents_of
 from ecgcmr.text import printable, printable_lines
 
 if TYPE_CHECKING:

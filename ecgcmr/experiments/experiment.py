@@ -19,7 +19,7 @@ from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.chain import stage_overrides
-from ecgcmr.experiments.cohorts import contents_of, resolve_cohort
+from ecgcmr.experiments.cohorts import resolve_cohort
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.fine_tuning import FineTuning
@@ -29,10 +29,11 @@ from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome,
 from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
 from ecgcmr.experiments.stacks import Stacks
-from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
+from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.text import printable
 
 
@@ -185,7 +186,7 @@ class Experiment:
         self._stage_fingerprints[name] = run.fingerprint
 
     def _cohort_fingerprint(self) -> str:
-        return fingerprint_of(contents_of(self.index))
+        return cohort_fingerprint(self.index)
 
     def _predict(self, problem: Problem) -> None:
         """Let every method of the evaluation predict one task."""

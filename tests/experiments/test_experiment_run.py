@@ -18,10 +18,10 @@ import yaml
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments import report, stage_runs
-from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.interpretation import attribution
 from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.shards.contents import contents_of
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
 ADDED = ["task_name", "ended", "n_seeds", "seed_sd", "reason"]
