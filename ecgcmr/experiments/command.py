@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         import_heavy("ecgcmr.experiments.experiment")
         from ecgcmr.experiments.experiment import Experiment
+        from ecgcmr.experiments.noted import noted
 
         with FolderLock(out, "experiment"):
             claim_folder(out, args.file, overwrite=args.overwrite)
@@ -87,18 +88,26 @@ def run(args: argparse.Namespace) -> int:
             _remove_derived(out)
             write_atomically(out / "experiment.yaml", plan_record(plan, out).encode())
             experiment = Experiment(plan, out, console, workers=args.workers)
-            experiment.run()
-            try:
-                _report(experiment)
-                experiment.interpret()
-            except BaseException:  # a full disk, a signal: half of the tables are no result
-                (out / "results.json").unlink(missing_ok=True)
-                raise
+            with noted(experiment, _words(args)):
+                experiment.run()
+                try:
+                    _report(experiment)
+                    experiment.interpret()
+                except BaseException:  # a full disk, a signal: half of the tables are no result
+                    (out / "results.json").unlink(missing_ok=True)
+                    raise
             write_marker(out, fingerprint, finished=True)
     _show_headline(out / "results.md", console)
     table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Return the command line that gave these arguments, after ``ecgcmr``."""
+    paths = {"--out": args.out, "--data": args.data, "--root": args.root}
+    given = [word for flag, path in paths.items() if path is not None for word in (flag, str(path))]
+    return ["experiment", str(args.file), *args.overrides, *given, *(["--overwrite"] if args.overwrite else [])]
 
 
 def _remove_derived(out: Path) -> None:

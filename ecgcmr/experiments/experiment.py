@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,7 @@ class Experiment:
         out: Its folder.
         console: Where progress is shown.
         workers: Processes for feature extraction.
+        after_step: Called when a part has ended.
         index: The cohort.
         notes: What a reader of the tables must know.
         tasks: In the order of tables.
@@ -58,6 +59,7 @@ class Experiment:
     out: Path
     console: Console
     workers: int = 2
+    after_step: Callable[[], None] = lambda: None
     index: ShardIndex = field(init=False)
     notes: list[str] = field(default_factory=list, init=False)
     tasks: list[Task] = field(default_factory=list, init=False)
@@ -77,6 +79,7 @@ class Experiment:
         self.console.print(printable(name), style="bold", markup=False)
         yield
         self._show(f"{name}: {time.perf_counter() - start:.1f} s")
+        self.after_step()
 
     def run(self) -> None:
         """Make the cohort, train the stages, let every method predict.

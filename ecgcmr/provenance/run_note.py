@@ -129,17 +129,22 @@ class RunNote:
         """Set further entries of the run; written with the next ``write``."""
         self._content |= entries
 
-    def write(self, state: str = RUNNING) -> None:
+    def write(self, state: str = RUNNING, parts: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Write the note.
 
         Args:
             state: One of ``STATES``; with any but ``running`` the call has ended.
+            parts: Of an experiment: stage -> its totals, of which its own are the sums but for the seconds.
         """
         self._call["seconds"] = round(time.monotonic() - self._began, 3)
         self._call["state"] = state
         self._call["ended"] = None if state == RUNNING else now()
         self._content["state"] = state
         self._content["totals"] = totals_of(self._content["calls"])
+        if parts is not None:
+            summed = totals_of(list(parts.values()))
+            self._content["stages"] = dict(parts)
+            self._content["totals"] |= {name: summed[name] for name in ("steps", "samples", "operations")}
         text = json.dumps(self._content, indent=1, allow_nan=False, ensure_ascii=False)
         write_atomically(self.folder / NAME, (text + "\n").encode("utf-8", "backslashreplace"))
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ecgcmr.encoders.weights import WEIGHTS_FILE
 from ecgcmr.files import sha256_of
-from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, RunNote
+from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, RUNNING, RunNote
 from ecgcmr.provenance.surroundings import code, hardware, versions
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.layout import SPLITS
@@ -99,14 +99,14 @@ class Provenance(Callback):
         self._per_sample = note.per_sample
         self._note, self._written = note, (time.monotonic(), -1)
 
-    def _write(self, trainer: Any, state: str | None = None) -> None:
+    def _write(self, trainer: Any, state: str = RUNNING) -> None:
         if self._note is None:
             return
         self._note.count(trainer.global_step - self._first_step, self._samples, self._per_sample)
         config = Path(trainer.default_root_dir) / "config.yaml"
         digest = sha256_of(config) if config.is_file() else None
         self._note.note({"step": trainer.global_step, "epoch": trainer.current_epoch, "config_sha256": digest})
-        self._note.write(*([] if state is None else [state]))
+        self._note.write(state)
         self._written = (time.monotonic(), trainer.global_step)
 
     def _counted(self) -> int:
