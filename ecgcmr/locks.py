@@ -172,6 +172,23 @@ def remove_all(folder: Path) -> None:
     remove_paths([path for path in folder.iterdir() if path.name != LOCK_NAME])
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a process writes in a folder; one that cannot be asked about counts as idle."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def locked(
     command: str, folder_in: Callable[P, Path], *, create: bool = True
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -39,15 +39,6 @@ def flags_of(entries: dict[str, Any]) -> list[str]:
     return flags
 
 
-def contents_of(index: ShardIndex) -> list[str]:
-    """Return what results on a cohort depend on: its shards, and the rows among them that are not given out.
-
-    Consent that is withdrawn, or a duplicate, changes the index alone until the shards are written anew.
-    """
-    left_out = [*index.withdrawn, *map(str, index.duplicates)]
-    return [*(shard["sha256"] for shard in index.shards), *sorted(left_out)]
-
-
 def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
     """Return the experiment's cohort, made first if need be.
 

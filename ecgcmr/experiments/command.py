@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from ecgcmr import __version__
-from ecgcmr.config_pieces import read_config
-from ecgcmr.errors import UserError
-from ecgcmr.experiments.cohorts import contents_of, plan_record
-from ecgcmr.experiments.out_folder import claim_folder
-from ecgcmr.experiments.plan import Plan, load_plan
-from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
-from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
+from ecgcmr.experiments.matrix_plan import read_matrix
+from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_state import is_whole
 from ecgcmr.heavy_imports import import_heavy
-from ecgcmr.locks import FolderLock, remove_all
-from ecgcmr.named_class import code_digest
-from ecgcmr.shards import ShardIndex
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable, printable_lines
-
-if TYPE_CHECKING:
-    from ecgcmr.experiments.experiment import Experiment
 
 HELP = """\
 Run an experiment: make or open a cohort, pre-train the stages in order, hand each exported encoder on, compare all
@@ -109,138 +94,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when every stage finished."""
     file = find_config(args.file, what="experiment", room="experiments")
-    plan = load_plan(file, root=args.root, data=args.data, overrides=args.overrides)
     out = (args.out or Path("runs") / file.stem).resolve()
+    given: dict[str, Any] = {"root": args.root, "data": args.data, "overrides": args.overrides}
     console = Console(soft_wrap=True)
-    fingerprint = _fingerprint(plan)
-    complete = is_finished(out, fingerprint) and all((out / name).is_file() for name in ("results.json", "results.md"))
-    if complete and not args.begin_at and not args.dry_run:
-        console.print(f"finished earlier, nothing to do: {printable(_shown(out))}", markup=False)
+    cells = read_matrix(file, **given)
+    if cells:
+        import_heavy("ecgcmr.experiments.matrix_run")
+        from ecgcmr.experiments.matrix_run import run_matrix
+
+        return run_matrix(file, cells, out, console, args)
+    plan = load_plan(file, **given)
+    if is_whole(plan, out) and not (args.begin_at or args.dry_run):
+        console.print(f"finished earlier, nothing to do: {printable(shown(out))}", markup=False)
     else:
-        import_heavy("ecgcmr.experiments.experiment")
+        import_heavy("ecgcmr.experiments.whole_run")
+        from ecgcmr.experiments import whole_run
         from ecgcmr.experiments.experiment import Experiment
-        from ecgcmr.experiments.run_graph import TABLE
         from ecgcmr.experiments.side_by_side import jobs_of
-        from ecgcmr.experiments.times import Times
 
         experiment = Experiment(plan, out, console, args.workers, jobs_of(args.jobs))
         if args.dry_run:
-            _show_plan(experiment, complete)
+            whole_run.show_plan(experiment)
             return 0
         if args.only:
-            return _run_parts(experiment, args)
-        with FolderLock(out, "experiment"):
-            claim_folder(out, file, overwrite=args.overwrite)
-            remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
-            _write_plan(experiment, fingerprint)
-            _remove_derived(out)
-            experiment.begin()
-            _forget(experiment, args.begin_at)
+            whole_run.run_parts(experiment, file, args.only, overwrite=args.overwrite)
+            return 0
+        with whole_run.begun(experiment, file, words_of(args), overwrite=args.overwrite):
+            whole_run.forget(experiment, args.begin_at)
             experiment.train()
-            begun = time.perf_counter()
-            experiment.predict()
-            try:
-                _report(experiment)
-                experiment.interpret()
-            except BaseException:  # a full disk, a signal: half of the tables are no result
-                (out / "results.json").unlink(missing_ok=True)
-                raise
-            Times.load(out).record(TABLE, time.perf_counter() - begun)
-            write_marker(out, fingerprint, finished=True)
+            whole_run.finish(experiment)
     _show_headline(out / "results.md", console)
-    table, figures = (printable(_shown(out / name)) for name in ("results.md", "figures"))
+    table, figures = (printable(shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
 
 
-def _write_plan(experiment: Experiment, fingerprint: str) -> None:
-    """Note what is being run; the table of an earlier plan goes."""
-    write_marker(experiment.out, fingerprint, finished=False)
-    (experiment.out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
-    write_atomically(experiment.out / "experiment.yaml", plan_record(experiment.plan, experiment.out).encode())
+def words_of(args: argparse.Namespace) -> list[str]:
+    """Return the command line that gave these arguments, after ``ecgcmr``, without what changes no result."""
+    paths = {"--out": args.out, "--data": args.data, "--root": args.root}
+    given = [word for flag, path in paths.items() if path is not None for word in (flag, str(path))]
+    return ["experiment", str(args.file), *args.overrides, *given, *(["--overwrite"] if args.overwrite else [])]
 
 
-def _run_parts(experiment: Experiment, args: argparse.Namespace) -> int:
-    """Run the parts that ``--only`` names; several such commands may work in one folder, as jobs of a cluster do."""
-    from ecgcmr.experiments.run_graph import COHORT, TABLE, chosen
-
-    claim_folder(experiment.out, args.file, overwrite=args.overwrite)
-    fingerprint = _fingerprint(experiment.plan)
-    if not is_finished(experiment.out, fingerprint):
-        _write_plan(experiment, fingerprint)
-    with FolderLock(experiment.out / COHORT, "experiment") if COHORT in args.only else nullcontext():
-        if not experiment.begin(make=COHORT in args.only):
-            raise UserError("--only: the cohort of this experiment is not there yet; run it with --only cohort first")
-    names = chosen(args.only, experiment.plan, experiment.counts, "--only")
-    if TABLE in names:
-        raise UserError("--only table: the tables are made by the whole command, without --only, once all is trained")
-    experiment.train_only([name for name in names if name != COHORT])
-    return 0
-
-
-def _forget(experiment: Experiment, names: Sequence[str]) -> None:
-    """Let parts run anew, and all that builds on them."""
-    from ecgcmr.experiments.run_graph import chosen, dependents, run_graph
-
-    nodes = run_graph(experiment.plan, experiment.counts)
-    for name in chosen(names, experiment.plan, experiment.counts, "--from"):
-        for each in (name, *dependents(nodes, name)):
-            for folder in experiment.trainings.folders(each, experiment.problems, experiment.counts):
-                if folder.is_dir():
-                    with FolderLock(folder, "experiment"):
-                        remove_all(folder)
-
-
-def _show_plan(experiment: Experiment, complete: bool) -> None:
-    """Print what would be run, and what is finished."""
-    from ecgcmr.experiments.node_states import node_states, remaining, states_table, states_without_cohort
-    from ecgcmr.experiments.run_graph import run_graph
-    from ecgcmr.experiments.times import Times
-
-    if experiment.begin(make=False):
-        states = node_states(experiment.trainings, experiment.problems, experiment.counts, complete)
-    else:
-        states = states_without_cohort(run_graph(experiment.plan), Times.load(experiment.out))
-    experiment.console.print(states_table(states))
-    experiment.console.print(remaining(states, experiment.jobs), markup=False)
-
-
-def _remove_derived(out: Path) -> None:
-    """Remove figures and assessments, which are made anew: none of a task or method that is gone stays."""
-    assessed = [path.parent for path in out.glob("evaluation/*/results.md")]
-    remove_paths([*out.glob("figures/*.png"), *assessed])
-
-
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """Return a path relative to where the user stands, if it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
-
-
-def _fingerprint(plan: Plan) -> str:
-    """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, a given cohort."""
-    configs = [stage.config for stage in plan.stages.values()]
-    configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
-    root = plan.cohort.root
-    return fingerprint_of(
-        {
-            "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
-            "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
-            "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
-            "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
-            "version": __version__,
-        }
-    )
-
-
-def _report(experiment: Experiment) -> None:
-    """Write the tables and the figures."""
-    from ecgcmr.experiments.report import write_results
-
-    if not experiment.predictions:
-        raise UserError(f"{experiment.plan.path.name}: nothing was compared; name methods under evaluation")
-    with experiment.step("tables and figures"):
-        write_results(experiment)
 
 
 def _show_headline(path: Path, console: Console) -> None:

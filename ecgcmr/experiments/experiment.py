@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ class Experiment:
         console: Where progress is shown.
         workers: Processes for feature extraction.
         jobs: Trainings, and computations of features, that run side by side in processes of their own.
+        beside: Folders of experiments on the same cohort, whose finished parts are taken over where they are the same.
+        after_step: Called when a part has ended.
         index: The cohort.
         notes: What a reader of the tables must know.
         problems: The tasks on the cohort.
@@ -63,6 +65,8 @@ class Experiment:
     console: Console
     workers: int = 2
     jobs: int = 1
+    beside: tuple[Path, ...] = ()
+    after_step: Callable[[], None] = lambda: None
     index: ShardIndex = field(init=False)
     notes: list[str] = field(default_factory=list, init=False)
     problems: list[Problem] = field(default_factory=list, init=False)
@@ -81,6 +85,7 @@ class Experiment:
         self.console.print(printable(name), style="bold", markup=False)
         yield
         self._show(f"{name}: {time.perf_counter() - start:.1f} s")
+        self.after_step()
 
     def begin(self, make: bool = True) -> bool:
         """Check the plan, make or open the cohort and read the tasks, before anything is trained.
@@ -106,7 +111,7 @@ class Experiment:
         self.read_tasks()
         # Classes that the plan's configs name are trusted: the stages import them too.
         trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
-        self.trainings = Trainings(self.plan, self.index, self.out, trusted, self._show)
+        self.trainings = Trainings(self.plan, self.index, self.out, trusted, self._show, self.beside)
         check_windows(self.plan, settings, self.index)
         if self.plan.interpretation is not None:
             names = {label.name for problem in self.problems for label in problem.labels}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.experiments.chain import stage_overrides
-from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name
 from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
 from ecgcmr.experiments.plan import Plan
-from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of
+from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import cohort_fingerprint
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Trainings:
     @property
     def cohort(self) -> str:
         """Fingerprint of the cohort."""
-        return fingerprint_of(contents_of(self.index))
+        return cohort_fingerprint(self.index)
 
     def stage(self, name: str) -> StageRun:
         """Return the run of a pre-training stage, and remember its fingerprint for what builds on it."""

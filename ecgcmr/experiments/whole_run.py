@@ -1,24 +1,140 @@
-"""A whole experiment in its folder: claimed, begun, trained, compared, reported; each step can be asked for apart."""
+"""A whole experiment in its folder: claimed, begun, trained, compared and reported, each as a step of its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-from ecgcmr import __version__
-from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.cohorts import contents_of, plan_record
+from ecgcmr.experiments.cohorts import plan_record
 from ecgcmr.experiments.experiment import Experiment
+from ecgcmr.experiments.node_states import node_states, remaining, states_table, states_without_cohort
+from ecgcmr.experiments.noted import noted
 from ecgcmr.experiments.out_folder import claim_folder
-from ecgcmr.experiments.plan import Plan
-from ecgcmr.experiments.run_graph import TABLE, chosen, dependents, run_graph
-from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
+from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
+from ecgcmr.experiments.report import write_results
+from ecgcmr.experiments.run_graph import COHORT, TABLE, chosen, dependents, run_graph
+from ecgcmr.experiments.stage_runs import is_finished, write_marker
 from ecgcmr.experiments.times import Times
 from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
 from ecgcmr.locks import FolderLock, remove_all
-from ecgcmr.named_class import code_digest
-from ecgcmr.shards import ShardIndex
+
+
+@contextmanager
+def begun(experiment: Experiment, file: Path, words: Sequence[str], *, overwrite: bool) -> Iterator[None]:
+    """Hold the folder of an experiment that is about to be run, with its note and its cohort.
+
+    Args:
+        experiment: New.
+        file: Of its plan, whose name the folder bears.
+        words: Of the command line, after ``ecgcmr``.
+        overwrite: Results of another experiment may be replaced.
+
+    Raises:
+        UserError: Another process works there, the folder is something else, or the plan cannot be carried out.
+    """
+    out = experiment.out
+    with FolderLock(out, "experiment"):
+        claim_folder(out, file, overwrite=overwrite)
+        remove_unfinished(out, below=True)  # features, tables, figures: none is locked by itself
+        write_plan(experiment)
+        _remove_derived(out)
+        with noted(experiment, words):
+            experiment.begin()
+            yield
+
+
+def finish(experiment: Experiment) -> None:
+    """Let every method predict and write the tables, after ``begun`` and ``Experiment.train``.
+
+    Raises:
+        UserError: A method does not predict, or nothing was compared.
+    """
+    out, start = experiment.out, time.perf_counter()
+    experiment.predict()
+    if not experiment.predictions:
+        raise UserError(f"{experiment.plan.path.name}: nothing was compared; name methods under evaluation")
+    try:
+        with experiment.step("tables and figures"):
+            write_results(experiment)
+        experiment.interpret()
+    except BaseException:  # a full disk, a signal: half of the tables are no result
+        (out / "results.json").unlink(missing_ok=True)
+        raise
+    Times.load(out).record(TABLE, time.perf_counter() - start)
+    write_marker(out, plan_fingerprint(experiment.plan), finished=True)
+
+
+def run_parts(experiment: Experiment, file: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Run some parts alone; several such calls may work in one folder, as jobs of a cluster do.
+
+    Args:
+        experiment: New.
+        file: Of its plan.
+        names: Parts, see ``run_graph``.
+        overwrite: Results of another experiment may be replaced.
+
+    Raises:
+        UserError: There is no such part, what it needs is not finished, or it fails.
+    """
+    out = experiment.out
+    if TABLE in names:
+        raise UserError("--only table: the tables are made by the whole command, without --only, once all is trained")
+    claim_folder(out, file, overwrite=overwrite)
+    if not is_finished(out, plan_fingerprint(experiment.plan)):
+        write_plan(experiment)
+    if COHORT in names:
+        with FolderLock(out / f"{COHORT}.making", "experiment"):
+            experiment.begin()
+    elif not experiment.begin(make=False):
+        raise UserError("--only: the cohort of this experiment is not there yet; run it with --only cohort first")
+    known = chosen(names, experiment.plan, experiment.counts, "--only")
+    experiment.train_only([name for name in known if name != COHORT])
+
+
+def forget(experiment: Experiment, names: Sequence[str]) -> None:
+    """Let parts run anew, and all that builds on them, after ``begun``.
+
+    Raises:
+        UserError: There is no such part.
+    """
+    nodes = run_graph(experiment.plan, experiment.counts)
+    for name in chosen(names, experiment.plan, experiment.counts, "--from"):
+        if name == COHORT:
+            raise UserError("--from cohort: the cohort is the same each time; choose another --out to begin with it")
+        for each in (name, *dependents(nodes, name)):
+            for folder in experiment.trainings.folders(each, experiment.problems, experiment.counts):
+                if folder.is_dir():
+                    with FolderLock(folder, "experiment"):
+                        remove_all(folder)
+
+
+def show_plan(experiment: Experiment) -> None:
+    """Print the parts of an experiment, what is finished and what is left; nothing is written.
+
+    Raises:
+        UserError: The plan cannot be carried out.
+    """
+    if experiment.begin(make=False):
+        complete = is_whole(experiment.plan, experiment.out)
+        states = node_states(experiment.trainings, experiment.problems, experiment.counts, complete)
+    else:
+        states = states_without_cohort(run_graph(experiment.plan), Times.load(experiment.out))
+    experiment.console.print(states_table(states))
+    experiment.console.print(remaining(states, experiment.jobs), markup=False)
+
+
+def write_plan(experiment: Experiment) -> None:
+    """Note what is being run; the table of an earlier plan goes."""
+    out, plan = experiment.out, experiment.plan
+    write_marker(out, plan_fingerprint(plan), finished=False)
+    (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
+    write_atomically(out / "experiment.yaml", plan_record(plan, out).encode())
+
+
+def _remove_derived(out: Path) -> None:
+    """Remove figures and assessments, which are made anew: none of a task or method that is gone stays."""
+    assessed = [path.parent for path in out.glob("evaluation/*/results.md")]
+    remove_paths([*out.glob("figures/*.png"), *assessed])

@@ -12,11 +12,11 @@ from ecgcmr.pages.experiment_folder import ExperimentFolder
 from ecgcmr.pages.figure_files import FigureFile
 from ecgcmr.pages.markup import Html, element, joined
 from ecgcmr.pages.method_section import methods, question
-from ecgcmr.pages.privacy import without_folders
 from ecgcmr.pages.provenance_section import provenance, settings
 from ecgcmr.pages.result_section import results
 from ecgcmr.pages.tables import facts
 from ecgcmr.pages.training_section import training
+from ecgcmr.private_text import without_folders
 
 MOST_BYTES = 15_000_000
 """Of a page: what can be sent by mail and opened on a phone."""

@@ -9,9 +9,9 @@ from ecgcmr.evaluation.assessment_file import AssessmentFile
 from ecgcmr.evaluation.methods import method_order, method_title
 from ecgcmr.pages.experiment_folder import ExperimentFolder
 from ecgcmr.pages.markup import Html, joined
-from ecgcmr.pages.privacy import harmless, without_folders
 from ecgcmr.pages.stage_folder import StageFolder
 from ecgcmr.pages.tables import facts, table
+from ecgcmr.private_text import harmless, without_folders
 from ecgcmr.yaml_file import mapping_at
 
 _KNOWN = {

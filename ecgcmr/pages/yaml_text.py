@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ecgcmr.pages.markup import Html, element, lines
-from ecgcmr.pages.privacy import harmless
+from ecgcmr.private_text import harmless
 
 
 def yaml_block(content: dict[str, Any]) -> Html:

@@ -18,10 +18,11 @@ import yaml
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments import report, stage_runs
-from ecgcmr.experiments.cohorts import contents_of
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.interpretation import attribution
+from ecgcmr.provenance.run_note import read_note
 from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.shards.contents import contents_of
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
 ADDED = ["task_name", "ended", "n_seeds", "seed_sd", "reason"]
@@ -384,6 +385,25 @@ def test_an_interpretation_that_cannot_be_had_is_refused_before_anything_is_trai
     assert main(["experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
     assert words in capsys.readouterr().err
     assert commands == []
+
+
+def test_the_note_of_an_experiment_sums_its_stages_and_counts_its_calls(copied: Path) -> None:
+    out = copied / "out"
+    note = read_note(out)
+    assert (note["kind"], note["state"], note["file"]) == ("experiment", "finished", "trial.yaml")
+    assert note["seeds"] == {"seed": 0, "seeds": SEEDS, "finetune_seeds": SEEDS[:1]}
+    stages = {path.parent.name: read_note(path.parent) for path in out.glob("stages/*/run.json")}
+    assert {"mae", "alignment", "mae+alignment"} < set(stages)
+    assert {stage["state"] for stage in stages.values()} == {"finished"}
+    assert {stage["cohort"]["fingerprint"] for stage in stages.values()} == {note["cohort"]["fingerprint"]}
+    for name in ("steps", "samples", "operations"):
+        assert note["totals"][name] == sum(stage["totals"][name] for stage in stages.values()) > 0
+    assert set(stages["mae+alignment"]["inputs"]) == {"model.ecg_encoder_weights"}
+    (out / "results.md").unlink()
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(out), "--workers", "1"]) == 0
+    again = read_note(out)
+    assert [call["command"].split()[1] for call in again["calls"]] == ["experiment", "experiment"]
+    assert {**again["totals"], "calls": 1, "seconds": 0} == {**note["totals"], "seconds": 0}
 
 
 def test_a_withdrawn_subject_makes_another_cohort(make_cohort: Callable[..., ShardIndex]) -> None:

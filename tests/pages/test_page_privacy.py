@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ecgcmr.pages.markup import element, text
-from ecgcmr.pages.privacy import harmless, without_folders
+from ecgcmr.private_text import harmless, without_folders
 
 
 @pytest.mark.parametrize(

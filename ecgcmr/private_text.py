@@ -1,4 +1,4 @@
-"""Folders and secrets of the machine an experiment ran on, taken out before its configs and notes are shown.
+"""Folders and secrets of the machine that something ran on, taken out before configs, commands and notes are shown.
 
 A path can name a person, an institution or a project. Of every path the last name stays, which says which file or
 folder it was; an entry that is called a password or the like keeps its name alone.
@@ -11,6 +11,8 @@ from typing import Any
 
 GONE = "…/"
 """Stands for the folders of a path."""
+NOT_SHOWN = "(not shown)"
+"""Stands for a secret."""
 
 _NAME = r"[^\s/\\'\"`,;()<>|]+"
 _PATH = re.compile(rf"(?<![\w./\\:~-])(?:~\w*|\.{{1,2}}|[A-Za-z]:|file:/*)?(?:[/\\]+{_NAME})+[/\\]*")
@@ -27,6 +29,11 @@ def _last_name(path: str) -> str:
     return GONE + re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether an entry's name says that its value is a password or the like."""
+    return _SECRET.search(name) is not None
+
+
 def harmless(content: Any) -> Any:
     """Return a config as it may be shown: mappings, lists and values, each path its last name, no secret.
 
@@ -35,8 +42,8 @@ def harmless(content: Any) -> Any:
     """
     if isinstance(content, dict):
         return {
-            harmless(name) if isinstance(name, str) else name: "(not shown)"
-            if value is not None and isinstance(name, str) and _SECRET.search(name)
+            harmless(name) if isinstance(name, str) else name: NOT_SHOWN
+            if value is not None and isinstance(name, str) and is_secret(name)
             else harmless(value)
             for name, value in content.items()
         }

@@ -1,0 +1,184 @@
+"""All experiments of a matrix: one cohort, trainings side by side, equal ones once, then the tables."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.ahead import LOGS, parts_of
+from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
+from ecgcmr.experiments.command import shown, words_of
+from ecgcmr.experiments.experiment import Experiment
+from ecgcmr.experiments.matrix_plan import Cell
+from ecgcmr.experiments.matrix_table import write_record, write_table
+from ecgcmr.experiments.node_states import NodeState, duration, expected_seconds, node_states, states_without_cohort
+from ecgcmr.experiments.out_folder import claim_folder
+from ecgcmr.experiments.plan import CohortPlan, Plan
+from ecgcmr.experiments.plan_state import is_whole
+from ecgcmr.experiments.run_graph import run_graph
+from ecgcmr.experiments.side_by_side import SideBySide, jobs_of
+from ecgcmr.experiments.stage_runs import is_complete
+from ecgcmr.experiments.times import Times
+from ecgcmr.experiments.whole_run import begun, finish
+from ecgcmr.locks import FolderLock
+from ecgcmr.text import printable
+
+CELLS, COHORT = "cells", "cohort"
+
+
+def run_matrix(file: Path, cells: Sequence[Cell], out: Path, console: Console, args: argparse.Namespace) -> int:
+    """Run the experiments of a matrix, or those of it that ``--only`` names; returns 0.
+
+    Raises:
+        UserError: An experiment cannot be carried out.
+    """
+    if args.begin_at:
+        raise UserError("--from: is of one experiment; give it the experiment.yaml of a cell's folder, with --out")
+    unknown = [name for name in args.only if name not in {cell.name for cell in cells}]
+    if unknown:
+        names = ", ".join(cell.name for cell in cells[:6])
+        raise UserError(f"--only {printable(unknown[0], 80)}: the matrix has no such cell; it has {names}, ...")
+    matrix = Matrix(file, list(cells), out, console, args.workers, jobs_of(args.jobs))
+    if args.dry_run:
+        matrix.show()
+        return 0
+    chosen = [cell for cell in cells if not args.only or cell.name in args.only]
+    with FolderLock(out, "experiment"):
+        claim_folder(out, file, overwrite=args.overwrite)
+        write_record(out, cells)
+        matrix.run(chosen, words_of(args), overwrite=args.overwrite)
+        done = [cell for cell in cells if (matrix.folder(cell) / "results.json").is_file()]
+        table = write_table(out, done, len(cells))
+    console.print(f"table: {printable(shown(table))}   cells: {printable(shown(out / CELLS))}", markup=False)
+    return 0
+
+
+@dataclass
+class Matrix:
+    """A matrix of experiments in its folder.
+
+    Attributes:
+        file: Of the matrix.
+        cells: Its experiments.
+        out: Its folder.
+        console: Where progress is shown.
+        workers: Processes for preparation.
+        jobs: Parts that run side by side.
+    """
+
+    file: Path
+    cells: list[Cell]
+    out: Path
+    console: Console
+    workers: int
+    jobs: int
+
+    def folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell."""
+        return self.out / CELLS / cell.name
+
+    def run(self, cells: Sequence[Cell], words: Sequence[str], *, overwrite: bool) -> None:
+        """Run some experiments of the matrix; arguments as of ``whole_run.begun``.
+
+        Raises:
+            UserError: One cannot be carried out, or a part of it fails.
+        """
+        shared = self._shared_cohort()
+        if shared is not None:
+            resolve_cohort(shared, self.out)
+        experiments = {cell.name: self._experiment(cell, shared) for cell in cells}
+        left = {name: each for name, each in experiments.items() if not is_whole(each.plan, each.out)}
+        held = {name: ExitStack() for name in left}
+        with ExitStack() as all_held:
+            for name, experiment in left.items():
+                all_held.push(held[name])
+                held[name].enter_context(begun(experiment, self.file, words, overwrite=overwrite))
+            self._train(left)
+            for name, experiment in left.items():
+                experiment.jobs = 1  # there is nothing left to train
+                experiment.train()
+                finish(experiment)
+                held[name].close()
+                self._show(f"{name}: finished")
+
+    def _train(self, experiments: dict[str, Experiment]) -> None:
+        """Train what all experiments need, equal parts once."""
+        times = {name: Times.load(experiment.out) for name, experiment in experiments.items()}
+
+        def record(name: str, seconds: float) -> None:
+            cell, _, part = name.partition("/")
+            times[cell].record(part, seconds)
+
+        parts = [
+            replace(
+                part,
+                name=f"{name}/{part.name}",
+                needs=tuple(f"{name}/{need}" for need in part.needs),
+                prefix=f"{name}/",
+            )
+            for name, each in experiments.items()
+            for part in parts_of(each.trainings, each.problems, each.counts, times[name])
+        ]
+        SideBySide(self.jobs, self.out / LOGS, self._show, record).run(parts)
+
+    def show(self) -> None:
+        """Print each cell, what of it is finished or taken over from another, and what is left."""
+        shared = self._shared_cohort()
+        known = shared is None or finished_cohort(shared, self.out) is not None
+        table = Table(box=None, pad_edge=False)
+        for name in ("cell", "parts", "finished", "taken over", "left"):
+            table.add_column(name, justify="left" if name == "cell" else "right")
+        seen, left = set[str](), list[NodeState]()
+        for cell in self.cells:
+            experiment = self._experiment(cell, shared if known else None)
+            states, again = self._states(experiment, seen)
+            finished = sum(not state.open for state in states)
+            rest = [state for state in states if state.open and state.node.name not in again]
+            left += [replace(state, node=replace(state.node, needs=())) for state in rest]
+            table.add_row(cell.name, *map(str, (len(states), finished, len(again), len(rest))))
+        self.console.print(table)
+        seconds = expected_seconds(left, self.jobs)
+        unknown = sum(state.seconds is None for state in left)
+        line = f"{len(left)} parts left in {len(self.cells)} cells, {self.jobs} side by side"
+        line += f", about {duration(seconds)}" if seconds else ""
+        self.console.print(line + (f"; {unknown} that nobody has timed" if unknown and left else ""), markup=False)
+
+    def _states(self, experiment: Experiment, seen: set[str]) -> tuple[list[NodeState], set[str]]:
+        """Return the parts of a cell, and the names of its stages that an earlier cell trains already."""
+        if not experiment.begin(make=False):
+            return states_without_cohort(run_graph(experiment.plan), Times.load(experiment.out)), set()
+        complete = is_whole(experiment.plan, experiment.out)
+        states = node_states(experiment.trainings, experiment.problems, experiment.counts, complete)
+        again = set()
+        for name in experiment.plan.stages:
+            run = experiment.trainings.stage(name)
+            if run.fingerprint in seen and not is_complete(run):
+                again.add(name)
+            seen.add(run.fingerprint)
+        return states, again
+
+    def _experiment(self, cell: Cell, shared: Plan | None) -> Experiment:
+        plan = cell.plan if shared is None else _with_cohort(cell.plan, shared, self.out)
+        beside = tuple(self.folder(other) for other in self.cells if other.name != cell.name)
+        return Experiment(plan, self.folder(cell), Console(quiet=True), self.workers, beside=beside)
+
+    def _shared_cohort(self) -> Plan | None:
+        """Return a plan whose cohort is that of every cell; None where they differ."""
+        first = self.cells[0].plan
+        return first if all(cell.plan.cohort == first.cohort for cell in self.cells) else None
+
+    def _show(self, what: str) -> None:
+        self.console.print(printable(what), markup=False)
+
+
+def _with_cohort(plan: Plan, shared: Plan, out: Path) -> Plan:
+    """Return a cell's plan on the cohort of the whole matrix."""
+    root = shared.file(shared.cohort.root) if shared.cohort.root is not None else out / COHORT
+    return replace(plan, cohort=CohortPlan(root=str(root)))

@@ -1,0 +1,95 @@
+"""The results of a matrix: one row for each choice and method, seeds pooled; ``matrix.json`` and ``matrix.md``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ecgcmr.evaluation.rows import MEAN
+from ecgcmr.experiments.matrix_plan import Cell, is_seed
+from ecgcmr.files import write_atomically
+from ecgcmr.json_file import read_json
+from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.text import markdown_cell
+
+RECORD, TABLE, NUMBERS = "cells.json", "matrix.md", "matrix.json"
+
+
+def write_record(out: Path, cells: Iterable[Cell]) -> None:
+    """Write which cells the matrix has and what each of them chooses."""
+    content = [{"cell": cell.name, "choices": cell.choices} for cell in cells]
+    write_atomically(out / RECORD, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_table(out: Path, cells: Sequence[Cell], total: int) -> Path:
+    """Write the means over targets of all finished cells; returns the path of the table for people.
+
+    Args:
+        out: Folder of the matrix.
+        cells: The finished ones.
+        total: How many there are in all.
+    """
+    pooled = pooled_rows(out, cells)
+    write_atomically(out / NUMBERS, (json.dumps(pooled, indent=1) + "\n").encode())
+    text = [f"# Matrix of {total} experiments\n"]
+    if len(cells) < total:
+        text.append(f"**{total - len(cells)} of them are not finished and not in these tables.**\n")
+    text.append(
+        "Means over targets on the test split. With several seeds: mean (standard deviation over seeds). Each cell has "
+        "its own table with intervals below `cells/`; paired differences between cells: `ecgcmr compare cells/*`.\n"
+    )
+    for task in dict.fromkeys(row["task_name"] for row in pooled):
+        text += _task_table(task, [row for row in pooled if row["task_name"] == task])
+    return write_atomically(out / TABLE, "\n".join(text).encode())
+
+
+def pooled_rows(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Return the mean scores of every choice, method and number of labels, pooled over seeds.
+
+    Returns:
+        Entries with ``choices``, ``task_name``, ``metric``, ``method``, ``protocol``, ``labels``, ``cells`` (how many),
+        ``value`` (mean over them), ``sd`` (over them, null of one) and ``values``.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in cells:
+        choices = {axis: choice for axis, choice in cell.choices.items() if not is_seed(axis)}
+        for row in read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000):
+            if row["target"] != MEAN or row["group"] != "all" or row["metric"] != TASKS[row["task"]].primary:
+                continue
+            names = ("task_name", "metric", "method", "protocol", "labels")
+            key = (*choices.values(), *(row[name] for name in names))
+            entry = found.setdefault(key, {"choices": choices, **{name: row[name] for name in names}, "values": []})
+            if row["value"] is not None:
+                entry["values"].append(row["value"])
+    for entry in found.values():
+        values = entry["values"]
+        entry["cells"] = len(values)
+        entry["value"] = round(statistics.fmean(values), 6) if values else None
+        entry["sd"] = round(statistics.stdev(values), 6) if len(values) > 1 else None
+    return list(found.values())
+
+
+def _task_table(task: str, rows: list[dict[str, Any]]) -> list[str]:
+    labels = sorted({row["labels"] for row in rows if row["labels"] is not None})
+    axes = list(rows[0]["choices"])
+    heads = [*axes, "method", *(f"{count:,} labels" for count in labels)]
+    lines = [f"## {markdown_cell(task)}: {markdown_cell(rows[0]['metric'])}\n"]
+    lines.append("| " + " | ".join(map(markdown_cell, heads)) + " |")
+    lines.append("|" + "---|" * (len(axes) + 1) + "---:|" * len(labels))
+    by_line: dict[tuple[Any, ...], dict[Any, dict[str, Any]]] = {}
+    for row in rows:
+        name = row["method"] if row["protocol"] is None else f"{row['method']}, {row['protocol'].replace('_', ' ')}"
+        by_line.setdefault((*row["choices"].values(), name), {})[row["labels"]] = row
+    for names, found in by_line.items():
+        cells = [_score(found.get(count, found.get(None))) for count in labels]
+        lines.append("| " + " | ".join([*map(markdown_cell, names), *cells]) + " |")
+    return [*lines, ""]
+
+
+def _score(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    return f"{row['value']:.3f}" + ("" if row["sd"] is None else f" ({row['sd']:.3f})")

@@ -1,0 +1,37 @@
+"""Whether the results of a plan lie in a folder, known without torch: a finished experiment answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from ecgcmr import __version__
+from ecgcmr.config_pieces import read_config
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
+from ecgcmr.named_class import code_digest
+from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import contents_of
+
+
+def is_whole(plan: Plan, out: Path) -> bool:
+    """Return whether a folder holds the finished results of a plan."""
+    return is_finished(out, plan_fingerprint(plan)) and all(
+        (out / name).is_file() for name in ("results.json", "results.md")
+    )
+
+
+def plan_fingerprint(plan: Plan) -> str:
+    """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, a given cohort."""
+    configs = [stage.config for stage in plan.stages.values()]
+    configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
+    root = plan.cohort.root
+    return fingerprint_of(
+        {
+            "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
+            "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
+            "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
+            "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
+            "version": __version__,
+        }
+    )
