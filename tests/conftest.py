@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
-import shutil
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ os.environ.setdefault("ECGCMR_MACHINE_CHOICES", "ordinary")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["cohort_fixtures"]
+pytest_plugins = ["cohort_fixtures", "tiny_experiment"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -55,27 +53,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)  # stable: the order within a file stays
 
 
-def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that one process of a run makes and every other reads; no test may change it.
-
-    Args:
-        factory: Of the temporary folders.
-        name: Of the folder.
-        make: Makes it at the path it is given.
-    """
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # each worker has a folder of its own in that of the run
-    folder, unfinished = base / name, base / f"{name}.unfinished"
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, or its process has ended
-        if not folder.exists():
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a worker that was killed
-            make(unfinished)
-            unfinished.rename(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
     """Folder of golden vectors made with the published implementation."""
@@ -92,13 +69,15 @@ def real_data_dir() -> Path:
 def cohort_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of 80 synthetic subjects (52 train, 16 val, 12 test), two shards of 40, frames of 48 x 48 pixels."""
 
+    from made_once import made_once  # the support folder is in the path by now
+
     def make(folder: Path) -> None:
         from ecgcmr.cli import main
 
         sizes = ["--subjects", "80", "--shard-size", "40", "--size", "48", "--workers", "1"]
         assert main(["synthesize", "--seed", "5", "--out", str(folder / "shards"), "--format", "shards", *sizes]) == 0
 
-    return _made_once(tmp_path_factory, "cohort", make) / "shards"
+    return made_once(tmp_path_factory, "cohort", make) / "shards"
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from ecgcmr.experiments.plan import Plan, amount_of
 from ecgcmr.experiments.prediction_tables import recording_numbers
 from ecgcmr.experiments.run_graph import TABLE
 from ecgcmr.experiments.stacks import Stacks
-from ecgcmr.experiments.stage_runs import run_stage
+from ecgcmr.experiments.stage_runs import is_complete, run_stage
 from ecgcmr.experiments.trainings import Trainings, known_counts
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
@@ -165,8 +165,10 @@ class Experiment:
                 run_ahead(self.trainings, self.problems, self.counts, self.jobs)
         for name in self.plan.stages:
             with self.step(f"stage {name}"):
-                if not run_stage(self.trainings.stage(name)):
-                    self._show("finished earlier")
+                run = self.trainings.stage(name)
+                with self.trainings.timed(name, is_complete(run)):
+                    if not run_stage(run):
+                        self._show("finished earlier")
 
     def predict(self) -> None:
         """Let every method predict, after ``train``.

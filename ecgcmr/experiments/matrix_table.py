@@ -56,9 +56,7 @@ def pooled_rows(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for cell in cells:
         choices = {axis: choice for axis, choice in cell.choices.items() if not is_seed(axis)}
-        for row in read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000):
-            if row["target"] != MEAN or row["group"] != "all" or row["metric"] != TASKS[row["task"]].primary:
-                continue
+        for row in _headline(read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000)):
             names = ("task_name", "metric", "method", "protocol", "labels")
             key = (*choices.values(), *(row[name] for name in names))
             entry = found.setdefault(key, {"choices": choices, **{name: row[name] for name in names}, "values": []})
@@ -70,6 +68,15 @@ def pooled_rows(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         entry["value"] = round(statistics.fmean(values), 6) if values else None
         entry["sd"] = round(statistics.stdev(values), 6) if len(values) > 1 else None
     return list(found.values())
+
+
+def _headline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of each task's primary metric: its mean over all targets, or that of its only target."""
+    rows = [row for row in rows if row["metric"] == TASKS[row["task"]].primary]
+    with_mean = {row["task_name"] for row in rows if row["target"] == MEAN}
+    return [
+        row for row in rows if (row["target"] == MEAN and row["group"] == "all") or row["task_name"] not in with_mean
+    ]
 
 
 def _task_table(task: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -80,7 +80,7 @@ class SideBySide:
         jobs: Workers.
         logs: Folder of a log for each request.
         show: Prints a line.
-        finished: Is given the name of each request that was carried out, and its seconds.
+        finished: Is given the name of each request that was carried out, with its prefix, and its seconds.
     """
 
     jobs: int
@@ -180,7 +180,7 @@ class SideBySide:
             where = f"; what it printed is in {log.parent.name}/{log.name}"
             raise UserError(f"{item.name}: {answer['error']}{'' if answer['mistake'] else where}")
         self.show(f"{item.name}: {seconds:.1f} s")
-        self.finished(item.request.name, seconds)
+        self.finished(item.name, seconds)
         self._open[item.part.name] -= 1
         for twin in self._twins.pop(item.key):
             self._take_up(twin)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +14,13 @@ from ecgcmr.experiments.plan import load_plan
 from ecgcmr.experiments.stage_runs import marker_state
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import is_locked
+from ecgcmr.text import printable
+
+if TYPE_CHECKING:
+    from ecgcmr.experiments.node_states import NodeState
+
+CELLS_FILE = "cells.json"
+"""Of a matrix, see ``matrix_table``."""
 
 HELP = """\
 Show how far an experiment is: its parts, what is finished, what is running and about how long the rest will take. It
@@ -34,33 +43,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0."""
     out = args.folder.resolve()
-    if not (out / "experiment.yaml").is_file():
-        raise UserError(f"{args.folder}: holds no experiment.yaml, so it is no folder of an experiment")
     import_heavy("ecgcmr.experiments.experiment")
-    from ecgcmr.experiments import node_states as states_of
+    from ecgcmr.experiments.node_states import remaining, states_json, states_table
+    from ecgcmr.experiments.side_by_side import jobs_of
+
+    jobs, console = jobs_of(args.jobs), Console(soft_wrap=True)
+    if (out / CELLS_FILE).is_file():
+        cells = sorted((out / "cells").glob("*/experiment.yaml"))
+        left = {path.parent.name: _states(path.parent) for path in cells}
+        if args.json:
+            print(json.dumps({name: json.loads(states_json(states)) for name, states in left.items()}, indent=1))
+            return 0
+        for name, states in left.items():
+            console.print(f"{name}: {remaining(states, jobs)}", markup=False)
+        return 0
+    states = _states(out)
+    if args.json:
+        print(states_json(states))
+        return 0
+    console.print(states_table(states))
+    idle = "" if is_locked(out) or not any(state.open for state in states) else "; no process is at work on it"
+    console.print(f"{remaining(states, jobs)}{idle}", markup=False)
+    return 0
+
+
+def _states(out: Path) -> list[NodeState]:
+    """Return how far the parts of an experiment are.
+
+    Raises:
+        UserError: The folder is of no experiment.
+    """
     from ecgcmr.experiments.cohorts import finished_cohort
     from ecgcmr.experiments.experiment import Experiment
+    from ecgcmr.experiments.node_states import node_states, states_without_cohort, trusted_by_cards
     from ecgcmr.experiments.run_graph import run_graph
-    from ecgcmr.experiments.side_by_side import jobs_of
     from ecgcmr.experiments.times import Times
     from ecgcmr.experiments.trainings import Trainings
 
-    plan, jobs = load_plan(out / "experiment.yaml"), jobs_of(args.jobs)
+    if not (out / "experiment.yaml").is_file():
+        raise UserError(f"{printable(out.name)}: holds no experiment.yaml, so it is no folder of an experiment")
+    plan = load_plan(out / "experiment.yaml")
     index = finished_cohort(plan, out)
     if index is None:
-        states = states_of.states_without_cohort(run_graph(plan), Times.load(out))
-    else:
-        experiment = Experiment(plan, out, Console(quiet=True))
-        experiment.index = index
-        experiment.read_tasks()
-        trainings = Trainings(plan, index, out, states_of.trusted_by_cards(out))
-        complete = bool(marker_state(out).get("finished"))
-        states = states_of.node_states(trainings, experiment.problems, experiment.counts, complete)
-    if args.json:
-        print(states_of.states_json(states))
-        return 0
-    console = Console(soft_wrap=True)
-    console.print(states_of.states_table(states))
-    running = "" if is_locked(out) or not any(state.open for state in states) else "; no process is at work on it"
-    console.print(f"{states_of.remaining(states, jobs)}{running}", markup=False)
-    return 0
+        return states_without_cohort(run_graph(plan), Times.load(out))
+    experiment = Experiment(plan, out, Console(quiet=True))
+    experiment.index = index
+    experiment.read_tasks()
+    trainings = Trainings(plan, index, out, trusted_by_cards(out))
+    complete = bool(marker_state(out).get("finished"))
+    return node_states(trainings, experiment.problems, experiment.counts, complete)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from ecgcmr.experiments.chain import stage_overrides
 from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name
 from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
 from ecgcmr.experiments.plan import Plan
-from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.experiments.stage_runs import StageRun, is_complete
+from ecgcmr.experiments.times import Times
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
 
@@ -132,7 +135,17 @@ class Trainings:
     def outcome(self, run: DownstreamRun) -> Outcome:
         """Train a method, unless that is finished, and return what it predicts."""
         self.make_ready(run)
-        return self._fine_tuning().outcome(run.problem, run.method, run.count, run.seed)
+        pieces = [piece for piece in self.pieces(run) if piece.run is not None]
+        with self.timed(run.name, all(piece.run is None or is_complete(piece.run, piece.predict) for piece in pieces)):
+            return self._fine_tuning().outcome(run.problem, run.method, run.count, run.seed)
+
+    @contextmanager
+    def timed(self, name: str, finished: bool) -> Iterator[None]:
+        """Remember how long a part takes, unless it was finished before."""
+        start = time.perf_counter()
+        yield
+        if not finished:
+            Times.load(self.out).record(name, time.perf_counter() - start)
 
     def make_ready(self, run: DownstreamRun) -> None:
         """Make the random encoder whose shape a network from random weights has, where there is need of it."""

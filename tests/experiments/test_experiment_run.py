@@ -8,17 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tiny_configs
 import torch
 import yaml
+from tiny_experiment import BASELINES, LITTLE, SEEDS, change, write_experiment
 
 from ecgcmr.cli import main
 from ecgcmr.evaluation.prediction_table import read_prediction_table
-from ecgcmr.experiments import report, stage_runs
-from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.interpretation import attribution
 from ecgcmr.provenance.run_note import read_note
 from ecgcmr.shards import ShardIndex, read_labels
@@ -26,113 +23,11 @@ from ecgcmr.shards.contents import contents_of
 
 KEYS = ["target", "group", "task", "method", "protocol", "labels", "metric", "value", "ci_low", "ci_high", "n_test"]
 ADDED = ["task_name", "ended", "n_seeds", "seed_sd", "reason"]
-BASELINES = ("mean", "age+sex", "age+sex+size", "features", "oracle")
 METHODS = {"random", "scratch", "cnn", "mae", "alignment", "mae+alignment", *BASELINES}
-SEEDS = [0, 7]
-CNN = {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000, "widths": [8, 8]}}
-TWO_STEPS: dict[str, Any] = {"trainer.max_epochs": None, "budget": {"most": 2}}
-LITTLE: dict[str, Any] = {"baselines": ["age+sex"], "linear_probe": [], "finetune": [], "labels": [20], "resamples": 10}
-LITTLE |= {"supervised": {}, "gain": None, "finetune_labels": []}
-"""An evaluation that costs nothing, where the stages alone matter."""
-
-
-def write_experiment(folder: Path, root: Path) -> Path:
-    """Write an experiment of three stages and two tasks with its configs."""
-    folder.mkdir(exist_ok=True)
-    once = {"trainer.max_epochs": 1}
-    content: dict[str, Any] = {
-        "description": "A trial",
-        "cohort": {"root": str(root)},
-        "stages": {
-            "mae": {"config": tiny_configs.write_mae(folder, root).name, "set": once},
-            "alignment": {"config": tiny_configs.write_alignment(folder, root).name, "set": once},
-            "mae+alignment": {
-                "config": "alignment.yaml",
-                "start_from": {"ecg_encoder_weights": "mae"},
-                "set": once,
-            },
-        },
-        "evaluation": {
-            "tasks": {
-                "phenotypes": {
-                    "task": "regression",
-                    "targets": ["LV", "RV"],
-                    "finetune": tiny_configs.write_downstream(folder, root, "PhenotypeRegression", ["lv_edv"]).name,
-                    "set": once,
-                },
-                "diseases": {"task": "classification", "targets": ["cad_ever", "af_ever"]},
-            },
-            "labels": [20, 52, "all", 5000, "50 %"],
-            "linear_probe": ["random", "mae", "alignment", "mae+alignment"],
-            "finetune": ["scratch", "cnn"],
-            "finetune_labels": [20],
-            "supervised": {"cnn": {"encoder": CNN, "set": {"model.optimiser": {"lr": 1e-3}, **TWO_STEPS}}},
-            "baselines": list(BASELINES),
-            "seeds": SEEDS,
-            "resamples": 50,
-            "gain": {
-                "method": "mae+alignment",
-                "over": ["scratch", "mae"],
-                "task": "phenotypes",
-                "labels": 20,
-                "published": 27.59,
-                "source": "a paper",
-            },
-        },
-    }
-    path = folder / "trial.yaml"
-    _write(path, content)
-    return path
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    # By way of JSON: else YAML ties equal objects together by anchors, and a change to one entry would change others.
-    path.write_text(yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False))
-
-
-def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    content = yaml.safe_load(path.read_text())
-    edit(content)
-    _write(path, content)
 
 
 def times(out: Path, pattern: str) -> dict[str, int]:
     return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in sorted(out.rglob(pattern))}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Path:
-    """Folder with ``trial.yaml`` and, in ``out``, the finished experiment."""
-    folder = tmp_path_factory.mktemp("experiment") / "trial"
-    path = write_experiment(folder, cohort_root)
-    assert main(["experiment", str(path), "--out", str(folder / "out"), "--workers", "1"]) == 0
-    return folder
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished experiment that a test may change."""
-    return Path(shutil.copytree(finished, tmp_path / "trial"))
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Record (command, stage) of every training and prediction that an experiment starts."""
-    seen: list[tuple[str, str]] = []
-    run = stage_runs._run
-
-    def recorded(command: str, stage: StageRun, more: list[str]) -> None:
-        seen.append((command, stage.name))
-        run(command, stage, more)
-
-    monkeypatch.setattr(stage_runs, "_run", recorded)
-    return seen
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the figures, which take longer than everything else a tiny experiment does."""
-    monkeypatch.setattr(report, "draw_report", lambda found, folder, every_count: [])
 
 
 def test_rows_are_what_the_contract_says(finished: Path, cohort_root: Path) -> None:

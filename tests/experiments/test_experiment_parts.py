@@ -1,0 +1,141 @@
+"""An experiment by its parts: the graph, how far each is, some alone, some anew, all side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_experiment import change
+
+from ecgcmr.cli import main
+from ecgcmr.experiments.node_states import NodeState, expected_seconds
+from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.run_graph import GraphNode, dependents, run_graph
+from ecgcmr.experiments.times import Times
+
+PARTS = ["cohort", "mae", "alignment", "mae+alignment", "phenotypes-scratch-20", "phenotypes-cnn-20", "table"]
+
+
+def states_of(out: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    capsys.readouterr()
+    assert main(["status", str(out), "--json"]) == 0
+    return {entry["part"]: entry["state"] for entry in json.loads(capsys.readouterr().out)}
+
+
+def test_the_graph_names_what_is_trained_and_what_it_needs(finished: Path) -> None:
+    plan = load_plan(finished / "trial.yaml")
+    nodes = {node.name: node.needs for node in run_graph(plan)}
+    assert list(nodes) == PARTS
+    assert nodes["mae+alignment"] == ("cohort", "mae")
+    assert nodes["phenotypes-cnn-20"] == ("mae",)  # whose shape random networks have
+    assert nodes["table"] == tuple(PARTS[:-1])
+    assert dependents(run_graph(plan), "mae") == [*PARTS[3:]]
+    assert dependents(run_graph(plan), "alignment") == ["table"]
+
+
+def test_status_and_dry_run_say_what_is_finished_and_change_nothing(
+    copied: Path,
+    cohort_root: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copied / "out"
+    change(out / "experiment.yaml", lambda plan: plan["cohort"].update(root=str(cohort_root)))  # it was relative
+    before = {path: path.stat().st_mtime_ns for path in sorted(copied.rglob("*"))}
+    # The copy is another folder, but what its parts depend on is the same.
+    assert set(states_of(out, capsys).values()) == {"finished"}
+    shutil.rmtree(out / "stages" / "alignment")
+    assert states_of(out, capsys)["alignment"] == "to run"
+    words = ["stages.mae.set.model.mask_ratio=0.7", "--dry-run"]
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(out), *words]) == 0
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert "to run again" in shown["mae"]
+    assert " to run " in shown["mae+alignment"]
+    after = {path: path.stat().st_mtime_ns for path in sorted(copied.rglob("*"))}
+    assert after == {path: time for path, time in before.items() if path in after and path != out / "stages"} | {
+        out / "stages": (out / "stages").stat().st_mtime_ns
+    }
+
+
+def test_a_folder_of_nothing_has_no_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path)]) == 2
+    assert "holds no experiment.yaml" in capsys.readouterr().err
+
+
+def test_parts_run_anew_with_all_that_builds_on_them(
+    copied: Path,
+    commands: list[tuple[str, str]],
+    undrawn: None,
+) -> None:
+    command = ["experiment", str(copied / "trial.yaml"), "--out", str(copied / "out"), "--workers", "1"]
+    assert main([*command, "--from", "mae+alignment"]) == 0
+    assert commands == [("fit", "mae+alignment")]
+
+
+def test_parts_run_alone_once_their_needs_are_finished(
+    copied: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "new"
+    command = ["experiment", str(copied / "trial.yaml"), "--out", str(out), "--jobs", "1"]
+    assert main([*command, "--only", "phenotypes-cnn-20"]) == 2
+    assert "it needs mae, not finished in this folder" in capsys.readouterr().err
+    assert main([*command, "--only", "phenotypes-cnm-20"]) == 2
+    assert "no such part; it has phenotypes-cnn-20" in capsys.readouterr().err
+    assert main([*command, "--only", "table"]) == 2
+    assert "made by the whole command" in capsys.readouterr().err
+    assert main([*command, "--from", "cohort"]) == 2
+    assert "the cohort is the same each time" in capsys.readouterr().err
+    shutil.copytree(copied / "out" / "stages" / "mae", out / "stages" / "mae")
+    shutil.rmtree(copied / "out")
+    assert states_of(out, capsys)["phenotypes-cnn-20"] == "to run"
+    assert main([*command, "--only", "phenotypes-cnn-20"]) == 0
+    states = states_of(out, capsys)
+    assert {name for name, state in states.items() if state == "finished"} == {"cohort", "mae", "phenotypes-cnn-20"}
+    assert not (out / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_bytes_of_one_after_the_other(
+    copied: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    undrawn: None,
+) -> None:
+    out = tmp_path / "two"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(out), "--jobs", "2"]) == 0
+    for name in ("results.json", "predictions.parquet", "stages/mae+alignment/encoder.safetensors"):
+        assert (out / name).read_bytes() == (copied / "out" / name).read_bytes(), name
+    assert set(Times.load(out).seconds) >= {*PARTS[1:], "features of classical", "features of random-s7"}
+    assert (out / "logs" / "mae+alignment.log").is_file()
+
+
+def test_times_are_those_of_the_last_run_or_of_its_like(tmp_path: Path) -> None:
+    times = Times.load(tmp_path)
+    for name, seconds in (("mae", 9.04), ("p-mae-20", 2.0), ("p-cnn-20", 4.0), ("p-cnn-all", 8.0), ("mae", 7.0)):
+        times.record(name, seconds)
+    again = Times.load(tmp_path)
+    assert again.expected("mae") == 7.0
+    assert again.expected("p-scratch-20") == 3.0  # of the same task and number of labels
+    assert again.expected("alignment") is None
+    (tmp_path / "times.json").write_text('{"mae": "long", "x": [1]')
+    assert Times.load(tmp_path).seconds == {}
+
+
+def test_the_rest_is_as_long_as_its_longest_chain() -> None:
+    def state(name: str, needs: tuple[str, ...], seconds: float | None, state: str = "to run") -> NodeState:
+        return NodeState(GraphNode(name, needs), state, seconds)
+
+    states = [
+        state("cohort", (), 99.0, "finished"),
+        state("a", ("cohort",), 10.0),
+        state("b", ("cohort",), 4.0),
+        state("c", ("b",), 3.0),
+        state("d", ("a", "c"), None),
+    ]
+    assert expected_seconds(states, jobs=2) == 10.0
+    assert expected_seconds(states, jobs=1) == 17.0
+    assert expected_seconds(states[:1], jobs=2) == 0.0
