@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("ecgcmr.inference.serve.command", "answer for ECG files over HTTP, with a page where one is dropped"),
     "explain": ("ecgcmr.interpretation.command", "what a trained model looks at, retrieves and keeps apart"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
+    "configs": ("ecgcmr.installation.configs_command", "list, show or copy the configs that come with ecgcmr"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""
