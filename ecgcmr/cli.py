@@ -4,8 +4,8 @@
 is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Modules are imported only when their
 command is called, so that ``ecgcmr --help`` answers at once.
 
-Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped, or
-some of many files not read, 130 interrupted, 143 terminated (SIGTERM).
+Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
+some of many files not read, or ``doctor`` found a fault, 130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("ecgcmr.inference.serve.command", "answer for ECG files over HTTP, with a page where one is dropped"),
     "explain": ("ecgcmr.interpretation.command", "what a trained model looks at, retrieves and keeps apart"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
+    "doctor": ("ecgcmr.installation.doctor_command", "versions, devices, what is missing for which command"),
     "configs": ("ecgcmr.installation.configs_command", "list, show or copy the configs that come with ecgcmr"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
