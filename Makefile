@@ -39,10 +39,11 @@ test: lint  ## linters, then every test
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess" $(QUICK)
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(STAMP)  ## ruff, mypy, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 wheel: $(STAMP)  ## build the wheel and the source archive into dist/, the same bytes each time
 	$(BIN)/python -m build --outdir dist
