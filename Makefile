@@ -12,7 +12,7 @@ QUICK := $(filter-out $(patsubst %,tests/%/,preparation stages training experime
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo gallery test quick lint bench fuzz drill parity docs clean
+.PHONY: help setup demo gallery test quick lint wheel bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -39,10 +39,14 @@ test: lint  ## linters, then every test
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess" $(QUICK)
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(STAMP)  ## ruff, mypy, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+wheel: $(STAMP)  ## build the wheel and the source archive into dist/, the same bytes each time
+	$(BIN)/python -m build --outdir dist
 
 bench: $(STAMP)  ## speed of cleaning, loading and training: table and runs/bench/bench.json
 	$(BIN)/ecgcmr bench --out runs/bench
@@ -61,4 +65,4 @@ docs: $(STAMP)  ## build the documentation site into site/
 	$(BIN)/mkdocs build --strict
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) runs site .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site dist .mypy_cache .ruff_cache

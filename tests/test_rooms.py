@@ -18,7 +18,7 @@ LEVELS = (
     ("shards", "speed_choices"),
     ("preparation", "data_modules", "evaluation"),
     ("probes",),
-    ("synthesis", "inspection", "verification", "reports", "provenance"),
+    ("synthesis", "inspection", "verification", "reports", "provenance", "installation"),
     ("inference",),
     ("interpretation",),
     ("stages",),

@@ -1,0 +1,1 @@
+"""What this installation holds and can do: the configs that come with it, its packages, the machine."""
