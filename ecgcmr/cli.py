@@ -4,8 +4,8 @@
 is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Modules are imported only when their
 command is called, so that ``ecgcmr --help`` answers at once.
 
-Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped, or
-some of many files not read, 130 interrupted, 143 terminated (SIGTERM).
+Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
+some of many files not read, or a run that did not come out the same, 130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("ecgcmr.interpretation.command", "what a trained model looks at, retrieves and keeps apart"),
     "report": ("ecgcmr.pages.command", "an experiment or a run as one HTML page"),
     "runs": ("ecgcmr.provenance.runs_command", "list runs as a table, by any metric or setting"),
+    "reproduce": ("ecgcmr.provenance.reproduce_command", "run a run again and say whether it came out the same"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

@@ -173,9 +173,3 @@ def test_a_run_of_before_there_were_notes_and_runs_below_a_run_are_listed(
 def test_times_are_words() -> None:
     words = ["0 s", "59 s", "1 min 01 s", "1 h 01 min", "-"]
     assert [duration(seconds) for seconds in (0.4, 59, 61, 3661, -1)] == words
-        "0 s",
-        "59 s",
-        "1 min 01 s",
-        "1 h 01 min",
-        "-",
-    ]
