@@ -5,7 +5,8 @@ is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. M
 command is called, so that ``ecgcmr --help`` answers at once.
 
 Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
-some of many files not read, or ``doctor`` found a fault, 130 interrupted, 143 terminated (SIGTERM).
+some of many files not read, a run that did not come out the same, or a fault that ``doctor`` found, 130 interrupted, 143
+terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("ecgcmr.provenance.runs_command", "list runs as a table, by any metric or setting"),
     "doctor": ("ecgcmr.installation.doctor_command", "versions, devices, what is missing for which command"),
     "configs": ("ecgcmr.installation.configs_command", "list, show or copy the configs that come with ecgcmr"),
+    "reproduce": ("ecgcmr.provenance.reproduce_command", "run a run again and say whether it came out the same"),
     "bench": ("ecgcmr.benchmarks.command", "measure the speed of cleaning, loading and training on this machine"),
 }
 """Command name -> (module, one line of help)."""

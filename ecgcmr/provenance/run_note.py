@@ -145,8 +145,7 @@ class RunNote:
             summed = totals_of(list(parts.values()))
             self._content["stages"] = dict(parts)
             self._content["totals"] |= {name: summed[name] for name in ("steps", "samples", "operations")}
-        text = json.dumps(self._content, indent=1, allow_nan=False, ensure_ascii=False)
-        write_atomically(self.folder / NAME, (text + "\n").encode("utf-8", "backslashreplace"))
+        _write(self.folder, self._content)
 
     def is_finished(self) -> bool:
         """Return whether the folder's note, as it lies there, says that the run has finished."""
@@ -170,6 +169,28 @@ class RunNote:
             print(f"note: {printable(error)}; it is begun anew", file=sys.stderr)
             return fresh
         return known if known.get("kind") == self.kind else fresh
+
+
+def note_evaluation(folder: Path, command: str, entry: Mapping[str, Any]) -> None:
+    """Add to a fit's note how its run was judged, in place of the last time; nothing where there is no sound note.
+
+    Args:
+        folder: Of the run.
+        command: ``validate``, ``test`` or ``predict``.
+        entry: What it ran in.
+    """
+    try:
+        note = read_note(folder)
+    except UserError:
+        return
+    known = note.get("evaluations")
+    note["evaluations"] = {**(known if isinstance(known, dict) else {}), command: dict(entry)}
+    _write(folder, note)
+
+
+def _write(folder: Path, note: Mapping[str, Any]) -> None:
+    text = json.dumps(note, indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / NAME, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def totals_of(calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

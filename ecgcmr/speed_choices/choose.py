@@ -21,6 +21,8 @@ from ecgcmr.speed_choices.race import Race, Work, robust_race
 
 SWITCH = "ECGCMR_MACHINE_CHOICES"
 MODES = ("kept", "anew", "ordinary")
+COMPUTES_AS = "ECGCMR_COMPUTES_AS"
+"""Set for a command that is to compute as another run did: how that was, and the process that says so."""
 LOW_PRECISION, FULL_PRECISION = "bf16-mixed", "32-true"
 _PRECISIONS = {FLOAT32: FULL_PRECISION, BFLOAT16: LOW_PRECISION}
 _TYPES = {"32-true": FLOAT32, "32": FLOAT32, "bf16-mixed": BFLOAT16, "bf16-true": BFLOAT16, "bf16": BFLOAT16}

@@ -19,7 +19,14 @@ from torch import nn
 
 from ecgcmr.encoders.kernels import Kernels, use_kernels
 from ecgcmr.errors import UserError
-from ecgcmr.speed_choices.choose import FULL_PRECISION, LOW_PRECISION, Choices, choose_on_cpu, mode_asked_for
+from ecgcmr.speed_choices.choose import (
+    COMPUTES_AS,
+    FULL_PRECISION,
+    LOW_PRECISION,
+    Choices,
+    choose_on_cpu,
+    mode_asked_for,
+)
 
 RECORD = "ecgcmr_machine_choices"  # in a checkpoint
 _HANDED = "ECGCMR_CHOICES_OF_FIRST_RANK"  # from the process that starts the other ranks
@@ -45,6 +52,7 @@ def choose_for_run(
     if precision is not None:  # not on a CPU
         return Choices(given or precision, Kernels(), "")
     choices = None if first else _handed()
+    recorded = recorded if recorded is not None else _asked_for()
     if choices is None and recorded is not None and recorded.get("device") == "cpu" and mode_asked_for() != "anew":
         choices = _as_recorded(recorded, given)
     if choices is None:
@@ -133,6 +141,12 @@ def _handed() -> Choices | None:
     """What the process that started this rank chose."""
     content = json.loads(os.environ.get(_HANDED) or "{}")
     return _made(content) if content.get("process") == os.getppid() else None
+
+
+def _asked_for() -> Mapping[str, Any] | None:
+    """What the process that started this command wants it to compute as: a run that is reproduced."""
+    content = json.loads(os.environ.get(COMPUTES_AS) or "{}")
+    return content if content.get("process") == os.getppid() else None
 
 
 def _plain(choices: Choices) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import Callback
 
 from ecgcmr.encoders.weights import WEIGHTS_FILE
 from ecgcmr.files import sha256_of
-from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, RUNNING, RunNote
+from ecgcmr.provenance.command_words import harmless_command
+from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, RUNNING, RunNote, note_evaluation, now
 from ecgcmr.provenance.surroundings import code, hardware, versions
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.layout import SPLITS
@@ -95,7 +96,7 @@ class Provenance(Callback):
     def _begin(self, trainer: Any, stage: Any) -> None:
         note = RunNote(Path(trainer.default_root_dir), "fit", self.words)
         self._first_step = trainer.global_step
-        note.begin(self._about(trainer, stage), self._surroundings(trainer), self._first_step)
+        note.begin(self._about(trainer, stage), surroundings_of(trainer), self._first_step)
         self._per_sample = note.per_sample
         self._note, self._written = note, (time.monotonic(), -1)
 
@@ -139,16 +140,42 @@ class Provenance(Callback):
             },
         }
 
-    def _surroundings(self, trainer: Any) -> dict[str, Any]:
-        data = stage_data(trainer)
-        return {
-            "versions": versions(),
-            "code": code(),
-            "hardware": hardware(),
-            "ranks": trainer.world_size,
-            "nodes": trainer.num_nodes,
-            "global_batch": data.global_batch * int(trainer.accumulate_grad_batches),
+
+class EvaluationNote(Callback):
+    """Adds to the note of a run in what it was validated, tested or predicted from; rank zero alone does.
+
+    Args:
+        words: Of the command line, after ``ecgcmr``.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        self._began = time.monotonic()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Write it, once all is done."""
+        if not trainer.is_global_zero:
+            return
+        entry = {
+            "command": harmless_command(self.words),
+            "ended": now(),
+            "seconds": round(time.monotonic() - self._began, 3),
+            **surroundings_of(trainer),
         }
+        note_evaluation(Path(trainer.default_root_dir), self.words[0], entry)
+
+
+def surroundings_of(trainer: Any) -> dict[str, Any]:
+    """Return what a call runs in."""
+    accumulated = int(trainer.accumulate_grad_batches)
+    return {
+        "versions": versions(),
+        "code": code(),
+        "hardware": hardware(),
+        "ranks": trainer.world_size,
+        "nodes": trainer.num_nodes,
+        "global_batch": stage_data(trainer).global_batch * accumulated,
+    }
 
 
 def seeds_of(config: Any, place: str = "") -> Iterator[tuple[str, int]]:

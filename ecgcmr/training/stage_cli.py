@@ -30,7 +30,7 @@ from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, user_error_behind
-from ecgcmr.training.provenance import Provenance
+from ecgcmr.training.provenance import EvaluationNote, Provenance
 from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
@@ -251,6 +251,8 @@ class StageCLI(LightningCLI):
                 note = Provenance(self.session, self.arguments, record.config, choices)
                 callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last), self.export]
                 callbacks.append(RunEnd(self.session))
+            else:
+                callbacks.append(EvaluationNote(self.arguments))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks
