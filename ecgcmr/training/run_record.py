@@ -23,7 +23,14 @@ from ecgcmr.stages.preparation_check import OPTION, judge, warn
 from ecgcmr.stages.protocol import stage_data
 from ecgcmr.stages.run_contract import RunContract, contract_between
 from ecgcmr.training.checkpoint_record import RECORD_KEY, CheckpointRecord
-from ecgcmr.training.run_settings import setting_differences, settings_of_data, settings_that_count, weights_differences
+from ecgcmr.training.run_settings import (
+    SHOWN_OF_DATA,
+    flat_settings,
+    setting_differences,
+    settings_of_data,
+    settings_that_count,
+    weights_differences,
+)
 from ecgcmr.training.same_network import check_network_of_checkpoint, check_network_of_weights
 
 CHANGES_FILE = "resumed.json"
@@ -206,6 +213,10 @@ class RunRecord(Callback):
         }
         arrays = {name: np.asarray([word.encode() for word in words], dtype="S64") for name, words in columns.items()}
         return {**arrays, "contract": np.frombuffer(json.dumps(contract.to_dict()).encode(), dtype=np.uint8)}
+
+    def shown_settings(self) -> dict[str, Any]:
+        """Return all settings for a logger's table, by their names on the command line; see ``flat_settings``."""
+        return flat_settings(self.config) | {SHOWN_OF_DATA[name]: self.settings[name] for name in SHOWN_OF_DATA}
 
     def _known(self) -> RunContract:
         if self.contract is None:

@@ -28,16 +28,18 @@ from ecgcmr.training.final_weights import final_weights_callbacks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
+from ecgcmr.training.loggers import TensorBoardLog
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, user_error_behind
 from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunEnd, RunLog, RunStart
+from ecgcmr.training.run_start import RunEnd, RunStart
 from ecgcmr.training.search_command import SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer
 from ecgcmr.training.stage_arguments import add_stage_arguments, keep_whole_numbers
+from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
 from ecgcmr.training.trainer import make_trainer
@@ -213,7 +215,7 @@ class StageCLI(LightningCLI):
         if fits and self.config[command].budget is not None:
             trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
-            trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
+            trainer["logger"] = TensorBoardLog() if fits else False
         writes = not trainer.get("fast_dev_run")
         callbacks = self._callbacks(folder, choices, writes=writes)
         made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
@@ -223,10 +225,12 @@ class StageCLI(LightningCLI):
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
         settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
+        step_log = StepLog()
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
-            FiniteCheck(settings.overflow_steps),
+            FiniteCheck(settings.overflow_steps, step_log.add),
+            step_log,
             FiniteInputs(),
             MetricsFile(),
             StaysStopped(),
@@ -248,7 +252,7 @@ class StageCLI(LightningCLI):
                 # The start clears the folder, before which nothing is written; what saves and exports comes after those
                 # that say what is to be saved.
                 callbacks += [start, *search, *final, StopWhenTerminated(self.session, last), self.export]
-                callbacks.append(RunEnd(self.session))
+                callbacks.append(RunEnd(self.session, record, best))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks
