@@ -27,13 +27,13 @@ from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome, random_encoder
 from ecgcmr.experiments.plan import Plan, amount_of
-from ecgcmr.experiments.prediction_tables import recording_numbers
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable
+from ecgcmr.training.prediction_tables import recording_numbers
 
 
 @dataclass

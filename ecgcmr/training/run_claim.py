@@ -20,7 +20,7 @@ LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
 _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to take a job off and queue it again
 _OF_A_RUN = (
     "config.yaml", "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
-    "tensorboard", "csv", "wandb", "mlruns", "trackers.json", "resumed.json", "tuning.json",
+    "predictions.parquet", "tensorboard", "csv", "wandb", "mlruns", "trackers.json", "resumed.json", "tuning.json",
 )  # fmt: skip
 _MOST_FOLDERS = 10_000
 

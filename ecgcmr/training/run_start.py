@@ -20,6 +20,8 @@ from ecgcmr.training.run_claim import remove_requeued
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
 
+RESULTS = (".npz", ".parquet")
+
 
 class RunStart(Callback):
     """Removes the files of the run that the user gave leave to overwrite, and begins the logs.
@@ -70,7 +72,7 @@ class RunStart(Callback):
 
     def _note_older_results(self, folder: Path) -> None:
         """Say which results in the folder are of the run before it goes on; best.ckpt may soon be another one."""
-        older = [path.name for path in sorted(folder.glob("predictions*.npz"))]
+        older = [path.name for path in sorted(folder.glob("predictions*")) if path.suffix in RESULTS]
         older += [f"{name} in metrics.json" for name in earlier_metrics(folder / "metrics.json") if name != "fit"]
         if older:
             rank_zero_info(

@@ -31,8 +31,9 @@ from ecgcmr.training.launch import check_environment
 from ecgcmr.training.loggers import TensorBoardLog
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, user_error_behind
+from ecgcmr.training.prediction_files import PredictionFile
 from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files
-from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.training.run_folder import EncoderExport, MetricsFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
 from ecgcmr.training.run_start import RunEnd, RunStart
@@ -42,6 +43,7 @@ from ecgcmr.training.stage_arguments import add_stage_arguments, keep_whole_numb
 from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
+from ecgcmr.training.target_table import TargetTable
 from ecgcmr.training.trainer import make_trainer
 from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
@@ -253,8 +255,10 @@ class StageCLI(LightningCLI):
                 # that say what is to be saved.
                 callbacks += [start, *search, *final, StopWhenTerminated(self.session, last), self.export]
                 callbacks.append(RunEnd(self.session, record, best))
+        if self.subcommand in ("validate", "test"):
+            callbacks.append(TargetTable(record))
         if self.subcommand == "predict":
-            callbacks.append(PredictionFile(record))
+            callbacks.append(PredictionFile(record, settings.out and Path(settings.out)))
         return callbacks
 
     def after_fit(self) -> None:
