@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
+from ecgcmr.current_folder import find_own_modules
 from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
@@ -69,6 +70,7 @@ def _overview() -> str:
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     module = import_heavy(COMMANDS[name][0])
+    find_own_modules()
     if name in _LIGHTNING:
         return int(module.run(name, list(arguments)))
     return run_command(name, module, arguments)

@@ -145,7 +145,8 @@ def _require(package: str, name: str) -> None:
     Raises:
         UserError: It is.
     """
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name, such as wandb/ of earlier runs, is no package
         raise UserError(
             f"trainer.logger: {name} needs the package {package}, which is not installed: pip install ecgcmr[{package}]"
         )

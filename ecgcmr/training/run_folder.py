@@ -26,6 +26,7 @@ from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
 from ecgcmr.training.early_stopping import check_logged
 from ecgcmr.training.metrics_file import earlier_metrics
+from ecgcmr.training.run_claim import CONFIG
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.stop_when_terminated import may_save
 from ecgcmr.training.whole_checkpoints import BEST, LAST
@@ -46,8 +47,9 @@ class RunConfig(SaveConfigCallback):
         """Write the file."""
         config = self.config.clone()
         config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
+        config["ckpt_path"] = None  # of this call; the file would else judge the checkpoint that a fit went on from
         text = self.parser.dump(config, skip_none=False)
-        write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
+        write_atomically(Path(trainer.default_root_dir) / CONFIG, text.encode())
 
 
 def checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ecgcmr.errors import UserError
@@ -32,7 +33,8 @@ from ecgcmr.training.loggers import TensorBoardLog
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, user_error_behind
 from ecgcmr.training.prediction_files import PredictionFile
-from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files
+from ecgcmr.training.run_bar import RunBar
+from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files, run_of_config
 from ecgcmr.training.run_folder import EncoderExport, MetricsFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
@@ -94,14 +96,19 @@ class StageCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
-        with self.composition.parsing():
-            super().parse_arguments(parser, args)
+        self._parse(parser, args)
         chosen = self._searched()
         if chosen is not None:
             self.composition = Composition(self.arguments[0], [*self.arguments[1:], *words_of(chosen), "--search=null"])
-            with self.composition.parsing():
-                super().parse_arguments(parser, [self.arguments[0], *self.composition.arguments()])
+            self._parse(parser, [self.arguments[0], *self.composition.arguments()])
         spell_out_sizes(self.config[self.config.subcommand].model)
+
+    def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
+        with self.composition.parsing():
+            super().parse_arguments(parser, args)
+        folder = run_of_config(self.arguments)
+        if folder is not None:
+            self.config[self.config.subcommand].trainer["default_root_dir"] = str(folder)
 
     def _searched(self) -> dict[str, Any] | None:
         """Return the settings that the config's search chose, after running it where a fit begins; None without one."""
@@ -239,6 +246,7 @@ class StageCLI(LightningCLI):
             StepSeed(),
             *([Compiled()] if settings.compile else []),
             MachineChoices(choices),
+            *self._bar(),
         ]
         if self.subcommand == "fit" and settings.budget is not None:
             callbacks.append(StepBudget(Budget(**settings.budget.as_dict())))
@@ -260,6 +268,13 @@ class StageCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record, settings.out and Path(settings.out)))
         return callbacks
+
+    def _bar(self) -> list[RunBar]:
+        """Return this project's progress bar, unless the config names one or wants none."""
+        trainer = self._get(self.config_init, "trainer")
+        given = trainer.get("callbacks") or []
+        named = any(isinstance(each, ProgressBar) for each in (given if isinstance(given, list) else [given]))
+        return [] if named or trainer.get("enable_progress_bar") is False or trainer.get("barebones") else [RunBar()]
 
     def after_fit(self) -> None:
         """Refuse to call a fit done that left nothing for others to go on from.
