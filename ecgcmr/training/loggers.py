@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from ecgcmr.errors import UserError
+from ecgcmr.text import printable
 from ecgcmr.training.late_logger import LateLogger, note_tracked, tracked_before
 
 TENSORBOARD, CSV = "tensorboard", "csv"
@@ -90,10 +92,9 @@ class WandbLog(LateLogger):
     def make(self, folder: Path) -> WandbLogger:
         """Return the logger, of the run that it had before."""
         number = tracked_before(folder, "wandb")
-        name = self.run_name or folder.name
+        name = self.run_name or folder.resolve().name
         made = WandbLogger(save_dir=folder, name=name, id=number, **self.options, **self.further)  # type: ignore[arg-type]
-        if number is None:
-            note_tracked(folder, "wandb", str(made.experiment.id))
+        note_tracked(folder, "wandb", _reached(type(self).__name__, lambda: made.experiment.id))
         return made
 
 
@@ -106,7 +107,7 @@ class MLflowLog(LateLogger):
         experiment: Of MLflow, that the run is put into.
         name: Of the run; None is the run folder's name.
         tracking_uri: Of the server or database; None is the variable ``MLFLOW_TRACKING_URI``, or where there is none
-            the folder ``mlruns/`` of the run folder.
+            ``mlflow.db`` of the run folder, with pictures in ``mlartifacts/`` beside it.
         tags: Of the run.
 
     Raises:
@@ -126,17 +127,37 @@ class MLflowLog(LateLogger):
 
     def make(self, folder: Path) -> MLFlowLogger:
         """Return the logger, of the run that it had before."""
-        number = tracked_before(folder, "mlflow")
+        number, place = tracked_before(folder, "mlflow"), folder.resolve()
+        server = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         made = MLFlowLogger(
             self.experiment_name,
-            self.run_name or folder.name,
-            tracking_uri=self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"file:{folder / 'mlruns'}",
+            self.run_name or place.name,
+            tracking_uri=server or f"sqlite:///{place / 'mlflow.db'}",
+            artifact_location=None if server else f"file:{place / 'mlartifacts'}",
             tags=self.tags,
             run_id=number,
         )
-        if number is None:
-            note_tracked(folder, "mlflow", str(made.run_id))
+        note_tracked(folder, "mlflow", _reached(type(self).__name__, lambda: made.run_id))
         return made
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Log settings; MLflow refuses to change one, so what a resumed fit changes is in ``resumed.json`` alone."""
+        if self.made is not None:
+            given = params if isinstance(params, dict) else vars(params)
+            known = self.experiment.get_run(self.made.run_id).data.params
+            self.made.log_hyperparams({name: value for name, value in given.items() if name not in known})
+
+
+def _reached(name: str, number: Callable[[], Any]) -> str:
+    """Return the number of a run at its tracker, which is thereby reached for the first time.
+
+    Raises:
+        UserError: It cannot be: no network, no key, another address.
+    """
+    try:
+        return str(number())
+    except Exception as error:  # of another package each, such as wandb.errors and mlflow.exceptions
+        raise UserError(f"trainer.logger: {name} reaches no run: {printable(error, 300)}") from error
 
 
 def _require(package: str, name: str) -> None:
