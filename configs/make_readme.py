@@ -15,6 +15,7 @@ ROOMS = {
     "encoders": "Pieces: networks, such as `--model.encoder configs/encoders/ecg_cnn.yaml`",
     "augmentations": "Pieces: augmentations",
     "callbacks": "Pieces: callbacks",
+    "loggers": "Pieces: loggers, such as `--trainer.logger configs/loggers/csv.yaml`",
     "searches": "Pieces: what a search before a fit tries, such as `--search configs/searches/from_scratch.yaml`",
     "trainers": "What trainers are laid over",
     "common": "What several configs are laid over",

@@ -27,6 +27,9 @@ from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.windows import cut_windows, cut_windows_at, window_starts
 
+ALL = "all"
+"""In place of a split: rows of every split."""
+
 
 class ShardDataModule(LightningDataModule):
     """Streams a cohort of shards. Subclasses say which modalities a row must have.
@@ -93,7 +96,7 @@ class ShardDataModule(LightningDataModule):
             labels: Names of labels to put into a batch.
             pin_memory: Page-locked batches; None means: if the model trains on CUDA.
             start_method: How workers start: ``fork``, ``spawn`` or ``forkserver``; None is the system's choice.
-            predict_split: Split that ``predict`` goes through.
+            predict_split: Split that ``predict`` goes through; ``all`` is every row of all three, trained on or not.
             selection: Train on this named selection of the index alone, such as ``train_10pct``.
             min_quality: Train on ECGs alone whose label ``signal_quality`` (0 to 1, NaN counts as 0) is at least this.
             balance: A 0/1 label; every epoch then holds as many rows with as without it, each at most once. The larger
@@ -118,7 +121,7 @@ class ShardDataModule(LightningDataModule):
         super().__init__()
         check_choice(SHUFFLES, shuffle=shuffle)
         check_choice(VERIFY_READS, verify_reads=verify_reads)
-        check_choice(SPLITS, predict_split=predict_split)
+        check_choice((*SPLITS, ALL), predict_split=predict_split)
         check_least(1, batch_size=batch_size, samples=samples, window=window)
         check_least(0, num_workers=num_workers, seed=seed)
         self.root = Path(root)
@@ -198,7 +201,8 @@ class ShardDataModule(LightningDataModule):
             rows = self.select(split)
             if len(rows) == 0:
                 wanted = " and ".join(name.upper() for name in self.modalities)
-                raise UserError(f"{self.root}: the {split} split holds no row with {wanted}")
+                where = "no split holds a" if split == ALL else f"the {split} split holds no"
+                raise UserError(f"{self.root}: {where} row with {wanted}")
             self._rows[split] = rows
         return self._rows[split]
 
@@ -206,10 +210,13 @@ class ShardDataModule(LightningDataModule):
         """Return the positions of a split's rows that have what this data module needs; may be empty.
 
         In ``train`` they belong to the selection and have quality and weight as asked for; evaluation always covers its
-        split.
+        split, and ``all`` every row.
         """
-        rows = self._lead_choice.keep(self.index, self.index.positions(split, self.modalities))
+        rows = self._lead_choice.keep(self.index, self._positions(split, self.modalities))
         return self._training_choice.keep(self.index, rows) if split == "train" else rows
+
+    def _positions(self, split: str, need: Sequence[str]) -> np.ndarray:
+        return self.index.positions(None if split == ALL else split, need)
 
     def label_values(self) -> np.ndarray | None:
         """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for."""

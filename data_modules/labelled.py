@@ -146,7 +146,7 @@ class LabelledDataModule(ShardDataModule):
         """Return the positions of a split's rows; in ``train`` the labelled ones, or the chosen part of them."""
         rows = super().select(split)
         if self.paired:
-            rows = np.intersect1d(rows, self.index.positions(split, MODALITIES), assume_unique=True)
+            rows = np.intersect1d(rows, self._positions(split, MODALITIES), assume_unique=True)
         if split != "train":
             return rows
         labels = self.label_values()

@@ -5,8 +5,8 @@ is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. M
 command is called, so that ``ecgcmr --help`` answers at once.
 
 Exit codes: 0 done, 2 a mistake the user can mend (one line on standard error), 3 ``--strict`` and something skipped,
-some of many files not read, a run that did not come out the same, or a fault that ``doctor`` found, 130 interrupted, 143
-terminated (SIGTERM).
+some of many files not read, a run that did not come out the same, or a fault that ``doctor`` found, 130 interrupted,
+143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
+from ecgcmr.current_folder import find_own_modules
 from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
@@ -77,6 +78,7 @@ def _overview() -> str:
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     module = import_heavy(COMMANDS[name][0])
+    find_own_modules()
     if name in _LIGHTNING:
         return int(module.run(name, list(arguments)))
     return run_command(name, module, arguments)

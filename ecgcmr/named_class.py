@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecgcmr.current_folder import find_own_modules
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
 
@@ -37,8 +38,7 @@ def load_object(name: str, option: str, kind: type[Found], what: str) -> Found:
     form = _FORM.fullmatch(name)
     if form is None:
         raise UserError(f"{where}: is no name of a {what}; write package.module:{'Class' if kind is type else 'NAME'}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    find_own_modules()
     try:
         module = importlib.import_module(form["module"])
     except (Exception, SystemExit) as error:

@@ -53,7 +53,7 @@ USED: dict[tuple[str, str], Owner] = {
     ("ecgcmr/training/stage_cli.py", "_parser"): lambda _: LightningCLI,
     ("ecgcmr/training/stage_arguments.py", "_typehint"): _typed_argument,
     ("ecgcmr/training/config_files.py", "_loaders_dumpers"): lambda _: jsonargparse,
-    ("ecgcmr/training/run_start.py", "_DummyExperiment"): lambda _: logger,
+    ("ecgcmr/training/late_logger.py", "_DummyExperiment"): lambda _: logger,
     ("ecgcmr/training/run_session.py", "_AsyncWriterThread"): lambda _: event_file_writer,
     ("ecgcmr/training/run_session.py", "_SubprocessScriptLauncher"): lambda _: launchers,
     ("ecgcmr/training/stop_when_terminated.py", "_data_fetcher"): lambda trainer: trainer.fit_loop,

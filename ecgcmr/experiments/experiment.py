@@ -27,7 +27,6 @@ from ecgcmr.experiments.interpreting import check_interpretation, interpret, rem
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
 from ecgcmr.experiments.node_states import node_states, remaining
 from ecgcmr.experiments.plan import Plan, amount_of
-from ecgcmr.experiments.prediction_tables import recording_numbers
 from ecgcmr.experiments.run_graph import TABLE
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import is_complete, run_stage
@@ -36,6 +35,7 @@ from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
 from ecgcmr.text import printable
+from ecgcmr.training.prediction_tables import recording_numbers
 
 
 @dataclass

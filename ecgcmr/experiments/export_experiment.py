@@ -19,11 +19,11 @@ from ecgcmr.experiments.export_fine_tuned import export_fine_tuned
 from ecgcmr.experiments.export_rows import calibrated, cohort_of, embedder, subject_counts
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan
-from ecgcmr.experiments.prediction_tables import FILE
 from ecgcmr.experiments.probe_heads import ProbeFit, Source, compare, fitted, with_probes
 from ecgcmr.inference.export_run import Exported, export_encoder_folder
 from ecgcmr.inference.model import Model
 from ecgcmr.shards.recipe import recipe_of
+from ecgcmr.training.prediction_tables import FILE
 
 _FEW = 32  # recordings on which features kept by the experiment are compared with the model's
 

@@ -16,7 +16,6 @@ from ecgcmr.experiments.export_metrics import test_metrics
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.methods import Floats, Problem
 from ecgcmr.experiments.plan import Plan, amount_of
-from ecgcmr.experiments.prediction_tables import FILE, recording_numbers
 from ecgcmr.inference.export_run import Exported
 from ecgcmr.inference.folder_tensors import HEAD_BIAS, HEAD_WEIGHT
 from ecgcmr.inference.model_entries import TargetEntry
@@ -25,6 +24,7 @@ from ecgcmr.metrics.task_metrics import known_cells
 from ecgcmr.metrics.tasks import Task
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.shards import ShardIndex
+from ecgcmr.training.prediction_tables import FILE, recording_numbers
 
 TOLERANCE = 1e-5
 _HEADS = {"number": "ridge", "yes/no": "logistic", "event": "cox"}

@@ -16,7 +16,6 @@ from ecgcmr.evaluation.result_file import write_assessment, write_rows
 from ecgcmr.evaluation.rows import Settings, Target
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
-from ecgcmr.experiments.prediction_tables import FILE, prediction_frame
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.named_metric import load_metrics
@@ -24,6 +23,7 @@ from ecgcmr.metrics.tasks import Task
 from ecgcmr.reports.report_figures import draw_report
 from ecgcmr.reports.report_text import write_overview_md, write_report_md, write_report_tex
 from ecgcmr.text import markdown_cell
+from ecgcmr.training.prediction_tables import FILE, prediction_frame
 
 
 def write_results(experiment: Experiment) -> None:

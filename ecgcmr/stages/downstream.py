@@ -66,6 +66,7 @@ class Downstream(StageModule):
     Attributes:
         score_kind: Metric of a split.
         probe_kind: Kind of task whose probe minimises the loss over a linear head; None where there is none.
+        target_scores: Of the split that was judged last: column -> its scores, and ``n`` its known labels.
     """
 
     exports = {"encoder": "encoder"}
@@ -109,6 +110,7 @@ class Downstream(StageModule):
         self.scores = nn.ModuleDict({split: self.score_kind() for split in ("val", "test")})
         self._losses = {split: EpochCollector() for split in ("val", "test")}
         self._noted: set[str] = set()
+        self.target_scores: dict[int, dict[str, float]] = {}
         self.trained_part = TrainedPart.from_text(trained)
         if not self._is_probe:
             self.trained_part.choose(self.encoder)
@@ -302,6 +304,7 @@ class Downstream(StageModule):
         self.log(f"{split}/loss", loss if defined else loss * float("nan"), sync_dist=True)
         metric = self.scores[split]
         self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
+        self.target_scores = dict(metric.by_target)
         self._note(split, metric.unscored)
         metric.reset()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from ecgcmr.encoders import View
 from ecgcmr.interpretation.localisation import hidden_image_places, over_images, similarity
 from ecgcmr.interpretation.pair import AlignedPair
+from ecgcmr.stages.pictures import log_picture, takes_pictures
 from ecgcmr.stages.stage_module import StageModule
 
 SHOWN = 4
@@ -19,7 +19,7 @@ _PLACES = 8
 
 @torch.no_grad()
 def log_localisation(stage: StageModule, pair: AlignedPair, batch: dict[str, Tensor]) -> None:
-    """Draw the first recordings of a batch in TensorBoard; without that logger, and on other ranks, nothing.
+    """Draw the first recordings of a batch; without a logger that takes pictures, and on other ranks, nothing.
 
     Args:
         stage: In validation.
@@ -27,7 +27,7 @@ def log_localisation(stage: StageModule, pair: AlignedPair, batch: dict[str, Ten
         batch: The first one of the validation split, whose order is fixed.
     """
     trainer = stage.trainer
-    if not (trainer.is_global_zero and isinstance(stage.logger, TensorBoardLogger)) or trainer.sanity_checking:
+    if not takes_pictures(trainer) or trainer.sanity_checking:
         return
     from ecgcmr.interpretation.figures.image_maps import MappedImage, draw_image_maps  # matplotlib takes a second
 
@@ -54,4 +54,4 @@ def log_localisation(stage: StageModule, pair: AlignedPair, batch: dict[str, Ten
     units = {"published": "similarity (cosine)", "by occlusion": "loss of similarity (cosine)"}
     last = size[0] - 1
     figure = draw_image_maps(shown, last, f"image {last + 1} of {size[0]}", units)
-    stage.logger.experiment.add_figure("val/localisation", figure, global_step=stage.global_step)
+    log_picture(trainer, "val/localisation", figure)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from data_modules.sampling import PURPOSE
@@ -35,6 +34,7 @@ from ecgcmr.stages.figures import lead_names, reconstruction_figure
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.metrics import WeightedMeans
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.pictures import log_picture, takes_pictures
 from ecgcmr.stages.randomness import noise_per_row, training_noise
 from ecgcmr.stages.stage_module import StageModule, predicted
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
@@ -203,7 +203,7 @@ class ECGMaskedAutoencoder(StageModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Reconstruct without augmentation, with masks fixed per recording."""
         self._evaluate(batch, "val")
-        if batch_idx == 0 and self.trainer.is_global_zero and not self.trainer.sanity_checking:
+        if batch_idx == 0 and takes_pictures(self.trainer) and not self.trainer.sanity_checking:
             self._log_reconstruction(batch)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -221,8 +221,6 @@ class ECGMaskedAutoencoder(StageModule):
             self.log_dict(probe_scores(collected, split, self.probe))
 
     def _log_reconstruction(self, batch: dict[str, Tensor]) -> None:
-        if not isinstance(self.logger, TensorBoardLogger):
-            return
         ecg, lead_mask = View.from_batch(batch, "ecg").rows(slice(1))
         noise = noise_per_row(batch["row"][:1], self.autoencoder.draws, self.seed).to(ecg.device)
         output = self.autoencoder(ecg, noise, lead_mask)
@@ -236,7 +234,7 @@ class ECGMaskedAutoencoder(StageModule):
             specification.sampling_rate,
             lead_names(ecg.shape[1], specification.lead_rows),
         )
-        self.logger.experiment.add_figure("val/reconstruction", figure, global_step=self.global_step)
+        log_picture(self.trainer, "val/reconstruction", figure)
 
     def configure_optimizers(self) -> Any:
         """AdamW over encoder, decoder and branch, warm-up and cosine by step."""

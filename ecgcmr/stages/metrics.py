@@ -53,6 +53,7 @@ class _PerTarget(Metric):
 
     Attributes:
         unscored: After ``compute``, the targets that count in no score, by column, and why.
+        by_target: After ``compute``, the scores of every other target, by column, and ``n``, its known labels.
     """
 
     full_state_update = False
@@ -65,6 +66,7 @@ class _PerTarget(Metric):
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
         self.add_state("label", default=[], dist_reduce_fx="cat")
         self.unscored: dict[int, str] = {}
+        self.by_target: dict[int, dict[str, float]] = {}
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Add predictions (B, L), NaN for a target that was not trained, and labels; NaN labels are missing."""
@@ -77,7 +79,7 @@ class _PerTarget(Metric):
         label = torch.cat(list(self.label)) if isinstance(self.label, list) else self.label
         # In float64: the mean of many equal float32 numbers is not quite that number, which would look like variance.
         prediction, label = prediction.cpu().double(), label.cpu().double()
-        self.unscored = {}
+        self.unscored, self.by_target = {}, {}
         scores: dict[str, list[Tensor]] = {name: [] for name in self.names}
         for column in range(prediction.shape[1]):
             known = torch.isfinite(label[:, column].flatten(1) if label.ndim > 2 else label[:, [column]]).all(dim=1)
@@ -86,7 +88,9 @@ class _PerTarget(Metric):
             if reason is not None:
                 self.unscored[column] = reason
                 continue
-            for name, value in self._score(own, truth).items():
+            found = self._score(own, truth)
+            self.by_target[column] = {"n": len(own), **{name: float(value) for name, value in found.items()}}
+            for name, value in found.items():
                 scores[name].append(value)
         nothing = torch.tensor(float("nan"))
         return {name: torch.stack(v).mean().float() if v else nothing for name, v in scores.items()}

@@ -94,7 +94,7 @@ class StageData(Protocol):
 
     @property
     def predict_split(self) -> str:
-        """Split that predict goes through."""
+        """Split that predict goes through, or all for every row."""
 
     @property
     def label_names(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ each checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,9 @@ class Step:
         return loss, norm, broken > 0
 
 
+SeesStep = Callable[[Any, Step, float, float], None]
+
+
 class FiniteCheck(Callback):
     """Stops at the first loss, gradient norm, weight or input that is NaN or infinite.
 
@@ -65,14 +69,16 @@ class FiniteCheck(Callback):
 
     Args:
         overflow_steps: Steps in a row whose gradients may overflow under a loss scaler.
+        on_step: Called with trainer, batch, loss and gradient norm, once they are on the host.
 
     Raises:
         UserError: The number is negative.
     """
 
-    def __init__(self, overflow_steps: int = 20) -> None:
+    def __init__(self, overflow_steps: int = 20, on_step: SeesStep | None = None) -> None:
         check_least(0, overflow_steps=overflow_steps)
         self.overflow_steps = overflow_steps
+        self.on_step = on_step
         self._overflows = 0
         self._norm: Tensor | None = None
         self._pending: Step | None = None
@@ -119,6 +125,8 @@ class FiniteCheck(Callback):
     def _look_at(self, trainer: Any, step: Step) -> None:
         loss, norm, broken = step.values()
         if not broken:
+            if self.on_step is not None:
+                self.on_step(trainer, step, loss, norm)
             self._overflows = 0 if step.stepped else self._overflows
             return
         reports = over_ranks(trainer, RankReport.of(trainer, loss, norm, step.rows, step.inputs))

@@ -18,10 +18,14 @@ OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
 """Set for the ranks that Lightning starts: rank zero's process and the folder that it chose."""
 
+CONFIG = "config.yaml"
+"""Of a run folder: all settings of its fit."""
+
 _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to take a job off and queue it again
 _OF_A_RUN = (
-    "config.yaml", "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
-    "tensorboard", "resumed.json", "tuning.json", "run.json",
+    CONFIG, "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
+    "predictions.parquet", "tensorboard", "csv", "wandb", "mlflow.db", "mlartifacts", "trackers.json",
+    "resumed.json", "tuning.json", "run.json",
 )  # fmt: skip
 _MOST_FOLDERS = 10_000
 
@@ -73,20 +77,37 @@ def run_files(folder: Path) -> list[Path]:
     return sorted({path for pattern in _OF_A_RUN for path in folder.glob(pattern)})
 
 
-def default_run_folder(arguments: list[str]) -> Path:
+def default_run_folder(arguments: Sequence[str]) -> Path:
     """Return ``runs/<folder>/<stem>`` of the config file, such as ``runs/mae/demo`` for ``mae/demo``.
 
     Several files that are laid over each other all give their names: ``runs/mae/demo+byol``, in the first one's folder.
     """
-    configs = []
-    for position, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
-        if flag in ("-c", "--config"):
-            name = value or arguments[position + 1]
-            configs.append((config_at(name) or Path(name)).resolve())
+    configs = [path.resolve() for path in _configs(arguments)]
     if not configs:
         return Path("runs") / "unnamed"
     return Path("runs") / configs[0].parent.name / "+".join(config.stem for config in configs)
+
+
+def run_of_config(arguments: Sequence[str]) -> Path | None:
+    """Return the run folder that a command line means by naming its ``config.yaml``; None if it names another file.
+
+    What the file says of its folder is where that lay at the time of the fit, seen from the folder that it ran in.
+    """
+    if any(word.partition("=")[0] == "--trainer.default_root_dir" for word in arguments):
+        return None
+    configs = _configs(arguments)
+    if len(configs) != 1 or configs[0].name != CONFIG:
+        return None
+    folder = configs[0].parent
+    return folder if [path for path in run_files(folder) if path.name != CONFIG] else None
+
+
+def _configs(arguments: Sequence[str]) -> list[Path]:
+    """Return the config files that a command line names, by their path or by the name of one that is shipped."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    split = ((*word.partition("="), after) for word, after in pairs)
+    names = [value or after for flag, _, value, after in split if flag in ("-c", "--config")]
+    return [config_at(name) or Path(name) for name in names]
 
 
 def choose_folder(folder: Path, leave: Leave, checkpoint: Path | None) -> Path:

@@ -1,12 +1,11 @@
 """The run folder: what a stage leaves behind, and the only thing the next stage sees of it.
 
 ``config.yaml`` (all settings), ``last.ckpt`` and ``best.ckpt``, ``encoder.safetensors`` + ``encoder.yaml`` (and the
-same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, ``predictions.npz``, ``tensorboard/``.
+same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, predictions (``prediction_files``), ``tensorboard/``.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -14,23 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info
 
 from ecgcmr.encoders.low_rank import merge_low_rank
 from ecgcmr.encoders.weights import export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.option_checks import check_least
-from ecgcmr.stages.contract_checks import check_prediction
-from ecgcmr.stages.finite_message import outputs_not_finite
 from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
 from ecgcmr.training.early_stopping import check_logged
 from ecgcmr.training.metrics_file import earlier_metrics
+from ecgcmr.training.run_claim import CONFIG
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.stop_when_terminated import may_save
 from ecgcmr.training.whole_checkpoints import BEST, LAST
@@ -51,8 +47,9 @@ class RunConfig(SaveConfigCallback):
         """Write the file."""
         config = self.config.clone()
         config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
+        config["ckpt_path"] = None  # of this call; the file would else judge the checkpoint that a fit went on from
         text = self.parser.dump(config, skip_none=False)
-        write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
+        write_atomically(Path(trainer.default_root_dir) / CONFIG, text.encode())
 
 
 def checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
@@ -184,59 +181,3 @@ class MetricsFile(Callback):
     def on_test_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Write the section ``test``."""
         self._write(trainer, "test")
-
-
-class PredictionFile(BasePredictionWriter):
-    """Writes ``predictions.npz``: hashed subject, row and prediction of every recording predicted, over all ranks.
-
-    Args:
-        record: Knows what the columns are.
-    """
-
-    def __init__(self, record: RunRecord) -> None:
-        super().__init__(write_interval="epoch")
-        self.record = record
-
-    def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Check that there is something to write."""
-        if batch_idx == 0:
-            check_prediction(outputs, pl_module)
-
-    def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
-        """Join the ranks' predictions and write them in index order.
-
-        Raises:
-            UserError: The network gave some that are not finite; on every rank.
-        """
-        valid = [batch["valid"].cpu() for batch in predictions]
-        rows = [batch["row"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
-        values = [batch["prediction"].float().cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
-        finite = [batch["finite"].cpu()[keep] for batch, keep in zip(predictions, valid, strict=True)]
-        part = (torch.cat(rows), torch.cat(values), torch.cat(finite))
-        parts = [part]
-        if trainer.world_size > 1:
-            parts = [part] * trainer.world_size
-            torch.distributed.all_gather_object(parts, part)
-        row = torch.cat([p[0] for p in parts])
-        broken = row[~torch.cat([p[2] for p in parts])].tolist()
-        data = stage_data(trainer)
-        if broken:
-            raise UserError(outputs_not_finite(trainer, data.predict_split, "prediction", broken, len(broken)))
-        if not trainer.is_global_zero:
-            return
-        order = torch.argsort(row)
-        row_sorted = row[order].numpy()
-        arrays = {
-            "row": row_sorted,
-            "subject": np.asarray(data.index.subjects(row_sorted), dtype="S32"),
-            "prediction": torch.cat([p[1] for p in parts])[order].numpy(),
-            "split": np.asarray(data.predict_split.encode(), dtype="S5"),
-            **self.record.prediction_arrays(),
-        }
-        image = io.BytesIO()
-        np.savez(image, **arrays)  # type: ignore[arg-type]
-        path = Path(trainer.default_root_dir) / "predictions.npz"
-        write_atomically(path, image.getvalue())
-        rank_zero_info(f"{len(row_sorted)} rows of the {data.predict_split} split predicted, in {path}")

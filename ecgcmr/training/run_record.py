@@ -23,7 +23,14 @@ from ecgcmr.stages.preparation_check import OPTION, judge, warn
 from ecgcmr.stages.protocol import stage_data
 from ecgcmr.stages.run_contract import RunContract, contract_between
 from ecgcmr.training.checkpoint_record import RECORD_KEY, CheckpointRecord
-from ecgcmr.training.run_settings import setting_differences, settings_of_data, settings_that_count, weights_differences
+from ecgcmr.training.run_settings import (
+    SHOWN_OF_DATA,
+    flat_settings,
+    setting_differences,
+    settings_of_data,
+    settings_that_count,
+    weights_differences,
+)
 from ecgcmr.training.same_network import check_network_of_checkpoint, check_network_of_weights
 
 CHANGES_FILE = "resumed.json"
@@ -183,12 +190,12 @@ class RunRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Keep the record."""
-        content = {"contract": self._known().to_dict(), "settings": self.settings, "changes": self.changes}
+        content = {"contract": self.known().to_dict(), "settings": self.settings, "changes": self.changes}
         checkpoint[RECORD_KEY] = json.loads(json.dumps(content))  # plain values alone
 
     def card_entries(self, encoder: Any) -> dict[str, Any]:
         """Return what ``encoder.yaml`` says of the training of one of the run's encoders."""
-        contract = self._known()
+        contract = self.known()
         modality = "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
         training = {name: value for name, value in contract.to_dict().items() if name != "preparation"}
         return {"preparation": contract.recipe(modality) or None, "training": training}
@@ -198,7 +205,7 @@ class RunRecord(Callback):
 
         Without targets a prediction is a feature: there are no names.
         """
-        contract = self._known()
+        contract = self.known()
         columns = {
             "label": [column.name for column in contract.targets],
             "kind": [column.kind for column in contract.targets],
@@ -207,7 +214,12 @@ class RunRecord(Callback):
         arrays = {name: np.asarray([word.encode() for word in words], dtype="S64") for name, words in columns.items()}
         return {**arrays, "contract": np.frombuffer(json.dumps(contract.to_dict()).encode(), dtype=np.uint8)}
 
-    def _known(self) -> RunContract:
+    def shown_settings(self) -> dict[str, Any]:
+        """Return all settings for a logger's table, by their names on the command line; see ``flat_settings``."""
+        return flat_settings(self.config) | {SHOWN_OF_DATA[name]: self.settings[name] for name in SHOWN_OF_DATA}
+
+    def known(self) -> RunContract:
+        """Return what the run is for; known from ``setup`` on."""
         if self.contract is None:
             raise RuntimeError("what the run is for is known from setup() on")
         return self.contract

@@ -44,6 +44,14 @@ _SHOWING = ("StepCheckpoint", "LearningRateMonitor", "ProgressBar", "Timer", "De
 _WEIGHTS = "_weights"
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 _MISSING = "not there"
+_FOLDERS = (_WEIGHTS, ".root", ".default_root_dir")
+_OF_ONE_CALL = ("ckpt_path", "weights_only", "resume_with_changes", "search")
+SHOWN_OF_DATA = {
+    "the cohort's content": "cohort.content",
+    "training rows": "cohort.training_rows",
+    "global batch": "cohort.global_batch",
+}
+"""Name in ``settings_of_data`` -> name in a logger's table, which takes no apostrophes."""
 
 
 def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings | None) -> dict[str, Any]:
@@ -97,6 +105,29 @@ def settings_of_data(data: StageData) -> dict[str, Any]:
         "training rows": data.train_size,
         "global batch": data.global_batch,
     }
+
+
+def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fit's config as a logger's table of hyperparameters takes it.
+
+    Args:
+        config: As ``config.yaml`` holds it, defaults in place.
+
+    Returns:
+        Dotted name, as on the command line -> number, text or truth value; lists are text. What is null and the
+        loggers themselves, which may hold keys of a server, are left out. Of a folder the last part of its name alone:
+        a path says more about a machine and its users than should travel.
+    """
+    found: dict[str, Any] = {}
+    for room, part in config.items():
+        given = {name: value for name, value in part.items() if name != "logger"} if room == "trainer" else part
+        for name, value in _leaves(room, given):
+            if value is None or value == {} or name in _OF_ONE_CALL:
+                continue
+            if isinstance(value, str) and name.endswith(_FOLDERS):
+                value = PurePath(value).name
+            found[name] = value if isinstance(value, str | bool | int | float) else str(value)
+    return found
 
 
 def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

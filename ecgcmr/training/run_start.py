@@ -1,6 +1,6 @@
 """The moment a fit really starts: config, data and model have been checked, and only now an earlier run is removed.
 
-TensorBoard's log begins then too: a start that fails adds nothing to an earlier log.
+Its logs begin then too, with its settings: a start that fails adds nothing to an earlier log.
 """
 
 from __future__ import annotations
@@ -9,44 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers.logger import _DummyExperiment
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import remove_paths
+from ecgcmr.training.late_logger import LateLogger
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_claim import remove_requeued
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
 
-
-class RunLog(TensorBoardLogger):
-    """Lightning's logger, which writes nothing until ``begin``; before, Lightning opens logs while it sets up."""
-
-    begun = False
-
-    def begin(self) -> None:
-        """Write from now on."""
-        self.begun = True
-
-    @property
-    def experiment(self) -> Any:
-        """TensorBoard's writer on rank zero once training has begun, else one that takes all and does nothing."""
-        return super().experiment if self.begun else _DummyExperiment()
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Record nothing: all settings are in ``config.yaml``."""
-
-    def save(self) -> None:
-        """Flush what has been logged, if anything could be."""
-        if self.begun:
-            super().save()
+RESULTS = (".npz", ".parquet")
 
 
 class RunStart(Callback):
-    """Removes the files of the run that the user gave leave to overwrite, and begins the log.
+    """Removes the files of the run that the user gave leave to overwrite, and begins the logs.
 
     Args:
         session: The call this fit belongs to.
@@ -62,11 +40,13 @@ class RunStart(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start."""
         if trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
             remove_paths(self.earlier)
-            self._note_older_results(Path(trainer.default_root_dir))
-        for logger in trainer.loggers:
-            if isinstance(logger, RunLog):
-                logger.begin()
+            self._note_older_results(folder)
+            for logger in trainer.loggers:
+                if isinstance(logger, LateLogger):
+                    logger.begin(folder)
+                logger.log_hyperparams(self.record.shown_settings())
         self.session.started = True
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -92,7 +72,7 @@ class RunStart(Callback):
 
     def _note_older_results(self, folder: Path) -> None:
         """Say which results in the folder are of the run before it goes on; best.ckpt may soon be another one."""
-        older = [path.name for path in sorted(folder.glob("predictions*.npz"))]
+        older = [path.name for path in sorted(folder.glob("predictions*")) if path.suffix in RESULTS]
         older += [f"{name} in metrics.json" for name in earlier_metrics(folder / "metrics.json") if name != "fit"]
         if older:
             rank_zero_info(
@@ -102,14 +82,18 @@ class RunStart(Callback):
 
 
 class RunEnd(Callback):
-    """Marks a fit as finished, once its weights have been chosen and exported.
+    """Marks a fit as finished, once its weights have been chosen and exported, and logs its best validation.
 
     Args:
         session: The call this fit belongs to.
+        record: Knows the settings.
+        best: Keeps the checkpoint of the best validation.
     """
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: RunSession, record: RunRecord, best: ModelCheckpoint) -> None:
         self.session = session
+        self.record = record
+        self.best = best
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Remove what SLURM's requeuing left, or the next fit under SLURM would go on from it unasked."""
@@ -118,3 +102,15 @@ class RunEnd(Callback):
         self.session.finished = True
         if trainer.is_global_zero:
             remove_requeued(Path(trainer.default_root_dir))
+            self._log_best(trainer)
+
+    def _log_best(self, trainer: Any) -> None:
+        score = self.best.best_model_score
+        if score is None or not self.session.started:
+            return
+        results = {f"best/{self.best.monitor}": float(score)}
+        for logger in trainer.loggers:
+            if isinstance(logger, LateLogger):
+                logger.log_results(self.record.shown_settings(), results, trainer.global_step)
+            else:
+                logger.log_metrics(results, step=trainer.global_step)

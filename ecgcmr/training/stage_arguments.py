@@ -55,6 +55,14 @@ def add_stage_arguments(parser: jsonargparse.ArgumentParser, command: str) -> No
         help="which weights a fit hands on: averaged over its steps, and between its start and its best; null: "
         "those of the best validation as they are (default: null)",
     )
+    if command == "predict":
+        parser.add_argument(
+            "--out",
+            type=str | None,
+            default=None,
+            metavar="PLACE",
+            help="folder to write to, or a table .parquet or .csv (default: the run folder)",
+        )
     if command == "fit":
         parser.add_argument(
             "--resume_with_changes",

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ecgcmr.errors import UserError
@@ -28,19 +29,24 @@ from ecgcmr.training.final_weights import final_weights_callbacks
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
+from ecgcmr.training.loggers import TensorBoardLog
 from ecgcmr.training.machine_choices import MachineChoices, choose_for_run
 from ecgcmr.training.messages import one_line, user_error_behind
+from ecgcmr.training.prediction_files import PredictionFile
 from ecgcmr.training.provenance import EvaluationNote, Provenance
-from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files
-from ecgcmr.training.run_folder import EncoderExport, MetricsFile, PredictionFile, RunConfig, checkpoints
+from ecgcmr.training.run_bar import RunBar
+from ecgcmr.training.run_claim import choose_folder, default_run_folder, launched_for, run_files, run_of_config
+from ecgcmr.training.run_folder import EncoderExport, MetricsFile, RunConfig, checkpoints
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.run_start import RunEnd, RunLog, RunStart
+from ecgcmr.training.run_start import RunEnd, RunStart
 from ecgcmr.training.search_command import SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer
 from ecgcmr.training.stage_arguments import add_stage_arguments, keep_whole_numbers
+from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
+from ecgcmr.training.target_table import TargetTable
 from ecgcmr.training.trainer import make_trainer
 from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
@@ -91,14 +97,19 @@ class StageCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
-        with self.composition.parsing():
-            super().parse_arguments(parser, args)
+        self._parse(parser, args)
         chosen = self._searched()
         if chosen is not None:
             self.composition = Composition(self.arguments[0], [*self.arguments[1:], *words_of(chosen), "--search=null"])
-            with self.composition.parsing():
-                super().parse_arguments(parser, [self.arguments[0], *self.composition.arguments()])
+            self._parse(parser, [self.arguments[0], *self.composition.arguments()])
         spell_out_sizes(self.config[self.config.subcommand].model)
+
+    def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
+        with self.composition.parsing():
+            super().parse_arguments(parser, args)
+        folder = run_of_config(self.arguments)
+        if folder is not None:
+            self.config[self.config.subcommand].trainer["default_root_dir"] = str(folder)
 
     def _searched(self) -> dict[str, Any] | None:
         """Return the settings that the config's search chose, after running it where a fit begins; None without one."""
@@ -214,7 +225,7 @@ class StageCLI(LightningCLI):
         if fits and self.config[command].budget is not None:
             trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
-            trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
+            trainer["logger"] = TensorBoardLog() if fits else False
         writes = not trainer.get("fast_dev_run")
         callbacks = self._callbacks(folder, choices, writes=writes)
         made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
@@ -224,16 +235,19 @@ class StageCLI(LightningCLI):
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
         settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
+        step_log = StepLog()
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
-            FiniteCheck(settings.overflow_steps),
+            FiniteCheck(settings.overflow_steps, step_log.add),
+            step_log,
             FiniteInputs(),
             MetricsFile(),
             StaysStopped(),
             StepSeed(),
             *([Compiled()] if settings.compile else []),
             MachineChoices(choices),
+            *self._bar(),
         ]
         if self.subcommand == "fit" and settings.budget is not None:
             callbacks.append(StepBudget(Budget(**settings.budget.as_dict())))
@@ -250,12 +264,21 @@ class StageCLI(LightningCLI):
                 # that say what is to be saved.
                 note = Provenance(self.session, self.arguments, record.config, choices)
                 callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last), self.export]
-                callbacks.append(RunEnd(self.session))
+                callbacks.append(RunEnd(self.session, record, best))
             else:
                 callbacks.append(EvaluationNote(self.arguments))
+        if self.subcommand in ("validate", "test"):
+            callbacks.append(TargetTable(record))
         if self.subcommand == "predict":
-            callbacks.append(PredictionFile(record))
+            callbacks.append(PredictionFile(record, settings.out and Path(settings.out)))
         return callbacks
+
+    def _bar(self) -> list[RunBar]:
+        """Return this project's progress bar, unless the config names one or wants none."""
+        trainer = self._get(self.config_init, "trainer")
+        given = trainer.get("callbacks") or []
+        named = any(isinstance(each, ProgressBar) for each in (given if isinstance(given, list) else [given]))
+        return [] if named or trainer.get("enable_progress_bar") is False or trainer.get("barebones") else [RunBar()]
 
     def after_fit(self) -> None:
         """Refuse to call a fit done that left nothing for others to go on from.

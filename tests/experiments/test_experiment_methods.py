@@ -24,11 +24,11 @@ from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, SupervisedPlan, TaskPlan
-from ecgcmr.experiments.prediction_tables import prediction_frame, recording_numbers
 from ecgcmr.experiments.report import assess_task
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.training.prediction_tables import prediction_frame, recording_numbers
 
 TARGETS = [Target("lv_edv", "LV"), Target("lv_ef", "LV"), Target("rv_edv", "RV")]
 SUBJECTS = [f"{number // 2:032x}" for number in range(120)]  # two recordings a subject

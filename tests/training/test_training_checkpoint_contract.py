@@ -136,7 +136,8 @@ def test_predictions_say_what_their_columns_and_rows_are(regression: Path, caplo
     path = regression.with_suffix("") / "predictions.npz"
     with np.load(path, allow_pickle=False) as stored:
         assert stored["split"].item() == b"val"
-    assert f"6 rows of the val split predicted, in {path}" in caplog.messages
+    files = f"{path} and {path.with_suffix('.parquet')}"
+    assert f"6 rows of the val split predicted, in {files}" in caplog.messages
     assert main(["predict", "-c", str(regression)]) == 0
     with np.load(regression.with_suffix("") / "predictions.npz", allow_pickle=False) as stored:
         assert stored["split"].item() == b"test"
@@ -284,7 +285,7 @@ def test_a_run_that_goes_on_says_which_results_are_older(
     resume = ["--ckpt_path=last", "--trainer.max_epochs=2", "--resume-with-changes"]
     assert main(["fit", "-c", str(config), *resume]) == 0
     [note] = [line for line in caplog.messages if "holds results of the run as it was before" in line]
-    assert "(predictions.npz, test in metrics.json)" in note
+    assert "(predictions.npz, predictions.parquet, test in metrics.json)" in note
 
 
 def test_time_to_an_event_is_no_number_to_regress(
