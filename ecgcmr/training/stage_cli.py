@@ -223,10 +223,11 @@ class StageCLI(LightningCLI):
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
         settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
+        check = FiniteCheck(settings.overflow_steps, lambda: self.session.termination.requests > 0)
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
-            FiniteCheck(settings.overflow_steps),
+            check,
             FiniteInputs(),
             MetricsFile(),
             StaysStopped(),
@@ -247,7 +248,7 @@ class StageCLI(LightningCLI):
                 search = [] if self.search is None else [SearchRecord(self.search)]
                 # The start clears the folder, before which nothing is written; what saves and exports comes after those
                 # that say what is to be saved.
-                callbacks += [start, *search, *final, StopWhenTerminated(self.session, last), self.export]
+                callbacks += [start, *search, *final, StopWhenTerminated(self.session, last, check), self.export]
                 callbacks.append(RunEnd(self.session))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))

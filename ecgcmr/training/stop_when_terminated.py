@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.run_session import RunSession
 from ecgcmr.training.whole_checkpoints import LAST
 
@@ -32,16 +32,19 @@ class StopWhenTerminated(Callback):
 
     Where a batch is no place to go on from (gradients are being accumulated, a validation follows that belongs to it)
     the fit goes on to the next that is, or to the checkpoint of the epoch's end. A second SIGTERM ends it at once.
-    Rank zero decides: a scheduler may signal one process or all.
+    A scheduler may signal one process or all: any of them ends all. What ranks agree on of each batch comes with what
+    ``FiniteCheck`` exchanges, on CUDA a batch later, so that no step waits for it.
 
     Args:
         session: The call this fit belongs to.
         epochs: Keeps the checkpoint of each epoch.
+        check: Exchanges who was asked to end; stands before this among the callbacks.
     """
 
-    def __init__(self, session: RunSession, epochs: ModelCheckpoint) -> None:
+    def __init__(self, session: RunSession, epochs: ModelCheckpoint, check: FiniteCheck) -> None:
         self.session = session
         self.epochs = epochs
+        self.check = check
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """From now on there is something to save."""
@@ -50,25 +53,25 @@ class StopWhenTerminated(Callback):
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """End here if the epoch before has left its checkpoint."""
         saved = self.epochs._last_global_step_saved == trainer.global_step > 0
-        if self._requested(trainer) and saved:
+        if self._agreed(trainer) and saved:
             self.session.stops_together = True
             raise self.session.ended()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End here if it was asked for and this is a place to go on from; all ranks take part."""
-        if not self._requested(trainer) or not may_save(trainer):
+        if not (self.check.ends or self._alone(trainer)) or not may_save(trainer):
             return
         self.session.stops_together = True
         trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
         raise self.session.ended()
 
-    def _requested(self, trainer: Any) -> bool:
-        requested = self.session.termination.requests > 0
-        if trainer.world_size == 1:
-            return requested
-        flag = torch.tensor([int(requested)], device=trainer.strategy.root_device)
-        torch.distributed.broadcast(flag, src=0)
-        return bool(flag.item())
+    def _alone(self, trainer: Any) -> bool:
+        """Whether this process is the only one and was asked to end, perhaps since the check looked."""
+        return trainer.world_size == 1 and self.session.termination.requests > 0
+
+    def _agreed(self, trainer: Any) -> bool:
+        """Ask all ranks, between epochs."""
+        return trainer.strategy.reduce_boolean_decision(self.session.termination.requests > 0, all=False)
 
 
 def may_save(trainer: Any) -> bool:

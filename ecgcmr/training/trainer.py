@@ -38,8 +38,10 @@ def make_trainer(settings: dict[str, Any], make: Callable[[dict[str, Any]], Trai
         rank_zero_info(
             "note: trainer.sync_batchnorm is off, for it needs CUDA: batch norm sees each process's rows alone"
         )
-    # The session's handler, which Lightning calls after its, decides.
+    # The session's handler, which Lightning calls after its, decides. Lightning would send each other what its handler
+    # saw before every batch, and wait for it.
     made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
+    made.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     if fits and isinstance(made.accelerator, CPUAccelerator):
         keep_freed_memory()
     return made
