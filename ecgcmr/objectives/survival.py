@@ -127,7 +127,8 @@ class CoxPartialLikelihood(nn.Module):
             time, event = time.detach(), event.detach()
             known = followed(time, event)
             happened = known & (event == 1)
-            return self._terms(risk, time, known, happened).sum() / happened.sum().clamp(min=1)
+            total = risk.sum() * 0.0  # outputs that are not finite show, also without an event
+            return total + self._terms(risk, time, known, happened).sum() / happened.sum().clamp(min=1)
 
     def _terms(self, risk: Tensor, time: Tensor, known: Tensor, event: Tensor) -> Tensor:
         """Return each event's term, 0 for all others: (N, K) in the order of falling times.
