@@ -16,11 +16,13 @@ from ecgcmr.locks import LOCK_NAME, FolderLock
 OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
 """Set for the ranks that Lightning starts: rank zero's process and the folder that it chose."""
+JOB_NOTE = "slurm_job"
+"""File of a run folder: the number of the SLURM job that its training began in."""
 
 _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to take a job off and queue it again
 _OF_A_RUN = (
     "config.yaml", "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
-    "tensorboard", "resumed.json", "tuning.json",
+    "tensorboard", "resumed.json", "tuning.json", JOB_NOTE,
 )  # fmt: skip
 _MOST_FOLDERS = 10_000
 

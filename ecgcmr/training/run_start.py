@@ -5,6 +5,7 @@ TensorBoard's log begins then too: a start that fails adds nothing to an earlier
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_claim import remove_requeued
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
+from ecgcmr.training.slurm_job import note_job
 
 
 class RunLog(TensorBoardLogger):
@@ -64,6 +66,7 @@ class RunStart(Callback):
         if trainer.is_global_zero:
             remove_paths(self.earlier)
             self._note_older_results(Path(trainer.default_root_dir))
+            note_job(Path(trainer.default_root_dir), os.environ)
         for logger in trainer.loggers:
             if isinstance(logger, RunLog):
                 logger.begin()

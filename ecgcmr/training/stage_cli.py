@@ -37,6 +37,7 @@ from ecgcmr.training.run_session import RunSession
 from ecgcmr.training.run_start import RunEnd, RunLog, RunStart
 from ecgcmr.training.search_command import SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer
+from ecgcmr.training.slurm_job import go_on
 from ecgcmr.training.stage_arguments import add_stage_arguments, keep_whole_numbers
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
@@ -92,12 +93,23 @@ class StageCLI(LightningCLI):
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
         with self.composition.parsing():
             super().parse_arguments(parser, args)
+        self._go_on_in_a_job()
         chosen = self._searched()
         if chosen is not None:
             self.composition = Composition(self.arguments[0], [*self.arguments[1:], *words_of(chosen), "--search=null"])
             with self.composition.parsing():
                 super().parse_arguments(parser, [self.arguments[0], *self.composition.arguments()])
         spell_out_sizes(self.config[self.config.subcommand].model)
+
+    def _go_on_in_a_job(self) -> None:
+        """Go on with the run that a SLURM job began before it was queued again."""
+        settings = self.config[self.config.subcommand]
+        if self.config.subcommand != "fit" or settings.get("ckpt_path") or settings.trainer.get("fast_dev_run"):
+            return
+        path, self.session.leave = go_on(self._run_folder(settings.trainer), self.session.leave, os.environ)
+        if path is not None:
+            self.arguments = [*self.arguments, f"--ckpt_path={path}"]  # a search parses them once more
+            settings["ckpt_path"] = path
 
     def _searched(self) -> dict[str, Any] | None:
         """Return the settings that the config's search chose, after running it where a fit begins; None without one."""
@@ -216,14 +228,14 @@ class StageCLI(LightningCLI):
             trainer["logger"] = fits and RunLog(folder, name="tensorboard", version="")
         writes = not trainer.get("fast_dev_run")
         callbacks = self._callbacks(folder, choices, writes=writes)
-        made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
+        made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), self.session, fits=fits)
         self.session.hold(folder, made, writes=writes)
         return made
 
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
         settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
-        check = FiniteCheck(settings.overflow_steps, lambda: self.session.termination.requests > 0)
+        check = FiniteCheck(settings.overflow_steps, lambda: self.session.asked_to_end)
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,

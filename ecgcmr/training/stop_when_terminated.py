@@ -1,14 +1,20 @@
-"""Ending a fit at SIGTERM: the running batch is finished and saved first, so that nothing of it is lost."""
+"""Ending a fit at SIGTERM: the running batch is finished and saved first, so that nothing of it is lost.
+
+SIGUSR1, which SLURM sends before a job's time is up, does the same and has the job queued again.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from ecgcmr.errors import UserError
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.run_session import RunSession
+from ecgcmr.training.slurm_job import queue_again
 from ecgcmr.training.whole_checkpoints import LAST
 
 
@@ -53,9 +59,9 @@ class StopWhenTerminated(Callback):
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """End here if the epoch before has left its checkpoint."""
         saved = self.epochs._last_global_step_saved == trainer.global_step > 0
-        if self._agreed(trainer) and saved:
+        if self._agreed(trainer, self.session.asked_to_end) and saved:
             self.session.stops_together = True
-            raise self.session.ended()
+            self._end(trainer)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End here if it was asked for and this is a place to go on from; all ranks take part."""
@@ -63,15 +69,24 @@ class StopWhenTerminated(Callback):
             return
         self.session.stops_together = True
         trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
-        raise self.session.ended()
+        self._end(trainer)
 
     def _alone(self, trainer: Any) -> bool:
         """Whether this process is the only one and was asked to end, perhaps since the check looked."""
-        return trainer.world_size == 1 and self.session.termination.requests > 0
+        return trainer.world_size == 1 and self.session.asked_to_end
 
-    def _agreed(self, trainer: Any) -> bool:
-        """Ask all ranks, between epochs."""
-        return trainer.strategy.reduce_boolean_decision(self.session.termination.requests > 0, all=False)
+    def _end(self, trainer: Any) -> NoReturn:
+        """End with what has been saved; rank zero has the job queued again if any rank was asked to."""
+        if self._agreed(trainer, self.session.queue_again) and trainer.is_global_zero:
+            try:
+                self.session.queued = f"job {queue_again(os.environ)} is queued again and goes on by itself"
+            except UserError as error:
+                self.session.queued = f"{error}; {self.session.advice()}"
+        raise self.session.ended()
+
+    def _agreed(self, trainer: Any, asked: bool) -> bool:
+        """Return whether any rank was asked; all ranks call this, and wait."""
+        return trainer.strategy.reduce_boolean_decision(asked, all=False)
 
 
 def may_save(trainer: Any) -> bool:
