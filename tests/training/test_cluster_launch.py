@@ -1,10 +1,17 @@
-"""Ranks that torchrun and SLURM start, and a SLURM job that is queued again: as if nothing had been."""
+"""Ranks that torchrun and SLURM start, on one node and on two, and a SLURM job that is queued again."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +26,6 @@ from ecgcmr.training.run_claim import JOB_NOTE, Leave
 from ecgcmr.training.slurm_job import go_on, note_job, queue_again
 
 BATCH = 8
-TORCHRUN = {
-    "TORCHELASTIC_RUN_ID": "none",
-    "GROUP_RANK": "0",
-    "RANK": "{RANK}",
-    "LOCAL_RANK": "{RANK}",
-    "WORLD_SIZE": "2",
-    "LOCAL_WORLD_SIZE": "2",
-    "MASTER_ADDR": "127.0.0.1",
-    "MASTER_PORT": "{PORT}",
-}
 JOB = {"SLURM_JOB_ID": "4242", "SLURM_JOB_NAME": "fit", "SLURM_NTASKS": "1"}
 SLURM = {
     **JOB,
@@ -74,11 +71,55 @@ def weights(config: Path, name: str) -> dict[str, torch.Tensor]:
     return torch.load(config.with_name(name) / "last.ckpt", weights_only=True)["state_dict"]
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def start_torchrun(
+    config: Path, name: str, options: list[str], nodes: int = 1, within: Sequence[str] = (), **more: str
+) -> subprocess.Popen[str]:
+    """Start a node of torchrun as a user does, with as many ranks as ``options`` say over all nodes: two."""
+    arguments = warm_runs.fit_arguments(config, name, BATCH, 2, resume=False)
+    arguments += [f"--trainer.devices={2 // nodes}", f"--trainer.num_nodes={nodes}"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{warm_runs.REPOSITORY}{os.pathsep}{warm_runs.HERE}",
+        "OMP_NUM_THREADS": "1",
+        "KILLED_RUNS_RECORD": str(config.with_name(name)),
+        "KILLED_RUNS_KILL_AT": "-1",
+        **more,
+    }
+    command = [*within, sys.executable, "-m", "torch.distributed.run", *options, "-m", "ecgcmr", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=config.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """Wait for a process that must end well; return what it printed."""
+    try:
+        output, _ = process.communicate(timeout=150)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_ranks_of_torchrun_and_slurm_do_what_lightnings_do(config: Path) -> None:
-    launched = {"lightning": None, "torchrun": TORCHRUN, "slurm": SLURM}
+    launched = {"lightning": None, "slurm": SLURM}
     output = warm_runs.run([plan(config, name, 2, given) for name, given in launched.items()], config.with_name("log"))
+    output += finished(start_torchrun(config, "torchrun", ["--nproc-per-node=2", f"--master-port={free_port()}"]))
     assert "Traceback" not in output
     for rank in range(2):
         steps = record(config, "lightning", rank)
@@ -91,6 +132,73 @@ def test_ranks_of_torchrun_and_slurm_do_what_lightnings_do(config: Path) -> None
     for name in ("torchrun", "slurm"):
         assert all(torch.equal(value, expected[key]) for key, value in weights(config, name).items())
         assert (config.with_name(name) / "encoder.safetensors").is_file()
+
+
+NODES = """
+set -e
+ip link set lo up
+ip link add ecgcmr0 type veth peer name ecgcmr1
+unshare --net sh -c 'touch "$1.apart"; while ! ip link show ecgcmr1 >/dev/null 2>&1; do sleep 0.05; done
+  ip addr add 10.77.0.2/24 dev ecgcmr1; ip link set ecgcmr1 up; ip link set lo up; touch "$1"; exec sleep 200' - "$1" &
+while [ ! -e "$1.apart" ]; do sleep 0.05; done
+ip link set ecgcmr1 netns $!
+ip addr add 10.77.0.1/24 dev ecgcmr0
+ip link set ecgcmr0 up
+echo $!
+exec sleep 200
+"""
+"""Two nodes that share their disk and nothing else: a network namespace each, and a cable between them."""
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path) -> Iterator[list[list[str]]]:
+    """Give the words that a command on either node begins with; skip where the machine allows no namespaces."""
+    ready = folder / "ready"
+    command = ["unshare", "--map-root-user", "--net", "sh", "-c", NODES, "-", str(ready)]
+    if any(shutil.which(program) is None for program in ("unshare", "nsenter", "ip")):
+        pytest.skip("no unshare, nsenter or ip")
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        second = first.stdout.readline().strip() if first.stdout is not None else ""
+        if not second:
+            pytest.skip(f"no network namespaces here: {first.communicate()[1].strip()[-200:]}")
+        deadline = time.monotonic() + 10
+        while not ready.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield [
+            ["nsenter", f"--target={process}", "--user", "--net", "--preserve-credentials"]
+            for process in (first.pid, second)
+        ]
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+def test_two_nodes_do_what_one_does(config: Path) -> None:
+    warm_runs.run([plan(config, "one", 2)], config.with_name("log"))
+    with two_nodes(config.parent) as nodes:
+        rendezvous = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=10.77.0.1", "--master-port=29577"]
+        started = [
+            start_torchrun(
+                config,
+                "two",
+                [*rendezvous, f"--node-rank={rank}"],
+                nodes=2,
+                within=within,
+                GLOO_SOCKET_IFNAME=f"ecgcmr{rank}",
+                TP_SOCKET_IFNAME=f"ecgcmr{rank}",
+            )
+            for rank, within in enumerate(nodes)
+        ]
+        output = [finished(process) for process in started]
+    assert "Traceback" not in "".join(output)
+    for rank in range(2):
+        assert record(config, "two", rank) == record(config, "one", rank)
+    expected = weights(config, "one")
+    assert all(torch.equal(value, expected[name]) for name, value in weights(config, "two").items())
 
 
 def fake_scontrol(folder: Path, code: int = 0) -> str:
