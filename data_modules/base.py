@@ -150,6 +150,7 @@ class ShardDataModule(LightningDataModule):
         self._host_rows: np.ndarray | None = None
         self._drawn_starts: tuple[int, np.ndarray] | None = None
         self._train_loader: PlanLoader | None = None
+        self._rows_per_rank: int | None = None
         self._resume: dict[str, int] = {}
 
     @property
@@ -190,6 +191,13 @@ class ShardDataModule(LightningDataModule):
         if len(self.index.positions("train", self.modalities)) == 0:
             return self.batch_size * world
         return self._train_sampler(0, world).global_batch
+
+    @property
+    def rows_per_rank(self) -> int:
+        """Rows of every training batch on one device: a last incomplete global batch is left out."""
+        if self._rows_per_rank is None:
+            self._rows_per_rank = self._train_sampler(*self._place()).batch_size
+        return self._rows_per_rank
 
     def rows(self, split: str) -> np.ndarray:
         """Return the positions (k,) int64 in the index that a split's loader goes through.
@@ -272,7 +280,7 @@ class ShardDataModule(LightningDataModule):
         loader = self._loader(self._train_sampler(*self._place()), training=True)
         loader.on_other_batches = weakly(self._count_as_done)
         loader.load_state_dict(self._resume)
-        self._train_loader = loader
+        self._train_loader, self._rows_per_rank = loader, None
         return loader
 
     def state_dict(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("ecgcmr.training.command", "write a checkpoint's predictions"),
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
     "status": ("ecgcmr.experiments.status_command", "how far an experiment is"),
+    "submit": ("ecgcmr.experiments.submit_command", "run an experiment as jobs of a SLURM cluster"),
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),

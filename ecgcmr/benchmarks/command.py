@@ -18,7 +18,8 @@ from ecgcmr.text import printable
 
 HELP = """\
 Measure the speed of this machine: cleaning against the published sparse solve, preparing raw files with one and two
-workers, loading from shards against tensors in memory, training steps of the published sizes against plain twins.
+workers, loading from shards against tensors in memory, training steps of the published sizes against plain twins, and
+what a second process brings to them (ranks).
 Compare ratios of one run; rates differ between machines and hours. The part networks (samples/s, peak memory, share of
 the bfloat16 peak) is for GPUs and runs when it is named. The part choices, one to two minutes on two quiet cores, says
 whether the default settings are the fastest. The parts infer (ECG files to predictions: start, one file, many) and onnx
@@ -29,7 +30,7 @@ whether the default settings are the fastest. The parts infer (ECG files to pred
   ecgcmr bench --only choices
   ecgcmr bench --only networks --batch 256 --compile
 """
-USUAL = ("cleaning", "preparation", "loading", "training", "choices")
+USUAL = ("cleaning", "preparation", "loading", "training", "ranks", "choices")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         networks,
         onnx,
         preparation,
+        ranks,
         training,
     )
 
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         "preparation": preparation.measure,
         "loading": lambda: loading.measure(args.out / f"cohort-{args.recordings}", args.recordings),
         "training": lambda: training.measure(device=args.device),
+        "ranks": ranks.measure,
         "choices": lambda: choices.measure(device=args.device),
         "infer": infer.measure,
         "onnx": onnx.measure,

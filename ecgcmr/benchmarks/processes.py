@@ -7,7 +7,7 @@ the heap would help or hinder the next.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -25,29 +25,29 @@ class OwnProcess:
     Args:
         make: Returns the works by name; a function of a module, as it is sent to the process.
         arguments: For `make`.
+        threads: Of torch over there; as many as here if not given.
     """
 
-    def __init__(self, make: Callable[..., Works], *arguments: Any) -> None:
+    def __init__(self, make: Callable[..., Works], *arguments: Any, threads: int | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        given = (theirs, torch.get_num_threads(), make, arguments)
+        given = (theirs, threads or torch.get_num_threads(), make, arguments)
         self._process = context.Process(target=_serve, args=given, daemon=True)
         self._process.start()
         theirs.close()
 
     def __enter__(self) -> Self:
         """Wait until the works are made."""
-        self._answer()
+        self.wait()
         return self
 
     def work(self, name: str) -> Callable[[], None]:
         """Return what runs a work over there and waits for it."""
+        return side_by_side([self], name)
 
-        def run() -> None:
-            self._connection.send(name)
-            self._answer()
-
-        return run
+    def begin(self, name: str) -> None:
+        """Let a work run over there; ``wait`` for it before the next."""
+        self._connection.send(name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,7 +58,13 @@ class OwnProcess:
         self._process.kill()
         self._process.join()
 
-    def _answer(self) -> None:
+    def wait(self) -> None:
+        """Wait until the work has been done.
+
+        Raises:
+            UserError: It was refused.
+            RuntimeError: The process has ended.
+        """
         try:
             refusal = self._connection.recv()
         except EOFError:
@@ -68,6 +74,18 @@ class OwnProcess:
             ) from None
         if refusal is not None:
             raise UserError(refusal)
+
+
+def side_by_side(processes: Sequence[OwnProcess], name: str) -> Callable[[], None]:
+    """Return what runs a work of the same name in several processes at once and waits for all."""
+
+    def run() -> None:
+        for process in processes:
+            process.begin(name)
+        for process in processes:
+            process.wait()
+
+    return run
 
 
 def _serve(connection: Connection, threads: int, make: Callable[..., Works], arguments: tuple[Any, ...]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from ecgcmr.yaml_file import mapping_at
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _MARKER = "stage.json"
+LAUNCHER = "ECGCMR_LAUNCHER"
+"""Variable of the environment: words that start the ranks of a training on several devices, such as ``srun``."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,8 @@ def _run(command: str, stage: StageRun, more: list[str]) -> None:
     arguments = [*stage.arguments(), *more]
     if _devices(stage) > 1:
         # ddp starts its ranks from this process's command line, which here is the experiment's: give it its own.
-        code = run_apart([sys.executable, "-m", "ecgcmr", command, *arguments])
+        launcher = shlex.split(os.environ.get(LAUNCHER, ""))
+        code = run_apart([*launcher, sys.executable, "-m", "ecgcmr", command, *arguments])
     else:
         from ecgcmr.training import command as stages_command
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.gather import sum_over_ranks
-from ecgcmr.objectives.global_statistics import EPS, global_moments
-from ecgcmr.objectives.rows import at_least_float32, check_pair, refuse_single_row_over_ranks
+from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.global_statistics import EPS
+from ecgcmr.objectives.rows import at_least_float32, check_pair, refuse_single_row
 
 
 class BarlowTwinsLoss(nn.Module):
@@ -49,11 +49,13 @@ class BarlowTwinsLoss(nn.Module):
         check_pair(a, b)
         width = a.shape[1]
         with torch.autocast(a.device.type, enabled=False):
-            both = torch.cat([at_least_float32(a), at_least_float32(b)], dim=1)
-            mean, variance, total = global_moments(both)
-            refuse_single_row_over_ranks(self, len(a), total)
-            z = (both - mean) * (variance + EPS).rsqrt()
-            correlation = sum_over_ranks(z[:, :width].T @ z[:, width:]) / total.clamp(min=1.0)
+            # Every rank computes the statistics of all rows: one exchange, where sums over ranks would be three.
+            both = gather_rows(torch.cat([at_least_float32(a), at_least_float32(b)], dim=1)).rows
+            refuse_single_row(self, len(both))
+            total = max(len(both), 1)
+            centred = both - both.sum(dim=0) / total
+            z = centred * (centred.square().sum(dim=0) / total + EPS).rsqrt()
+            correlation = z[:, :width].T @ z[:, width:] / total
             diagonal = correlation.diagonal()
             redundancy = correlation.square().sum() - diagonal.square().sum()
             return (1.0 - diagonal).square().sum() + self.redundancy_weight * redundancy

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.objectives.gather import sum_over_ranks, world_size
+from ecgcmr.objectives.gather import row_scale, rows_over_ranks
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
 from ecgcmr.objectives.rows import check_pair, check_weight, refuse_single_row_over_ranks, unit_rows
 
@@ -102,9 +102,9 @@ class BYOLLoss(nn.Module):
         for x in (b, target_a, target_b):
             check_pair(a, x)
         distance = _distance(self.predictors[0](a), target_b) + _distance(self.predictors[-1](b), target_a)
-        total = sum_over_ranks(distance.new_tensor(float(len(a))))
+        total = rows_over_ranks(a)
         refuse_single_row_over_ranks(self, len(a), total)
-        return world_size() / total.clamp(min=1) * distance / 2.0
+        return row_scale(total) * distance / 2.0
 
 
 def _distance(prediction: Tensor, target: Tensor) -> Tensor:

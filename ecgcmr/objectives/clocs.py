@@ -48,18 +48,18 @@ class CLOCSLoss(TemperedLoss):
         check_pair(a, b)
         with torch.autocast(a.device.type, enabled=False):
             local_a, local_b = unit_rows(a), unit_rows(b)
-            gathered = gather_rows(torch.cat([local_a, local_b], dim=1))
+            gathered = gather_rows(torch.cat([local_a, local_b], dim=1), subjects)
             refuse_single_row(self, len(gathered.rows))
             all_a, all_b = gathered.rows.chunk(2, dim=1)
-            patients = gather_rows(subjects).rows
+            (patients,) = gathered.beside
             own = torch.arange(a.shape[0], device=a.device) + gathered.start
             itself = where_among(own, all_a.shape[0])
             others = (subjects[:, None] == patients) & ~itself
             pairs = (patients[:, None] == patients).sum() - len(patients)
             scale = self.logit_scale()
             both = -(scale * local_a @ all_b.T).log_softmax(dim=1) - (scale * local_b @ all_a.T).log_softmax(dim=1)
-            mean_own = gathered.scale * both[itself].sum() / 2
+            mean_own = gathered.scale * both.gather(1, own[:, None]).sum() / 2
             # gathered.scale is world / rows; of the other pairs there are `pairs` in place of rows.
-            mean_others = gathered.scale * len(patients) / pairs.clamp(min=1) * both[others].sum() / 2
+            mean_others = gathered.scale * len(patients) / pairs.clamp(min=1) * torch.where(others, both, 0.0).sum() / 2
             share = (pairs > 0) / 2
             return (1 - share) * mean_own + share * mean_others

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.gather import GatheredRows, gather_rows
 from ecgcmr.objectives.rows import check_pair, check_weight, refuse_single_row, unit_rows, where_among
 from ecgcmr.objectives.temperature import TemperedLoss
 
@@ -54,11 +54,16 @@ class CLIPLoss(TemperedLoss):
         check_pair(ecg, cmr)
         with torch.autocast(ecg.device.type, enabled=False):
             local_ecg, local_cmr = unit_rows(ecg), unit_rows(cmr)
-            gathered = gather_rows(torch.cat([local_ecg, local_cmr], dim=1))  # one collective for both
+            # One collective for both.
+            return self.of_gathered(local_ecg, local_cmr, gather_rows(torch.cat([local_ecg, local_cmr], dim=1)))
+
+    def of_gathered(self, local_ecg: Tensor, local_cmr: Tensor, gathered: GatheredRows) -> Tensor:
+        """Do the same with rows (B, D) of length 1 that were gathered already, (total, 2 D) of ECG and CMR."""
+        with torch.autocast(local_ecg.device.type, enabled=False):
             refuse_single_row(self, len(gathered.rows))
             all_ecg, all_cmr = gathered.rows.chunk(2, dim=1)
             scale = self.logit_scale()
-            target = torch.arange(ecg.shape[0], device=ecg.device) + gathered.start
+            target = torch.arange(local_ecg.shape[0], device=local_ecg.device) + gathered.start
             from_image = F.cross_entropy(scale * local_cmr @ all_ecg.T, target, reduction="sum")
             from_ecg = F.cross_entropy(scale * local_ecg @ all_cmr.T, target, reduction="sum")
             weight = self.image_to_ecg_weight

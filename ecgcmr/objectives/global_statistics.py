@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecgcmr.objectives.gather import sum_over_ranks
+from ecgcmr.objectives.gather import gather_one
 from ecgcmr.objectives.rows import at_least_float32
 
 EPS = 1e-5
 
 
 def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance of each column over the rows of all ranks.
+    """Mean and biased variance of each column over the rows of all ranks, in one exchange.
 
     Args:
         x: (B, D) this rank's rows, also none.
@@ -20,13 +20,15 @@ def global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Mean (D,), variance (D,) and the number of rows over all ranks, a scalar of the same type.
     """
-    count = x.new_tensor([float(x.shape[0])])
-    sums = sum_over_ranks(torch.cat([x.sum(dim=0), count]))
-    total = sums[-1].detach()
+    width, own = x.shape[1], x.sum(dim=0) / max(len(x), 1)
+    # Squares about each rank's own mean: the mean of squares less the square of the mean would lose digits.
+    parts = gather_one(torch.cat([own, (x - own).square().sum(dim=0), x.new_full((1,), len(x))]))
+    means, squares, counts = parts.split([width, width, 1], dim=1)
+    counts = counts.detach()
+    total = counts.sum()
     divisor = total.clamp(min=1.0)
-    mean = sums[:-1] / divisor
-    # In two passes: the mean of squares less the square of the mean would lose digits.
-    variance = sum_over_ranks((x - mean).square().sum(dim=0)) / divisor
+    mean = (counts * means).sum(dim=0) / divisor
+    variance = (squares + counts * (means - mean).square()).sum(dim=0) / divisor
     return mean, variance, total
 
 

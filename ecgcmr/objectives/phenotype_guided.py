@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.rows import check_pair, unit_rows, where_among
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss, Use
 
 Kind = Literal["gaussian", "cosine"]
@@ -103,9 +104,13 @@ class PhenotypeGuidedCLIPLoss(nn.Module):
             ValueError: The shapes do not belong together.
             UserError: The global batch holds one recording alone.
         """
+        check_pair(a, b)
         phenotypes = phenotypes.detach()
-        everyone = gather_rows(phenotypes)
-        similarity = phenotype_similarity(phenotypes, everyone.rows, self.similarity, self.width)
-        own = torch.arange(len(phenotypes), device=phenotypes.device)
-        similarity[own, own + everyone.start] = 1.0  # also where nothing is known of a subject
-        return self.guided(a, b, similarity)
+        with torch.autocast(a.device.type, enabled=False):
+            local_a, local_b = unit_rows(a), unit_rows(b)
+            gathered = gather_rows(torch.cat([local_a, local_b], dim=1), phenotypes)
+            similarity = phenotype_similarity(phenotypes, gathered.beside[0], self.similarity, self.width)
+            own = torch.arange(len(phenotypes), device=phenotypes.device) + gathered.start
+            itself = where_among(own, len(gathered.rows))
+            similarity = similarity.masked_fill(itself, 1.0)  # also where nothing is known of a subject
+            return self.guided.of_gathered(local_a, local_b, gathered, similarity)

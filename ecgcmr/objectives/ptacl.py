@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from ecgcmr.errors import UserError
 from ecgcmr.objectives.cardiac_phase import average_by_phase
 from ecgcmr.objectives.contrastive import CLIPLoss
-from ecgcmr.objectives.gather import mean_scale
-from ecgcmr.objectives.rows import unit_rows
+from ecgcmr.objectives.gather import gather_rows, world_size
+from ecgcmr.objectives.rows import check_pair, unit_rows
 from ecgcmr.objectives.temperature import check_temperature
 
 
@@ -102,13 +102,19 @@ class PTACLLoss(nn.Module):
             ValueError: The shapes of `a` and `b` differ.
             UserError: The global batch holds one recording alone.
         """
-        local = self._local(segments_a, segments_b, segments_present.bool())
-        return self.clip(a, b) + self.local_weight * local
+        check_pair(a, b)
+        present = segments_present.bool()
+        present = present & (present.sum(dim=1, keepdim=True) >= 2)
+        with torch.autocast(a.device.type, enabled=False):
+            local_a, local_b = unit_rows(a), unit_rows(b)
+            gathered = gather_rows(torch.cat([local_a, local_b], dim=1), present.sum(dim=1))
+            scale = world_size() / gathered.beside[0].sum().to(local_a.dtype).clamp(min=1)
+            local = scale * self._local(segments_a, segments_b, present)
+            return self.clip.of_gathered(local_a, local_b, gathered) + self.local_weight * local
 
     def _local(self, a: Tensor, b: Tensor, present: Tensor) -> Tensor:
-        """Cross-entropy over the phases of each patient, averaged over all phases of all patients and ranks."""
+        """Cross-entropy over the phases of each patient, summed over all phases of this rank's patients."""
         with torch.autocast(a.device.type, enabled=False):
-            present = present & (present.sum(dim=1, keepdim=True) >= 2)
             logits = unit_rows(a) @ unit_rows(b).transpose(1, 2) / self.local_temperature
             # Finite: where a patient shows no phase, a row of -inf would make the gradient NaN.
             logits = logits.masked_fill(~(present[:, :, None] & present[:, None]), torch.finfo(logits.dtype).min / 2)
@@ -117,8 +123,7 @@ class PTACLLoss(nn.Module):
             from_ecg = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
             from_image = F.cross_entropy(logits, target, reduction="none")
             each = weight * from_image + (1.0 - weight) * from_ecg
-            total = torch.where(present, each, 0.0).sum()
-            return mean_scale(present.sum().to(total.dtype)) * total
+            return torch.where(present, each, 0.0).sum()
 
 
 def _check_phases(phases: list[float]) -> None:

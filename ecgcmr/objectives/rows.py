@@ -56,8 +56,8 @@ def refuse_single_row(objective: object, total: int) -> None:
         )
 
 
-def refuse_single_row_over_ranks(objective: object, own: int, total: Tensor) -> None:
-    """Do the same where the total lies on the device, without waiting for it in any batch of ordinary size.
+def refuse_single_row_over_ranks(objective: object, own: int, total: Tensor | int) -> None:
+    """Do the same where the total may lie on the device, without waiting for it in any batch of ordinary size.
 
     Args:
         objective: Whose name the message gives.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.gather import gather_rows
+from ecgcmr.objectives.gather import GatheredRows, gather_rows
 from ecgcmr.objectives.rows import check_pair, check_weight, refuse_single_row, unit_rows, where_among
 from ecgcmr.objectives.temperature import TemperedLoss, check_temperature
 
@@ -76,24 +76,30 @@ class SimilarityGuidedCLIPLoss(TemperedLoss):
         check_pair(ecg, cmr)
         with torch.autocast(ecg.device.type, enabled=False):
             local_ecg, local_cmr = unit_rows(ecg), unit_rows(cmr)
-            gathered = gather_rows(torch.cat([local_ecg, local_cmr], dim=1))
+            return self.of_gathered(
+                local_ecg, local_cmr, gather_rows(torch.cat([local_ecg, local_cmr], dim=1)), similarity
+            )
+
+    def of_gathered(self, local_ecg: Tensor, local_cmr: Tensor, gathered: GatheredRows, similarity: Tensor) -> Tensor:
+        """Do the same with rows (B, D) of length 1 that were gathered already, (total, 2 D) of ECG and CMR."""
+        with torch.autocast(local_ecg.device.type, enabled=False):
             refuse_single_row(self, len(gathered.rows))
             all_ecg, all_cmr = gathered.rows.chunk(2, dim=1)
-            if similarity.shape != (ecg.shape[0], all_ecg.shape[0]):
+            if similarity.shape != (local_ecg.shape[0], all_ecg.shape[0]):
                 raise ValueError(
-                    f"expected similarity {(ecg.shape[0], all_ecg.shape[0])}, got {tuple(similarity.shape)}"
+                    f"expected similarity {(local_ecg.shape[0], all_ecg.shape[0])}, got {tuple(similarity.shape)}"
                 )
-            own = torch.arange(ecg.shape[0], device=ecg.device) + gathered.start
-            itself = where_among(own, all_ecg.shape[0])
+            own = torch.arange(local_ecg.shape[0], device=local_ecg.device) + gathered.start
             scale, weight = self.logit_scale(), self.image_to_ecg_weight
-            from_image = self._direction(scale * local_cmr @ all_ecg.T, similarity, itself)
-            from_ecg = self._direction(scale * local_ecg @ all_cmr.T, similarity, itself)
+            from_image = self._direction(scale * local_cmr @ all_ecg.T, similarity, own)
+            from_ecg = self._direction(scale * local_ecg @ all_cmr.T, similarity, own)
             return gathered.scale * (weight * from_image + (1.0 - weight) * from_ecg)
 
-    def _direction(self, logits: Tensor, similarity: Tensor, itself: Tensor) -> Tensor:
+    def _direction(self, logits: Tensor, similarity: Tensor, own: Tensor) -> Tensor:
+        itself = where_among(own, logits.shape[1])
         alike = (similarity > self.threshold) | itself
         if self.use == "exclude":
-            return -logits.masked_fill(alike & ~itself, -math.inf).log_softmax(dim=1)[itself].sum()
+            return F.cross_entropy(logits.masked_fill(alike & ~itself, -math.inf), own, reduction="sum")
         if self.use == "positives":
             target = alike.to(logits.dtype) / alike.sum(dim=1, keepdim=True)
         else:

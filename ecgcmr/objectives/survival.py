@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ecgcmr.contracts import lacking
 from ecgcmr.errors import UserError
@@ -125,35 +126,63 @@ class CoxPartialLikelihood(nn.Module):
             risk, time, event = rows.chunk(3, dim=1)
             time, event = time.detach(), event.detach()
             known = followed(time, event)
-            total = risk.sum() * 0.0  # every rank's rows take part in the backward pass, also without an event
-            for column, here in enumerate(known.T):
-                total = total + self._of_one(risk[here, column], time[here, column], event[here, column] == 1)
-            return total / (known & (event == 1)).sum().clamp(min=1)
+            happened = known & (event == 1)
+            total = risk.sum() * 0.0  # outputs that are not finite show, also without an event
+            return total + self._terms(risk, time, known, happened).sum() / happened.sum().clamp(min=1)
 
-    def _of_one(self, risk: Tensor, time: Tensor, event: Tensor) -> Tensor:
-        """Sum the terms of one disease's events: (n,) each, n = 0 included."""
-        if not bool(event.any()):
-            return risk.new_zeros(())
-        order = torch.argsort(time, descending=True, stable=True)
-        risk, time, event = risk[order], time[order], event[order]
-        _, group, sizes = torch.unique_consecutive(time, return_inverse=True, return_counts=True)
+    def _terms(self, risk: Tensor, time: Tensor, known: Tensor, event: Tensor) -> Tensor:
+        """Return each event's term, 0 for all others: (N, K) in the order of falling times.
+
+        No shape depends on how many are known or have an event, so that nothing waits for the device.
+        """
+        time = time.masked_fill(~known, -torch.inf)  # behind all others, where they are at risk of nothing
+        order = torch.argsort(time, dim=0, descending=True, stable=True)
+        time, event = time.gather(0, order), event.gather(0, order)
+        # Finite, for the gradient of logcumsumexp; e to it is 0.
+        risk = risk.masked_fill(~known, torch.finfo(risk.dtype).min / 4).gather(0, order)
+        groups = _EqualTimes(time)
         # Log of the sum over those at risk: up to the last row of equal time, times falling.
-        at_risk = torch.logcumsumexp(risk, dim=0)[sizes.cumsum(0) - 1]
-        own, group = risk[event], group[event]
+        at_risk = torch.logcumsumexp(risk, dim=0).gather(0, groups.last)
         if self.ties == "breslow":
-            return (at_risk[group] - own).sum()
+            return torch.where(event, at_risk - risk, 0.0)
         # The l-th of m events of one time finds l / m of these m gone.
-        events = torch.zeros_like(sizes).index_add_(0, group, torch.ones_like(group))
-        before = events.cumsum(0) - events
-        gone = (torch.arange(len(own), device=own.device) - before[group]).to(own) / events[group]
-        share = (_log_sum_in_groups(own, group, len(sizes))[group] - at_risk[group]).exp()
-        return (at_risk[group] + torch.log1p(-gone * share) - own).sum()
+        ones = event.to(torch.int64)
+        events, before = groups.sums(ones), ones.cumsum(0) - ones
+        gone = (before - before.gather(0, groups.first)).to(risk) / events.clamp(min=1)
+        largest = groups.largest(risk.detach().masked_fill(~event, -torch.inf))
+        largest = largest.masked_fill(events == 0, 0.0)
+        together = groups.sums((risk - largest).masked_fill(~event, -torch.inf).exp())
+        log_together = largest + torch.where(events > 0, together, 1.0).log()
+        share = (log_together - at_risk).masked_fill(~event, -torch.inf).exp()
+        return torch.where(event, at_risk + torch.log1p(-gone * share) - risk, 0.0)
 
 
-def _log_sum_in_groups(x: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Log of the sum of exp(x) in each group: (n,) -> (groups,); of a group without a member -inf."""
-    largest = x.new_full((groups,), -torch.inf).scatter_reduce_(0, group, x.detach(), "amax")
-    return largest + x.new_zeros(groups).index_add(0, group, (x - largest[group]).exp()).log()
+class _EqualTimes:
+    """Which rows of each column (N, K) of sorted times are equal.
+
+    Attributes:
+        first: (N, K) the first row of each row's group.
+        last: (N, K) the last one.
+    """
+
+    def __init__(self, time: Tensor) -> None:
+        rows, columns = time.shape
+        place = torch.arange(rows, device=time.device)[:, None].expand(rows, columns)
+        begins = F.pad(time[1:] != time[:-1], (0, 0, 1, 0), value=True)[:rows]
+        self.first = torch.where(begins, place, 0).cummax(dim=0).values if rows else place
+        # One number for each group of each column: sums over one dimension are the same in every run on CUDA too.
+        self._group = (self.first * columns + torch.arange(columns, device=time.device)).flatten()
+        self.last = self.largest(place)
+
+    def sums(self, x: Tensor) -> Tensor:
+        """Sum (N, K) over each row's group: (N, K)."""
+        total = x.new_zeros(x.numel()).index_add(0, self._group, x.flatten())
+        return total[self._group].view_as(x)
+
+    def largest(self, x: Tensor) -> Tensor:
+        """Return the largest of each row's group: (N, K), without gradient."""
+        largest = x.flatten().scatter_reduce(0, self._group, x.flatten(), "amax")
+        return largest[self._group].view_as(x)
 
 
 def _check_shapes(output: Tensor, time: Tensor, event: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
-from ecgcmr.objectives.gather import sum_over_ranks, world_size
+from ecgcmr.objectives.gather import row_scale, rows_over_ranks
 from ecgcmr.objectives.global_statistics import GlobalBatchNorm
 from ecgcmr.objectives.rows import check_pair, refuse_single_row_over_ranks, unit_rows
 
@@ -69,9 +69,9 @@ class CosineAgreement(nn.Module):
         check_pair(a, b)
         projected_a, projected_b = self.projector(a), self.projector(b)
         told = _cosines(self.predictor(projected_a), projected_b) + _cosines(self.predictor(projected_b), projected_a)
-        total = sum_over_ranks(told.new_tensor(float(len(a))))
+        total = rows_over_ranks(a)
         refuse_single_row_over_ranks(self, len(a), total)
-        return world_size() / total.clamp(min=1) * (1.0 - told / 2.0).sum()
+        return row_scale(total) * (1.0 - told / 2.0).sum()
 
 
 def _cosines(prediction: Tensor, target: Tensor) -> Tensor:

@@ -149,7 +149,8 @@ class Contrast(StageModule):
         """Contrast one batch, over all ranks."""
         embedded = self._embed(batch, training=True)
         further = {name: embedded[name] for name in self.objective.needs}
-        loss = self.objective(embedded["a"], embedded["b"], **further)
+        with self.over_ranks():
+            loss = self.objective(embedded["a"], embedded["b"], **further)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         if isinstance(self.objective, HasTemperature) and isinstance(self.objective.temperature, Tensor):
             self.log("train/temperature", self.objective.temperature, on_step=False, on_epoch=True)

@@ -273,7 +273,9 @@ class Downstream(StageModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss over the known labels of one global batch."""
-        loss = self._loss(self._output(batch), self._targets(batch))
+        output = self._output(batch)
+        with self.over_ranks():
+            loss = self._loss(output, self._targets(batch))
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 

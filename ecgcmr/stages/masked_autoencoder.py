@@ -183,7 +183,8 @@ class ECGMaskedAutoencoder(StageModule):
         views = (
             self.autoencoder.pooled(*view, lead_mask) for view in ((first.latent, first.masking), (latent, masking))
         )
-        return self.agreement(*views)  # type: ignore[misc]
+        with self.over_ranks():
+            return self.agreement(*views)  # type: ignore[misc]
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
         valid = batch["valid"]

@@ -174,6 +174,15 @@ class TrainsOnWindows(Protocol):
         """Windows of a recording in training, 1 for the recording as the encoder takes it."""
 
 
+@runtime_checkable
+class DealsEqually(Protocol):
+    """A DataModule whose training batches hold equally many rows on every rank, so that nothing has to count them."""
+
+    @property
+    def rows_per_rank(self) -> int:
+        """Rows of every training batch on one rank."""
+
+
 class CroppedData(StageData, Protocol):
     """What R peaks stored with a recording ask for: where a training crop began."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import lightning
 from torch import Tensor
 
+from ecgcmr.objectives.gather import equal_rows
 from ecgcmr.stages.contract_checks import check_pair
 from ecgcmr.stages.finite_outputs import finite_rows
-from ecgcmr.stages.protocol import StageData, stage_data
+from ecgcmr.stages.protocol import DealsEqually, StageData, stage_data
 
 
 class StageModule(lightning.LightningModule):
@@ -39,6 +41,14 @@ class StageModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Check that the data give what this stage takes."""
         check_pair(self, self.data)
+
+    def over_ranks(self) -> contextlib.AbstractContextManager[None]:
+        """Return what a loss of a training batch is computed within.
+
+        Where the DataModule deals equally many rows to every rank, gathering them waits for nothing.
+        """
+        data = self.data
+        return equal_rows(data.rows_per_rank) if isinstance(data, DealsEqually) else contextlib.nullcontext()
 
     def _evaluate(self, batch: dict[str, Tensor], split: str) -> None:
         """Keep what is judged of one batch of ``val`` or ``test``."""

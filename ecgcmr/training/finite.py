@@ -1,10 +1,10 @@
 """A network that has diverged is stopped at once, on all ranks together, and leaves nothing behind.
 
 Every fit, validation, test and prediction has ``FiniteCheck``. What it costs: a sum over the batch, the norm of the
-gradients (which Lightning's clipping computes but does not hand out) and, over several ranks, one number reduced. On
-CUDA a step's numbers travel to the host while the next step runs, and are looked at one step later, so that nothing
-waits for the device; before anything is written they are waited for. Weights are summed before each validation and
-each checkpoint.
+gradients (which Lightning's clipping computes but does not hand out) and, over several ranks, two numbers reduced:
+whether anything is not finite, and whether a rank was asked to end (``StopWhenTerminated``). On CUDA a step's numbers
+travel to the host while the next step runs, and are looked at one step later, so that nothing waits for the device;
+before anything is written they are waited for. Weights are summed before each validation and each checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Step:
         batch: Number within the epoch, from 0.
         rows: (B,) positions in the index.
         inputs: (B,) sums over each recording, not finite where it holds a value that is not.
-        found: Loss, gradient norm and whether anything of any rank is not finite; on its way to the host.
+        found: Loss, gradient norm, whether anything of any rank is not finite and whether any rank was asked to end; on
+            its way to the host.
         stepped: Whether the optimiser stepped, so that there is a gradient norm.
         arrived: What to wait for before ``found`` is read; None where it is there.
     """
@@ -50,12 +51,12 @@ class Step:
     stepped: bool
     arrived: torch.cuda.Event | None = None
 
-    def values(self) -> tuple[float, float, bool]:
-        """Return loss, gradient norm and whether the batch is to be stopped at, on the host."""
+    def values(self) -> tuple[float, float, bool, bool]:
+        """Return loss, gradient norm, whether the batch is to be stopped at and whether to end, on the host."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        loss, norm, broken = self.found.tolist()
-        return loss, norm, broken > 0
+        loss, norm, broken, ends = self.found.tolist()
+        return loss, norm, broken > 0, ends > 0
 
 
 SeesStep = Callable[[Any, Step, float, float], None]
@@ -70,15 +71,23 @@ class FiniteCheck(Callback):
     Args:
         overflow_steps: Steps in a row whose gradients may overflow under a loss scaler.
         on_step: Called with trainer, batch, loss and gradient norm, once they are on the host.
+        asked_to_end: Whether this process was asked to end.
+
+    Attributes:
+        ends: Whether any rank was asked to end, as of the last batch that was looked at: the same on every rank.
 
     Raises:
         UserError: The number is negative.
     """
 
-    def __init__(self, overflow_steps: int = 20, on_step: SeesStep | None = None) -> None:
+    def __init__(
+        self, overflow_steps: int = 20, on_step: SeesStep | None = None, asked_to_end: Callable[[], bool] = bool
+    ) -> None:
         check_least(0, overflow_steps=overflow_steps)
         self.overflow_steps = overflow_steps
         self.on_step = on_step
+        self.ends = False
+        self._asked_to_end = asked_to_end
         self._overflows = 0
         self._norm: Tensor | None = None
         self._pending: Step | None = None
@@ -110,10 +119,10 @@ class FiniteCheck(Callback):
         inputs = sums_of_inputs(batch)
         given = loss.new_zeros(()) if norm is None else norm.to(loss.device)
         finite = loss.isfinite() & given.isfinite() & inputs.isfinite().all()
-        broken = (~finite).float()
+        flags = torch.stack([(~finite).float(), loss.new_full((), self._asked_to_end(), dtype=torch.float32)])
         if trainer.world_size > 1:
-            dist.all_reduce(broken, dist.ReduceOp.MAX)
-        found = torch.stack([loss.float(), given.float(), broken])
+            dist.all_reduce(flags, dist.ReduceOp.MAX)
+        found = torch.cat([torch.stack([loss.float(), given.float()]), flags])
         arrived = None
         if found.device.type == "cuda":
             host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
@@ -123,7 +132,7 @@ class FiniteCheck(Callback):
         return Step(number, epoch, batch_idx, batch["row"], inputs, found, norm is not None, arrived)
 
     def _look_at(self, trainer: Any, step: Step) -> None:
-        loss, norm, broken = step.values()
+        loss, norm, broken, self.ends = step.values()
         if not broken:
             if self.on_step is not None:
                 self.on_step(trainer, step, loss, norm)

@@ -34,10 +34,10 @@ def check_environment(environment: Mapping[str, str]) -> None:
     """
     for name in ("WORLD_SIZE", *(_SLURM_NUMBERS if started_by_slurm(environment) else ())):
         if name in environment:
-            _number(environment, name)
+            whole_number(environment, name)
     if not started_by_slurm(environment):
         return
-    tasks = _number(environment, "SLURM_NTASKS")
+    tasks = whole_number(environment, "SLURM_NTASKS")
     if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in environment:
         raise UserError(
             f"SLURM_NTASKS is {tasks}, without tasks by node: give the job --ntasks-per-node (and --nodes), the "
@@ -58,7 +58,7 @@ def check_launch(devices: int, nodes: int, environment: Mapping[str, str]) -> No
     """
     wanted = devices * nodes
     asked = f"trainer.devices {devices} x trainer.num_nodes {nodes}"
-    started = _number(environment, "WORLD_SIZE") if "WORLD_SIZE" in environment else 1
+    started = whole_number(environment, "WORLD_SIZE") if "WORLD_SIZE" in environment else 1
     by_torchrun = "TORCHELASTIC_RUN_ID" in environment
     if started != wanted and (started > 1 or by_torchrun):
         launcher = "torchrun" if by_torchrun else "the launcher"
@@ -68,9 +68,9 @@ def check_launch(devices: int, nodes: int, environment: Mapping[str, str]) -> No
         )
     if by_torchrun or not started_by_slurm(environment):
         return
-    tasks = _number(environment, "SLURM_NTASKS")
-    per_node = _number(environment, "SLURM_NTASKS_PER_NODE") if "SLURM_NTASKS_PER_NODE" in environment else devices
-    there = _number(environment, "SLURM_NNODES") if "SLURM_NNODES" in environment else nodes
+    tasks = whole_number(environment, "SLURM_NTASKS")
+    per_node = whole_number(environment, "SLURM_NTASKS_PER_NODE") if "SLURM_NTASKS_PER_NODE" in environment else devices
+    there = whole_number(environment, "SLURM_NNODES") if "SLURM_NNODES" in environment else nodes
     if tasks != wanted or per_node != devices or there != nodes:
         raise UserError(
             f"SLURM has {tasks} tasks ({per_node} a node on {there} nodes), {asked} asks for {wanted}: make them agree "
@@ -106,10 +106,10 @@ def started_by_slurm(environment: Mapping[str, str]) -> bool:
 def is_first_process(environment: Mapping[str, str]) -> bool:
     """Return whether this process is rank zero, by what its launcher says, before a trainer knows."""
     if "RANK" in environment:
-        return _number(environment, "RANK") == 0
+        return whole_number(environment, "RANK") == 0
     if started_by_slurm(environment):
-        return "SLURM_PROCID" not in environment or _number(environment, "SLURM_PROCID") == 0
-    return all(_number(environment, name) == 0 for name in ("LOCAL_RANK", "NODE_RANK") if name in environment)
+        return "SLURM_PROCID" not in environment or whole_number(environment, "SLURM_PROCID") == 0
+    return all(whole_number(environment, name) == 0 for name in ("LOCAL_RANK", "NODE_RANK") if name in environment)
 
 
 def starts_ranks(trainer: Any, environment: Mapping[str, str]) -> bool:
@@ -131,7 +131,12 @@ def runs_on_cpu(accelerator: Any) -> bool:
     return accelerator == "cpu"
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
+def whole_number(environment: Mapping[str, str], name: str) -> int:
+    """Return a number that a launcher set in the environment.
+
+    Raises:
+        UserError: It is none.
+    """
     try:
         return int(environment[name])
     except ValueError:

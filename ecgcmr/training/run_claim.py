@@ -17,6 +17,8 @@ from ecgcmr.shipped_configs import config_at
 OVERWRITE, NEW_FOLDER = "--overwrite", "--new_folder"
 LAUNCHED_FOR = "ECGCMR_RUN_FOLDER"
 """Set for the ranks that Lightning starts: rank zero's process and the folder that it chose."""
+JOB_NOTE = "slurm_job"
+"""File of a run folder: the number of the SLURM job that its training began in."""
 
 CONFIG = "config.yaml"
 """Of a run folder: all settings of its fit."""
@@ -25,7 +27,7 @@ _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to tak
 _OF_A_RUN = (
     CONFIG, "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
     "predictions.parquet", "tensorboard", "csv", "wandb", "mlflow.db", "mlartifacts", "trackers.json",
-    "resumed.json", "tuning.json", "run.json",
+    "resumed.json", "tuning.json", "run.json", JOB_NOTE,
 )  # fmt: skip
 _MOST_FOLDERS = 10_000
 

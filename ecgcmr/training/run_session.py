@@ -39,6 +39,8 @@ class RunSession:
         finished: Whether training has come to its end.
         stops_together: Whether all ranks have agreed to stop.
         searching: Whether a search runs before the fit.
+        queue_again: Whether SLURM asked, by its signal, for this job to be saved and queued again.
+        queued: What became of that, for the line that is printed; empty before.
     """
 
     def __init__(self, command: str, leave: Leave | None = None) -> None:
@@ -51,6 +53,8 @@ class RunSession:
         self.finished = False
         self.stops_together = False
         self.searching = False
+        self.queue_again = False
+        self.queued = ""
         self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
@@ -100,8 +104,15 @@ class RunSession:
             os.environ[LAUNCHED_FOR] = launch_mark(folder)  # for the ranks that this process starts
             self._stack.callback(os.environ.pop, LAUNCHED_FOR, None)
 
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether a signal asked for an end at the next place to go on from."""
+        return self.queue_again or self.termination.requests > 0
+
     def advice(self) -> str:
         """Return how to go on after this call was cut off."""
+        if self.queued:
+            return self.queued
         if self.searching:
             return "the same command goes on with its search"
         if self.command != "fit" or self.folder is None:

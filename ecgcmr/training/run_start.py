@@ -5,6 +5,7 @@ Its logs begin then too, with its settings: a start that fails adds nothing to a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_claim import remove_requeued
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
 from ecgcmr.training.run_session import RunSession
+from ecgcmr.training.slurm_job import note_job
 
 RESULTS = (".npz", ".parquet")
 
@@ -43,6 +45,7 @@ class RunStart(Callback):
             folder = Path(trainer.default_root_dir)
             remove_paths(self.earlier)
             self._note_older_results(folder)
+            note_job(folder, os.environ)
             for logger in trainer.loggers:
                 if isinstance(logger, LateLogger):
                     logger.begin(folder)

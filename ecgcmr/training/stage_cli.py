@@ -42,6 +42,7 @@ from ecgcmr.training.run_session import RunSession
 from ecgcmr.training.run_start import RunEnd, RunStart
 from ecgcmr.training.search_command import SearchRecord, search_for, searched_before
 from ecgcmr.training.settings_checks import check_seed, check_trainer
+from ecgcmr.training.slurm_job import go_on
 from ecgcmr.training.stage_arguments import add_stage_arguments, keep_whole_numbers
 from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
@@ -98,6 +99,7 @@ class StageCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the composed settings; a piece or a reference that leads nowhere is named."""
         self._parse(parser, args)
+        self._go_on_in_a_job()
         chosen = self._searched()
         if chosen is not None:
             self.composition = Composition(self.arguments[0], [*self.arguments[1:], *words_of(chosen), "--search=null"])
@@ -110,6 +112,16 @@ class StageCLI(LightningCLI):
         folder = run_of_config(self.arguments)
         if folder is not None:
             self.config[self.config.subcommand].trainer["default_root_dir"] = str(folder)
+
+    def _go_on_in_a_job(self) -> None:
+        """Go on with the run that a SLURM job began before it was queued again."""
+        settings = self.config[self.config.subcommand]
+        if self.config.subcommand != "fit" or settings.get("ckpt_path") or settings.trainer.get("fast_dev_run"):
+            return
+        path, self.session.leave = go_on(self._run_folder(settings.trainer), self.session.leave, os.environ)
+        if path is not None:
+            self.arguments = [*self.arguments, f"--ckpt_path={path}"]  # a search parses them once more
+            settings["ckpt_path"] = path
 
     def _searched(self) -> dict[str, Any] | None:
         """Return the settings that the config's search chose, after running it where a fit begins; None without one."""
@@ -228,7 +240,7 @@ class StageCLI(LightningCLI):
             trainer["logger"] = TensorBoardLog() if fits else False
         writes = not trainer.get("fast_dev_run")
         callbacks = self._callbacks(folder, choices, writes=writes)
-        made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
+        made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), self.session, fits=fits)
         self.session.hold(folder, made, writes=writes)
         return made
 
@@ -236,10 +248,11 @@ class StageCLI(LightningCLI):
         """Return what every run has, and what keeps the folder of one that writes."""
         settings, stage, record = self.config[self.subcommand], cast(Any, self.model), self._run_record()
         step_log = StepLog()
+        check = FiniteCheck(settings.overflow_steps, step_log.add, lambda: self.session.asked_to_end)
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
-            FiniteCheck(settings.overflow_steps, step_log.add),
+            check,
             step_log,
             FiniteInputs(),
             MetricsFile(),
@@ -263,7 +276,7 @@ class StageCLI(LightningCLI):
                 # The start clears the folder, before which nothing is written; what saves and exports comes after those
                 # that say what is to be saved.
                 note = Provenance(self.session, self.arguments, record.config, choices)
-                callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last), self.export]
+                callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last, check), self.export]
                 callbacks.append(RunEnd(self.session, record, best))
             else:
                 callbacks.append(EvaluationNote(self.arguments))

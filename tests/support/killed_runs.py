@@ -57,7 +57,11 @@ def _child(plan: dict[str, Any], rank: int, port: str) -> int:
     """Be one rank of a run: its commands one after the other, until one fails."""
     os.environ |= {KILL_AT: str(plan.get("kill_at", -1)), RECORD: plan.get("record", "")}
     os.environ[SIGNAL] = str(int(plan.get("signal", signal.SIGKILL)))
-    if plan["ranks"] > 1:
+    environment = plan.get("environment")
+    if environment is not None:
+        here = {"RANK": str(rank), "PORT": port}
+        os.environ |= {name: value.format(**here) for name, value in environment.items()}
+    elif plan["ranks"] > 1:
         os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(plan["ranks"])}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     torch.set_num_threads(1)

@@ -46,7 +46,8 @@ def plan(*commands: list[str], ranks: int = 1, **expected: Any) -> dict[str, Any
         ranks: Processes of its ddp group.
         expected: ``kill_at`` (step at which it is killed), ``signal`` (by which, if not SIGKILL), ``record``
             (start of the files' names that tell its steps),
-            ``code`` (exit code of every rank), ``timeout_s``.
+            ``code`` (exit code of every rank), ``timeout_s``, ``environment`` (in place of Lightning's own for ranks;
+            "{RANK}" and "{PORT}" in its values stand for the rank and a port that is free).
     """
     return {"commands": list(commands), "config": commands[0][2], "ranks": ranks, **expected}
 
