@@ -24,12 +24,13 @@ _ROSE = "#d81b60"
 _LEADS = {"I": 0, "II": 1, "V2": 7, "V5": 10}
 _SAMPLES = 1600
 _STEPS = (
-    ("1  masked pre-training", "ECGs without labels"),
-    ("2  alignment", "ECG and CMR of the same people"),
-    ("3  prediction", "from the ECG alone"),
+    ("1 pre-training", "masked ECGs,\nno labels needed"),
+    ("2 alignment", "ECG and MRI of\nthe same people"),
+    ("3 prediction", "from the ECG\nalone"),
 )
+_COLUMNS = (0.02, 0.43, 0.73)
 
-_READ = ("LV volumes, mass, EF", "RV volumes, EF", "atria, aorta", "wall thickness, strain", "AF, CAD, diabetes")
+_READ = ("LV, RV volumes", "mass, EF", "atria, aorta", "walls, strain", "AF, CAD, DM")
 
 
 def main() -> int:
@@ -53,35 +54,34 @@ def _heart() -> tuple[np.ndarray, np.ndarray]:
 
 def _drawn(ecg: np.ndarray, frame: np.ndarray, ink: str, line: str) -> bytes:
     with rc_context({"svg.hashsalt": "ecgcmr", "svg.fonttype": "none", "font.size": 13, "text.color": ink}):
-        figure = Figure(figsize=(11, 4.1))
+        figure = Figure(figsize=(8, 3.7))
         _draw_ecg(figure, ecg, line)
         _draw_frame(figure, frame)
-        figure.text(0.022, 0.93, "12-lead ECG, ten seconds", weight="bold")
-        figure.text(0.455, 0.93, "cardiac MRI", weight="bold")
-        figure.text(0.735, 0.93, "cardiac phenotypes", weight="bold")
-        for start, end in (((0.39, 0.6), (0.445, 0.6)), ((0.445, 0.6), (0.39, 0.6)), ((0.665, 0.6), (0.72, 0.6))):
+        for place, title in zip(_COLUMNS, ("12-lead ECG", "cardiac MRI", "phenotypes"), strict=True):
+            figure.text(place, 0.93, title, weight="bold")
+        for start, end in (((0.36, 0.62), (0.41, 0.62)), ((0.41, 0.62), (0.36, 0.62)), ((0.66, 0.62), (0.71, 0.62))):
             _arrow(figure, start, end, ink)
         for place, text in enumerate(_READ):
-            figure.text(0.735, 0.80 - 0.095 * place, text)
-        for place, (title, text) in enumerate(_STEPS):
-            figure.text(0.022 + 0.3565 * place, 0.135, title, weight="bold", color=_ROSE)
-            figure.text(0.022 + 0.3565 * place, 0.055, text)
+            figure.text(_COLUMNS[2], 0.80 - 0.105 * place, text)
+        for place, (title, text) in zip(_COLUMNS, _STEPS, strict=True):
+            figure.text(place, 0.18, title, weight="bold", color=_ROSE)
+            figure.text(place, 0.14, text, va="top", linespacing=1.4)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue()
 
 
 def _draw_ecg(figure: Figure, ecg: np.ndarray, line: str) -> None:
-    axes = figure.add_axes((0.02, 0.27, 0.36, 0.62))
+    axes = figure.add_axes((0.02, 0.28, 0.33, 0.62))
     for place, (name, lead) in enumerate(_LEADS.items()):
         trace = ecg[lead].astype(float)
         axes.plot(np.clip(trace / (trace.max() - trace.min()), -1, 1) - 1.05 * place, color=line, linewidth=1.3)
-        axes.text(0, 0.25 - 1.05 * place, name, fontsize=11)
+        axes.text(-60, -1.05 * place, name, fontsize=11, ha="right")
     axes.set_axis_off()
 
 
 def _draw_frame(figure: Figure, frame: np.ndarray) -> None:
-    axes = figure.add_axes((0.455, 0.27, 0.2, 0.62))
+    axes = figure.add_axes((0.42, 0.28, 0.23, 0.62))
     axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()
 

@@ -47,11 +47,12 @@ def command_pages() -> dict[str, str]:
     rows = [f"| [`{name}`]({name}.md) | {cell(text)} |" for name, (_, text) in COMMANDS.items()]
     pages = {f"{FOLDER}/index.md": _OVERVIEW + "\n".join(rows) + "\n" + _CODES}
     for name in COMMANDS:
-        pages[f"{FOLDER}/{name}.md"] = _page(name)
+        pages[f"{FOLDER}/{name}.md"] = command_page(name)
     return pages
 
 
-def _page(name: str) -> str:
+def command_page(name: str) -> str:
+    """Return the page of a command."""
     module = import_heavy(COMMANDS[name][0])
     if name in STAGE_COMMANDS:
         parser: argparse.ArgumentParser = _stage_parser(name)
@@ -82,6 +83,8 @@ def _stage_parser(name: str) -> argparse.ArgumentParser:
 def _settings(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the reference of what an option holds that takes several settings, such as ``--budget.most``."""
     for action in parser._actions:
+        if _is_help(action):
+            continue
         for kind in _dataclasses(getattr(action, "_typehint", None)):
             yield f"## Settings of {action.option_strings[0]}\n\n{field_table(kind)}"
 
@@ -106,14 +109,17 @@ def _tables(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _row(action: argparse.Action) -> str | None:
     """Return the row of an argument, None where its parser hides it."""
-    hidden = isinstance(action, argparse._HelpAction) or any(name.endswith(".help") for name in action.option_strings)
-    if action.help is argparse.SUPPRESS or hidden:
+    if action.help is argparse.SUPPRESS or _is_help(action):
         return None
     names = ", ".join(f"`{name}`" for name in action.option_strings if not name.endswith("+"))
     value = _value(action)
     shown = " ".join(part for part in (names, f"`{value}`" if value else "") if part)
     needed = " (required)" if action.required and action.option_strings else ""
     return f"| {shown.replace('|', chr(92) + '|')} | {cell(_help(action))}{needed} |"
+
+
+def _is_help(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._HelpAction) or any(name.endswith(".help") for name in action.option_strings)
 
 
 def _value(action: argparse.Action) -> str:

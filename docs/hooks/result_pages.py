@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from markdown_text import plain
+from markdown_text import plain, prose
 
 FOLDER = "results"
 _METRICS = {"r2": "R2", "auroc": "AUROC", "c_index": "C index"}
@@ -15,8 +15,8 @@ _PROTOCOLS = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""
 _OVERVIEW = """\
 # Results
 
-Each page is made of a file that `python docs/collect_results.py FOLDER` keeps of a finished experiment; no number on it
-was typed. `ecgcmr experiment` with the same file makes them again.
+Each page is made of a file that `python docs/collect_results.py FOLDER` keeps of a finished experiment, or says where else its
+numbers come from. `ecgcmr experiment` with the same file makes them again.
 
 | experiment | cohort | version |
 |---|---|---|
@@ -49,6 +49,7 @@ def result_pages(results: Path) -> dict[str, str | bytes]:
 
 def _page(kept: dict[str, Any], name: str) -> str:
     parts = [f"# {plain(kept['title'])}", f"Cohort: {kept['cohort']}. Version {kept['code_version']}."]
+    parts += [prose(kept["about"])] if kept.get("about") else []
     if kept["synthetic"]:
         parts.append(_SYNTHETIC.strip())
     parts.append(f"![Score by number of labelled subjects]({name}.svg)")
@@ -79,9 +80,9 @@ def _scores(table: dict[str, Any]) -> str:
 def _differences(table: dict[str, Any]) -> list[str]:
     rows = [
         f"| {_name(row['method'], row['protocol'])} | {_name(row['reference'], row['reference_protocol'])} "
-        f"| {row['labels']:,} | {_interval(row)} | {row['p_holm']:.3f} |"
+        f"| {row['labels']:,} | {_interval(row)} | {'' if row['p_holm'] is None else format(row['p_holm'], '.3f')} |"
         for row in table["differences"]
-        if row["labels"] is not None and row["value"] is not None and row["p_holm"] is not None
+        if row["labels"] is not None and row["value"] is not None
     ]
     if not rows:
         return []
@@ -101,7 +102,7 @@ def _name(method: str, protocol: str | None) -> str:
 
 
 def _figure(table: dict[str, Any]) -> bytes:
-    """Draw scores by number of labels, as SVG that a light and a dark page can show."""
+    """Draw scores, by number of labels where there are several, as SVG that a light and a dark page can show."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -110,23 +111,42 @@ def _figure(table: dict[str, Any]) -> bytes:
     with rc_context(settings):
         figure = Figure(figsize=(8, 4.4), layout="constrained")
         axes = figure.add_subplot()
-        methods = dict.fromkeys((row["method"], row["protocol"]) for row in table["scores"])
-        for place, (method, protocol) in enumerate(methods):
-            rows = [row for row in table["scores"] if (row["method"], row["protocol"]) == (method, protocol)]
-            rows = sorted((row for row in rows if row["labels"] and row["value"] is not None), key=_labels)
-            if rows:
-                style = "-" if place < len(_COLOURS) else "--"
-                label = f"{method}, {_PROTOCOLS.get(protocol, protocol)}" if protocol else method
-                axes.plot([row["labels"] for row in rows], [row["value"] for row in rows], style, marker="o",
-                          markersize=4, color=_COLOURS[place % len(_COLOURS)], label=label)  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xlabel("labelled training subjects")
-        axes.set_ylabel(_METRICS[table["metric"]])
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+        if len({row["labels"] for row in table["scores"] if row["labels"]}) > 1:
+            _draw_curves(axes, table)
+        else:
+            _draw_intervals(axes, table)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _draw_intervals(axes: Any, table: dict[str, Any]) -> None:
+    """Draw a score with its interval for each method, the best one on top."""
+    rows = sorted((row for row in table["scores"] if row["value"] is not None), key=lambda row: row["value"])
+    for place, row in enumerate(rows):
+        axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=_COLOURS[0], linewidth=2)
+        axes.plot([row["value"]], [place], "o", color=_COLOURS[1], markersize=5)
+    names = [f"{row['method']}, {_PROTOCOLS[row['protocol']]}".rstrip(", ") for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=9)
+    axes.set_xlabel(_METRICS[table["metric"]])
+
+
+def _draw_curves(axes: Any, table: dict[str, Any]) -> None:
+    """Draw a curve over numbers of labels for each method."""
+    methods = dict.fromkeys((row["method"], row["protocol"]) for row in table["scores"])
+    for place, (method, protocol) in enumerate(methods):
+        rows = [row for row in table["scores"] if (row["method"], row["protocol"]) == (method, protocol)]
+        rows = sorted((row for row in rows if row["labels"] and row["value"] is not None), key=_labels)
+        if rows:
+            style = "-" if place < len(_COLOURS) else "--"
+            label = f"{method}, {_PROTOCOLS.get(protocol, protocol)}" if protocol else method
+            axes.plot([row["labels"] for row in rows], [row["value"] for row in rows], style, marker="o",
+                      markersize=4, color=_COLOURS[place % len(_COLOURS)], label=label)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("labelled training subjects")
+    axes.set_ylabel(_METRICS[table["metric"]])
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 
 
 def _labels(row: dict[str, Any]) -> int:

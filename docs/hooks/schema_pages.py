@@ -19,10 +19,12 @@ from ecgcmr.encoders.weights import EncoderCard
 from ecgcmr.evaluation.prediction_table import COLUMNS, KEY, REQUIRED
 from ecgcmr.evaluation.rows import DifferenceRow, ScoreRow
 from ecgcmr.shards import CMRLayout, ECGLayout, Label, Layout, ShardRows, write_index, write_shard
+from ecgcmr.shards.shard import Beats, LeadQuality
 
 FOLDER = "reference"
 _ROWS, _FRAMES, _HEIGHT, _WIDTH, _LABELS = 7, ("ES", "mid", "ED"), 10, 11, 2
-_SIZES = {_ROWS: "n", 12: "12", 5000: "T", 64: "B", 8: "8", 3: "F", _HEIGHT: "H", _WIDTH: "W", _LABELS: "L"}
+_BEATS = 64
+_SIZES = {_ROWS: "n", 12: "12", 5000: "T", _BEATS: "B", 8: "8", 3: "F", _HEIGHT: "H", _WIDTH: "W", _LABELS: "L"}
 _COHORT = """\
 # Schema of a cohort
 
@@ -68,7 +70,12 @@ def _layout() -> Layout:
         Label("af_ever", "disease", "", "disease", "Atrial fibrillation, ever"),
     )
     cmr = CMRLayout(frames=_FRAMES, height=_HEIGHT, width=_WIDTH, spacing_mm=1.67, mask=True)
-    return Layout(ecg=ECGLayout(), cmr=cmr, labels=labels, preparation={"note": "of this page alone"})
+    return Layout(
+        ecg=ECGLayout(max_beats=_BEATS, quality=True),
+        cmr=cmr,
+        labels=labels,
+        preparation={"note": "of this page alone"},
+    )
 
 
 def _some_rows() -> ShardRows:
@@ -82,6 +89,8 @@ def _some_rows() -> ShardRows:
         has_cmr=np.ones(_ROWS, bool),
         labels=np.zeros((_ROWS, _LABELS), np.float32),
         cmr_mask=np.zeros(frames, np.uint8),
+        beats=Beats(np.full((_ROWS, _BEATS), -1), np.full((_ROWS, _BEATS, 8), -1)),
+        quality=LeadQuality(np.zeros((_ROWS, 12), np.uint8), np.zeros((_ROWS, 12), np.float32)),
     )
 
 
