@@ -15,8 +15,8 @@ _PROTOCOLS = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""
 _OVERVIEW = """\
 # Results
 
-Each page is made of a file that `python docs/collect_results.py FOLDER` keeps of a finished experiment, or says where else its
-numbers come from. `ecgcmr experiment` with the same file makes them again.
+Each page is made of a file that `python docs/collect_results.py FOLDER` keeps of a finished experiment, or says where
+else its numbers come from. `ecgcmr experiment` with the same file makes them again.
 
 | experiment | cohort | version |
 |---|---|---|
@@ -109,7 +109,7 @@ def _figure(table: dict[str, Any]) -> bytes:
     settings = {"svg.hashsalt": "ecgcmr", "font.size": 11, "text.color": "#787878", "axes.labelcolor": "#787878",
                 "axes.edgecolor": "#9e9e9e", "xtick.color": "#787878", "ytick.color": "#787878"}  # fmt: skip
     with rc_context(settings):
-        figure = Figure(figsize=(8, 4.4), layout="constrained")
+        figure = Figure(figsize=(6.2, 5), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         if len({row["labels"] for row in table["scores"] if row["labels"]}) > 1:
@@ -128,7 +128,7 @@ def _draw_intervals(axes: Any, table: dict[str, Any]) -> None:
         axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=_COLOURS[0], linewidth=2)
         axes.plot([row["value"]], [place], "o", color=_COLOURS[1], markersize=5)
     names = [f"{row['method']}, {_PROTOCOLS[row['protocol']]}".rstrip(", ") for row in rows]
-    axes.set_yticks(range(len(rows)), names, fontsize=9)
+    axes.set_yticks(range(len(rows)), names, fontsize=10)
     axes.set_xlabel(_METRICS[table["metric"]])
 
 
