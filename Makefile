@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 DEMO_OUT ?= runs/demo
 WORKERS ?= 2
 COUNT ?= 3000
@@ -23,6 +24,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 setup: $(STAMP)  ## create .venv with the tested versions
 
 demo: $(STAMP)  ## synthetic cohort -> MAE -> alignment -> table, report, model, and one new ECG read, in runs/demo
@@ -33,7 +38,7 @@ gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of
 	$(BIN)/ecgcmr explain $(DEMO_OUT)/model --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/attributed --kind attribution --target lv_mass --overwrite
 	$(BIN)/python docs/build_gallery.py $(DEMO_OUT)
 
-test: lint  ## linters, then every test
+test: lint $(DOCS_STAMP)  ## linters, then every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
@@ -60,9 +65,8 @@ drill: $(STAMP)  ## kill, starve and double every command that writes: table and
 parity: $(STAMP)  ## compare with the golden vectors of the published implementation
 	$(BIN)/python -m pytest tests/parity -rs
 
-docs: $(STAMP)  ## build the documentation site into site/
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/mkdocs build --strict
+docs: $(DOCS_STAMP)  ## build the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) runs site dist .mypy_cache .ruff_cache
