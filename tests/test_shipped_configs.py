@@ -105,6 +105,12 @@ def test_an_experiment_is_found_by_name_and_names_its_configs(empty: Path) -> No
     assert own.file(own.stages["mae"].config) == CONFIGS / "mae" / "demo.yaml"
 
 
+@pytest.mark.parametrize("entry", ["stages.mae.config", "evaluation.tasks.phenotypes.set.search"])
+def test_an_override_that_names_no_config_is_refused_with_close_ones(entry: str, empty: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{entry}: there is no file mae/dmo in {empty}; close to it: mae/demo$"):
+        load_plan(Path("demo"), overrides=[f"{entry}=mae/dmo"])
+
+
 def test_the_record_of_an_experiment_names_shipped_configs_and_is_read_again(empty: Path) -> None:
     plan = load_plan(Path("demo"), overrides=["stages.mae.config=mae/ptbxl"])
     (empty / "experiment.yaml").write_text(plan_record(plan, empty))
