@@ -34,25 +34,28 @@ def test_every_config_of_the_repository_has_a_name() -> None:
     assert name_of_shipped(Path(__file__)) is None
 
 
-@pytest.mark.parametrize("name", ["mae/demo", "mae/demo.yaml"])
+@pytest.mark.parametrize("name", ["mae/demo", "mae/demo.yaml", "configs/mae/demo.yaml"])
 def test_a_name_stands_for_the_shipped_file_from_any_folder(name: str, empty: Path) -> None:
     (empty / "mae" / "demo").mkdir(parents=True)  # such as a run folder below runs
     assert find_config(name) == CONFIGS / "mae" / "demo.yaml"
     assert default_run_folder(["-c", name]) == Path("runs/mae/demo")
 
 
-@pytest.mark.parametrize("file", ["mae/demo", "mae/demo.yaml"])
-def test_a_file_of_the_user_wins(file: str, empty: Path) -> None:
-    (empty / "mae").mkdir()
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("mae/demo", "mae/demo"), ("mae/demo.yaml", "mae/demo"), ("configs/mae/demo.yaml", "configs/mae/demo.yaml")],
+)
+def test_a_file_of_the_user_wins(file: str, name: str, empty: Path) -> None:
+    (empty / file).parent.mkdir(parents=True)
     (empty / file).write_text("trainer: {max_epochs: 3}\n")
-    assert find_config("mae/demo").resolve() == empty / file
+    assert find_config(name).resolve() == empty / file
 
 
 @pytest.mark.parametrize(
     ("name", "close"),
     [
         ("mae/demoo", "close to it: mae/demo"),
-        ("configs/mae/demo.yaml", "the one that comes with ecgcmr is named mae/demo$"),
+        ("configs/mae/dmo.yaml", "close to it: mae/demo"),
         ("../mae/demo.yaml", "the one that comes with ecgcmr is named mae/demo$"),
         ("ptacl", "close to it: objectives/ptacl$"),
         ("../../etc/passwd", "'ecgcmr configs' lists"),
