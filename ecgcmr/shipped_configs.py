@@ -68,7 +68,7 @@ def config_at(text: str, folder: Path = Path()) -> Path | None:
     """Return the file that a text names: at that path, at that path with ``.yaml``, or shipped; None for no file.
 
     Args:
-        text: Such as ``my/config.yaml``, ``mae/demo`` or ``configs/mae/demo.yaml``; a folder of the name does not count.
+        text: Such as ``my/config.yaml``, ``mae/demo`` or ``configs/mae/demo.yaml``; a folder does not count.
         folder: Where a path starts.
     """
     for path in (folder / text, folder / f"{text}.yaml"):
