@@ -2,8 +2,8 @@
 # ecgcmr from its wheel, for CPUs or NVIDIA GPUs, with the tested versions:
 #   docker build -t ecgcmr:cpu .
 #   docker build -t ecgcmr:cuda --build-arg DEVICE=cuda .
-#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" ecgcmr:cpu demo
-#   docker run --rm --gpus all --shm-size 8g --user "$(id -u):$(id -g)" -v "$PWD:/work" ecgcmr:cuda doctor
+#   docker run --rm --user "$UID" -v "$PWD:/work" ecgcmr:cpu demo
+#   docker run --rm --gpus all --shm-size 8g --user "$UID" -v "$PWD:/work" ecgcmr:cuda doctor
 ARG PYTHON=3.12
 ARG DEVICE=cpu
 

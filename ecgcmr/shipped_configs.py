@@ -1,5 +1,6 @@
 """The configs that come with the program, by name: ``mae/demo`` is ``configs/mae/demo.yaml`` of the repository.
 
+That path is a name of it too, so that what the pages say works in a folder without the repository.
 In an installed wheel they lie beside the code; in a checkout and an editable installation, in the repository's folder
 ``configs``. A file of the user's own wins over a shipped one of the same name.
 """
@@ -38,8 +39,15 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def is_shipped(name: str) -> bool:
-    """Return whether a text is the name of a shipped config, with or without ``.yaml``."""
-    return name.count("/") == 1 and name.removesuffix(".yaml") in shipped_configs()
+    """Return whether a text is the name of a shipped config, with or without ``configs/`` and ``.yaml``."""
+    return shipped_config(name) is not None
+
+
+def shipped_config(name: str) -> Path | None:
+    """Return the shipped config of a name, see ``is_shipped``; None where there is none."""
+    if "/" not in name:  # most texts of a config
+        return None
+    return shipped_configs().get(name.removeprefix("configs/").removesuffix(".yaml"))
 
 
 def in_a_shipped_room(text: str) -> bool:
@@ -60,7 +68,7 @@ def config_at(text: str, folder: Path = Path()) -> Path | None:
     """Return the file that a text names: at that path, at that path with ``.yaml``, or shipped; None for no file.
 
     Args:
-        text: Such as ``my/config.yaml``, ``mae/demo`` or ``mae/demo.yaml``. A folder of the name does not count.
+        text: Such as ``my/config.yaml``, ``mae/demo`` or ``configs/mae/demo.yaml``; a folder does not count.
         folder: Where a path starts.
     """
     for path in (folder / text, folder / f"{text}.yaml"):
@@ -69,7 +77,7 @@ def config_at(text: str, folder: Path = Path()) -> Path | None:
                 return path
         except (OSError, ValueError):  # too long for the file system, or with a zero byte
             return None
-    return shipped_configs()[text.removesuffix(".yaml")] if is_shipped(text) else None
+    return shipped_config(text)
 
 
 def find_config(name: str | Path, *, what: str = "config", room: str | None = None) -> Path:

@@ -34,25 +34,28 @@ def test_every_config_of_the_repository_has_a_name() -> None:
     assert name_of_shipped(Path(__file__)) is None
 
 
-@pytest.mark.parametrize("name", ["mae/demo", "mae/demo.yaml"])
+@pytest.mark.parametrize("name", ["mae/demo", "mae/demo.yaml", "configs/mae/demo.yaml"])
 def test_a_name_stands_for_the_shipped_file_from_any_folder(name: str, empty: Path) -> None:
     (empty / "mae" / "demo").mkdir(parents=True)  # such as a run folder below runs
     assert find_config(name) == CONFIGS / "mae" / "demo.yaml"
     assert default_run_folder(["-c", name]) == Path("runs/mae/demo")
 
 
-@pytest.mark.parametrize("file", ["mae/demo", "mae/demo.yaml"])
-def test_a_file_of_the_user_wins(file: str, empty: Path) -> None:
-    (empty / "mae").mkdir()
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("mae/demo", "mae/demo"), ("mae/demo.yaml", "mae/demo"), ("configs/mae/demo.yaml", "configs/mae/demo.yaml")],
+)
+def test_a_file_of_the_user_wins(file: str, name: str, empty: Path) -> None:
+    (empty / file).parent.mkdir(parents=True)
     (empty / file).write_text("trainer: {max_epochs: 3}\n")
-    assert find_config("mae/demo").resolve() == empty / file
+    assert find_config(name).resolve() == empty / file
 
 
 @pytest.mark.parametrize(
     ("name", "close"),
     [
         ("mae/demoo", "close to it: mae/demo"),
-        ("configs/mae/demo.yaml", "the one that comes with ecgcmr is named mae/demo$"),
+        ("configs/mae/dmo.yaml", "close to it: mae/demo"),
         ("../mae/demo.yaml", "the one that comes with ecgcmr is named mae/demo$"),
         ("ptacl", "close to it: objectives/ptacl$"),
         ("../../etc/passwd", "'ecgcmr configs' lists"),
@@ -103,6 +106,12 @@ def test_an_experiment_is_found_by_name_and_names_its_configs(empty: Path) -> No
     own = load_plan(Path("own.yaml"))
     assert own.encoder == plan.encoder
     assert own.file(own.stages["mae"].config) == CONFIGS / "mae" / "demo.yaml"
+
+
+@pytest.mark.parametrize("entry", ["stages.mae.config", "evaluation.tasks.phenotypes.set.search"])
+def test_an_override_that_names_no_config_is_refused_with_close_ones(entry: str, empty: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{entry}: there is no file mae/dmo in {empty}; close to it: mae/demo$"):
+        load_plan(Path("demo"), overrides=[f"{entry}=mae/dmo"])
 
 
 def test_the_record_of_an_experiment_names_shipped_configs_and_is_read_again(empty: Path) -> None:

@@ -13,7 +13,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from ecgcmr.config_pieces import ConfigReader, Whole
 from ecgcmr.errors import UserError
-from ecgcmr.shipped_configs import config_at
+from ecgcmr.shipped_configs import close_names, config_at
 from ecgcmr.text import printable
 from ecgcmr.yaml_file import parse_yaml
 
@@ -263,7 +263,11 @@ def _from_here(keys: list[str], value: Any) -> Any:
     if keys[-1] == "encoder":
         return network(value, (), ".".join(keys))
     if isinstance(value, str) and (keys[-1] in _CONFIGS or keys[-2:] == ["set", "search"]):
-        return str((config_at(value) or Path(value)).resolve())
+        file = config_at(value)
+        if file is None:
+            missing = f"there is no file {printable(value, 200)} in {printable(Path.cwd())}"
+            raise UserError(f"{'.'.join(keys)}: {missing}{close_names(value)}")
+        return str(file.resolve())
     if isinstance(value, str) and (keys[-1] == "root" or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())):
         return str(Path(value).resolve())
     if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.shipped_configs import close_names, shipped_configs
+from ecgcmr.shipped_configs import close_names, shipped_config, shipped_configs
 
 HELP = """\
 List the configs that come with ecgcmr, show one, or copy them all into a folder to be changed. Wherever a config file
@@ -46,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None or room:
         print(_listing(room or shipped))
         return 0
-    if args.name.removesuffix(".yaml") not in shipped:
+    file = shipped_config(args.name)
+    if file is None:
         raise UserError(f"there is no shipped config {args.name}{close_names(args.name)}")
-    print(shipped[args.name.removesuffix(".yaml")].read_text(encoding="utf-8"), end="")
+    print(file.read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -60,21 +60,21 @@ def examine(needs: list[str], *, speed: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ecgcmr import __version__
-    from ecgcmr.installation.requirements import USES, broken_imports, extras, needed
+    from ecgcmr.installation.requirements import USES, broken_imports, extras, needed, remedy
 
     packages, optional, broken = needed(), extras(), broken_imports()
     asked = [*packages, *(package for extra in needs for package in optional[extra])]
+    unfit = [package for package in dict.fromkeys(asked) if not package.fits]
     problems = [
         f"{package.name} {package.wanted}: " + (f"{package.found} is installed" if package.found else "is missing")
-        for package in asked
-        if not package.fits
+        for package in unfit
     ]
     problems += [f"{name}: is installed, but does not load: {reason}" for name, reason in broken.items()]
     found: dict[str, Any] = {
         "ecgcmr": __version__,
         "python": platform.python_version(),
         "problems": problems,
-        "remedy": f"pip install --upgrade {_with_extras(needs)}" if problems else None,
+        "remedy": remedy(unfit, broken),
         "packages": [asdict(package) for package in packages],
         "extras": {
             extra: {
@@ -86,10 +86,6 @@ def examine(needs: list[str], *, speed: bool) -> dict[str, Any]:
         },
     }
     return found if _lacks_torch(found, broken) else {**found, **_of_the_machine(speed)}
-
-
-def _with_extras(needs: list[str]) -> str:
-    return f"'ecgcmr[{','.join(needs)}]'" if needs else "ecgcmr"
 
 
 def _lacks_torch(found: dict[str, Any], broken: dict[str, str]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import shlex
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ USES = {
 
 COMPILED = ("numpy", "scipy", "pandas", "pyarrow", "h5py", "numba", "sklearn", "matplotlib", "safetensors", "torch")
 """Modules with compiled parts: one may be installed and yet not load."""
+_PACKAGES = {"sklearn": "scikit-learn"}  # where the package has another name than its module
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,15 @@ def broken_imports() -> dict[str, str]:
         except Exception as error:  # a library of another version, of another machine: whatever it raises
             reasons[name] = " ".join(str(error).split()) or type(error).__name__
     return reasons
+
+
+def remedy(unfit: Iterable[Package], broken: Iterable[str]) -> str | None:
+    """Return the commands that put right what does not fit and what does not load, None where all is well."""
+    wanted = " ".join(shlex.quote(f"{package.name}{package.wanted}") for package in unfit)
+    again = " ".join(_PACKAGES.get(module, module) for module in broken)
+    commands = [f"pip install {wanted}"] if wanted else []
+    commands += [f"pip install --force-reinstall {again}"] if again else []
+    return " && ".join(commands) or None
 
 
 def _requirements(extra: str) -> list[Requirement]:

@@ -26,7 +26,7 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr test -c alignment/demo --data.root data/demo                   judges best.ckpt of that run
   ecgcmr fit --model.help ecgcmr.stages.ECGMaskedAutoencoder            explains a class
   ecgcmr fit -c alignment/demo -c objectives/byol                       one config laid over another
-  ecgcmr fit -c mae/demo --model.encoder encoders/ecg_vit               another encoder, whole
+  ecgcmr fit -c mae/demo --data.samples 1000 --model.encoder encoders/ecg_vit    another encoder, whole
   ecgcmr fit -c mae/demo --data.samples 1000 --print_config             what all of it comes to
   ecgcmr fit -c downstream/regression --data.root data/demo --budget.most 20     a quick run of a budget
 

@@ -83,7 +83,7 @@ def test_an_extra_counts_where_it_is_needed(
     assert main([*QUICK, "--needs", "serve"]) == 3
     found = _found(capsys)
     assert found["problems"] == ["uvicorn >=0.30: 0.1 is installed"]
-    assert found["remedy"] == "pip install --upgrade 'ecgcmr[serve]'"
+    assert found["remedy"] == "pip install 'uvicorn>=0.30'"
     assert main([*QUICK, "--needs", "tea"]) == 2
     assert "--needs tea: is no extra; choose of compression, " in capsys.readouterr().err
 
@@ -110,7 +110,9 @@ def test_a_module_that_does_not_load_is_named_and_one_that_is_not_there_left_out
     error: Exception, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib, "import_module", _failing("numba", error))
-    assert requirements.broken_imports() == ({} if reason is None else {"numba": reason})
+    broken = requirements.broken_imports()
+    assert broken == ({} if reason is None else {"numba": reason})
+    assert requirements.remedy([], broken) == (None if reason is None else "pip install --force-reinstall numba")
 
 
 def test_an_installed_package_says_itself_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

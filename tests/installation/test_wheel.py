@@ -112,3 +112,12 @@ def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: 
     assert printed.returncode == 0, printed.stderr
     assert "ecgcmr.encoders.ECGCNN" in printed.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_editable_installation_is_the_path_of_the_repository_alone(built: list[Path], tmp_path: Path) -> None:
+    copy = built[0].parent / "copy"
+    code = "import sys, hatchling.build; hatchling.build.build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=copy, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as file:
+        kept = [name for name in file.namelist() if ".dist-info/" not in name]
+        assert [file.read(name).decode().strip() for name in kept] == [str(copy)]
