@@ -39,6 +39,7 @@ class RunSession:
         finished: Whether training has come to its end.
         stops_together: Whether all ranks have agreed to stop.
         searching: Whether a search runs before the fit.
+        time_is_up: Why the time of the fit is over (``TimeLimit``); empty before.
     """
 
     def __init__(self, command: str, leave: Leave | None = None) -> None:
@@ -51,6 +52,7 @@ class RunSession:
         self.finished = False
         self.stops_together = False
         self.searching = False
+        self.time_is_up = ""
         self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
@@ -100,6 +102,11 @@ class RunSession:
             os.environ[LAUNCHED_FOR] = launch_mark(folder)  # for the ranks that this process starts
             self._stack.callback(os.environ.pop, LAUNCHED_FOR, None)
 
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether a signal or the time asks for an end at the next place to go on from."""
+        return self.termination.requests > 0 or bool(self.time_is_up)
+
     def advice(self) -> str:
         """Return how to go on after this call was cut off."""
         if self.searching:
@@ -133,7 +140,8 @@ class RunSession:
 
         Of a rank that Lightning started nobody but rank zero sees the exit code, and takes any but 0 for a crash.
         """
-        terminated = Terminated("" if self._launched else self.advice())
+        why = f"{self.time_is_up}: " if self.time_is_up else ""
+        terminated = Terminated("" if self._launched else f"{why}{self.advice()}")
         if self._launched:
             terminated.code = 0
         return terminated

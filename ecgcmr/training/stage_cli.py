@@ -46,6 +46,7 @@ from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
 from ecgcmr.training.target_table import TargetTable
+from ecgcmr.training.time_limit import TimeLimit, time_limit
 from ecgcmr.training.trainer import make_trainer
 from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
@@ -221,6 +222,8 @@ class StageCLI(LightningCLI):
         recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
         choices = choose_for_run(self.model, trainer, fits, recorded)
         trainer |= {"default_root_dir": str(folder), "precision": choices.precision}
+        if fits:
+            trainer["max_time"] = None  # Lightning's timer would end the run as if it were complete
         if fits and self.config[command].budget is not None:
             trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
@@ -238,7 +241,7 @@ class StageCLI(LightningCLI):
         callbacks: list[Any] = [
             EndRanks(self.session),
             record,
-            FiniteCheck(settings.overflow_steps, step_log.add),
+            FiniteCheck(settings.overflow_steps, on_step=step_log.add),
             step_log,
             FiniteInputs(),
             MetricsFile(),
@@ -257,6 +260,7 @@ class StageCLI(LightningCLI):
                 earlier = run_files(folder) if self.session.leave.overwrite else []
                 self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
                 start = RunStart(self.session, earlier, record)
+                callbacks.insert(0, TimeLimit(self.session, time_limit(settings.trainer.get("max_time")), os.environ))
                 final = final_weights_callbacks(self._get(self.config_init, "final_weights"))
                 search = [] if self.search is None else [SearchRecord(self.search)]
                 # The start clears the folder, before which nothing is written; what saves and exports comes after those

@@ -63,7 +63,7 @@ class StopWhenTerminated(Callback):
         raise self.session.ended()
 
     def _requested(self, trainer: Any) -> bool:
-        requested = self.session.termination.requests > 0
+        requested = self.session.asked_to_end
         if trainer.world_size == 1:
             return requested
         flag = torch.tensor([int(requested)], device=trainer.strategy.root_device)
