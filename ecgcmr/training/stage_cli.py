@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from ecgcmr.training.config_files import Composition
 from ecgcmr.training.early_stopping import StaysStopped
 from ecgcmr.training.encoder_source import spell_out_sizes
 from ecgcmr.training.final_weights import final_weights_callbacks
+from ecgcmr.training.finders import BATCH_SIZE, LEARNING_RATE, Finder, check_find, optimiser_of, with_rate
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -217,6 +219,7 @@ class StageCLI(LightningCLI):
         """Check stage and data, then make the trainer with the run folder's callbacks and logger."""
         command = str(self.subcommand)
         check_run(self.model, self.datamodule, command)
+        self._find()
         trainer = {**self._get(self.config_init, "trainer"), **kwargs}
         folder, fits = self._run_folder(trainer), command == "fit"
         recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
@@ -233,6 +236,24 @@ class StageCLI(LightningCLI):
         made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), fits=fits)
         self.session.hold(folder, made, writes=writes)
         return made
+
+    def _find(self) -> None:
+        """Look for the settings that a fit is to find out before it begins, and let them take their places."""
+        settings = self.config[self.subcommand]
+        wanted = settings.get("find") or []
+        if self.subcommand != "fit" or not wanted or settings.trainer.get("fast_dev_run"):
+            return
+        check_find(settings, self.search is not None, os.environ)
+        stage, data = cast(Any, self.model), cast(Any, self.datamodule)
+        finder = Finder(stage, data, settings.trainer.as_dict())
+        if BATCH_SIZE in wanted:
+            settings.data.init_args["batch_size"] = data.batch_size = finder.batch_size()
+            print(f"found: data.batch_size {data.batch_size}", file=sys.stderr)
+        if LEARNING_RATE in wanted:
+            stage.settings = with_rate(optimiser_of(stage), Finder(stage, data, finder.trainer).learning_rate())
+            settings.model.init_args["optimiser"] = asdict(stage.settings)
+            print(f"found: model.optimiser.lr {stage.settings.lr:g}", file=sys.stderr)
+        settings["find"] = None  # config.yaml holds what was found
 
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
