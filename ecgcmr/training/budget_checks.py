@@ -12,7 +12,6 @@ _NOT_BESIDE: dict[str, tuple[Any, ...]] = {
     "max_epochs": (None,),
     "min_steps": (None,),
     "min_epochs": (None,),
-    "max_time": (None,),
     "check_val_every_n_epoch": (None, 1),
     "val_check_interval": (None, 1.0),
 }

@@ -41,6 +41,7 @@ class RunSession:
         searching: Whether a search runs before the fit.
         queue_again: Whether SLURM asked, by its signal, for this job to be saved and queued again.
         queued: What became of that, for the line that is printed; empty before.
+        time_is_up: Why the time of the fit is over (``TimeLimit``); empty before.
     """
 
     def __init__(self, command: str, leave: Leave | None = None) -> None:
@@ -55,6 +56,7 @@ class RunSession:
         self.searching = False
         self.queue_again = False
         self.queued = ""
+        self.time_is_up = ""
         self._launched = launched_for() is not None
         self._stack = contextlib.ExitStack()
         self._trainer: Any = None
@@ -106,8 +108,8 @@ class RunSession:
 
     @property
     def asked_to_end(self) -> bool:
-        """Whether a signal asked for an end at the next place to go on from."""
-        return self.queue_again or self.termination.requests > 0
+        """Whether a signal or the time asks for an end at the next place to go on from."""
+        return self.queue_again or self.termination.requests > 0 or bool(self.time_is_up)
 
     def advice(self) -> str:
         """Return how to go on after this call was cut off."""
@@ -144,7 +146,8 @@ class RunSession:
 
         Of a rank that Lightning started nobody but rank zero sees the exit code, and takes any but 0 for a crash.
         """
-        terminated = Terminated("" if self._launched else self.advice())
+        why = f"{self.time_is_up}: " if self.time_is_up else ""
+        terminated = Terminated("" if self._launched else f"{why}{self.advice()}")
         if self._launched:
             terminated.code = 0
         return terminated

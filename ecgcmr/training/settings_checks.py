@@ -11,6 +11,7 @@ import lightning
 from ecgcmr.errors import UserError
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.option_checks import check_least
+from ecgcmr.training.time_limit import time_limit
 
 LARGEST_SEED = 2**32 - 1
 """NumPy's and Lightning's bound."""
@@ -48,6 +49,7 @@ def check_trainer(command: str, trainer: Any) -> None:
             check_least(least, **{f"trainer.{name}": value})
     if command == "fit":
         _check_length(trainer)
+        time_limit(trainer.get("max_time"))
         callbacks = trainer.get("callbacks") or []
         for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
             _check_direction(callback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import get_args
+from typing import Literal, get_args
 
 import jsonargparse
 
@@ -47,6 +47,13 @@ def add_stage_arguments(parser: jsonargparse.ArgumentParser, command: str) -> No
         default=None,
         help="of a fit: candidates of which validation chooses one by short fits before it, or a file of them "
         "(default: null, the settings as they stand)",
+    )
+    parser.add_argument(
+        "--find",
+        type=list[Literal["batch_size", "learning_rate"]] | None,
+        default=None,
+        help="of a fit: what to look for before it, [batch_size] (that fits into the memory of a GPU), [learning_rate] "
+        "or both (default: null, the settings as they stand)",
     )
     parser.add_argument(
         "--final_weights",

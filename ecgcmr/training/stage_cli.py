@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from ecgcmr.training.config_files import Composition
 from ecgcmr.training.early_stopping import StaysStopped
 from ecgcmr.training.encoder_source import spell_out_sizes
 from ecgcmr.training.final_weights import final_weights_callbacks
+from ecgcmr.training.finders import BATCH_SIZE, LEARNING_RATE, Finder, check_find, optimiser_of, with_rate
 from ecgcmr.training.finite import FiniteCheck
 from ecgcmr.training.finite_inputs import FiniteInputs
 from ecgcmr.training.launch import check_environment
@@ -48,6 +50,7 @@ from ecgcmr.training.step_log import StepLog
 from ecgcmr.training.step_seed import StepSeed
 from ecgcmr.training.stop_when_terminated import EndRanks, StopWhenTerminated
 from ecgcmr.training.target_table import TargetTable
+from ecgcmr.training.time_limit import TimeLimit, time_limit
 from ecgcmr.training.trainer import make_trainer
 from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
@@ -229,11 +232,14 @@ class StageCLI(LightningCLI):
         """Check stage and data, then make the trainer with the run folder's callbacks and logger."""
         command = str(self.subcommand)
         check_run(self.model, self.datamodule, command)
+        self._find()
         trainer = {**self._get(self.config_init, "trainer"), **kwargs}
         folder, fits = self._run_folder(trainer), command == "fit"
         recorded = self.checkpoint.machine_choices if fits and self.checkpoint is not None else None
         choices = choose_for_run(self.model, trainer, fits, recorded)
         trainer |= {"default_root_dir": str(folder), "precision": choices.precision}
+        if fits:
+            trainer["max_time"] = None  # Lightning's timer would end the run as if it were complete
         if fits and self.config[command].budget is not None:
             trainer["max_epochs"] = -1  # the budget says how many steps there are
         if trainer.get("logger") is None:
@@ -243,6 +249,24 @@ class StageCLI(LightningCLI):
         made = make_trainer(trainer, lambda ready: self._instantiate_trainer(ready, callbacks), self.session, fits=fits)
         self.session.hold(folder, made, writes=writes)
         return made
+
+    def _find(self) -> None:
+        """Look for the settings that a fit is to find out before it begins, and let them take their places."""
+        settings = self.config[self.subcommand]
+        wanted = settings.get("find") or []
+        if self.subcommand != "fit" or not wanted or settings.trainer.get("fast_dev_run"):
+            return
+        check_find(settings, self.search is not None, os.environ)
+        stage, data = cast(Any, self.model), cast(Any, self.datamodule)
+        finder = Finder(stage, data, settings.trainer.as_dict())
+        if BATCH_SIZE in wanted:
+            settings.data.init_args["batch_size"] = data.batch_size = finder.batch_size()
+            print(f"found: data.batch_size {data.batch_size}", file=sys.stderr)
+        if LEARNING_RATE in wanted:
+            stage.settings = with_rate(optimiser_of(stage), Finder(stage, data, finder.trainer).learning_rate())
+            settings.model.init_args["optimiser"] = asdict(stage.settings)
+            print(f"found: model.optimiser.lr {stage.settings.lr:g}", file=sys.stderr)
+        settings["find"] = None  # config.yaml holds what was found
 
     def _callbacks(self, folder: Path, choices: Choices, *, writes: bool) -> list[Any]:
         """Return what every run has, and what keeps the folder of one that writes."""
@@ -271,6 +295,7 @@ class StageCLI(LightningCLI):
                 earlier = run_files(folder) if self.session.leave.overwrite else []
                 self.export = EncoderExport(settings.model.as_dict(), record, stage.exports)
                 start = RunStart(self.session, earlier, record)
+                callbacks.insert(0, TimeLimit(self.session, time_limit(settings.trainer.get("max_time")), os.environ))
                 final = final_weights_callbacks(self._get(self.config_init, "final_weights"))
                 search = [] if self.search is None else [SearchRecord(self.search)]
                 # The start clears the folder, before which nothing is written; what saves and exports comes after those
