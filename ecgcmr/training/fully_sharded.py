@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
@@ -25,6 +25,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.training.weight_average import AveragedWeights
 
+NAME = "fully_sharded"
+"""Of the strategy in a config: ``trainer.strategy``."""
 _METHODS = ("training_step", "validation_step", "test_step", "predict_step")
 
 
@@ -93,6 +95,9 @@ class FullySharded(ModelParallelStrategy):
 
     on_test_start = on_predict_start = on_validation_start
     on_test_end = on_predict_end = on_validation_end
+
+
+StrategyRegistry.register(NAME, FullySharded, description="shares weights, gradients and moments out over devices")
 
 
 def shard_stage(stage: Any, mesh: Any) -> None:
@@ -176,6 +181,4 @@ def _refuse_what_needs_whole_weights(trainer: Any, stage: Any) -> None:
     }
     for name, given in settings.items():
         if given:
-            raise UserError(
-                f"trainer.strategy FullySharded: {name} needs whole weights on every device; take ddp as strategy"
-            )
+            raise UserError(f"trainer.strategy {NAME}: {name} needs whole weights on every device; take ddp")
