@@ -16,7 +16,6 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
@@ -71,6 +70,12 @@ class FullySharded(ModelParallelStrategy):
 
         Lightning takes moments to be in the order of the module's parameters; they are in that of our groups.
         """
+        from torch.distributed.checkpoint.state_dict import (  # slow to import, and for this strategy alone
+            StateDictOptions,
+            set_model_state_dict,
+            set_optimizer_state_dict,
+        )
+
         checkpoint: dict[str, Any] = self.checkpoint_io.load_checkpoint(self.broadcast(checkpoint_path))
         model: Any = self.model
         options = StateDictOptions(full_state_dict=True, strict=self.lightning_module.strict_loading)  # type: ignore[union-attr]
