@@ -24,6 +24,7 @@ from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import RankReport, diverged, overflowed, without_finite_weights
 from ecgcmr.stages.mixed_precision import has_loss_scaler
 from ecgcmr.training.finite_inputs import over_ranks, sums_of_inputs
+from ecgcmr.training.fully_sharded import FullySharded, local_part, whole
 
 
 @dataclass
@@ -96,7 +97,7 @@ class FiniteCheck(Callback):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Take the norm of the gradients, which are those of all ranks by now, before they are clipped."""
         parameters = (p for group in optimizer.param_groups for p in group["params"])
-        self._norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._norm = whole(get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Note this batch; look at it, or on CUDA at the one before.
@@ -177,7 +178,10 @@ class FiniteCheck(Callback):
         """
         self._flush(trainer)
         name = not_finite(pl_module)
-        if name is not None:
+        broken = name is not None
+        if isinstance(trainer.strategy, FullySharded):
+            broken = trainer.strategy.reduce_boolean_decision(broken, all=False)
+        if broken:
             raise UserError(without_finite_weights(trainer, name, self._saved_step))
         self._saved_step = trainer.global_step
 
@@ -188,7 +192,8 @@ class FiniteCheck(Callback):
 
 def not_finite(module: nn.Module) -> str | None:
     """Return the name of the first weight (or buffer) that holds NaN or infinity, None if there is none."""
-    held = {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    state = module.state_dict()
+    held = {name: local_part(tensor) for name, tensor in state.items() if tensor.is_floating_point()}
     if not held:
         return None
     # A sum is cheap, but that of huge numbers overflows: what it is suspicious of is looked at.

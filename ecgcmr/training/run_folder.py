@@ -25,6 +25,7 @@ from ecgcmr.option_checks import check_least
 from ecgcmr.stages.protocol import stage_data
 from ecgcmr.training.checkpoint_record import STAGE_KEY
 from ecgcmr.training.early_stopping import check_logged
+from ecgcmr.training.fully_sharded import plain_module
 from ecgcmr.training.metrics_file import earlier_metrics
 from ecgcmr.training.run_claim import CONFIG
 from ecgcmr.training.run_record import RESUME_OPTION, RunRecord
@@ -133,7 +134,7 @@ class EncoderExport(Callback):
             return
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         for name, attribute in pl_module.exports.items():
-            encoder = pl_module.get_submodule(attribute)
+            encoder = plain_module(trainer, pl_module, attribute)
             merge_low_rank(encoder)  # a fit that was resumed after its last epoch has trained nothing to merge after
             prefix = f"{attribute}."
             encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from ecgcmr.training import fully_sharded  # noqa: F401 - its strategy has a name from then on
 from ecgcmr.training.host_memory import keep_freed_memory
 from ecgcmr.training.launch import check_launch, missing_variables_named, runs_on_cpu
 from ecgcmr.training.run_session import RunSession

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def run(plan: dict[str, Any], log: int) -> list[int]:
             code = 70
             try:
                 code = _child(plan, rank, port)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
