@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("ecgcmr.training.command", "evaluate a checkpoint on the test split"),
     "predict": ("ecgcmr.training.command", "write a checkpoint's predictions"),
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
+    "sweep": ("ecgcmr.sweeps.command", "try settings of one config, judged on validation (Optuna)"),
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),
