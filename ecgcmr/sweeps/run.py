@@ -75,10 +75,9 @@ class Sweep:
         if foreign and not there:
             raise UserError(f"--out {self.folder}: holds {foreign[0].name} and no sweep; choose another folder")
         remove_paths(there)
+        # Before there is a study, so that it is known whose it is.
         first = json.dumps({"fingerprint": fingerprint, "best": None, "tried": []}, indent=1)
-        write_atomically(
-            self.folder / RESULT, f"{first}\n".encode()
-        )  # before the study, so that it is known whose it is
+        write_atomically(self.folder / RESULT, f"{first}\n".encode())
 
     @functools.cached_property
     def fingerprint(self) -> str:
