@@ -252,7 +252,7 @@ class StageCLI(LightningCLI):
                 callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last), self.export]
                 callbacks.append(RunEnd(self.session))
             else:
-                callbacks.append(EvaluationNote(self.arguments))
+                callbacks.append(EvaluationNote(self.arguments, record.config))
         if self.subcommand == "predict":
             callbacks.append(PredictionFile(record))
         return callbacks
