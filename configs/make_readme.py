@@ -12,6 +12,7 @@ ROOMS = {
     "unimodal": "Contrast within one modality",
     "downstream": "Phenotypes, diseases and risks from an encoder",
     "experiments": "Whole comparisons, for `ecgcmr experiment`",
+    "sweeps": "What a sweep tries, for `ecgcmr sweep`",
     "encoders": "Pieces: networks, such as `--model.encoder configs/encoders/ecg_cnn.yaml`",
     "augmentations": "Pieces: augmentations",
     "callbacks": "Pieces: callbacks",

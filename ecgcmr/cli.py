@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("ecgcmr.experiments.command", "run stages composed in one file, to a table of results"),
     "status": ("ecgcmr.experiments.status_command", "how far an experiment is"),
     "submit": ("ecgcmr.experiments.submit_command", "run an experiment as jobs of a SLURM cluster"),
+    "sweep": ("ecgcmr.sweeps.command", "try settings of one config, judged on validation (Optuna)"),
     "evaluate": ("ecgcmr.reports.evaluate_command", "recompute every metric from a table of predictions"),
     "compare": ("ecgcmr.reports.compare_command", "one table over several runs, with paired differences"),
     "export": ("ecgcmr.experiments.export_command", "write a trained model with its preparation as a model folder"),

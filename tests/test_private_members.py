@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jsonargparse
+import optuna
 import pytest
 import torch
 from joblib.externals.loky import reusable_executor
@@ -41,6 +42,7 @@ USED: dict[tuple[str, str], Owner] = {
     ("data_modules/dataset.py", "_new_shared"): lambda _: torch.UntypedStorage,
     ("ecgcmr/encoders/bfloat16_attention.py", "_softmax_backward_data"): lambda _: torch.ops.aten,
     ("ecgcmr/stages/whole_pass.py", "_on_before_batch_transfer"): lambda _: LightningModule,
+    ("ecgcmr/sweeps/study.py", "_trial_id"): lambda _: optuna.create_study().ask(),
     ("ecgcmr/training/budget.py", "_should_accumulate"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/operations.py", "_compiled_call_impl"): lambda _: torch.nn.Linear(1, 1),
     ("ecgcmr/training/operations.py", "_overloadpacket"): lambda _: torch.ops.aten.mm.default,

@@ -24,6 +24,7 @@ LEVELS = (
     ("stages",),
     ("weights_import", "training", "pages"),
     ("experiments", "benchmarks"),
+    ("sweeps",),
     ("cli",),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from ecgcmr.encoders.kernels import AttentionWay
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
-from ecgcmr.provenance.differences import BEST, WEIGHTS, settings_of
+from ecgcmr.provenance.differences import BEST, PLACES, WEIGHTS, settings_of
 from ecgcmr.provenance.listed_runs import CONFIG, METRICS, PLAN
 from ecgcmr.provenance.run_note import FINISHED, NAME, read_note
 from ecgcmr.shards import ShardIndex
@@ -104,12 +105,31 @@ def fit_again(folder: Path, note: Mapping[str, Any], out: Path, places: Mapping[
         if not ((out / NAME).exists() and read_note(out)["state"] == FINISHED):
             goes_on = any((out / name).exists() for name in ("last.ckpt", BEST))
             run_command("fit", [*words, *(["--ckpt_path=last"] if goes_on else ["--ckpt_path=null", "--overwrite"])])
-    evaluations = note.get("evaluations")
     for command in _judged(folder):
         if command not in _judged(out):
-            call = evaluations.get(command) if isinstance(evaluations, dict) else None
-            with computing_as(note, call if isinstance(call, dict) else {}):
-                run_command(command, [*words, "--ckpt_path=best"])
+            _judge_again(command, note, out, words)
+
+
+def _judge_again(command: str, note: Mapping[str, Any], out: Path, words: Sequence[str]) -> None:
+    """Validate or test a reproduction as the run was, where its folder says how; else that it is not is said."""
+    calls, cohort = note.get("evaluations"), note.get("cohort")
+    call = calls.get(command) if isinstance(calls, dict) else None
+    call = call if isinstance(call, dict) else {}
+    if call.get("checkpoint") not in (BEST, "last.ckpt"):
+        print(f"note: {command} is not repeated, for it was of a checkpoint of another folder", file=sys.stderr)
+        return
+    if not isinstance(cohort, dict) or call.get("cohort") != cohort.get("fingerprint"):
+        print(f"note: {command} is not repeated, for it was of another cohort than the fit", file=sys.stderr)
+        return
+    changes = call.get("changes")
+    given = {name: value for name, value in (changes if isinstance(changes, dict) else {}).items() if _is_setting(name)}
+    more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
+    with computing_as(note, call):
+        run_command(command, [*words, *more, f"--ckpt_path={out / str(call['checkpoint'])}"])
+
+
+def _is_setting(name: str) -> bool:
+    return re.fullmatch(r"(data|trainer)(\.\w+)+", name) is not None and not name.startswith(PLACES)
 
 
 def _judged(folder: Path) -> list[str]:

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.json_file import finite_number, read_json
+from ecgcmr.private_text import harmless
 from ecgcmr.provenance.listed_runs import CONFIG, METRICS, leaves
 from ecgcmr.torch_file import load_torch_file
 from ecgcmr.yaml_file import read_yaml
 
 WEIGHTS, BEST, RESULTS = "encoder.safetensors", "best.ckpt", "results.json"
-_PLACES = ("trainer.default_root_dir", "ckpt_path", "data.root", "trainer.logger", "search")
+PLACES = ("trainer.default_root_dir", "ckpt_path", "data.root", "trainer.logger", "search")
 """Settings that say where something lies, or have done their work."""
 _UNKNOWN = "not there"
 
@@ -61,6 +61,8 @@ def metric_differences(before: Path, now: Path) -> Iterator[Compared]:
 
 def result_differences(before: Path, now: Path) -> Iterator[Compared]:
     """Compare the rows of two experiments' ``results.json``."""
+    from ecgcmr.evaluation.result_rows import read_results_json  # which a fit, that compares settings, does without
+
     first, second = (
         {
             " ".join(
@@ -97,7 +99,7 @@ def setting_changes(before: Path, now: Path) -> Iterator[Compared]:
         dict(leaves(read_yaml(folder / CONFIG, what="config of a run", root=dict))) for folder in (before, now)
     )
     for name in sorted(first.keys() | second.keys()):
-        if name.startswith(_PLACES) or name.endswith("_weights"):
+        if name.startswith(PLACES) or name.endswith("_weights"):
             continue
         pair = (first.get(name, _UNKNOWN), second.get(name, _UNKNOWN))
         if pair[0] != pair[1]:
@@ -107,6 +109,31 @@ def setting_changes(before: Path, now: Path) -> Iterator[Compared]:
 def settings_of(folder: Path) -> dict[str, Any]:
     """Return the dotted settings of a fit's folder."""
     return dict(leaves(read_yaml(folder / CONFIG, what="config of a run", root=dict)))
+
+
+def other_settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of data and trainer by which a command on a run differs from the run's own.
+
+    Args:
+        folder: Of the run.
+        config: All settings of the command.
+
+    Returns:
+        Dotted name -> value; without those that say where something lies, or that are parts of a list of classes.
+    """
+    try:
+        known = settings_of(folder)
+    except UserError:
+        return {}
+    return {
+        name: value
+        for name, value in leaves(config)
+        if name.startswith(("data.", "trainer."))
+        and not name.startswith(PLACES)
+        and not any(part.isdigit() for part in name.split("."))
+        and (name not in known or known[name] != value)
+        and harmless(value) == value
+    }
 
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

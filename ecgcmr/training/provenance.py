@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from ecgcmr.encoders.weights import WEIGHTS_FILE
 from ecgcmr.files import sha256_of
 from ecgcmr.provenance.command_words import harmless_command
-from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, RUNNING, RunNote, note_evaluation, now
+from ecgcmr.provenance.differences import other_settings
+from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, NAME, RUNNING, RunNote, note_evaluation, now
 from ecgcmr.provenance.surroundings import code, hardware, versions
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.layout import SPLITS
@@ -146,23 +147,30 @@ class EvaluationNote(Callback):
 
     Args:
         words: Of the command line, after ``ecgcmr``.
+        config: All settings of this command.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], config: Mapping[str, Any]) -> None:
         self.words = list(words)
+        self.config = config
         self._began = time.monotonic()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Write it, once all is done."""
-        if not trainer.is_global_zero:
+        folder = Path(trainer.default_root_dir)
+        if not trainer.is_global_zero or not (folder / NAME).exists():
             return
+        checkpoint = Path(str(trainer.ckpt_path)).resolve()
         entry = {
             "command": harmless_command(self.words),
             "ended": now(),
             "seconds": round(time.monotonic() - self._began, 3),
+            "checkpoint": checkpoint.name if checkpoint.parent == folder.resolve() else None,
+            "cohort": cohort_fingerprint(stage_data(trainer).index),
+            "changes": other_settings(folder, self.config),
             **surroundings_of(trainer),
         }
-        note_evaluation(Path(trainer.default_root_dir), self.words[0], entry)
+        note_evaluation(folder, self.words[0], entry)
 
 
 def surroundings_of(trainer: Any) -> dict[str, Any]:

@@ -304,7 +304,7 @@ class StageCLI(LightningCLI):
                 callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last, check), self.export]
                 callbacks.append(RunEnd(self.session, record, best))
             else:
-                callbacks.append(EvaluationNote(self.arguments))
+                callbacks.append(EvaluationNote(self.arguments, record.config))
         if self.subcommand in ("validate", "test"):
             callbacks.append(TargetTable(record))
         if self.subcommand == "predict":

@@ -33,7 +33,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Pat
     config = write_mae(tmp_path_factory.mktemp("original"), cohort_root)
     learns = ["--model.optimiser={lr: 0.003, warmup_epochs: 0}", "--model.encoder.drop_path=0.2"]
     assert main(["fit", "-c", str(config), *QUIET, *learns]) == 0
-    assert main(["test", "-c", str(config.with_name("mae") / "config.yaml"), *QUIET]) == 0
+    otherwise = ["--data.batch_size=5", "--trainer.enable_progress_bar=true"]
+    assert main(["test", "-c", str(config.with_name("mae") / "config.yaml"), *QUIET, *otherwise]) == 0
     return config.with_name("mae")
 
 
@@ -110,6 +111,25 @@ def test_a_run_comes_out_the_same_bit_by_bit_and_a_second_call_only_compares(
         "weights: encoder.safetensors: there",
     ):
         assert line in shown
+
+
+def test_a_test_is_repeated_with_its_settings_and_left_out_where_its_checkpoint_or_cohort_is_not_known(
+    run: Path, commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = read_note(run)["evaluations"]["test"]
+    assert known["changes"] == {"data.batch_size": 5, "trainer.enable_progress_bar": True}
+    assert known["checkpoint"] == "best.ckpt"
+    assert main(["reproduce", str(run)]) == 0
+    again = read_note(run.with_name("mae-reproduced"))["evaluations"]["test"]
+    assert again["changes"] == known["changes"]
+    for place, word in (("checkpoint", "a checkpoint of another folder"), ("cohort", "another cohort than the fit")):
+        changed = Path(shutil.copytree(run, run.with_name(place)))
+        change = {"evaluations": {"test": {**known, place: None}}}
+        edit(changed / "run.json", lambda note, change=change: note | change)
+        commands.clear()
+        assert main(["reproduce", str(changed)]) == 0
+        assert commands == ["fit"]
+        assert word in capsys.readouterr().err
 
 
 def test_a_reproduction_that_was_cut_off_goes_on(
