@@ -26,7 +26,8 @@ def test_a_block_of_commands_is_run_or_says_why_not(block: Block) -> None:
         assert test.is_file()
         assert block.page.name in test.read_text(encoding="utf-8"), f"{test.name} says nothing of {block.page.name}"
     elif not block.note:
-        assert block.page.relative_to(ROOT).as_posix() in SESSIONS, "neither run here nor does a comment say why not"
+        page = block.page.relative_to(ROOT).as_posix()
+        assert page in SESSIONS, f"{page}:{block.line}: say above the block what runs it, or why nothing does"
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if not block.note.startswith("run by ")], ids=str)
