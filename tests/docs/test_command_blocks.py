@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def test_a_block_of_commands_is_run_or_says_why_not(block: Block) -> None:
         assert test.is_file()
         assert block.page.name in test.read_text(encoding="utf-8"), f"{test.name} says nothing of {block.page.name}"
     elif not block.note:
-        assert block.page.relative_to(ROOT).as_posix() in SESSIONS, "neither run here nor does a comment say why not"
+        page = block.page.relative_to(ROOT).as_posix()
+        assert page in SESSIONS, f"{page}:{block.line}: say above the block what runs it, or why nothing does"
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if not block.note.startswith("run by ")], ids=str)
@@ -54,6 +56,8 @@ def _check(words: list[str]) -> None:
         return
     if "null" in words and any(word.endswith("encoder_weights") for word in words):
         return  # the network is built from the weights, which are not here
+    if any(option == "-c" and file.startswith("runs/") for option, file in pairwise(words)):
+        return  # a file that another run wrote
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = main([word for word in words if word not in ("--overwrite", "--new_folder")] + ["--print_config"])

@@ -23,7 +23,7 @@ _COMMAND = re.compile(rf"^(?:\w+=\S+ )*(?:{'|'.join(PROGRAMS)})\s|^for \w+ in ",
 _RECORDER = """
 command_not_found_handle() { record "$@"; }
 .() { record . "$@"; }
-record() { printf '%s\\0' "$@"; printf '\\n\\0'; }
+record() { printf '%s\\0' "$@" >&3; printf '\\n\\0' >&3; }
 """
 
 
@@ -51,7 +51,9 @@ class Block:
     def calls(self) -> list[list[str]]:
         """Return the words of every call that the shell would make, in order; nothing of it is run."""
         functions = "".join(f'{name}() {{ record {name} "$@"; }}\n' for name in PROGRAMS)
-        script = f"PATH=/nonexistent\n{_RECORDER}{functions}set -f\n{self.variables}\n{self.text}\n"
+        script = (
+            f"exec 3>&1 >/dev/null\nPATH=/nonexistent\n{_RECORDER}{functions}set -f\n{self.variables}\n{self.text}\n"
+        )
         done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, timeout=20, check=False)
         assert done.stderr == "", (str(self), done.stderr)
         assert done.returncode == 0, str(self)
