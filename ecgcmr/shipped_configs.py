@@ -107,8 +107,10 @@ def close_names(text: str, room: str | None = None) -> str:
     word = "/".join(Path(text.removesuffix(".yaml")).parts[-2:])
     if word in shipped:
         return f"; the one that comes with ecgcmr is named {word}"
-    words = [word, f"{room}/{word}"] if room else [word]
-    close = [name for one in words for name in difflib.get_close_matches(one, shipped, n=3, cutoff=0.75)]
+    close = difflib.get_close_matches(word, shipped, n=3, cutoff=0.75)
+    if room:
+        known = [name.removeprefix(f"{room}/") for name in shipped if name.startswith(f"{room}/")]
+        close += [f"{room}/{name}" for name in difflib.get_close_matches(word, known, n=3, cutoff=0.75)]
     close += [name for name in shipped if name.partition("/")[2] == word.rpartition("/")[2]]
     names = list(dict.fromkeys(close))[:4]
     return f"; close to it: {', '.join(names)}" if names else "; 'ecgcmr configs' lists those that come with ecgcmr"

@@ -66,6 +66,13 @@ def test_an_unknown_name_lists_close_ones(name: str, close: str, empty: Path) ->
         find_config(name)
 
 
+def test_an_unknown_experiment_lists_close_ones_alone(empty: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no experiment file dmo; .*; close to it: experiments/demo$"):
+        load_plan(Path("dmo"))
+    with pytest.raises(UserError, match=r"there is no experiment file nothing; .*; 'ecgcmr configs' lists"):
+        load_plan(Path("nothing"))
+
+
 def test_a_command_line_of_names_is_that_of_paths(empty: Path) -> None:
     words = ["-c", "alignment/demo", "-c", "objectives/siglip", "--model.ecg_encoder", "encoders/ecg_cnn"]
     words += ["--search", "searches/finetune"]
