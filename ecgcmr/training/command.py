@@ -29,6 +29,9 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr fit -c configs/mae/demo.yaml --model.encoder configs/encoders/ecg_vit.yaml     another encoder, whole
   ecgcmr fit -c configs/mae/demo.yaml --data.samples 1000 --print_config                what all of it comes to
   ecgcmr fit -c configs/downstream/regression.yaml --data.root data/demo --budget.most 20     a quick run of a budget
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --trainer.logger configs/loggers/csv.yaml
+  ecgcmr fit -c configs/mae/demo.yaml --data.root data/demo --find '[learning_rate]'   looks for a rate first
+  ecgcmr predict -c runs/downstream/regression/config.yaml --data.predict_split all --out all.parquet
 
 Everything goes to the run folder, runs/mae/demo for configs/mae/demo.yaml, or --trainer.default_root_dir. A fit does
 not replace a run that lies there unless it is asked to:
