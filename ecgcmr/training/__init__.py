@@ -3,3 +3,4 @@
 from ecgcmr.training.early_stopping import ToleranceEarlyStopping
 from ecgcmr.training.loggers import CSVLog, MLflowLog, TensorBoardLog, WandbLog
 from ecgcmr.training.run_folder import StepCheckpoint
+from ecgcmr.training.utilisation import Utilisation

@@ -29,6 +29,9 @@ Run one stage from a config file; every setting can be overridden on the command
   ecgcmr fit -c mae/demo --data.samples 1000 --model.encoder encoders/ecg_vit    another encoder, whole
   ecgcmr fit -c mae/demo --data.samples 1000 --print_config             what all of it comes to
   ecgcmr fit -c downstream/regression --data.root data/demo --budget.most 20     a quick run of a budget
+  ecgcmr fit -c mae/demo --data.root data/demo --trainer.logger loggers/csv      CSV in place of TensorBoard
+  ecgcmr fit -c mae/demo --data.root data/demo --find '[learning_rate]'          looks for a rate first
+  ecgcmr predict -c runs/downstream/regression/config.yaml --data.predict_split all --out all.parquet
 
 A config is a file of yours by its path, or one that comes with ecgcmr by its name ('ecgcmr configs' lists them).
 Everything goes to the run folder, runs/mae/demo for mae/demo, or --trainer.default_root_dir. A fit does not

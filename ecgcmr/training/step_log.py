@@ -7,7 +7,7 @@ have travelled to the host while the next step ran. They are no part of ``metric
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -17,6 +17,14 @@ from ecgcmr.training.training_clock import TrainingClock
 
 LOSS, RATE, NORM, SPEED = "train/loss_step", "train/learning_rate", "train/gradient_norm", "train/samples_per_second"
 _IN_BAR = {LOSS: "loss", RATE: "lr", NORM: "gradient", SPEED: "samples/s"}
+
+
+@runtime_checkable
+class OfSpeed(Protocol):
+    """A callback with numbers that follow from the speed of a fit."""
+
+    def of_speed(self, samples_per_second: float) -> dict[str, float]:
+        """Return them by the names that they are logged under."""
 
 
 class StepLog(Callback):
@@ -80,10 +88,13 @@ class StepLog(Callback):
         numbers = {LOSS: loss, RATE: self._rates.pop(step.number, math.nan), NORM: norm}
         if step.number > 1:  # the first step makes what all others use
             numbers[SPEED] = self._rows / seconds
+            for callback in trainer.callbacks:
+                if isinstance(callback, OfSpeed):
+                    numbers |= callback.of_speed(numbers[SPEED])
         self._reset()
         numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
         log_numbers(trainer, numbers, step.number - 1, step.epoch)  # Lightning counts from 0
-        show(trainer, {_IN_BAR[name]: value for name, value in numbers.items()})
+        show(trainer, {_IN_BAR[name]: value for name, value in numbers.items() if name in _IN_BAR})
 
 
 def is_due(trainer: Any, step: int) -> bool:

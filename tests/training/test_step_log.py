@@ -126,6 +126,7 @@ def fake_trainer(**further: Any) -> Any:
             "world_size": 1,
             "log_every_n_steps": 2,
             "loggers": [],
+            "callbacks": [],
             "progress_bar_metrics": {},
             **further,
         }
