@@ -55,8 +55,10 @@ USED: dict[tuple[str, str], Owner] = {
     ("ecgcmr/training/stop_when_terminated.py", "_last_global_step_saved"): lambda _: ModelCheckpoint(),
     ("ecgcmr/training/stop_when_terminated.py", "_should_accumulate"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/stop_when_terminated.py", "_should_check_val_fx"): lambda trainer: trainer.fit_loop.epoch_loop,
+    ("ecgcmr/training/trainer.py", "_broadcast_sigterm_tensor"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/trainer.py", "_signal_connector"): lambda trainer: trainer,
     ("ecgcmr/training/trainer.py", "_sigterm_notifier_fn"): lambda trainer: trainer._signal_connector,
+    ("ecgcmr/training/trainer.py", "_slurm_sigusr_handler_fn"): lambda trainer: trainer._signal_connector,
     ("ecgcmr/worker_processes.py", "_executor"): lambda _: reusable_executor,
     ("ecgcmr/worker_processes.py", "_flags"): _started_executor,
 }
