@@ -1,17 +1,18 @@
 """A network that has diverged is stopped at once, on all ranks together, and leaves nothing behind.
 
 Every fit, validation, test and prediction has ``FiniteCheck``. What it costs: a sum over the batch, the norm of the
-gradients (which Lightning's clipping computes but does not hand out) and, over several ranks, two numbers reduced:
-whether anything is not finite, and whether a rank was asked to end (``StopWhenTerminated``). On CUDA a step's numbers
-travel to the host while the next step runs, and are looked at one step later, so that nothing waits for the device;
-before anything is written they are waited for. Weights are summed before each validation and each checkpoint.
+gradients (which Lightning's clipping computes but does not hand out) and, over several ranks, three numbers summed:
+whether anything is not finite, whether a rank was asked to end (``StopWhenTerminated``), and the loss, for whoever
+logs it. On CUDA a step's numbers travel to the host while the next step runs, and are looked at one step later, so that
+nothing waits for the device; before anything is written they are waited for. Weights are summed before each validation
+and each checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,24 @@ from ecgcmr.training.finite_inputs import over_ranks, sums_of_inputs
 from ecgcmr.training.fully_sharded import FullySharded, local_part, whole
 
 
+class Numbers(NamedTuple):
+    """What was found of a batch, on the host.
+
+    Attributes:
+        loss: This rank's.
+        norm: Of the gradients; 0 where the optimiser did not step.
+        broken: Of how many ranks something is not finite.
+        ends: How many ranks were asked to end.
+        mean_loss: Over ranks.
+    """
+
+    loss: float
+    norm: float
+    broken: float
+    ends: float
+    mean_loss: float
+
+
 @dataclass
 class Step:
     """What is to be looked at of one training batch.
@@ -37,8 +56,7 @@ class Step:
         batch: Number within the epoch, from 0.
         rows: (B,) positions in the index.
         inputs: (B,) sums over each recording, not finite where it holds a value that is not.
-        found: Loss, gradient norm, whether anything of any rank is not finite and whether any rank was asked to end; on
-            its way to the host.
+        found: ``Numbers`` on their way to the host.
         stepped: Whether the optimiser stepped, so that there is a gradient norm.
         arrived: What to wait for before ``found`` is read; None where it is there.
     """
@@ -52,12 +70,11 @@ class Step:
     stepped: bool
     arrived: torch.cuda.Event | None = None
 
-    def values(self) -> tuple[float, float, bool, bool]:
-        """Return loss, gradient norm, whether the batch is to be stopped at and whether to end, on the host."""
+    def values(self) -> Numbers:
+        """Return what was found, on the host."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        loss, norm, broken, ends = self.found.tolist()
-        return loss, norm, broken > 0, ends > 0
+        return Numbers(*self.found.tolist())
 
 
 SeesStep = Callable[[Any, Step, float, float], None]
@@ -120,10 +137,11 @@ class FiniteCheck(Callback):
         inputs = sums_of_inputs(batch)
         given = loss.new_zeros(()) if norm is None else norm.to(loss.device)
         finite = loss.isfinite() & given.isfinite() & inputs.isfinite().all()
-        flags = torch.stack([(~finite).float(), loss.new_full((), self._asked_to_end(), dtype=torch.float32)])
+        asked = loss.new_full((), self._asked_to_end(), dtype=torch.float32)
+        over_all = torch.stack([(~finite).float(), asked, loss.float() / trainer.world_size])
         if trainer.world_size > 1:
-            dist.all_reduce(flags, dist.ReduceOp.MAX)
-        found = torch.cat([torch.stack([loss.float(), given.float()]), flags])
+            dist.all_reduce(over_all)
+        found = torch.cat([torch.stack([loss.float(), given.float()]), over_all])
         arrived = None
         if found.device.type == "cuda":
             host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
@@ -133,13 +151,14 @@ class FiniteCheck(Callback):
         return Step(number, epoch, batch_idx, batch["row"], inputs, found, norm is not None, arrived)
 
     def _look_at(self, trainer: Any, step: Step) -> None:
-        loss, norm, broken, self.ends = step.values()
-        if not broken:
+        numbers = step.values()
+        self.ends = numbers.ends > 0
+        if not numbers.broken:
             if self.on_step is not None:
-                self.on_step(trainer, step, loss, norm)
+                self.on_step(trainer, step, numbers.loss, numbers.norm)
             self._overflows = 0 if step.stepped else self._overflows
             return
-        reports = over_ranks(trainer, RankReport.of(trainer, loss, norm, step.rows, step.inputs))
+        reports = over_ranks(trainer, RankReport.of(trainer, numbers.loss, numbers.norm, step.rows, step.inputs))
         if has_loss_scaler(trainer) and all(report.overflowed for report in reports):
             self._overflows += 1
             if self._overflows <= self.overflow_steps:

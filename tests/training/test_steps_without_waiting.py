@@ -23,10 +23,9 @@ GRADIENTS, AGREED = "allreduce_", "allreduce_"
 GATHERS = ["_allgather_base_", "_reduce_scatter_base_"]
 
 
-def steps(folder: Path, config: Path, **model: Any) -> list[dict[str, Any]]:
+def steps(folder: Path, config: Path) -> list[dict[str, Any]]:
     """Fit on two ranks; return what was read and exchanged in each step of rank zero."""
     content = yaml.safe_load(config.read_text())
-    content["model"]["init_args"] |= model
     watch = {"class_path": "host_reads.HostReads", "init_args": {"path": str(folder / "steps")}}
     content["trainer"]["callbacks"] = [watch]
     config.write_text(yaml.safe_dump(content))
@@ -37,15 +36,33 @@ def steps(folder: Path, config: Path, **model: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for lines in both for line in lines]
 
 
-@pytest.mark.parametrize("name", ["mae", "alignment", "phenotypes"])
-def test_a_step_of_two_ranks_waits_for_nothing(name: str, tmp_path: Path, cohort_root: Path) -> None:
+OBJECTIVES = {
+    "clip": {},
+    "byol": {"objective": {"class_path": "ecgcmr.objectives.BYOLLoss", "init_args": {"size": 8, "hidden": 8}}},
+    "clocs": {"objective": {"class_path": "ecgcmr.objectives.CLOCSLoss"}},
+}
+
+
+def write(name: str, folder: Path, root: Path) -> tuple[Path, list[str]]:
+    """Write a stage's config; return it with what its loss exchanges."""
     if name == "mae":
-        config, exchanged = tiny_configs.write_mae(tmp_path, cohort_root), []
-    elif name == "alignment":
-        config, exchanged = tiny_configs.write_alignment(tmp_path, cohort_root), GATHERS
-    else:
-        config = tiny_configs.write_downstream(tmp_path, cohort_root, "PhenotypeRegression", ["age"])
-        exchanged = ["allreduce_"]  # how many labels are known
+        return tiny_configs.write_mae(folder, root), []
+    if name == "phenotypes":  # how many labels are known
+        return tiny_configs.write_downstream(folder, root, "PhenotypeRegression", ["age"]), ["allreduce_"]
+    if name == "risks":
+        given, data = {"encoder": tiny_configs.ENCODER}, "LabelledDataModule"
+        config = tiny_configs.write_config(folder / "risks.yaml", "TimeToEvent", given, data, root, diseases=["cad"])
+        return config, GATHERS
+    config = tiny_configs.write_alignment(folder, root)
+    content = yaml.safe_load(config.read_text())
+    content["model"]["init_args"] |= OBJECTIVES[name]
+    config.write_text(yaml.safe_dump(content))
+    return config, GATHERS * (2 if name == "byol" else 1)  # the predictor's batch norm, for either input
+
+
+@pytest.mark.parametrize("name", ["mae", "phenotypes", "risks", *OBJECTIVES])
+def test_a_step_of_two_ranks_waits_for_nothing(name: str, tmp_path: Path, cohort_root: Path) -> None:
+    config, exchanged = write(name, tmp_path, cohort_root)
     seen = steps(tmp_path, config)
     assert all(not step["reads"] for step in seen), next(step["reads"] for step in seen if step["reads"])
     for step in seen:
