@@ -32,8 +32,8 @@ def check_whole(folder: Path, note: Mapping[str, Any]) -> None:
     """Refuse a run that cannot be run again from its folder.
 
     Raises:
-        UserError: It has not finished or left no numbers, went on with other settings on the way, began from a checkpoint, or its config
-            is another one by now.
+        UserError: It has not finished or left no numbers, went on with other settings on the way, began from a
+            checkpoint, or its config is another one by now.
     """
     if note["state"] != FINISHED:
         raise UserError(f"{folder}: the run is {note['state']} and not finished, so there is nothing to compare with")
