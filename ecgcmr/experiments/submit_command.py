@@ -15,6 +15,7 @@ from ecgcmr.experiments.job_script import script
 from ecgcmr.experiments.plan import Plan, load_plan
 from ecgcmr.experiments.sbatch import refuse_while_queued, submit
 from ecgcmr.files import remove_paths, write_atomically
+from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 
 HELP = """\
@@ -32,7 +33,7 @@ the cluster file.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="experiment file (YAML)")
+    parser.add_argument("file", metavar="FILE", help="experiment file (YAML), or the name of one that is shipped")
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="as of 'ecgcmr experiment'")
     parser.add_argument("--cluster", type=Path, required=True, help="cluster file (YAML)")
     parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when all is submitted."""
+    args.file = find_config(args.file, what="experiment", room="experiments")
     plan = load_plan(args.file, root=args.root, data=args.data, overrides=args.overrides)
     out = (args.out or Path("runs") / args.file.stem).resolve()
     parts = parts_of(plan)

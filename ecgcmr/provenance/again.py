@@ -16,7 +16,7 @@ from ecgcmr.encoders.kernels import AttentionWay
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
-from ecgcmr.provenance.differences import BEST, PLACES, WEIGHTS, settings_of
+from ecgcmr.provenance.differences import BEST, PLACES, RESULTS, WEIGHTS, settings_of
 from ecgcmr.provenance.listed_runs import CONFIG, METRICS, PLAN
 from ecgcmr.provenance.run_note import FINISHED, NAME, read_note
 from ecgcmr.shards import ShardIndex
@@ -32,11 +32,14 @@ def check_whole(folder: Path, note: Mapping[str, Any]) -> None:
     """Refuse a run that cannot be run again from its folder.
 
     Raises:
-        UserError: It has not finished, went on with other settings on the way, began from a checkpoint, or its config
-            is another one by now.
+        UserError: It has not finished or left no numbers, went on with other settings on the way, began from a
+            checkpoint, or its config is another one by now.
     """
     if note["state"] != FINISHED:
         raise UserError(f"{folder}: the run is {note['state']} and not finished, so there is nothing to compare with")
+    compared = RESULTS if note.get("kind") == "experiment" else METRICS
+    if not (folder / compared).is_file():
+        raise UserError(f"{folder}: holds no {compared}, so there is nothing to compare with")
     if note.get("kind") == "experiment":
         if not (folder / PLAN).is_file():
             raise UserError(f"{folder}: holds no {PLAN}, which says what was run")

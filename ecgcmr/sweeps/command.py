@@ -8,6 +8,7 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
+from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 
 HELP = """\
@@ -34,7 +35,7 @@ more --trials a finished sweep goes on. Needs optuna: pip install 'ecgcmr[sweep]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sweep``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="sweep file (YAML)")
+    parser.add_argument("file", metavar="FILE", help="sweep file (YAML), or the name of one that is shipped")
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="a setting of all trials, such as trainer.max_epochs=5"
     )
@@ -60,8 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
     optuna_package()
     given = [] if args.root is None else [f"data.root={args.root}"]
-    plan = read_plan(args.file, [*args.overrides, *given], args.trials)
-    out = (args.out or Path("runs") / "sweeps" / args.file.stem).resolve()
+    file = find_config(args.file, what="sweep", room="sweeps")
+    plan = read_plan(file, [*args.overrides, *given], args.trials)
+    out = (args.out or Path("runs") / "sweeps" / file.stem).resolve()
     sweep = Sweep(plan, out, lambda line: print(printable(line), flush=True))
     with FolderLock(out, "sweep"):
         sweep.claim(overwrite=args.overwrite)

@@ -10,6 +10,7 @@ from typing import Any
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_reading import typed
+from ecgcmr.shipped_configs import config_at
 from ecgcmr.sweeps.space import Choice, choices_of
 from ecgcmr.text import printable
 from ecgcmr.training.candidates import candidates_of
@@ -57,7 +58,7 @@ class SweepPlan:
     @property
     def config_file(self) -> Path:
         """The config file."""
-        return (self.path.parent / self.config).resolve()
+        return (config_at(self.config, self.path.parent) or self.path.parent / self.config).resolve()
 
     @property
     def choices(self) -> dict[str, Choice]:

@@ -157,6 +157,8 @@ def _note(change: dict[str, Any]) -> Callable[[Path], None]:
 REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "no note": (lambda run: (run / "run.json").unlink(), [], "holds no run.json"),
     "unfinished": (_note({"state": "running"}), [], "not finished"),
+    "no numbers": (lambda run: (run / "metrics.json").unlink(), [], "holds no metrics.json"),
+    "no results": (_note({"kind": "experiment"}), [], "holds no results.json"),
     "a later version": (_note({"version": 2}), [], "use a later version"),
     "begun from a checkpoint": (_note({"calls": [{"from_step": 3}]}), [], "began from a checkpoint"),
     "changes on the way": (lambda run: (run / "resumed.json").write_text("[]"), [], "resumed.json"),
