@@ -112,3 +112,15 @@ def _shortened(text: str, longest: int) -> str:
     room = longest - 3
     end = room // 3
     return f"{text[: room - end]}...{text[len(text) - end :]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time such as ``42 s``, ``7 min 05 s`` or ``3 h 20 min``."""
+    if not 0 <= seconds < 1e9:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -7,7 +7,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from ecgcmr.text import figure_text, markdown_cell, printable, printable_lines, show_names_plainly
+from ecgcmr.text import duration, figure_text, markdown_cell, printable, printable_lines, show_names_plainly
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,8 @@ def test_powers_of_ten_on_an_axis_stay_formulas() -> None:
     show_names_plainly(figure)
     figure.canvas.draw()
     assert all(label.get_parse_math() for label in axes.get_xticklabels())
+
+
+def test_times_are_words() -> None:
+    words = ["0 s", "59 s", "1 min 01 s", "1 h 01 min", "-"]
+    assert [duration(seconds) for seconds in (0.4, 59, 61, 3661, -1)] == words

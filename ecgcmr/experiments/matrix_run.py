@@ -18,7 +18,7 @@ from ecgcmr.experiments.command import shown, words_of
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.matrix_plan import Cell
 from ecgcmr.experiments.matrix_table import write_record, write_table
-from ecgcmr.experiments.node_states import NodeState, duration, expected_seconds, node_states, states_without_cohort
+from ecgcmr.experiments.node_states import NodeState, expected_seconds, node_states, states_without_cohort
 from ecgcmr.experiments.out_folder import claim_folder
 from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.plan_state import is_whole
@@ -28,7 +28,7 @@ from ecgcmr.experiments.stage_runs import is_complete
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.whole_run import begun, finish
 from ecgcmr.locks import FolderLock
-from ecgcmr.text import printable
+from ecgcmr.text import duration, printable
 
 CELLS, COHORT = "cells", "cohort"
 

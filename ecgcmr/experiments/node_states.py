@@ -16,7 +16,7 @@ from ecgcmr.experiments.stage_runs import StageRun, is_complete, marker_state
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.trainings import DownstreamRun, Trainings
 from ecgcmr.locks import is_locked
-from ecgcmr.text import printable
+from ecgcmr.text import duration, printable
 
 FINISHED, RUNNING, BEGUN, STALE, WAITING = "finished", "running", "begun", "to run again", "to run"
 """States: ``begun`` goes on from its last checkpoint; ``to run again`` is of other settings, cohort or parents."""
@@ -152,15 +152,6 @@ def expected_seconds(states: Sequence[NodeState], jobs: int) -> float:
         worker = min(range(jobs), key=free.__getitem__)
         ends[state.node.name] = free[worker] = max(ready, free[worker]) + (state.seconds or 0.0)
     return max(ends.values(), default=0.0)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as people say it."""
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def states_json(states: Sequence[NodeState]) -> str:

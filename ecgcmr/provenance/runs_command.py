@@ -11,7 +11,7 @@ from typing import Any
 
 from ecgcmr.provenance.conditions import Condition, check_names, in_order
 from ecgcmr.provenance.listed_runs import FIELDS, ListedRun, find_runs
-from ecgcmr.text import printable
+from ecgcmr.text import duration, printable
 
 HELP = f"""\
 List the runs in a folder and below: fits and experiments, by the run.json, metrics.json and config.yaml they keep.
@@ -138,15 +138,3 @@ def _monitored(run: ListedRun) -> str:
     name = run.fields["monitor"]
     value = None if name is None else run.value(str(name))
     return "-" if value is None else f"{name} {_cell(str(name), value)}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time such as ``42 s``, ``7 min 05 s`` or ``3 h 20 min``."""
-    if not 0 <= seconds < 1e9:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

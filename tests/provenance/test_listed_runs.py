@@ -13,7 +13,6 @@ import yaml
 from ecgcmr.cli import main
 from ecgcmr.locks import LOCK_NAME
 from ecgcmr.provenance.run_note import RunNote
-from ecgcmr.provenance.runs_command import duration
 
 
 def write_run(folder: Path, loss: float | None, *, state: str = "finished", lr: float = 0.1, **test: float) -> Path:
@@ -168,8 +167,3 @@ def test_a_run_of_before_there_were_notes_and_runs_below_a_run_are_listed(
     found = listed(capsys, tmp_path, "--sort", "val/loss")
     assert [(entry["run"], entry["state"]) for entry in found] == [("below", "finished"), (".", "no run.json")]
     assert found[1]["metrics"]["fit"]["val/loss"] == 0.5
-
-
-def test_times_are_words() -> None:
-    words = ["0 s", "59 s", "1 min 01 s", "1 h 01 min", "-"]
-    assert [duration(seconds) for seconds in (0.4, 59, 61, 3661, -1)] == words
