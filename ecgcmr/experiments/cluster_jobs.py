@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,13 +61,19 @@ class Job:
     given: Resources
 
 
-def jobs_of(parts: Iterable[Part], plan: Plan, cluster: Cluster) -> list[Job]:
-    """Return the jobs of an experiment in an order in which they can be submitted."""
+def jobs_of(parts: Iterable[Part], asks: Callable[[str, int], Ranks], cluster: Cluster) -> list[Job]:
+    """Return the jobs of an experiment in an order in which they can be submitted.
+
+    Args:
+        parts: Of the experiment.
+        asks: What a part, by its name, asks for, given the devices where its configs leave their number open.
+        cluster: Where they run.
+    """
     groups: dict[Any, list[str]] = {}
     found: dict[Any, tuple[tuple[str, ...], Ranks, Resources]] = {}
     for part in parts:
         given = cluster.resources(part.name)
-        ranks = ranks_of(plan, part.name, given.devices)
+        ranks = asks(part.name, given.devices)
         key = (frozenset(part.needs), ranks, repr(given))
         found.setdefault(key, (tuple(part.needs), ranks, given))
         groups.setdefault(key, []).append(part.name)
@@ -97,6 +103,12 @@ def ranks_of(plan: Plan, part: str, devices: int) -> Ranks:
     if asked in (None, "auto", -1, "-1"):
         return Ranks(nodes, devices)
     return Ranks(nodes, len(asked) if isinstance(asked, list) else int(asked))
+
+
+def most_ranks(plan: Plan, parts: Iterable[Part], devices: int) -> Ranks:
+    """Return what the largest part of an experiment asks for, that is run as one job."""
+    asked = [ranks_of(plan, part.name, devices) for part in parts]
+    return max(asked, key=lambda ranks: ranks.nodes * ranks.devices, default=Ranks())
 
 
 def _settings(plan: Plan, part: str) -> tuple[str | None, dict[str, Any]]:

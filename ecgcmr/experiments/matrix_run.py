@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,21 +41,25 @@ def run_matrix(file: Path, cells: Sequence[Cell], out: Path, console: Console, a
     """
     if args.begin_at:
         raise UserError("--from: is of one experiment; give it the experiment.yaml of a cell's folder, with --out")
-    unknown = [name for name in args.only if name not in {cell.name for cell in cells}]
+    names = {COHORT, *(cell.name for cell in cells)}
+    unknown = [name for name in args.only if name not in names]
     if unknown:
-        names = ", ".join(cell.name for cell in cells[:6])
-        raise UserError(f"--only {printable(unknown[0], 80)}: the matrix has no such cell; it has {names}, ...")
+        known = ", ".join(cell.name for cell in cells[:6])
+        raise UserError(f"--only {printable(unknown[0], 80)}: the matrix has no such cell; it has {known}, ...")
     matrix = Matrix(file, list(cells), out, console, args.workers, jobs_of(args.jobs))
     if args.dry_run:
         matrix.show()
         return 0
-    chosen = [cell for cell in cells if not args.only or cell.name in args.only]
-    with FolderLock(out, "experiment"):
+    # Some cells alone may be run by several calls at once, as jobs of a cluster: each holds its cells' folders.
+    with nullcontext() if args.only else FolderLock(out, "experiment"):
         claim_folder(out, file, overwrite=args.overwrite)
         write_record(out, cells)
+        matrix.make_cohort(make=not args.only or COHORT in args.only)
+        chosen = [cell for cell in cells if not args.only or cell.name in args.only]
         matrix.run(chosen, words_of(args), overwrite=args.overwrite)
-        done = [cell for cell in cells if (matrix.folder(cell) / "results.json").is_file()]
-        table = write_table(out, done, len(cells))
+        if args.only:
+            return 0
+        table = write_table(out, cells, len(cells))
     console.print(f"table: {printable(shown(table))}   cells: {printable(shown(out / CELLS))}", markup=False)
     return 0
 
@@ -84,6 +88,18 @@ class Matrix:
         """Return the folder of a cell."""
         return self.out / CELLS / cell.name
 
+    def make_cohort(self, *, make: bool) -> None:
+        """Make the cohort that all cells share; where each has its own it is made with the cell.
+
+        Raises:
+            UserError: It cannot be made, or is not there and may not be made.
+        """
+        shared = self._shared_cohort()
+        if shared is not None and make:
+            resolve_cohort(shared, self.out)
+        elif shared is not None and finished_cohort(shared, self.out) is None:
+            raise UserError("--only: the cohort of this matrix is not there yet; run it with --only cohort first")
+
     def run(self, cells: Sequence[Cell], words: Sequence[str], *, overwrite: bool) -> None:
         """Run some experiments of the matrix; arguments as of ``whole_run.begun``.
 
@@ -91,8 +107,6 @@ class Matrix:
             UserError: One cannot be carried out, or a part of it fails.
         """
         shared = self._shared_cohort()
-        if shared is not None:
-            resolve_cohort(shared, self.out)
         experiments = {cell.name: self._experiment(cell, shared) for cell in cells}
         left = {name: each for name, each in experiments.items() if not is_whole(each.plan, each.out)}
         held = {name: ExitStack() for name in left}

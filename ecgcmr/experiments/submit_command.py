@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cluster_file import read_cluster
-from ecgcmr.experiments.cluster_jobs import Job, Part, jobs_of, log_folder
+from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of, log_folder, most_ranks, ranks_of
 from ecgcmr.experiments.job_script import script
+from ecgcmr.experiments.matrix_plan import Cell, read_matrix
 from ecgcmr.experiments.plan import Plan, load_plan
+from ecgcmr.experiments.run_graph import COHORT, TABLE, GraphNode, run_graph
 from ecgcmr.experiments.sbatch import refuse_while_queued, submit
 from ecgcmr.files import remove_paths, write_atomically
 from ecgcmr.shipped_configs import find_config
@@ -20,8 +23,8 @@ from ecgcmr.text import printable
 
 HELP = """\
 Run an experiment on a SLURM cluster: each part of it is a job, those that wait for the same are one array, and each
-waits for what it needs. A job near the end of its time saves, is queued again and goes on. Nothing runs here: the
-files for sbatch are written to OUT/submit and submitted.
+waits for what it needs; of a matrix each cell is a job, all cells one array. A job near the end of its time saves, is
+queued again and goes on. Nothing runs here: the files for sbatch are written to OUT/submit and submitted.
 
   ecgcmr submit configs/experiments/turgut2025.yaml --root data/ukb --cluster cluster.yaml --dry-run
   ecgcmr submit configs/experiments/turgut2025.yaml --root data/ukb --cluster cluster.yaml
@@ -45,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when all is submitted."""
     args.file = find_config(args.file, what="experiment", room="experiments")
-    plan = load_plan(args.file, root=args.root, data=args.data, overrides=args.overrides)
+    given: dict[str, Any] = {"root": args.root, "data": args.data, "overrides": args.overrides}
     out = (args.out or Path("runs") / args.file.stem).resolve()
-    parts = parts_of(plan)
+    cells = read_matrix(args.file, **given)
+    parts, asks = _cells(cells) if cells else _parts(load_plan(args.file, **given))
     cluster = read_cluster(args.cluster, [part.name for part in parts])
-    jobs = jobs_of(parts, plan, cluster)
+    jobs = jobs_of(parts, asks, cluster)
     folder = out / "submit"
     refuse_while_queued(folder)
     log_folder(folder).mkdir(parents=True, exist_ok=True)
@@ -65,10 +69,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parts_of(plan: Plan) -> Sequence[Part]:
-    """Return the parts of an experiment."""
-    found: Sequence[Part] = import_module("ecgcmr.experiments.run_graph").run_graph(plan)
-    return found
+Asks = Callable[[str, int], Ranks]
+
+
+def _parts(plan: Plan) -> tuple[list[GraphNode], Asks]:
+    """Return the parts of an experiment, and what each asks for."""
+    return run_graph(plan), partial(ranks_of, plan)
+
+
+def _cells(cells: Sequence[Cell]) -> tuple[list[GraphNode], Asks]:
+    """Return the parts of a matrix, cells between cohort and table, and what each asks for."""
+    by_name = {cell.name: cell.plan for cell in cells}
+    nodes = [GraphNode(COHORT, ()), *(GraphNode(name, (COHORT,)) for name in by_name)]
+
+    def asks(part: str, devices: int) -> Ranks:
+        return most_ranks(by_name[part], run_graph(by_name[part]), devices) if part in by_name else Ranks()
+
+    return [*nodes, GraphNode(TABLE, (COHORT, *by_name))], asks
 
 
 def command_words(args: argparse.Namespace, out: Path) -> list[str]:

@@ -155,7 +155,7 @@ class FiniteCheck(Callback):
         self.ends = numbers.ends > 0
         if not numbers.broken:
             if self.on_step is not None:
-                self.on_step(trainer, step, numbers.loss, numbers.norm)
+                self.on_step(trainer, step, numbers.mean_loss, numbers.norm)
             self._overflows = 0 if step.stepped else self._overflows
             return
         reports = over_ranks(trainer, RankReport.of(trainer, numbers.loss, numbers.norm, step.rows, step.inputs))

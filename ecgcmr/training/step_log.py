@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from ecgcmr.training.finite import Step
@@ -71,7 +70,7 @@ class StepLog(Callback):
         Args:
             trainer: Of the fit.
             step: The batch.
-            loss: This rank's, over the batches that are accumulated to a step.
+            loss: Mean over ranks, over the batches that are accumulated to a step.
             norm: Of the gradients of the step, if it ended one.
         """
         self._loss += loss * trainer.accumulate_grad_batches  # Lightning has divided it
@@ -82,9 +81,6 @@ class StepLog(Callback):
 
     def _log(self, trainer: Any, step: Step, norm: float) -> None:
         loss, seconds = self._loss / self._batches, self._clock.lap()
-        if trainer.world_size > 1:
-            given = torch.tensor(loss, device=trainer.strategy.root_device)
-            loss = float(trainer.strategy.reduce(given, reduce_op="mean"))
         numbers = {LOSS: loss, RATE: self._rates.pop(step.number, math.nan), NORM: norm}
         if step.number > 1:  # the first step makes what all others use
             numbers[SPEED] = self._rows / seconds

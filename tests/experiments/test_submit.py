@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import submit_command
 from ecgcmr.experiments.cluster_file import Cluster, Resources, read_cluster
-from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of
+from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of, ranks_of
 from ecgcmr.experiments.job_script import script
 from ecgcmr.experiments.plan import load_plan
 from ecgcmr.experiments.sbatch import submit
@@ -60,7 +61,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     program(folder, "sbatch", f'echo "$@" >> {folder}/words\necho $((99 + $(wc -l < {folder}/words)))\n')
     program(folder, "squeue", f'cat {folder}/queue 2>/dev/null || {{ echo "Invalid job id specified" >&2; exit 1; }}')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(submit_command, "parts_of", lambda plan: NODES)
+    monkeypatch.setattr(submit_command, "run_graph", lambda plan: NODES)
     monkeypatch.chdir(tmp_path)
 
     def call(entries: dict, *words: str) -> int:
@@ -105,6 +106,24 @@ def test_each_job_waits_for_what_it_needs(
     for name in names:
         assert subprocess.run(["bash", "-n", str(folder / name)], check=False).returncode == 0
     assert "job 103" in capsys.readouterr().out
+
+
+def test_cells_of_a_matrix_are_one_array_between_cohort_and_tables(cluster: Callable[..., int], tmp_path: Path) -> None:
+    wide = {"stages.mae.set.trainer.devices": 4}
+    matrix = yaml.safe_dump({"seed": [0, 1], "width": {"four": wide, "one": {}}}, default_flow_style=True, width=1000)
+    assert cluster({"gpus": 1, "parts": {"cohort": {"gpus": 0}, "table": {"gpus": 0}}}, f"matrix={matrix.strip()}") == 0
+    folder = tmp_path / "out" / "submit"
+    scripts = {path.name: path.read_text() for path in sorted(folder.glob("*.sbatch"))}
+    assert list(scripts) == [
+        "01-cohort.sbatch", "02-seed0-four-and-1-more.sbatch", "03-seed0-one-and-1-more.sbatch", "04-table.sbatch",
+    ]  # fmt: skip
+    assert "parts=(seed0-one seed1-one)" in scripts["03-seed0-one-and-1-more.sbatch"]
+    assert (
+        "#SBATCH --ntasks-per-node=4\n" in scripts["02-seed0-four-and-1-more.sbatch"]
+    )  # what its widest stage asks for
+    waits = [line.split() for line in (tmp_path / "bin" / "words").read_text().splitlines()]
+    assert "--dependency=afterok:100" in waits[2]
+    assert "--dependency=afterok:100:101:102" in waits[3]
 
 
 def test_a_dry_run_writes_the_files_and_submits_nothing(cluster: Callable[..., int], tmp_path: Path) -> None:
@@ -165,7 +184,7 @@ def test_ranks_are_those_of_the_configs(tmp_path: Path) -> None:
     overrides = ["stages.mae.set={trainer.devices: 4, trainer.num_nodes: 2}"]
     plan = load_plan(DEMO, overrides=overrides)
     given = Cluster(gpu_type="a100", parts={"mae": {"cpus": 6}})
-    jobs = {job.parts[0]: job for job in jobs_of(NODES, plan, given)}
+    jobs = {job.parts[0]: job for job in jobs_of(NODES, partial(ranks_of, plan), given)}
     assert jobs["mae"].ranks == Ranks(nodes=2, devices=4)
     assert jobs["cohort"].ranks == Ranks()
     text = script(jobs["mae"], given, ["ecgcmr"], tmp_path, tmp_path, "demo")
