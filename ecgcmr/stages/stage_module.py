@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 import lightning
+import torch
 from torch import Tensor
 
 from ecgcmr.objectives.gather import equal_rows
@@ -47,6 +48,8 @@ class StageModule(lightning.LightningModule):
 
         Where the DataModule deals equally many rows to every rank, gathering them waits for nothing.
         """
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return contextlib.nullcontext()
         data = self.data
         return equal_rows(data.rows_per_rank) if isinstance(data, DealsEqually) else contextlib.nullcontext()
 
