@@ -16,7 +16,7 @@ from ecgcmr.speed_choices.memory import machine
 
 PACKAGES = (
     "torch", "lightning", "jsonargparse", "torchmetrics", "monai", "neurokit2", "h5py", "omegaconf", "tensorboard",
-    "safetensors", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "numba", "joblib", "threadpoolctl", "nibabel",
+    "safetensors", "numpy", "scipy", "packaging", "pandas", "pyarrow", "scikit-learn", "numba", "joblib", "threadpoolctl", "nibabel",
     "pydicom", "matplotlib", "pillow", "rich", "pyyaml", "hdf5plugin", "distributed", "optuna", "triton", "timm",
 )  # fmt: skip
 """Packages whose versions are kept, where they are installed."""
