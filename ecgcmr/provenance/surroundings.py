@@ -16,8 +16,9 @@ from ecgcmr.speed_choices.memory import machine
 
 PACKAGES = (
     "torch", "lightning", "jsonargparse", "torchmetrics", "monai", "neurokit2", "h5py", "omegaconf", "tensorboard",
-    "safetensors", "numpy", "scipy", "packaging", "pandas", "pyarrow", "scikit-learn", "numba", "joblib", "threadpoolctl", "nibabel",
-    "pydicom", "matplotlib", "pillow", "rich", "pyyaml", "hdf5plugin", "distributed", "optuna", "triton", "timm",
+    "safetensors", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "numba", "joblib", "threadpoolctl", "nibabel",
+    "pydicom", "matplotlib", "pillow", "rich", "pyyaml", "hdf5plugin", "distributed", "optuna", "packaging", "triton",
+    "timm",
 )  # fmt: skip
 """Packages whose versions are kept, where they are installed."""
 
