@@ -54,7 +54,7 @@ def run_matrix(file: Path, cells: Sequence[Cell], out: Path, console: Console, a
         claim_folder(out, file, overwrite=args.overwrite)
         write_record(out, cells)
         matrix.run(chosen, words_of(args), overwrite=args.overwrite)
-        done = [cell for cell in cells if (matrix.folder(cell) / "results.json").is_file()]
+        done = [cell for cell in cells if matrix.is_whole(cell)]
         table = write_table(out, done, len(cells))
     console.print(f"table: {printable(shown(table))}   cells: {printable(shown(out / CELLS))}", markup=False)
     return 0
@@ -83,6 +83,11 @@ class Matrix:
     def folder(self, cell: Cell) -> Path:
         """Return the folder of a cell."""
         return self.out / CELLS / cell.name
+
+    def is_whole(self, cell: Cell) -> bool:
+        """Return whether the results of a cell, as the file has it now, lie in its folder."""
+        experiment = self._experiment(cell, self._shared_cohort())
+        return is_whole(experiment.plan, experiment.out)
 
     def run(self, cells: Sequence[Cell], words: Sequence[str], *, overwrite: bool) -> None:
         """Run some experiments of the matrix; arguments as of ``whole_run.begun``.
