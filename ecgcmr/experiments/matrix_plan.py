@@ -7,7 +7,7 @@ matrix:
     cnn: {encoder: ../encoders/ecg_cnn.yaml}
   objective:
     ntxent: {}
-    siglip: {stages.alignment.set.model.objective: ../objectives/siglip.yaml}
+    siglip: {stages.alignment.set.model.objective: {class_path: ecgcmr.objectives.SigLIPLoss}}
   seed: [0, 1, 2]                          # or the values of the entry that the axis is named after
 ```
 """

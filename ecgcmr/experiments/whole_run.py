@@ -132,8 +132,13 @@ def show_plan(experiment: Experiment) -> None:
 
 
 def write_plan(experiment: Experiment) -> None:
-    """Note what is being run; the table of an earlier plan goes."""
+    """Note what is being run; the table of an earlier plan goes.
+
+    Raises:
+        UserError: A config of the plan is refused, which leaves the folder as it was.
+    """
     out, plan = experiment.out, experiment.plan
+    _ = experiment.settings  # read before anything is written
     write_marker(out, plan_fingerprint(plan), finished=False)
     (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
     write_atomically(out / RECORD, plan_record(plan, out).encode())

@@ -149,9 +149,20 @@ def test_parts_of_other_settings_wait_for_the_run_that_works_there(
     assert (out / "results.json").is_file()
 
 
-def test_times_that_are_none_are_left_out(
-    copied: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [[], ["--only", "mae"]])
+def test_settings_that_are_refused_leave_the_finished_results(
+    copied: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
+    out = copied / "out"
+    names = ("results.json", "experiment.yaml", "stage.json")
+    before = {name: (out / name).read_bytes() for name in names}
+    refused = "stages.mae.set.model.optimiser.lr=-1"
+    assert main(["experiment", str(copied / "trial.yaml"), refused, "--out", str(out), *more]) == 2
+    assert "lr" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+def test_times_that_are_none_are_left_out(copied: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = copied / "out"
     change(out / "experiment.yaml", lambda plan: plan["cohort"].update(root=str(cohort_root)))  # it was relative
     huge = "9" * 400
