@@ -54,8 +54,8 @@ def test_features_of_another_pooling_are_not_those_kept_before(tmp_path: Path, c
         "samples": 1000,
         "variant": "custom",
         "block": "basic",
-        "layers": [1, 1],
-        "widths": [8, 8],
+        "layers": [1] * 4,
+        "widths": [8] * 4,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
