@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def recall_json(path: Path | str, *, most: int = MOST_BYTES) -> Any:
 
 
 def finite_number(value: Any) -> bool:
-    """Tell whether a value of a JSON document is a number, which ``true`` is not, and neither NaN nor infinite."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether a value of a JSON document is a number that a float can have: no ``true``, NaN, infinity, 1e400."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max  # an integer of 400 digits too can be compared
 
 
 def _no_number(token: str) -> float:

@@ -11,10 +11,14 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ecgcmr.experiments.stage_runs import is_finished, write_marker
 from ecgcmr.files import replace_atomically
 from ecgcmr.locks import LOCK_NAME, FolderLock, remove_all
+from ecgcmr.yaml_file import read_yaml
 
 _MARKER = "stage.json"
 _SETTINGS = "config.yaml"
@@ -49,9 +53,22 @@ def _link_all(source: Path, target: Path) -> None:
             place.mkdir(exist_ok=True)
         elif path.name == _SETTINGS and path.parent == source:  # it names its own folder
             with replace_atomically(place) as temporary:
-                temporary.write_text(path.read_text().replace(str(source), str(target)))
+                moved = _moved(read_yaml(path, what="settings of a run"), str(source), str(target))
+                comments = [line for line in path.read_text().splitlines(keepends=True) if line.startswith("#")]
+                temporary.write_text("".join(comments) + yaml.safe_dump(moved, sort_keys=False, allow_unicode=True))
         elif path.name not in (_MARKER, LOCK_NAME):
             _link(path, place)
+
+
+def _moved(settings: Any, source: str, target: str) -> Any:
+    """Return settings of a run with the new place of its folder; text would not do: YAML breaks paths at spaces."""
+    if isinstance(settings, dict):
+        return {name: _moved(value, source, target) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [_moved(value, source, target) for value in settings]
+    if isinstance(settings, str) and (settings == source or settings.startswith(f"{source}{os.sep}")):
+        return target + settings[len(source) :]
+    return settings
 
 
 def _link(path: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from ecgcmr.errors import UserError
 from ecgcmr.experiments.matrix_plan import read_matrix
 from ecgcmr.experiments.plan import load_plan
 from ecgcmr.experiments.plan_state import is_whole
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     out = (args.out or Path("runs") / file.stem).resolve()
     given: dict[str, Any] = {"root": args.root, "data": args.data, "overrides": args.overrides}
     console = Console(soft_wrap=True)
+    _refuse_unused(args)
     cells = read_matrix(file, **given)
     if cells:
         import_heavy("ecgcmr.experiments.matrix_run")
@@ -104,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
         return run_matrix(file, cells, out, console, args)
     plan = load_plan(file, **given)
-    if is_whole(plan, out) and not (args.begin_at or args.dry_run):
+    if is_whole(plan, out) and not (args.begin_at or args.dry_run or args.only):
         console.print(f"finished earlier, nothing to do: {printable(shown(out))}", markup=False)
     else:
         import_heavy("ecgcmr.experiments.whole_run")
@@ -127,6 +129,18 @@ def run(args: argparse.Namespace) -> int:
     table, figures = (printable(shown(out / name)) for name in ("results.md", "figures"))
     console.print(f"table: {table}   figures: {figures}", markup=False)
     return 0
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Refuse flags of which one would be ignored beside the other."""
+    given = [
+        flag for flag, value in (("--dry-run", args.dry_run), ("--only", args.only), ("--from", args.begin_at)) if value
+    ]
+    if len(given) > 1:
+        raise UserError(f"{given[0]} and {given[1]}: do not go together; give one of them")
+    swallowed = [name for name in (*args.only, *args.begin_at) if "=" in name]
+    if swallowed:
+        raise UserError(f"{given[0]} {printable(swallowed[0], 80)}: is no part; write NAME=VALUE before {given[0]}")
 
 
 def words_of(args: argparse.Namespace) -> list[str]:

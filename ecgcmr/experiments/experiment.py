@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.ahead import run_ahead
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
-from ecgcmr.experiments.config_checks import exported, read_settings
+from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
@@ -78,6 +79,15 @@ class Experiment:
     _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
     _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
 
+    @cached_property
+    def settings(self) -> ReadSettings:
+        """What the plan's configs say.
+
+        Raises:
+            UserError: One of them cannot be carried out.
+        """
+        return read_settings(self.plan)
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Show that a part starts, and how long it took."""
@@ -99,7 +109,7 @@ class Experiment:
         Raises:
             UserError: If the plan cannot be carried out.
         """
-        settings = read_settings(self.plan)  # refused before a cohort is made, which may take hours
+        settings = self.settings  # refused before a cohort is made, which may take hours
         if make:
             with self.step("cohort"):
                 self.index = resolve_cohort(self.plan, self.out)

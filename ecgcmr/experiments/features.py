@@ -115,8 +115,9 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
 
 def encoder_fingerprint(encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], windows: int) -> str:
     """Return what recognises the kept features of an encoder; arguments as of ``encoder_features``."""
-    weights = read_encoder_card(encoder_folder).sha256
-    return fingerprint_of({"weights": weights, "windows": windows, **_identity(index, rows)})
+    card = read_encoder_card(encoder_folder)  # two encoders of the same weights may differ in how they pool
+    encoder = {"class_path": card.class_path, "init_args": card.init_args, "weights": card.sha256}
+    return fingerprint_of({"encoder": encoder, "windows": windows, **_identity(index, rows)})
 
 
 def classical_fingerprint(index: ShardIndex, rows: NDArray[np.int64]) -> str:

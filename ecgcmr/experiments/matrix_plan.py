@@ -7,7 +7,7 @@ matrix:
     cnn: {encoder: ../encoders/ecg_cnn.yaml}
   objective:
     ntxent: {}
-    siglip: {stages.alignment.set.model.objective: ../objectives/siglip.yaml}
+    siglip: {stages.alignment.set.model.objective: {class_path: ecgcmr.objectives.SigLIPLoss}}
   seed: [0, 1, 2]                          # or the values of the entry that the axis is named after
 ```
 """
@@ -28,6 +28,7 @@ from ecgcmr.text import printable
 
 MOST_CELLS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
+CELL_NAME = re.compile(rf"{_NAME.pattern}(?:-{_NAME.pattern})*")
 _LONGEST = 40
 _SEED = re.compile(r"(?:.*[._])?(?:finetune_)?seeds?")
 
@@ -103,7 +104,10 @@ def _checked(axes: Any, where: str) -> dict[str, dict[str, dict[str, Any]]]:
     for axis, options in axes.items():
         here = f"{where}.{printable(axis, 60)}"
         if isinstance(options, list):
-            options = {_value_name(str(axis), value, here): {str(axis): value} for value in options}
+            named = [(_value_name(str(axis), value, here), {str(axis): value}) for value in options]
+            options = dict(named)
+            if len(options) < len(named):
+                raise UserError(f"{here}: holds a value twice; a choice is run once")
         if not isinstance(options, dict) or not options:
             raise UserError(f"{here}: expected a list of values, or choices with the entries that each changes")
         for choice, entries in options.items():

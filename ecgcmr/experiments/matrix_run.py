@@ -57,9 +57,10 @@ def run_matrix(file: Path, cells: Sequence[Cell], out: Path, console: Console, a
         matrix.make_cohort(make=not args.only or COHORT in args.only)
         chosen = [cell for cell in cells if not args.only or cell.name in args.only]
         matrix.run(chosen, words_of(args), overwrite=args.overwrite)
-        if args.only:
+        done = [cell for cell in cells if matrix.is_whole(cell)]
+        if not done:  # the cohort alone was asked for
             return 0
-        table = write_table(out, cells, len(cells))
+        table = write_table(out, done, len(cells))
     console.print(f"table: {printable(shown(table))}   cells: {printable(shown(out / CELLS))}", markup=False)
     return 0
 
@@ -99,6 +100,11 @@ class Matrix:
             resolve_cohort(shared, self.out)
         elif shared is not None and finished_cohort(shared, self.out) is None:
             raise UserError("--only: the cohort of this matrix is not there yet; run it with --only cohort first")
+
+    def is_whole(self, cell: Cell) -> bool:
+        """Return whether the results of a cell, as the file has it now, lie in its folder."""
+        experiment = self._experiment(cell, self._shared_cohort())
+        return is_whole(experiment.plan, experiment.out)
 
     def run(self, cells: Sequence[Cell], words: Sequence[str], *, overwrite: bool) -> None:
         """Run some experiments of the matrix; arguments as of ``whole_run.begun``.

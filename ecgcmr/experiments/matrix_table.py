@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ecgcmr.errors import UserError
 from ecgcmr.evaluation.rows import MEAN
-from ecgcmr.experiments.matrix_plan import Cell, is_seed
+from ecgcmr.experiments.matrix_plan import CELL_NAME, Cell, is_seed
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import read_json
 from ecgcmr.metrics.tasks import TASKS
@@ -22,6 +23,23 @@ def write_record(out: Path, cells: Iterable[Cell]) -> None:
     """Write which cells the matrix has and what each of them chooses."""
     content = [{"cell": cell.name, "choices": cell.choices} for cell in cells]
     write_atomically(out / RECORD, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_record(out: Path) -> list[str]:
+    """Return the names of the cells of a matrix, as its record has them.
+
+    Raises:
+        UserError: The record is none.
+    """
+    content = read_json(out / RECORD, what="cells of a matrix")
+    names = (
+        [entry.get("cell") if isinstance(entry, dict) else None for entry in content]
+        if isinstance(content, list)
+        else [None]
+    )
+    if not all(isinstance(name, str) and CELL_NAME.fullmatch(name) for name in names):
+        raise UserError(f"{out / RECORD}: is no record of a matrix; run the matrix again, which writes it anew")
+    return [str(name) for name in names]
 
 
 def write_table(out: Path, cells: Sequence[Cell], total: int) -> Path:

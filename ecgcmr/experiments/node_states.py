@@ -146,10 +146,10 @@ def remaining(states: Sequence[NodeState], jobs: int) -> str:
 def expected_seconds(states: Sequence[NodeState], jobs: int) -> float:
     """Return how long what is left takes on so many workers, each part begun as soon as it can be."""
     ends: dict[str, float] = {state.node.name: 0.0 for state in states if not state.open}
-    free = [0.0] * jobs
+    free = [0.0] * max(1, min(jobs, len(states)))
     for state in (state for state in states if state.open):
         ready = max((ends.get(need, 0.0) for need in state.node.needs), default=0.0)
-        worker = min(range(jobs), key=free.__getitem__)
+        worker = min(range(len(free)), key=free.__getitem__)
         ends[state.node.name] = free[worker] = max(ready, free[worker]) + (state.seconds or 0.0)
     return max(ends.values(), default=0.0)
 

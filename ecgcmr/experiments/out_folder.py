@@ -9,6 +9,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import recall_json
 
+RECORD = "experiment.yaml"
+"""The experiment as it was run, an experiment file itself."""
 _NAME_FILE = "experiment.json"
 _RESULTS = ("results.json", "results.md", "results.tex", "differences.json", "predictions.parquet")
 _FOREIGN = ("config.yaml", "last.ckpt", "best.ckpt", "encoder.yaml", "index.json", "cohort.json")
@@ -31,6 +33,8 @@ def claim_folder(out: Path, file: Path, *, overwrite: bool) -> None:
     if other:
         raise UserError(f"--out {out}: holds {other[0]}, so it is no experiment's folder; choose another one")
     name = _name(out)
+    if name is not None and file.resolve() == (out / RECORD).resolve():
+        return  # what was run here, run again by its record
     found = [entry for entry in _RESULTS if (out / entry).exists()]
     # Folders of before this file was written bear the name of their experiment's stages alone.
     if found and name != file.name and not ((out / "stage.json").is_file() and name is None) and not overwrite:

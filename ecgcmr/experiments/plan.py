@@ -13,7 +13,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
-from ecgcmr.experiments.plan_reading import network, search_named, typed, with_overrides
+from ecgcmr.experiments.plan_reading import network, pieces_named, typed, with_overrides
 from ecgcmr.shipped_configs import config_at, find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -294,8 +294,8 @@ def plan_of(
     for part in (content.get("stages"), *(mapping_at(content, "evaluation", name) for name in ("tasks", "supervised"))):
         for name, entry in part.items() if isinstance(part, dict) else ():
             settings = entry.get("set") if isinstance(entry, dict) else None
-            if isinstance(settings, dict) and "search" in settings:
-                settings["search"] = search_named(settings["search"], (path.resolve(),), f"{where}: {name}.set.search")
+            if isinstance(settings, dict):
+                entry["set"] = pieces_named(settings, (path.resolve(),), f"{where}: {name}.set")
     plan = typed(Plan, {"path": path.resolve(), **content}, where)
     plan = replace(plan, cohort=_replaced(plan.cohort, root, data, where))
     check_plan(plan, where)

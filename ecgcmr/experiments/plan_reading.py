@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from ecgcmr.config_pieces import ConfigReader, Whole
+from ecgcmr.config_pieces import SUFFIXES, ConfigReader, Whole
 from ecgcmr.errors import UserError
 from ecgcmr.shipped_configs import close_names, config_at
 from ecgcmr.text import printable
@@ -119,6 +119,33 @@ def search_named(value: Any, within: tuple[Path, ...], where: str) -> Any:
         reason = reader.unread[value] if missing else f"{printable(value, 80)} is no list of candidates"
         raise UserError(f"{where}: {reason}; name a file of name and set, such as searches/from_scratch")
     return part
+
+
+def pieces_named(settings: Mapping[str, Any], within: tuple[Path, ...], where: str) -> dict[str, Any]:
+    """Return settings for ``fit`` with the pieces that they name by path in their places.
+
+    What a piece holds is thereby a part of what a stage is recognised by, and no longer looked for in the folder that
+    a training happens to run in.
+
+    Args:
+        settings: Of an entry ``set``: dotted name -> value.
+        within: As of ``network``.
+        where: Start of messages.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    reader, found = ConfigReader(), dict[str, Any]()
+    for name, value in settings.items():
+        if name == "search":
+            found[name] = search_named(value, within, f"{where}.{name}")
+            continue
+        found[name] = reader.part(value, within) if isinstance(value, str) else value
+        if isinstance(found[name], Whole):
+            found[name] = dict(found[name])
+        elif isinstance(value, str) and reader.unread.get(value, "").startswith("there is no file"):
+            raise UserError(f"{where}.{printable(name, 60)}: {reader.unread[value]}")
+    return found
 
 
 def typed(kind: type[T], content: Mapping[str, Any], where: str) -> T:
@@ -260,6 +287,10 @@ def _keys(content: Mapping[str, Any], name: str, where: str) -> list[str]:
 
 def _from_here(keys: list[str], value: Any) -> Any:
     """Return an override's value with paths from the current folder; in the file they start beside it."""
+    if keys[-1] == "set" and isinstance(value, dict):
+        return {name: _from_here([*keys, name], inner) for name, inner in value.items()}
+    if keys[-2:-1] == ["set"] and keys[-1] != "search" and isinstance(value, str):
+        return _piece_from_here(keys, value)
     if keys[-1] == "encoder":
         return network(value, (), ".".join(keys))
     if isinstance(value, str) and (keys[-1] in _CONFIGS or keys[-2:] == ["set", "search"]):
@@ -273,3 +304,10 @@ def _from_here(keys: list[str], value: Any) -> Any:
     if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:
         return [_from_here(keys, item) for item in value]
     return value
+
+
+def _piece_from_here(keys: Sequence[str], value: str) -> Any:
+    """Return a value under ``set`` with the piece that it names; the whole path of another file of settings."""
+    found = pieces_named({keys[-1]: value}, (), ".".join(keys[:-1]))[keys[-1]]
+    is_settings = found == value and value.endswith(SUFFIXES) and Path(value).is_file()
+    return str(Path(value).resolve()) if is_settings else found

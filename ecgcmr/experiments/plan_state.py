@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
@@ -22,16 +23,25 @@ def is_whole(plan: Plan, out: Path) -> bool:
 
 
 def plan_fingerprint(plan: Plan) -> str:
-    """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, a given cohort."""
+    """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, the cohort."""
     configs = [stage.config for stage in plan.stages.values()]
     configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
-    root = plan.cohort.root
     return fingerprint_of(
         {
             "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
             "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
-            "cohort": str(plan.cohort.prepare) if root is None else contents_of(ShardIndex.load(plan.file(root))),
+            "cohort": _cohort(plan),
             "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
             "version": __version__,
         }
     )
+
+
+def _cohort(plan: Plan) -> Any:
+    """Return what recognises the cohort: what is in it where it is given, else how it is made."""
+    cohort = plan.cohort
+    if cohort.root is not None:
+        return contents_of(ShardIndex.load(plan.file(cohort.root)))
+    if cohort.synthesize is not None:
+        return {name: value for name, value in cohort.synthesize.items() if name != "workers"}  # it changes no result
+    return str(cohort.prepare)

@@ -19,9 +19,6 @@ from ecgcmr.text import printable
 if TYPE_CHECKING:
     from ecgcmr.experiments.node_states import NodeState
 
-CELLS_FILE = "cells.json"
-"""Of a matrix, see ``matrix_table``."""
-
 HELP = """\
 Show how far an experiment is: its parts, what is finished, what is running and about how long the rest will take. It
 looks at the folder alone and changes nothing, so it can be asked while the experiment runs.
@@ -44,18 +41,20 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0."""
     out = args.folder.resolve()
     import_heavy("ecgcmr.experiments.experiment")
+    from ecgcmr.experiments.matrix_table import RECORD, read_record
     from ecgcmr.experiments.node_states import remaining, states_json, states_table
     from ecgcmr.experiments.side_by_side import jobs_of
 
     jobs, console = jobs_of(args.jobs), Console(soft_wrap=True)
-    if (out / CELLS_FILE).is_file():
-        cells = sorted((out / "cells").glob("*/experiment.yaml"))
-        left = {path.parent.name: _states(path.parent) for path in cells}
+    if (out / RECORD).is_file():
+        names = read_record(out)
+        begun = [name for name in names if (out / "cells" / name / "experiment.yaml").is_file()]
+        left = {name: _states(out / "cells" / name) for name in begun}
         if args.json:
-            print(json.dumps({name: json.loads(states_json(states)) for name, states in left.items()}, indent=1))
+            print(json.dumps({name: json.loads(states_json(left.get(name, []))) for name in names}, indent=1))
             return 0
-        for name, states in left.items():
-            console.print(f"{name}: {remaining(states, jobs)}", markup=False)
+        for name in names:
+            console.print(f"{name}: {remaining(left[name], jobs) if name in left else 'not begun'}", markup=False)
         return 0
     states = _states(out)
     if args.json:

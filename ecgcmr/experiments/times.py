@@ -8,12 +8,14 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ecgcmr.files import write_atomically
-from ecgcmr.json_file import recall_json
+from ecgcmr.json_file import finite_number, recall_json
 
 NAME = "times.json"
+_MOST_SECONDS = 1e9
+"""No part takes thirty years: more is no duration."""
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -34,13 +36,11 @@ class Times:
         """Read what is known; nothing, where there is no file or none that can be read."""
         found = recall_json(out / NAME)
         known = found if isinstance(found, dict) else {}
-        return cls(
-            out / NAME, {str(name): float(value) for name, value in known.items() if isinstance(value, int | float)}
-        )
+        return cls(out / NAME, {name: float(value) for name, value in known.items() if _is_duration(value)})
 
     def record(self, name: str, seconds: float) -> None:
-        """Remember how long a part took."""
-        self.seconds[name] = round(seconds, 1)
+        """Remember how long a part took, beside what another process has noted meanwhile."""
+        self.seconds |= {**self.load(self.path.parent).seconds, name: round(seconds, 1)}
         write_atomically(self.path, (json.dumps(self.seconds, indent=1) + "\n").encode())
 
     def expected(self, name: str, counts: Mapping[str, Mapping[int | str, int]] | None = None) -> float | None:
@@ -50,6 +50,10 @@ class Times:
         kind = _kind(name)
         alike = [value for other, value in self.seconds.items() if _kind(other) == kind]
         return statistics.median(alike) if alike else None
+
+
+def _is_duration(value: Any) -> bool:
+    return finite_number(value) and 0 <= value <= _MOST_SECONDS
 
 
 def _kind(name: str) -> str:

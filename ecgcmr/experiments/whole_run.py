@@ -12,14 +12,14 @@ from ecgcmr.experiments.cohorts import plan_record
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.node_states import node_states, remaining, states_table, states_without_cohort
 from ecgcmr.experiments.noted import noted
-from ecgcmr.experiments.out_folder import claim_folder
+from ecgcmr.experiments.out_folder import RECORD, claim_folder
 from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
 from ecgcmr.experiments.report import write_results
 from ecgcmr.experiments.run_graph import COHORT, TABLE, chosen, dependents, run_graph
-from ecgcmr.experiments.stage_runs import is_finished, write_marker
+from ecgcmr.experiments.stage_runs import is_finished, marker_state, write_marker
 from ecgcmr.experiments.times import Times
 from ecgcmr.files import remove_paths, remove_unfinished, write_atomically
-from ecgcmr.locks import FolderLock, remove_all
+from ecgcmr.locks import FolderLock, is_locked, remove_all
 
 
 @contextmanager
@@ -82,6 +82,11 @@ def run_parts(experiment: Experiment, file: Path, names: Sequence[str], *, overw
     out = experiment.out
     if TABLE in names:
         raise UserError("--only table: the tables are made by the whole command, without --only, once all is trained")
+    changed = marker_state(out).get("fingerprint") != plan_fingerprint(experiment.plan)
+    if changed and is_locked(out):
+        raise UserError(
+            f"--only: {out} is being written by a run of other settings; wait for it or choose another --out"
+        )
     claim_folder(out, file, overwrite=overwrite)
     if not is_finished(out, plan_fingerprint(experiment.plan)):
         write_plan(experiment)
@@ -127,11 +132,16 @@ def show_plan(experiment: Experiment) -> None:
 
 
 def write_plan(experiment: Experiment) -> None:
-    """Note what is being run; the table of an earlier plan goes."""
+    """Note what is being run; the table of an earlier plan goes.
+
+    Raises:
+        UserError: A config of the plan is refused, which leaves the folder as it was.
+    """
     out, plan = experiment.out, experiment.plan
+    _ = experiment.settings  # read before anything is written
     write_marker(out, plan_fingerprint(plan), finished=False)
     (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
-    write_atomically(out / "experiment.yaml", plan_record(plan, out).encode())
+    write_atomically(out / RECORD, plan_record(plan, out).encode())
 
 
 def _remove_derived(out: Path) -> None:

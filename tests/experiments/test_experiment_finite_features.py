@@ -10,7 +10,7 @@ import pytest
 import tiny_configs
 import torch
 
-from ecgcmr.encoders import ECGVisionTransformer, export_encoder
+from ecgcmr.encoders import ECGResNet, ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.shards import ShardIndex
@@ -45,3 +45,25 @@ def test_features_that_were_kept_by_an_earlier_version_are_looked_at(tmp_path: P
     np.save(cache / "features.npy", features)
     with pytest.raises(UserError, match=r"^the encoder of mae \(kept in features/mae\): features of 1 of 12 rec"):
         encoder_features(folder, index, rows, cache)
+
+
+def test_features_of_another_pooling_are_not_those_kept_before(tmp_path: Path, cohort_root: Path) -> None:
+    index = ShardIndex.load(cohort_root)
+    rows, cache = index.positions("test", ("ecg",)), tmp_path / "features"
+    arguments: dict[str, Any] = {
+        "samples": 1000,
+        "variant": "custom",
+        "block": "basic",
+        "layers": [1] * 4,
+        "widths": [8] * 4,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = ECGResNet(**arguments)
+    given: dict[str, Any] = {"class_path": "ecgcmr.encoders.ECGResNet"}
+    widths = []
+    for pooling in ("mean", "mean_max"):  # of the same weights
+        init_args = {**arguments, "pooling": pooling}
+        folder = export_encoder(encoder, tmp_path / pooling, init_args=init_args, **given)
+        widths.append(encoder_features(folder, index, rows, cache).shape[1])
+    assert widths[1] == 2 * widths[0]

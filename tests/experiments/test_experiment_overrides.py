@@ -15,6 +15,7 @@ from ecgcmr.encoders import read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.config_checks import exported, read_settings
 from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_state import plan_fingerprint
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "experiments"
 ENCODERS = SHIPPED.parent / "encoders"
@@ -173,3 +174,32 @@ def test_a_chain_with_another_encoder_runs_and_is_recorded(tmp_path: Path, cohor
     assert main(["experiment", str(path), "--out", str(out), "--workers", "1", *words, "evaluation.resamples=10"]) == 0
     assert (out / "stages" / "simclr" / "stage.json").read_text() == before  # nothing of it has changed
     assert json.loads((out / "results.json").read_text())
+
+
+def test_a_piece_named_under_set_is_a_part_of_the_plan(
+    tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content makes the results, not its path; and no training looks for it in a folder of its choice."""
+    (tmp_path / "trial").mkdir()
+    path = write(tmp_path / "trial", cohort_root)
+    piece = {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000, "widths": [8, 8]}}
+    named = "stages.simclr.set.model.encoder=piece.yaml"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"stages\.simclr\.set\.model\.encoder: there is no file piece\.yaml in /"):
+        load_plan(path, overrides=[named])
+    Path("piece.yaml").write_text(yaml.safe_dump(piece))
+    assert load_plan(path, overrides=[named]).stages["simclr"].set["model.encoder"] == piece
+    assert load_plan(path, overrides=["stages.simclr.set={model.encoder: piece.yaml}"]).stages["simclr"].set == {
+        "model.encoder": piece
+    }
+    content = yaml.safe_load(path.read_text())
+    content["stages"]["simclr"]["set"] = {"model.encoder": "piece.yaml"}
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"simclr\.set\.model\.encoder: there is no file piece\.yaml in .*trial"):
+        load_plan(path)
+    prints = []
+    for widths in ([8, 8], [8, 16]):
+        piece["init_args"] = {"samples": 1000, "widths": widths}
+        path.with_name("piece.yaml").write_text(yaml.safe_dump(piece))
+        prints.append(plan_fingerprint(load_plan(path)))
+    assert prints[0] != prints[1]

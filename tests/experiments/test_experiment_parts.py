@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from tiny_experiment import change
 
 from ecgcmr.cli import main
 from ecgcmr.experiments.node_states import NodeState, expected_seconds
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan import CohortPlan, load_plan
+from ecgcmr.experiments.plan_state import plan_fingerprint
 from ecgcmr.experiments.run_graph import GraphNode, dependents, run_graph
 from ecgcmr.experiments.times import Times
+from ecgcmr.locks import FolderLock
 
 PARTS = ["cohort", "mae", "alignment", "mae+alignment", "phenotypes-scratch-20", "phenotypes-cnn-20", "table"]
 
@@ -95,6 +98,86 @@ def test_parts_run_alone_once_their_needs_are_finished(
     states = states_of(out, capsys)
     assert {name for name, state in states.items() if state == "finished"} == {"cohort", "mae", "phenotypes-cnn-20"}
     assert not (out / "results.json").exists()
+
+
+def test_a_cohort_that_is_made_otherwise_makes_other_results(finished: Path) -> None:
+    def fingerprint(**entries: int) -> str:
+        cohort = CohortPlan(synthesize={"subjects": 40, "seed": 1, **entries})
+        return plan_fingerprint(replace(load_plan(finished / "trial.yaml"), cohort=cohort))
+
+    assert len({fingerprint(), fingerprint(seed=2), fingerprint(subjects=50)}) == 3
+    assert fingerprint(workers=1) == fingerprint(workers=2)
+
+
+def test_an_experiment_is_run_again_by_its_record(
+    copied: Path, cohort_root: Path, commands: list[tuple[str, str]], undrawn: None
+) -> None:
+    out = copied / "out"
+    change(out / "experiment.yaml", lambda plan: plan["cohort"].update(root=str(cohort_root)))  # it was relative
+    command = ["experiment", str(out / "experiment.yaml"), "--out", str(out), "--workers", "1"]
+    assert main([*command, "--from", "mae+alignment"]) == 0
+    assert commands == [("fit", "mae+alignment")]
+    assert json.loads((out / "experiment.json").read_text()) == {"file": "trial.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "mae", "--from", "mae"], "--only and --from: do not go together"),
+        (["--dry-run", "--from", "mae"], "--dry-run and --from: do not go together"),
+        (["--only", "mae", "evaluation.windows=1"], "write NAME=VALUE before --only"),
+        (["--only", "mea"], "the experiment has no such part"),  # though all is finished
+    ],
+)
+def test_no_word_about_parts_is_ignored(
+    copied: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(copied / "out"), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_parts_of_other_settings_wait_for_the_run_that_works_there(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied / "out"
+    before = (out / "experiment.yaml").read_bytes()
+    command = ["experiment", str(copied / "trial.yaml"), "evaluation.resamples=20", "--out", str(out)]
+    with FolderLock(out, "experiment"):
+        assert main([*command, "--only", "mae"]) == 2
+    assert "is being written by a run of other settings" in capsys.readouterr().err
+    assert (out / "experiment.yaml").read_bytes() == before
+    assert (out / "results.json").is_file()
+
+
+@pytest.mark.parametrize("more", [[], ["--only", "mae"]])
+def test_settings_that_are_refused_leave_the_finished_results(
+    copied: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    out = copied / "out"
+    names = ("results.json", "experiment.yaml", "stage.json")
+    before = {name: (out / name).read_bytes() for name in names}
+    refused = "stages.mae.set.model.optimiser.lr=-1"
+    assert main(["experiment", str(copied / "trial.yaml"), refused, "--out", str(out), *more]) == 2
+    assert "lr" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+def test_times_that_are_none_are_left_out(copied: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = copied / "out"
+    change(out / "experiment.yaml", lambda plan: plan["cohort"].update(root=str(cohort_root)))  # it was relative
+    huge = "9" * 400
+    (out / "times.json").write_text(f'{{"mae": 1e308, "a": -5, "b": true, "c": {huge}, "alignment": 3}}')
+    assert Times.load(out).seconds == {"alignment": 3.0}
+    (out / "stage.json").write_text('{"fingerprint": "", "finished": false}')
+    assert main(["status", str(out), "--jobs", str(10**12)]) == 0
+    capsys.readouterr()
+
+
+def test_times_of_two_processes_stand_side_by_side(tmp_path: Path) -> None:
+    one, other = Times.load(tmp_path), Times.load(tmp_path)
+    one.record("mae", 2.0)
+    other.record("alignment", 3.0)
+    assert Times.load(tmp_path).seconds == {"mae": 2.0, "alignment": 3.0}
 
 
 @pytest.mark.slow

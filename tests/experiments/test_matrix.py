@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_a_file_without_a_matrix_has_no_cells(tmp_path: Path, cohort_root: Path)
         ({"a": {"x": {"stages.mea.set.lr": 1}}}, "there is no 'mea'; did you mean 'mae'"),
         ({"a": {"x": {"sed": 1}}}, "matrix cell x: unknown entry 'sed'; did you mean 'seed'"),
         ({"seed": list(range(1001))}, "matrix has 1,001 cells"),
+        ({"seed": [1, 1]}, "matrix.seed: holds a value twice"),
         ({"a": {"x": 3}}, "matrix.a.x: expected entries that it changes, found int"),
     ],
 )
@@ -124,6 +126,23 @@ def test_a_folder_is_borrowed_by_its_fingerprint_alone(tmp_path: Path) -> None:
     assert (folder / "best.ckpt").read_bytes() == b"weights"
 
 
+def test_the_settings_of_a_borrowed_run_name_its_new_folder_whatever_its_path(tmp_path: Path) -> None:
+    long = tmp_path / ("a long path of many words, " * 3 + "é: 'and' \"more\"")
+    lender, folder = long / "a" / "stages" / "mae", long / "b" / "stages" / "mae"
+    lender.mkdir(parents=True)
+    settings = {"trainer": {"default_root_dir": str(lender), "callbacks": [{"dirpath": f"{lender}/x"}]}}
+    settings |= {"data": {"root": f"{lender}+alignment"}}
+    (lender / "config.yaml").write_text("# lightning\n" + yaml.safe_dump(settings, sort_keys=False))
+    write_marker(lender, "f" * 64, finished=True)
+    assert borrow(folder, "f" * 64, [lender.parent])
+    text = (folder / "config.yaml").read_text()
+    assert text.startswith("# lightning\n")
+    assert yaml.safe_load(text) == {
+        "trainer": {"default_root_dir": str(folder), "callbacks": [{"dirpath": f"{folder}/x"}]},
+        "data": {"root": f"{lender}+alignment"},
+    }
+
+
 def test_a_matrix_runs_to_its_table_and_trains_equal_stages_once(
     file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,5 +173,23 @@ def test_a_matrix_runs_to_its_table_and_trains_equal_stages_once(
     assert "0 parts left in 4 cells" in capfd.readouterr().out
     assert main([*command, "--only", "few-seed9"]) == 2
     assert "the matrix has no such cell; it has few-seed0, few-seed3" in capfd.readouterr().err
+    # A table never mixes results of the file as it is with those of the file as it was.
+    changed = [*command[:2], "stages.mae.set.model.mask_ratio=0.6", *command[2:], "--jobs", "1"]
+    assert main([*changed, "--only", "few-seed0"]) == 0
+    rows = json.loads((out / "matrix.json").read_text())
+    assert {(row["choices"]["probe"], row["cells"]) for row in rows} == {("few", 1)}
+    assert "**3 of them are not finished" in (out / "matrix.md").read_text()
+    shutil.rmtree(out / "cells" / "more-seed3")
+    capfd.readouterr()
     assert main(["status", str(out)]) == 0
+    assert "more-seed3: not begun" in capfd.readouterr().out
     assert yaml.safe_load((out / "cells.json").read_text())[0]["cell"] == "few-seed0"
+
+
+@pytest.mark.parametrize("record", ["{}", "[1]", '[{"cell": "../../elsewhere"}]', "[{}]", "[{"])
+def test_a_damaged_record_of_cells_is_refused_in_a_line(
+    record: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cells.json").write_text(record)
+    assert main(["status", str(tmp_path)]) == 2
+    assert "cells.json" in capsys.readouterr().err
