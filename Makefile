@@ -13,7 +13,7 @@ QUICK := $(filter-out $(patsubst %,tests/%/,preparation stages training experime
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo gallery test quick lint wheel bench fuzz drill parity docs clean
+.PHONY: help setup demo gallery test long quick lint wheel bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -38,11 +38,14 @@ gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of
 	$(BIN)/ecgcmr explain $(DEMO_OUT)/model --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/attributed --kind attribution --target lv_mass --overwrite
 	$(BIN)/python docs/build_gallery.py $(DEMO_OUT)
 
-test: lint $(DOCS_STAMP)  ## linters, then every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: lint  ## linters, then the tests, but those that make long runs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
+
+long: $(DOCS_STAMP)  ## what CI runs after make test: whole sessions of the pages, kills, fuzzing, launches
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
 
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess" $(QUICK)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess and not long" $(QUICK)
 
 lint: $(STAMP)  ## ruff, mypy, hadolint
 	$(BIN)/ruff check .

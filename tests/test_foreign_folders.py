@@ -100,6 +100,7 @@ def living(group: int) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_command_that_is_ended_takes_its_workers_along(ending: int, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ def test_sparse_twin_gives_the_same_baseline() -> None:
     assert numbers["clean_ecgs_per_s"] > 0
 
 
+@pytest.mark.long
 def test_bench_json_is_flat_and_keeps_other_parts(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text('{"earlier": 1.5}')
     assert main(["bench", "--out", str(tmp_path), "--only", "loading", "--recordings", "300"]) == 0
@@ -34,6 +35,7 @@ def test_unknown_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "cooking" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_inference_is_measured() -> None:
     numbers = infer.measure(recordings=4, starts=1)

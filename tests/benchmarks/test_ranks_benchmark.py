@@ -12,7 +12,7 @@ from torch import Tensor
 from ecgcmr.benchmarks import ranks
 from ecgcmr.benchmarks.steps import AlignmentSteps
 
-pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
+pytestmark = [pytest.mark.multiprocess, pytest.mark.slow, pytest.mark.long]
 
 
 def test_a_step_of_one_process_gathers_nothing() -> None:

@@ -9,7 +9,7 @@ from documented_sessions import KEY, SESSIONS, run_page
 
 from ecgcmr.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from browser import shown
 
 from ecgcmr.cli import COMMANDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 LOOKED_AT = ("", "data/", "reference/commands/prepare/", "reference/python/ecgcmr.encoders/", "results/")
 
@@ -26,7 +26,7 @@ LOOKED_AT = ("", "data/", "reference/commands/prepare/", "reference/python/ecgcm
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` does: a warning is an error."""
-    pytest.importorskip("mkdocs", reason="mkdocs is not installed; make test installs it")
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed; make long installs it")
     out = tmp_path_factory.mktemp("documentation") / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,6 +15,8 @@ import ecgcmr.arguments
 from ecgcmr.cli import COMMANDS, main
 from ecgcmr.experiments.demo_command import steps
 
+pytestmark = pytest.mark.long
+
 LITTLE = [
     "evaluation.labels=[20]", "evaluation.resamples=20", "evaluation.finetune=[]", "evaluation.baselines=[oracle]",
     "evaluation.linear_probe=[mae+alignment]", "evaluation.tasks.diseases=null",

@@ -180,6 +180,7 @@ def test_times_of_two_processes_stand_side_by_side(tmp_path: Path) -> None:
     assert Times.load(tmp_path).seconds == {"mae": 2.0, "alignment": 3.0}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_side_by_side_gives_the_bytes_of_one_after_the_other(
     copied: Path,

@@ -100,6 +100,7 @@ def test_all_is_every_extra_for_users() -> None:
     assert set(inner) == set(extras) - {"all", "dev", "docs"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     helped = _run(installed, tmp_path, "--help")

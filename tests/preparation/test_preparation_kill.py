@@ -26,7 +26,7 @@ KILLS = 20
 SUBJECTS = 7
 TIMEOUT_S = 300
 
-pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from fuzz_kinds import KINDS, share
 from fuzz_verdict import Outcome, judge
 from raw_file_writers import cardiosoft_xml
 
+pytestmark = pytest.mark.long
+
 COUNT = 400
 HERE = Path(__file__).parent
 HANDED_IN = {

@@ -118,6 +118,7 @@ def test_the_shipped_configs_train_on_prepared_ptbxl(ptbxl_root: Path, name: str
     assert main(["fit", "-c", str(CONFIGS / name), *flags]) == 0
 
 
+@pytest.mark.long
 def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: Path) -> None:
     """The file as it stands, with its cohort in place and its stages cut to one epoch."""
     plan = yaml.safe_load((CONFIGS / "experiments" / "ptbxl.yaml").read_text())

@@ -92,6 +92,7 @@ def found(out: Path) -> dict[str, Any]:
     return json.loads((out / "sweep.json").read_text())
 
 
+@pytest.mark.long
 def test_cut_off_anywhere_a_sweep_ends_as_if_it_had_not_been(tmp_path: Path, cohort_root: Path, fits: Fits) -> None:
     file = write_sweep(tmp_path, cohort_root)
     assert main(["sweep", str(file), "--out", str(tmp_path / "whole")]) == 0

@@ -262,7 +262,7 @@ def test_the_command_makes_a_cohort_and_names_the_next_step(tmp_path, capsys):
     assert main([*arguments, "--workers", "1"]) == 0
     shown = capsys.readouterr().out
     assert "3 subjects" in shown
-    assert f"ecgcmr fit -c configs/mae/demo.yaml --data.root {tmp_path / 'd'}" in shown
+    assert f"ecgcmr fit -c mae/demo --data.root {tmp_path / 'd'}" in shown
     assert main([*arguments, "--workers", "1", "--shard-size", "2"]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: --out")

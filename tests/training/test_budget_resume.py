@@ -12,7 +12,7 @@ import warm_runs
 import yaml
 from labelled_cohort import write_cohort, write_stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.long]
 
 BATCH = 8
 """20 training rows make 2 batches an epoch, so that validations, every 3 steps, fall within epochs and on ends."""

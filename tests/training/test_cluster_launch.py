@@ -25,6 +25,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.training.run_claim import JOB_NOTE, Leave
 from ecgcmr.training.slurm_job import go_on, note_job, queue_again
 
+pytestmark = pytest.mark.long
+
 BATCH = 8
 JOB = {"SLURM_JOB_ID": "4242", "SLURM_JOB_NAME": "fit", "SLURM_NTASKS": "1"}
 SLURM = {

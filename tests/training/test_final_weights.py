@@ -64,6 +64,7 @@ def assert_same_end(one: Path, other: Path) -> None:
     assert tuning_record.read(one) == tuning_record.read(other)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("ranks", [1, 2])

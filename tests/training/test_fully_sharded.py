@@ -14,7 +14,7 @@ import yaml
 
 from ecgcmr.encoders import load_encoder
 
-pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
+pytestmark = [pytest.mark.multiprocess, pytest.mark.slow, pytest.mark.long]
 BATCH = 8
 QUIET = ["--trainer.enable_model_summary=false", "--trainer.logger=false"]
 

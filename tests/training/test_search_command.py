@@ -71,6 +71,7 @@ def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
     assert not config.with_suffix("").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -62,6 +62,7 @@ def weights(config: Path, name: str) -> dict[str, torch.Tensor]:
     return checkpoint["state_dict"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_ten_times(config: Path, ranks: int) -> None:
     kills = sorted(np.random.default_rng(ranks).choice(np.arange(3, STEPS), KILLS, replace=False).tolist())
