@@ -24,9 +24,9 @@ def test_a_notebook_holds_no_output_and_no_count(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed; make test installs it")
-    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; make test installs it")
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed; make test installs it")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed; make long installs it")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; make long installs it")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed; make long installs it")
     monkeypatch.setenv("PYTHONPATH", str(path.parents[2]))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     book = nbformat.read(path, as_version=4)
