@@ -29,6 +29,7 @@ WORKERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("num_workers", "start_method"), WORKERS)
 def test_fit_sees_new_orders_and_crops_each_epoch(cohort: ShardIndex, num_workers: int, start_method: str) -> None:
     module = Witness()

@@ -41,6 +41,7 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_all_shipped_experiments_can_be_read(path: Path) -> None:
     plan = load_plan(path)

@@ -14,7 +14,7 @@ import yaml
 
 from ecgcmr.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 CONTRACT = {"kind", "region", "share_of_mass", "share_of_area", "ratio", "ci_low", "ci_high", "control", "n"}
 

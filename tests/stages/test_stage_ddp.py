@@ -21,7 +21,7 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder
 from ecgcmr.shards import ShardIndex
 
-pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
+pytestmark = [pytest.mark.multiprocess, pytest.mark.slow, pytest.mark.long]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("mae", "alignment", "PhenotypeRegression", "DiagnosisClassification")

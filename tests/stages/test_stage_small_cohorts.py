@@ -44,6 +44,7 @@ CASES = {
 }
 
 
+@pytest.mark.long
 def test_no_deadlock(tmp_path: Path) -> None:
     plans = []
     for name, (shards, code, _) in CASES.items():

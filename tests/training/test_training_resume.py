@@ -13,7 +13,7 @@ import warm_runs
 import yaml
 from tiny_configs import write_mae
 
-pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.long]
 
 EPOCHS, STEPS, KILLS, BATCH = 4, 24, 10, 8
 """52 training subjects make 6 batches of 8 an epoch."""

@@ -17,7 +17,7 @@ from ecgcmr.cli import main
 from ecgcmr.stages import ECGMaskedAutoencoder
 from ecgcmr.termination import Terminated, Termination
 
-pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess, pytest.mark.long]
 
 EPOCHS, BATCHES, BATCH = 2, 6, 8
 """52 training subjects make 6 batches of 8 an epoch."""
