@@ -141,8 +141,8 @@ def _reduced(path: Path) -> bytes:
 _HEAD = """\
 # Gallery
 
-All of it is made by `make demo` and `make gallery`: a synthetic cohort, masked pre-training, alignment with cardiac MRI,
-and the commands `report`, `infer` and `explain`. These are of a demo of 6,000 subjects (`ecgcmr demo
+All of it is made by `make demo` and `make gallery`: a synthetic cohort, masked pre-training, alignment with cardiac
+MRI, and the commands `report`, `infer` and `explain`. These are of a demo of 6,000 subjects (`ecgcmr demo
 cohort.synthesize.subjects=6000`). What the pictures of interpretation mean, and what they do not, says
 [interpretation](interpretation.md).
 """
