@@ -121,8 +121,7 @@ def test_an_override_that_is_mistaken_is_named_in_one_line(
 
 
 NO_SEARCH = [
-    f"evaluation.{entry}.set.search=null"
-    for entry in ("tasks.phenotypes", "supervised.scratch", "supervised.cnn")
+    f"evaluation.{entry}.set.search=null" for entry in ("tasks.phenotypes", "supervised.scratch", "supervised.cnn")
 ]
 """Candidates of a search are read one by one, which ``test_all_shipped_experiments_can_be_read`` does."""
 
