@@ -46,7 +46,8 @@ def _heart() -> tuple[np.ndarray, np.ndarray]:
     """Return an ECG (12, samples) and an end-diastolic frame (H, W) of one subject."""
     with TemporaryDirectory() as folder:
         root = f"{folder}/cohort"
-        assert ecgcmr(["synthesize", "--subjects", "6", "--seed", "11", "--out", root, "--format", "shards"]) == 0
+        if ecgcmr(["synthesize", "--subjects", "6", "--seed", "11", "--out", root, "--format", "shards"]) != 0:
+            raise RuntimeError("the cohort of the figure could not be made")
         index = ShardIndex.load(root)
         rows = index.rows("train", need=("ecg", "cmr"))[:1]
         return read_ecgs(index, rows, start=0, length=_SAMPLES)[0], read_cmr(index, rows)[0, -1]

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from ecgcmr.errors import UserError
-from ecgcmr.json_file import finite_number, read_json
 from ecgcmr.private_text import harmless
 from ecgcmr.provenance.listed_runs import CONFIG, METRICS, leaves
+from ecgcmr.provenance.metric_sections import metric_sections
 from ecgcmr.torch_file import load_torch_file
 from ecgcmr.yaml_file import read_yaml
 
@@ -53,7 +53,7 @@ def relative(before: float | None, now: float | None) -> float:
 
 def metric_differences(before: Path, now: Path) -> Iterator[Compared]:
     """Compare the numbers of two folders' ``metrics.json``, in the sections that both have."""
-    first, second = _sections(before / METRICS), _sections(now / METRICS)
+    first, second = metric_sections(before / METRICS), metric_sections(now / METRICS)
     for section in sorted(first.keys() & second.keys()):
         for name in sorted(first[section].keys() | second[section].keys()):
             yield _number(f"metrics: {section} {name}", first[section], second[section], name)
@@ -160,16 +160,6 @@ def _number(what: str, first: Mapping[str, Any], second: Mapping[str, Any], name
     if name not in first or name not in second:
         return Compared(what, first.get(name, _UNKNOWN), second.get(name, _UNKNOWN), math.inf)
     return Compared(what, first[name], second[name], relative(first[name], second[name]))
-
-
-def _sections(path: Path) -> dict[str, dict[str, float | None]]:
-    content = read_json(path, what="metrics")
-    if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
-        raise UserError(f"{path}: metrics must hold a section for each command")
-    return {
-        section: {name: float(value) if finite_number(value) else None for name, value in values.items()}
-        for section, values in content.items()
-    }
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.json_file import finite_number, read_json
 from ecgcmr.locks import is_held
+from ecgcmr.provenance.metric_sections import metric_sections
 from ecgcmr.provenance.run_note import NAME, RUNNING, read_note
 from ecgcmr.yaml_file import read_yaml
 
@@ -111,7 +111,8 @@ def _listed(place: Path, folder: Path) -> ListedRun:
         fields |= _of_note(read_note(place))
         if fields["state"] == RUNNING and not is_held(place):
             fields["state"] = UNFINISHED
-    return ListedRun(place, fields, _metrics(place / METRICS))
+    metrics = metric_sections(place / METRICS) if (place / METRICS).exists() else {}
+    return ListedRun(place, fields, metrics)
 
 
 def _of_note(note: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,18 +133,6 @@ def _of_note(note: Mapping[str, Any]) -> dict[str, Any]:
         "command": last.get("command"),
     }
     return {name: value if isinstance(value, (str, int, float)) else None for name, value in found.items()}
-
-
-def _metrics(path: Path) -> dict[str, dict[str, float | None]]:
-    if not path.exists():
-        return {}
-    content = read_json(path, what="metrics")
-    if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
-        raise UserError(f"{path}: metrics must hold a section for each command")
-    return {
-        section: {name: float(value) if finite_number(value) else None for name, value in values.items()}
-        for section, values in content.items()
-    }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
