@@ -30,7 +30,7 @@ def is_safetensors(path: Path) -> bool:
         return _SAFETENSORS_HEADER.match(file.read(10)) is not None
 
 
-def load_torch_file(path: Path, *, kind: str, lazy: bool = False) -> Any:
+def load_torch_file(path: Path, *, kind: str, lazy: bool = False, objects: bool = False) -> Any:
     """Return what a file of `torch.save` holds, tensors on the CPU.
 
     `argparse.Namespace` is let through beside what torch allows: the published training code saves its arguments so.
@@ -39,13 +39,16 @@ def load_torch_file(path: Path, *, kind: str, lazy: bool = False) -> Any:
         path: The file.
         kind: What it should be, for messages, such as "checkpoint".
         lazy: Leave tensors in the file until they are looked at, for a reader of a few plain values.
+        objects: Put an empty stand-in where the file holds an object of a class that torch does not let through. The
+            class is neither imported nor run.
 
     Raises:
         UserError: The file is damaged, packed to unfold, or holds objects other than tensors and plain values.
     """
     is_archive = _require_unpacked(path, kind, whole=lazy)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        stand_ins = _stand_ins(path) if objects and is_archive else []
+        with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]):
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and is_archive)
     except Exception as error:  # a damaged file makes torch raise nearly anything
         unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -59,6 +62,25 @@ def load_torch_file(path: Path, *, kind: str, lazy: bool = False) -> Any:
         ) from error
     _require_whole_tensors(path, loaded)
     return loaded
+
+
+class StandIn:
+    """In the place of an object that is not read: takes whatever its class would have been given, and keeps nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """Return a class in place of each that a file names beside those that torch lets through."""
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return [(type("StandIn", (StandIn,), {}), name) for name in names]
 
 
 def _require_unpacked(path: Path, kind: str, *, whole: bool) -> bool:
