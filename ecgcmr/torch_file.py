@@ -22,6 +22,8 @@ from ecgcmr.errors import UserError
 
 _SAFETENSORS_HEADER = re.compile(rb".{8}\{\"", re.DOTALL)
 _MOST_NESTED = 40
+_LET_THROUGH = {"argparse.Namespace"}
+_TENSORS_ALONE = 'save its tensors alone where you trust it: torch.save({"state_dict": checkpoint["state_dict"]}, FILE)'
 
 
 def is_safetensors(path: Path) -> bool:
@@ -46,19 +48,24 @@ def load_torch_file(path: Path, *, kind: str, lazy: bool = False, objects: bool 
         UserError: The file is damaged, packed to unfold, or holds objects other than tensors and plain values.
     """
     is_archive = _require_unpacked(path, kind, whole=lazy)
+    stand_ins: list[Any] = []
     try:
         stand_ins = _stand_ins(path) if objects and is_archive else []
         with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]):
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and is_archive)
     except Exception as error:  # a damaged file makes torch raise nearly anything
         unsafe = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if stand_ins and "StandIn" in str(error):  # a list or dictionary of a class of its own
+            raise UserError(
+                f"{path}: holds {', '.join(sorted(name for _, name in stand_ins))[:200]}, which cannot be left out; "
+                f"{_TENSORS_ALONE}"
+            ) from error
         if unsafe is None:
             raise UserError(
                 f"{path}: not a {kind} of torch.save, or damaged ({type(error).__name__}); fetch the file again"
             ) from error
         raise UserError(
-            f"{path}: holds an object of {unsafe[1]} and is not read, for it could run code; save its tensors alone "
-            'where you trust it: torch.save({"state_dict": checkpoint["state_dict"]}, FILE)'
+            f"{path}: holds an object of {unsafe[1]} and is not read, for it could run code; {_TENSORS_ALONE}"
         ) from error
     _require_whole_tensors(path, loaded)
     return loaded
@@ -80,7 +87,7 @@ class StandIn:
 def _stand_ins(path: Path) -> list[Any]:
     """Return a class in place of each that a file names beside those that torch lets through."""
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    return [(type("StandIn", (StandIn,), {}), name) for name in names]
+    return [(type("StandIn", (StandIn,), {}), name) for name in names if name not in _LET_THROUGH]
 
 
 def _require_unpacked(path: Path, kind: str, *, whole: bool) -> bool:
