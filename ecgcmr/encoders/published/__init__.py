@@ -5,8 +5,14 @@ any of them by name behind the making of that input from recordings in mV. docs/
 they expect.
 """
 
+from ecgcmr.encoders.published.dbeta import DBETA
 from ecgcmr.encoders.published.ecg_cpc import ECGCPC
+from ecgcmr.encoders.published.ecg_fm import ECGFM
+from ecgcmr.encoders.published.ecg_jepa import ECGJEPA
+from ecgcmr.encoders.published.hubert_ecg import HuBERTECG
 from ecgcmr.encoders.published.merl_resnet import MERLResNet
+from ecgcmr.encoders.published.merl_vit import MERLVisionTransformer
 from ecgcmr.encoders.published.net1d import ECGFounder
 from ecgcmr.encoders.published.published_ecg import PublishedECG
 from ecgcmr.encoders.published.registry import Published, published_encoder, published_encoders
+from ecgcmr.encoders.published.st_mem import STMEM
