@@ -40,13 +40,13 @@ def read_published(path: Path, entry: Published, given: Collection[str] = ()) ->
         UserError: The file is missing, damaged, of this program, or laid out otherwise than that encoder's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; fetch {' or '.join(entry.files)} ({entry.weights})")
+        raise UserError(f"{path}: no such file; fetch the weights of {entry.title} ({entry.weights})")
     if is_safetensors(path):
         return Checkpoint(path.name, sha256_of(path), KIND, checked_tensors(path, "file", _safetensors(path))), {}
     layout = entry.layout
     content = load_torch_file(path, kind="checkpoint", objects=layout.objects)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary as {entry.files[0]} is")
+        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary of tensors as of {entry.title}")
     if OWN_KEY in content:
         raise UserError(f"{path}: is a checkpoint of this program, which needs no import; give its run folder")
     holder = next((key for key in layout.holders if not key or key in content), None)
