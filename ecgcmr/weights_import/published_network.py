@@ -40,23 +40,22 @@ def read_published(path: Path, entry: Published, given: Collection[str] = ()) ->
         UserError: The file is missing, damaged, of this program, or laid out otherwise than that encoder's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; fetch {' or '.join(entry.files)} ({entry.weights})")
+        raise UserError(f"{path}: no such file; fetch the weights of {entry.title} ({entry.weights})")
     if is_safetensors(path):
         return Checkpoint(path.name, sha256_of(path), KIND, checked_tensors(path, "file", _safetensors(path))), {}
     layout = entry.layout
     content = load_torch_file(path, kind="checkpoint", objects=layout.objects)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary as {entry.files[0]} is")
+        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary of tensors as of {entry.title}")
     if OWN_KEY in content:
         raise UserError(f"{path}: is a checkpoint of this program, which needs no import; give its run folder")
-    tensors = content
-    if layout.holder is not None:
-        if layout.holder not in content:
-            held = ", ".join(sorted(map(str, content)))[:200] or "nothing"
-            raise UserError(f"{path}: {entry.title} lies under the key {layout.holder}, the file holds: {held}")
-        tensors = content[layout.holder]
+    holder = next((key for key in layout.holders if not key or key in content), None)
+    if holder is None:
+        held = ", ".join(sorted(map(str, content)))[:200] or "nothing"
+        raise UserError(f"{path}: {entry.title} lies under the key {layout.holders[0]}, the file holds: {held}")
+    tensors = content[holder] if holder else content
     read = {name: _inside(path, content, name, keys) for name, keys in layout.read.items() if name not in given}
-    return Checkpoint(path.name, sha256_of(path), KIND, checked_tensors(path, layout.holder or "file", tensors)), read
+    return Checkpoint(path.name, sha256_of(path), KIND, checked_tensors(path, holder or "file", tensors)), read
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -77,6 +77,7 @@ class InputAdapter:
         for step in steps:
             operation, shape = step.plan(shape)
             self.operations.append(operation)
+        self.samples = samples
         self.cuts = cuts
         self.pieces = pieces
         self.made = shape

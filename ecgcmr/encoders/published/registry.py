@@ -21,13 +21,14 @@ class PublishedFile:
 
     Attributes:
         names: How the names of its tensors map to ours, and which are no part of the encoder.
-        holder: Top-level key under which the tensors lie; None: they are the file itself.
+        holders: Top-level keys under one of which the tensors lie, the first that there is; "" is the file itself, as
+            one of safetensors is.
         read: Argument of the network -> where in the file it stands, key by key.
         objects: Whether the file holds objects of its authors' classes too. Nothing of them is read or run.
     """
 
     names: PublishedNames = PublishedNames()
-    holder: str | None = None
+    holders: tuple[str, ...] = ("",)
     read: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     objects: bool = False
 
