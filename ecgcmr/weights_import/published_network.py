@@ -15,7 +15,7 @@ from ecgcmr.encoders import ECGInput
 from ecgcmr.encoders.published import Published, PublishedECG
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
-from ecgcmr.shards.layout import LEADS
+from ecgcmr.shards.layout import LEADS, ECGLayout
 from ecgcmr.torch_file import is_safetensors, load_torch_file
 from ecgcmr.weights_import.checkpoint import OWN_KEY, Checkpoint, checked_tensors
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
@@ -125,7 +125,18 @@ def measured_preparation(specification: ECGInput) -> dict[str, Any]:
         specification: Of its input.
     """
     from ecgcmr.preparation.cleaning import Cleaning  # heavy: filters
+    from ecgcmr.preparation.ecg import StandardOptions
 
-    made = Cleaning.from_name("none")
+    made, window, layout = Cleaning.from_name("none"), StandardOptions(), ECGLayout()
     rate = specification.sampling_rate
-    return {"cleaning": made.to_dict(), "unit": made.unit, "sampling_rate": rate, "leads": list(LEADS)}
+    whole = round(window.samples / window.sampling_rate * rate)
+    return {
+        "cleaning": made.to_dict(),
+        "unit": made.unit,
+        "sampling_rate": rate,
+        "samples": max(whole, specification.samples),
+        "leads": list(LEADS),
+        "dtype": layout.dtype,
+        "short": window.short,
+        "window": window.window,
+    }
