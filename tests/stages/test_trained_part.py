@@ -44,8 +44,8 @@ def expected_names(case: str, part: str) -> set[str]:
         return {name for name, parameter in named.items() if parameter.ndim == 1}
     if part == "last:1":
         return {name for name in named if encoder.layer_of(name) >= encoder.num_layers - 1}
-    tables = ("cls_token", "pos_embed", "pos_embedding", "space.log_decay", "space.frequency", "space.readout")
-    tables += ("positions.weight_g", "positions.weight_v")  # of a positional convolution, normed tap by tap
+    tables = ("cls_token", "pos_embed", "space.log_decay", "space.frequency", "space.readout")
+    tables += ("pos_embedding", "positions.weight_g", "positions.weight_v", "space.C", "space.D", "mix.bias")
     return {name for name, parameter in named.items() if parameter.ndim > 1 and not name.endswith(tables)}
 
 
