@@ -18,6 +18,7 @@ from ecgcmr.encoders.published import PublishedECG, published_encoders
 from ecgcmr.encoders.published.published_ecg import build_network
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
+from ecgcmr.leads import LEADS
 from ecgcmr.shards import ShardIndex
 from ecgcmr.stages.preparation_check import check_own_preparation
 from ecgcmr.stages.transfer import check_shape
@@ -99,8 +100,8 @@ def test_those_that_fit_train_a_step_of_masking(name: str, tmp_path: Path, measu
     network: Any = build_network(entry, {**entry.init_args, **entry.small})
     spec = network.input_spec
     encoder = {"class_path": entry.class_path, "init_args": {**entry.init_args, **entry.small, "sampling_rate": 500.0}}
-    leads = ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]
-    data = {"samples": spec.samples, **({"leads": leads} if spec.leads == 8 else {})}
+    rows = spec.lead_rows or range(spec.leads)
+    data = {"samples": spec.samples, "leads": [LEADS[row] for row in rows]}
     arguments = {"encoder": encoder, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
     config = write_config(tmp_path / "mae.yaml", "ECGMaskedAutoencoder", arguments, "ECGDataModule", measured, **data)
     assert main(["fit", "-c", str(config), *QUICK]) == 0
