@@ -166,7 +166,8 @@ def test_keys_that_do_not_fit_are_all_named(tmp_path: Path, capsys: pytest.Captu
 def test_a_mistake_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save({"state_dict" if "ecg-cpc" not in arguments else "other": {"w": torch.ones(1)}}, tmp_path / "file.pth")
+    keys = ("other",) if "ecg-cpc" in arguments else ("state_dict", "model_state_dict")
+    torch.save({key: {"w": torch.ones(1)} for key in keys}, tmp_path / "file.pth")
     assert message in _error(capsys, tmp_path / "file.pth", "--out", tmp_path / "out", *arguments)
 
 
