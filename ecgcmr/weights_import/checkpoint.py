@@ -65,7 +65,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if len(found) != 1:
         held = ", ".join(sorted(map(str, loaded)))[:200] or "nothing"
         raise UserError(
-            f"{path}: needs one of the keys {SIGNAL_KEY} (ECG encoder) and {IMAGE_KEY} (image encoder), holds: {held}{HINT}"
+            f"{path}: needs one of the keys {SIGNAL_KEY} (ECG encoder) and {IMAGE_KEY} (image encoder), "
+            f"holds: {held}{HINT}"
         )
     tensors = checked_tensors(path, found[0], loaded[found[0]])
     kind = "signal" if found[0] == SIGNAL_KEY else "image"
