@@ -23,6 +23,7 @@ from ecgcmr.preparation.earlier_run import EarlierRun, check_key_by_subjects, ke
 from ecgcmr.preparation.folder_checks import check_folders
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.rows import Member
+from ecgcmr.preparation.sampling import part_for_trial
 from ecgcmr.preparation.splits import SPLIT_FRACTIONS, assign_splits, split_rule_by_hash
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import key_fingerprint
@@ -108,6 +109,8 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     everybody = {one.subject for one in candidates}
     check_key_by_subjects(earlier, options.key_file, everybody)
     withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
+    candidates, part = part_for_trial(candidates, options, earlier)
+    notes.remarks += [part] if part else []
     owners, moved, left_out = note_owners(candidates, withdrawn, earlier, key)
     if moved:
         notes.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
