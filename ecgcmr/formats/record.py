@@ -46,6 +46,7 @@ class ECGRecord:
         sampling_rate: In Hz.
         notes: Remarks on the recording's quality, such as ``lead V3 is flat``; nothing about the person.
         others: Names of what else the file holds and was not read, such as signals that are no voltages.
+        format: Of the file, such as ``GE MUSE XML``, or the reader's name; empty where it was read from none.
     """
 
     signal: npt.NDArray[np.float64]
@@ -53,6 +54,7 @@ class ECGRecord:
     sampling_rate: float
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    format: str = ""
 
 
 def ecg_record(
