@@ -50,6 +50,7 @@ class ECGRecord:
         others: Names of what else the file holds and was not read, such as signals that are no voltages.
         unit: ``mV``, or ``z-score`` of a recording whose millivolts its publisher has taken away; thresholds in mV mean
             nothing there.
+        format: Of the file, such as ``GE MUSE XML``, or the reader's name; empty where it was read from none.
     """
 
     signal: npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ class ECGRecord:
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     unit: str = MILLIVOLTS
+    format: str = ""
 
 
 def ecg_record(

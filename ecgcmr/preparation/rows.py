@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,6 +135,7 @@ class RowBuilder:
         problems: Files that could not be used.
         notes: Remarks on files that were used.
         clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
+        formats: What the ECG files were that gave a recording -> how many.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -143,6 +145,7 @@ class RowBuilder:
         self.problems: list[Remark] = []
         self.notes: list[Remark] = []
         self.clipped: list[tuple[int, float]] = []
+        self.formats: Counter[str] = Counter()
         recipe = reading.layout.preparation.get("ecg")
         self._cleaning = None if recipe is None else Cleaning.from_dict(recipe["cleaning"])
 
@@ -166,6 +169,7 @@ class RowBuilder:
         record = member.read_ecg(self.reading.declaration, self.reading.reader)
         windows = standard_windows(record, self.reading.standard)
         rows = [self._ecg_row(number, member, window) for window in windows]
+        self.formats[record.format] += 1
         notes = (*record.notes, *(note for window in windows for note in window.notes))
         self.notes += [Remark(number, "ecg", "", note) for note in notes]
         return rows

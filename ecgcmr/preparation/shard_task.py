@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ class ShardOutcome:
         problems: Files that could not be used.
         notes: Remarks on files that were used.
         clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
+        formats: What the ECG files were that gave a recording -> how many.
     """
 
     entry: ShardEntry | None
@@ -82,6 +83,7 @@ class ShardOutcome:
     problems: tuple[Remark, ...]
     notes: tuple[Remark, ...]
     clipped: tuple[tuple[int, float], ...] = field(default=(), repr=False)
+    formats: dict[str, int] = field(default_factory=dict)
 
 
 def prepare_shard(task: ShardTask) -> ShardOutcome:
@@ -166,6 +168,7 @@ def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardO
             tuple(Remark(**item) for item in record["problems"]),
             tuple(Remark(**item) for item in record["notes"]),
             tuple((int(leads), float(share)) for leads, share in record["clipped"]),
+            {str(name): int(count) for name, count in record.get("formats", {}).items()},  # not known to earlier runs
         )
     except (ValueError, KeyError, TypeError):  # none of ours: the shard is computed anew
         return None
@@ -198,7 +201,7 @@ def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
     rows.subject = [member.subject for member in members]
     rows.split = [member.split for member in members]
     entry = write_shard(task.path, task.layout, rows)
-    return ShardOutcome(entry, earlier.members, earlier.digests, earlier.problems, earlier.notes, earlier.clipped)
+    return replace(earlier, entry=entry)
 
 
 def _compute(task: ShardTask) -> ShardOutcome:
@@ -212,7 +215,7 @@ def _compute(task: ShardTask) -> ShardOutcome:
     rows = builder.shard_rows()
     entry = write_shard(task.path, task.layout, rows)
     members = tuple(row.member_number for row in builder.rows)
-    reported = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped))
+    reported = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped), dict(builder.formats))
     return ShardOutcome(entry, members, _digests(rows), *reported)
 
 
