@@ -2,5 +2,6 @@
 
 from data_modules.ecg import ECGDataModule
 from data_modules.labelled import LabelledDataModule
+from data_modules.measured import MeasuredDataModule
 from data_modules.paired import PairedDataModule
 from ecgcmr.windows import cut_windows, window_starts

@@ -83,6 +83,7 @@ _PLACES = (
     "model.encoder_weights",
     "model.ecg_encoder_weights",
     "model.cmr_encoder_weights",
+    "model.measurement_encoder_weights",
     "trainer.enable_progress_bar",
 )
 
