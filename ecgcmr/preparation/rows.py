@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
@@ -38,7 +39,7 @@ class Member:
         split: ``train``, ``val`` or ``test``.
         labels: (L,) float32, those that come from tables.
         ecg: The ECG file, if there is one.
-        cmr: The folder or zip of images, if there is one.
+        cmr: The folder or zip of images, or the images file by file, if there are any.
     """
 
     row: str
@@ -46,7 +47,7 @@ class Member:
     split: str
     labels: npt.NDArray[np.float32] = field(repr=False)
     ecg: Path | None = field(repr=False)
-    cmr: Path | None = field(repr=False)
+    cmr: Path | ImageFiles | None = field(repr=False)
 
 
 @dataclass(frozen=True)
