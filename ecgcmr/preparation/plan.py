@@ -9,6 +9,7 @@ import numpy as np
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_reader import load_reader
+from ecgcmr.formats.record import MILLIVOLTS, Z_SCORE
 from ecgcmr.formats.short_axis_file import cmr_file_names, has_cine, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
@@ -26,6 +27,11 @@ from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import key_fingerprint
 from ecgcmr.preparation.withdrawal import Withdrawal
 from ecgcmr.shards.layout import Label, Layout
+
+NO_VOLTS = (
+    "the recordings come in z-scores, not in millivolts: amplitudes are not checked, no lead is called clipped or "
+    "noisy, and features of voltage mean nothing here"
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,9 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     candidates = _without(left_out, candidates, notes)
     split_of = _splits(candidates, options.stratify, schema, earlier.split_of)
     notes.remarks += remarks_on(candidates, split_of, earlier)
+    unit = _unit_of(candidates)
+    if unit == Z_SCORE:
+        notes.remarks.append(NO_VOLTS)
     ordered = sorted(candidates, key=lambda one: (one.subject, one.row))
     rows = {one.row: _row(one, split_of[one.subject]) for one in ordered}
     used = [name for row in rows.values() for name in _files(row, options.view)]
@@ -114,7 +123,13 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     return Plan(
         rows=rows,
         layout=cohort_layout(
-            options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg, has_masks=has_masks
+            options,
+            cine,
+            schema,
+            _split_rule(candidates, options, notes),
+            unit=unit,
+            has_ecg=has_ecg,
+            has_masks=has_masks,
         ),
         options=options,
         cine=cine,
@@ -175,9 +190,24 @@ def _split_rule(candidates: Sequence[Hashed], options: PrepareOptions, notes: Se
     return {**rule, "stratified_by": list(options.stratify)} if options.stratify else rule
 
 
+def _unit_of(candidates: Sequence[Hashed]) -> str:
+    """Return what all recordings come in: mV, or z-scores where a publisher left nothing else.
+
+    Raises:
+        UserError: Some come in mV and others in z-scores.
+    """
+    readers = [one.candidate.read_by for one in candidates if one.candidate.ecg is not None]
+    units = {MILLIVOLTS if reader is None else reader.unit for reader in readers}
+    if len(units) > 1:
+        raise UserError("some recordings are in mV and others in z-scores; prepare them as cohorts of their own")
+    return next(iter(units), MILLIVOLTS)
+
+
 def _row(one: Hashed, split: str) -> Row:
     names = {part: name for part, name, _ in one.candidate.files}
-    member = Member(one.row, one.subject, split, one.labels, one.candidate.ecg, one.candidate.cmr)
+    member = Member(
+        one.row, one.subject, split, one.labels, one.candidate.ecg, one.candidate.cmr, one.candidate.read_by
+    )
     return Row(member, names.get("ecg", ""), names.get("cmr", ""))
 
 

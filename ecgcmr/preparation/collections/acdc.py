@@ -17,7 +17,9 @@ from ecgcmr.preparation.collections.cmr_tables import require_view
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.collections.segmented import Imaged, published_splits, segmented_candidates
+from ecgcmr.preparation.folder_checks import require_folder
 from ecgcmr.preparation.labels import COVARIATES
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.splits import validation_part
 
 GROUPS = ("NOR", "MINF", "DCM", "HCM", "RV")
@@ -27,14 +29,14 @@ _DEEPEST = 3
 class ACDCCollection:
     """The patients of a download."""
 
-    def __init__(self, folder: Path, view: str = "sax") -> None:
-        """Take the folder ``database``, the one above it, or one of patients' folders.
+    def __init__(self, options: PrepareOptions) -> None:
+        """Take ``options.cmr``: the folder ``database``, the one above it, or one of patients' folders.
 
         Raises:
-            UserError: The view is not the short axis.
+            UserError: There is no such folder, or the view is not the short axis.
         """
-        require_view(view, ("sax",), "ACDC")
-        self.folder = folder
+        require_view(options.view, ("sax",), "ACDC")
+        self.folder = require_folder(options.cmr or Path(), "--cmr")
 
     def labels(self) -> Sequence[DeclaredLabel]:
         """Return group, height and weight as ``Info.cfg`` has them, and volumes from the segmentations."""

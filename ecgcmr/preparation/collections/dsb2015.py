@@ -16,6 +16,8 @@ from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.cmr_tables import require_view, table_rows, text_of
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
+from ecgcmr.preparation.folder_checks import require_folder
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.splits import validation_part
 
 PARTS = ("train", "validate", "test")
@@ -31,14 +33,14 @@ _SOLUTION = "solution.csv"
 class DSB2015Collection:
     """The patients of a download."""
 
-    def __init__(self, folder: Path, view: str = "sax") -> None:
-        """Take the folder of ``train.csv``.
+    def __init__(self, options: PrepareOptions) -> None:
+        """Take ``options.cmr``: the folder of ``train.csv``.
 
         Raises:
-            UserError: The view is the three-chamber view.
+            UserError: There is no such folder, or the view is the three-chamber view.
         """
-        require_view(view, VIEWS, "the Data Science Bowl")
-        self.folder, self.view = folder, view
+        require_view(options.view, VIEWS, "the Data Science Bowl")
+        self.folder, self.view = require_folder(options.cmr or Path(), "--cmr"), options.view
 
     def labels(self) -> Sequence[DeclaredLabel]:
         """Return the volumes."""

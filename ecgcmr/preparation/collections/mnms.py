@@ -26,7 +26,9 @@ from ecgcmr.preparation.collections.cmr_tables import (
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.collections.segmented import Imaged, published_splits, segmented_candidates
+from ecgcmr.preparation.folder_checks import require_folder
 from ecgcmr.preparation.labels import COVARIATES
+from ecgcmr.preparation.options import PrepareOptions
 
 PATHOLOGIES = ("NOR", "DCM", "HCM", "ARV", "HHD", "AHS", "IHD", "LVNC")
 VENDORS, CENTRES = ("A", "B", "C", "D"), ("1", "2", "3", "4", "5", "6")
@@ -43,14 +45,14 @@ _CODE = "external code"
 class MnMsCollection:
     """The patients of a download."""
 
-    def __init__(self, folder: Path, view: str = "sax") -> None:
-        """Take the folder of the table, or the one above it.
+    def __init__(self, options: PrepareOptions) -> None:
+        """Take ``options.cmr``: the folder of the table, or the one above it.
 
         Raises:
-            UserError: The view is not the short axis.
+            UserError: There is no such folder, or the view is not the short axis.
         """
-        require_view(view, ("sax",), "M&Ms")
-        self.folder = folder
+        require_view(options.view, ("sax",), "M&Ms")
+        self.folder = require_folder(options.cmr or Path(), "--cmr")
 
     @cached_property
     def _table(self) -> Path:

@@ -18,6 +18,8 @@ from ecgcmr.preparation.collections.cmr_tables import classes, require_view, say
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.collections.segmented import Imaged, published_splits, segmented_candidates
+from ecgcmr.preparation.folder_checks import require_folder
+from ecgcmr.preparation.options import PrepareOptions
 
 DISEASES = ("NOR", "LV", "HCM", "ARR", "FALL", "CIA", "RV", "TRI")
 VENDORS = ("SIEMENS", "GE", "Philips")
@@ -29,14 +31,14 @@ _CODE, _TABLE = "subject_code", "dataset_information.csv"
 class MnMs2Collection:
     """The patients of a download."""
 
-    def __init__(self, folder: Path, view: str = "sax") -> None:
-        """Take the folder of ``dataset_information.csv``, or the one above it.
+    def __init__(self, options: PrepareOptions) -> None:
+        """Take ``options.cmr``: the folder of ``dataset_information.csv``, or the one above it.
 
         Raises:
-            UserError: The view is neither the short axis nor the four-chamber view.
+            UserError: There is no such folder, or the view is neither the short axis nor the four-chamber view.
         """
-        require_view(view, tuple(AXES), "M&Ms-2")
-        self.folder, self.view = folder, view
+        require_view(options.view, tuple(AXES), "M&Ms-2")
+        self.folder, self.view = require_folder(options.cmr or Path(), "--cmr"), options.view
 
     @cached_property
     def _root(self) -> Path:

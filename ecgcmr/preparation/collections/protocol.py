@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.label_columns import LabelColumn, LabelCounts
 from ecgcmr.preparation.table_use import TableUse
@@ -34,6 +35,8 @@ class Candidate:
         id: Tells several recordings of one subject apart; a row is known by subject and id from run to run.
         ecg_name: What reports call the ECG file; empty for its own name.
         cmr_name: The same of the images.
+        read_by: What reads the recording out of ``ecg``, such as a row of an array of many recordings
+            (``ecgcmr.formats.array_rows``); None leaves it to the file's content.
     """
 
     subject: str = field(repr=False)
@@ -44,6 +47,7 @@ class Candidate:
     id: str = field(default="", repr=False)
     ecg_name: str = field(default="", repr=False)
     cmr_name: str = field(default="", repr=False)
+    read_by: RecordReader | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> str:
@@ -51,11 +55,24 @@ class Candidate:
         return f"{self.subject}\n{self.id}" if self.id else self.subject
 
     @property
+    def place(self) -> str:
+        """Where in the ECG file the recording lies; empty where it is the whole file."""
+        return "" if self.read_by is None else self.read_by.place
+
+    @property
     def files(self) -> list[tuple[str, str, Path]]:
         """(``ecg`` or ``cmr``, name for reports, path) of what it has."""
         images = self.cmr.folder if isinstance(self.cmr, ImageFiles) else self.cmr
-        both = (("ecg", self.ecg_name, self.ecg), ("cmr", self.cmr_name, images))
-        return [(part, name or path.name, path) for part, name, path in both if path is not None]
+        both = (("ecg", self.ecg_name, self.ecg, self.place), ("cmr", self.cmr_name, images, ""))
+        return [
+            (part, name or (f"{path.name}, {place}" if place else path.name), path)
+            for part, name, path, place in both
+            if path is not None
+        ]
+
+    def whereabouts(self, part: str, path: Path) -> tuple[Path, str]:
+        """Return what no other candidate has: a path, and the place within it."""
+        return path, self.place if part == "ecg" else ""
 
 
 @dataclass

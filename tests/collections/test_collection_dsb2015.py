@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cine_zip_writer import Series
-from dsb_folder import slices_of, write_patient, write_series, write_tables
+from dsb2015_folder import slices_of, write_patient, write_series, write_tables
 from small_hearts import hearts
-from test_acdc_collection import values_of
+from test_collection_acdc import collection, values_of
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import folder_members
@@ -22,7 +22,7 @@ from ecgcmr.preparation.collections.protocol import SearchNotes
 
 
 def gathered(folder: Path, view: str = "sax", notes: SearchNotes | None = None) -> Gathered:
-    return gather(DSB2015Collection(folder, view), "test", notes or SearchNotes())
+    return gather(collection(DSB2015Collection, folder, view), "test", notes or SearchNotes())
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_what_is_no_download_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no patient lies in train, validate or test; name the folder of train.csv"):
         gathered(tmp_path)
     with pytest.raises(UserError, match="--view 3ch: the Data Science Bowl has sax and 2ch and 4ch alone"):
-        DSB2015Collection(tmp_path, "3ch")
+        collection(DSB2015Collection, tmp_path, "3ch")
     heart = hearts(1)[0]
     write_patient(tmp_path, "train", 1, replace(heart, volume=heart.volume[:, :, :2]))
     (tmp_path / "train.csv").write_text("Id,Systole\n1,2\n")

@@ -20,14 +20,21 @@ from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.collections.acdc import ACDCCollection
 from ecgcmr.preparation.collections.cmr_volumes import VOLUMES
 from ecgcmr.preparation.collections.gathering import Gathered, gather
-from ecgcmr.preparation.collections.protocol import SearchNotes
+from ecgcmr.preparation.collections.protocol import Collection, SearchNotes
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.synthesis.phantom import Cine
 
 OPTIONS = CineOptions(size=48)
 
 
+def collection(cls: type[Collection], folder: Path, view: str = "sax") -> Collection:
+    """Return a collection as ``prepare --cmr FOLDER --view VIEW`` makes it."""
+    built: Collection = cls(PrepareOptions(folder / "out", cmr=folder, view=view))  # type: ignore[call-arg]
+    return built
+
+
 def gathered(folder: Path, notes: SearchNotes | None = None) -> Gathered:
-    return gather(ACDCCollection(folder), "ACDC", notes or SearchNotes())
+    return gather(collection(ACDCCollection, folder), "ACDC", notes or SearchNotes())
 
 
 def values_of(found: Gathered, subject: str) -> dict[str, float]:
@@ -139,7 +146,7 @@ def test_what_is_no_acdc_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder in it has an Info.cfg; name ACDC's folder"):
         gathered(tmp_path)
     with pytest.raises(UserError, match="--view 4ch: ACDC has sax alone"):
-        ACDCCollection(tmp_path, "4ch")
+        collection(ACDCCollection, tmp_path, "4ch")
     patient = write_acdc(tmp_path, hearts(1)) / "training" / "patient001"
     other = write_patient(tmp_path / "database" / "training", hearts(2)[1], 2)
     for file in other.glob("*.nii.gz"):

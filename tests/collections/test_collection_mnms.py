@@ -9,7 +9,7 @@ import pytest
 from mnms2_folder import write_mnms2
 from mnms_folder import TABLE, write_mnms
 from small_hearts import hearts
-from test_acdc_collection import OPTIONS, expected_frames, true_volumes, values_of
+from test_collection_acdc import OPTIONS, collection, expected_frames, true_volumes, values_of
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.short_axis_file import read_cmr
@@ -17,15 +17,15 @@ from ecgcmr.preparation.cine import frames_and_masks
 from ecgcmr.preparation.collections.gathering import Gathered, gather
 from ecgcmr.preparation.collections.mnms import MnMsCollection
 from ecgcmr.preparation.collections.mnms2 import MnMs2Collection
-from ecgcmr.preparation.collections.protocol import SearchNotes
+from ecgcmr.preparation.collections.protocol import Collection, SearchNotes
 
 
-def gathered(collection: MnMsCollection | MnMs2Collection, notes: SearchNotes | None = None) -> Gathered:
-    return gather(collection, "test", notes or SearchNotes())
+def gathered(one: Collection, notes: SearchNotes | None = None) -> Gathered:
+    return gather(one, "test", notes or SearchNotes())
 
 
 def test_the_table_of_mnms_says_which_frame_is_end_diastole(tmp_path: Path) -> None:
-    found = gathered(MnMsCollection(write_mnms(tmp_path, hearts(4), first=5)))
+    found = gathered(collection(MnMsCollection, write_mnms(tmp_path, hearts(4), first=5)))
     for candidate in found.candidates:
         heart = hearts(4)[int(candidate.subject[1:])]
         made, expected = frames_and_masks(read_cmr(candidate.cmr), OPTIONS), expected_frames(heart)
@@ -38,7 +38,7 @@ def test_the_table_of_mnms_says_which_frame_is_end_diastole(tmp_path: Path) -> N
 
 def test_what_the_table_of_mnms_says_becomes_labels_and_parts_are_splits(tmp_path: Path) -> None:
     notes = SearchNotes()
-    found = gathered(MnMsCollection(write_mnms(tmp_path, hearts(5)).parent), notes)
+    found = gathered(collection(MnMsCollection, write_mnms(tmp_path, hearts(5)).parent), notes)
     splits = {one.subject: one.split for one in found.candidates}
     assert splits == {"P0": "train", "P1": "train", "P2": "val", "P3": "test", "P4": "train"}
     values = values_of(found, "P3")
@@ -61,7 +61,7 @@ def test_where_the_table_of_mnms_states_other_frames_the_segmented_ones_stand(tm
     es = (5 + hearts(4)[0].es_frame) % 8
     lines[1] = lines[1].replace(f",5,{es},", ",,0,")
     (opened / TABLE).write_text("\n".join(lines))
-    (candidate,) = (one for one in gathered(MnMsCollection(opened)).candidates if one.subject == "P0")
+    (candidate,) = (one for one in gathered(collection(MnMsCollection, opened)).candidates if one.subject == "P0")
     made = frames_and_masks(read_cmr(candidate.cmr), OPTIONS)
     np.testing.assert_array_equal(made.frames, expected_frames(hearts(4)[0]).frames)
 
@@ -69,7 +69,7 @@ def test_where_the_table_of_mnms_states_other_frames_the_segmented_ones_stand(tm
 def test_in_mnms2_end_diastole_is_the_frame_that_equals_its_volume(tmp_path: Path) -> None:
     people = dict(zip((1, 160, 161, 200, 201), hearts(5), strict=True))
     notes = SearchNotes()
-    found = gathered(MnMs2Collection(write_mnms2(tmp_path, people, first=2)), notes)
+    found = gathered(collection(MnMs2Collection, write_mnms2(tmp_path, people, first=2)), notes)
     splits = [one.split for one in found.candidates]
     assert splits == ["train", "train", "val", "val", "test"]
     for candidate, heart in zip(found.candidates, people.values(), strict=True):
@@ -83,7 +83,7 @@ def test_in_mnms2_end_diastole_is_the_frame_that_equals_its_volume(tmp_path: Pat
 
 def test_mnms2_has_the_four_chamber_view_too(tmp_path: Path) -> None:
     root = write_mnms2(tmp_path, dict(zip((1, 2), hearts(2), strict=True)))
-    found = gathered(MnMs2Collection(tmp_path, "4ch"))
+    found = gathered(collection(MnMs2Collection, tmp_path, "4ch"))
     assert "lv_edv" not in [column.label.name for column in found.columns]
     images = read_cmr(found.candidates[0].cmr, "4ch")
     made = frames_and_masks(images, OPTIONS)
@@ -91,11 +91,11 @@ def test_mnms2_has_the_four_chamber_view_too(tmp_path: Path) -> None:
     assert made.masks is not None
     assert [one.split for one in found.candidates] == [None, None]  # the testing part is not here
     with pytest.raises(UserError, match="--view 2ch: M&Ms-2 has sax and 4ch alone"):
-        MnMs2Collection(root, "2ch")
+        collection(MnMs2Collection, root, "2ch")
 
 
 @pytest.mark.parametrize(
-    ("collection", "content", "reason"),
+    ("cls", "content", "reason"),
     [
         (MnMsCollection, "", "has no table ...Dataset_information...csv"),
         (MnMsCollection, "External code,Vendor,Centre,ES,Pathology\n", "lacks the column ed"),
@@ -105,10 +105,10 @@ def test_mnms2_has_the_four_chamber_view_too(tmp_path: Path) -> None:
         (MnMs2Collection, "SUBJECT_CODE,DISEASE,VENDOR,FIELD\n", "no patient's folder lies in dataset"),
     ],
 )
-def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, collection: type, content: str, reason: str) -> None:
+def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, cls: type, content: str, reason: str) -> None:
     if content:
-        (tmp_path / (TABLE if collection is MnMsCollection else "dataset_information.csv")).write_text(content)
+        (tmp_path / (TABLE if cls is MnMsCollection else "dataset_information.csv")).write_text(content)
     with pytest.raises(UserError) as caught:
-        gathered(collection(tmp_path))
+        gathered(collection(cls, tmp_path))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
