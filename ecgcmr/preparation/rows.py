@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.record import MILLIVOLTS, ECGRecord
 from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
@@ -41,7 +42,7 @@ class Member:
         split: ``train``, ``val`` or ``test``.
         labels: (L,) float32, those that come from tables.
         ecg: The ECG file, if there is one.
-        cmr: The folder or zip of images, if there is one.
+        cmr: The folder or zip of images, or the images file by file, if there are any.
         read_by: What reads the recording out of a file of many; None where the file's content decides.
     """
 
@@ -50,7 +51,7 @@ class Member:
     split: str
     labels: npt.NDArray[np.float32] = field(repr=False)
     ecg: Path | None = field(repr=False)
-    cmr: Path | None = field(repr=False)
+    cmr: Path | ImageFiles | None = field(repr=False)
     read_by: RecordReader | None = field(default=None, repr=False)
 
     def read_ecg(self, declaration: SignalDeclaration | None, reader: NamedReader | None) -> ECGRecord:

@@ -20,6 +20,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.ecg_reader import NamedReader, load_reader
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.record_reader import reader_fingerprint
 from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration
@@ -118,6 +119,8 @@ def content_fingerprint(task: ShardTask) -> str:
         digest.update(reader.fingerprint.encode())
     for member in task.members:
         digest.update(f"\n{member.row}".encode())
+        if isinstance(member.cmr, ImageFiles):
+            digest.update(member.cmr.statement.encode())
         if member.read_by is not None:
             digest.update(reader_fingerprint(member.read_by).encode())
         for path in _input_files(member, task.view, reader):
