@@ -73,8 +73,8 @@ def read_ecg(path: str, request: dict[str, Any]) -> Answer:
         }
         for lead, rate in zip(record.leads, rates, strict=True)
     ]
-    person = {"sex": record.patient.sex, "age": record.patient.age}
-    return {"leads": leads, **person}, [lead.samples for lead in record.leads]
+    said = {"sex": record.patient.sex, "age": record.patient.age, "stated": record.raw_metadata.get("ecg_size")}
+    return {"leads": leads, **said}, [lead.samples for lead in record.leads]
 
 
 def exact_rates(record: Any) -> list[float]:
