@@ -94,9 +94,8 @@ def held(path: Path) -> tuple[str, bool]:
 
 def peak_of_child() -> float:
     """The most memory, in MB, that the process of the libraries has held; 0 if there is none."""
-    child = library_process()._process
     try:
-        lines = Path(f"/proc/{child.pid if child else 0}/status").read_text().splitlines()
+        lines = Path(f"/proc/{library_process().pid or 0}/status").read_text().splitlines()
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
