@@ -20,6 +20,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.ecg_reader import NamedReader, load_reader
+from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record_reader import reader_fingerprint
 from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import MEASUREMENTS
@@ -117,6 +119,10 @@ def content_fingerprint(task: ShardTask) -> str:
         digest.update(reader.fingerprint.encode())
     for member in task.members:
         digest.update(f"\n{member.row}".encode())
+        if isinstance(member.cmr, ImageFiles):
+            digest.update(member.cmr.statement.encode())
+        if member.read_by is not None:
+            digest.update(reader_fingerprint(member.read_by).encode())
         for path in _input_files(member, task.view, reader):
             state = path.stat() if path.exists() else None
             digest.update(
@@ -138,7 +144,10 @@ def label_fingerprint(task: ShardTask) -> str:
 
 def _input_files(member: Member, view: str, reader: NamedReader | None) -> list[Path]:
     files = [] if member.cmr is None else cmr_files(member.cmr, view)
-    return files if member.ecg is None else [*files, *_ecg_files(member.ecg, reader)]
+    if member.ecg is None:
+        return files
+    given = _ecg_files(member.ecg, reader) if member.read_by is None else member.read_by.files(member.ecg)
+    return [*files, *given]
 
 
 def _ecg_files(path: Path, reader: NamedReader | None) -> list[Path]:

@@ -13,6 +13,7 @@ from small_raw import prepare, report_in, write_ecgs
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cohorts import flags_of, with_class
+from ecgcmr.formats.array_rows import NpyRow, RowContent
 from ecgcmr.preparation.collections import Candidate, DeclaredLabel, SearchNotes
 from ecgcmr.preparation.collections.gathering import gather
 from ecgcmr.preparation.earlier_run import read_earlier
@@ -20,6 +21,7 @@ from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import make_plan
 from ecgcmr.shards import ShardIndex, read_labels
 
+ROW = NpyRow(0, RowContent(("I",), 500.0))
 AGE = DeclaredLabel("age", low=0, high=120)
 
 
@@ -74,6 +76,12 @@ def one(subject="1", ecg="1.xml", **fields) -> Candidate:
         (Given([one(labels=np.zeros(3))]), "candidate 1 has labels of shape (3,), not (1,) numbers"),
         (Given([one(), one(ecg="2.xml")]), "candidate 2 is of the same subject as candidate 1 and has its id"),
         (Given([one(), one("2")]), "candidate 2 is of the same file as candidate 1"),
+        (Given([one(read_by=ROW), one("2", read_by=ROW)]), "candidate 2 is of the same file as candidate 1"),
+        (Given([one(read_by=np.load)]), "candidate 1 has a function as its read_by, not a dataclass that is a Record"),
+        (
+            Given([one(), one("2", ecg=None, cmr=Path("b"), read_by=ROW)]),
+            "candidate 2 says what reads its ECG, and has none",
+        ),
         (Given([one("a\nb"), one("a", "2.xml", id="b")]), "candidate 2 is of the same subject as candidate 1"),
         (
             Given([one(split="train"), one(ecg="2.xml", id="b", split="test")]),
@@ -184,7 +192,7 @@ def test_who_has_withdrawn_stays_out_of_a_collection_of_ones_own(lab, tmp_path):
 @pytest.mark.parametrize(
     ("cls", "arguments", "reason"),
     [
-        ("ukbb", (), "--collection ukbb: choose one of ukb, ptbxl, folder, or write package.module:Class"),
+        ("ukbb", (), "--collection ukbb: choose one of ukb, folder, ptbxl,"),
         ("ptbxl", ("--cmr", "raw"), "--collection ptbxl: name the download with --ecg"),
         ("lab:Lab", ("--collection-args", "folder=a", "folder=b"), "--collection-args: folder is given twice"),
         ("lab:Lab class", (), "is no name of a class"),

@@ -47,7 +47,7 @@ def test_formats_are_named_and_counted(raw, tmp_path, key_file, capsys):
     assert formats["SCP-ECG"] == formats["WFDB"] == 2
     assert len(formats) == len(KINDS) + 1
     assert all(count == 1 for name, count in formats.items() if name not in ("SCP-ECG", "WFDB"))
-    assert "ECG files read: SCP-ECG 2, WFDB 2, EDF 1, HL7 aECG 1, " in capsys.readouterr().out
+    assert "ECGs read: SCP-ECG 2, WFDB 2, EDF 1, HL7 aECG 1, " in capsys.readouterr().out
     reasons = {item["file"]: item["reason"] for item in report["skipped"]}
     assert set(reasons) == {"cut.scp", "six.json"}
     assert "cannot be read as SCP-ECG, probably damaged" in reasons["cut.scp"]
