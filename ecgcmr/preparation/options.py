@@ -185,7 +185,7 @@ class PrepareOptions:
         ECG, "a reader of your own for ECG files, package.module:Class, asked first", None, metavar="CLASS"
     )
     declaration: Path | None = _option(
-        ECG, "leads, unit and sampling_rate of CSV, NPY and Parquet files", None, "--declare", **_YAML
+        ECG, "leads, unit and sampling_rate of CSV, NPY, MATLAB and Parquet files", None, "--declare", **_YAML
     )
     cleaning: str = _option(
         ECG, "published, neurokit, bandpass, none, or a YAML file of steps", "published", metavar="NAME|YAML"
