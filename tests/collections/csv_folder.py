@@ -1,4 +1,4 @@
-"""A laboratory's folder: a CSV file a recording, a table of its own labels, the three files that docs/your_data.md shows."""
+"""A laboratory's folder: a CSV file a recording and a table of its own labels, as docs/your_data.md shows them."""
 
 from __future__ import annotations
 
