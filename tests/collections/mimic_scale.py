@@ -2,8 +2,8 @@
 
     python tests/collections/mimic_scale.py FOLDER 1000 5000
 
-prints for each number of files the processor time, the greatest memory, and what lies in the folder then. Processor time
-is counted, not the clock, so that a busy machine tells the same.
+prints for each number of files the processor time, the greatest memory, and what lies in the folder then. Processor
+time is counted, not the clock, so that a busy machine tells nearly the same.
 """
 
 from __future__ import annotations
