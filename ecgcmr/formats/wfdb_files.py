@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.limits import check_size
+from ecgcmr.formats.limits import check_size, check_values
 from ecgcmr.formats.regular_file import require_regular
 from ecgcmr.formats.wfdb_header import HeaderSignal, is_plain
 from ecgcmr.formats.wfdb_samples import BYTES, Steps, bytes_for, decode
@@ -54,7 +54,7 @@ def read_signals(
         raise UserError("its signal file is shorter than the header says, probably cut off")
     frames = samples or held
     check_size(len(signals), frames * max(per_frame))
-    check_size(1, frames * sum(per_frame))
+    check_values(frames * sum(per_frame))
     with path.open("rb") as stream:
         stream.seek(offset)
         content = stream.read(bytes_for(kind, frames * sum(per_frame)))
