@@ -74,7 +74,8 @@ def pooled_rows(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for cell in cells:
         choices = {axis: choice for axis, choice in cell.choices.items() if not is_seed(axis)}
-        for row in _headline(read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000)):
+        content = read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000)
+        for row in _headline(content["scores"] if isinstance(content, dict) else content):
             names = ("task_name", "metric", "method", "protocol", "labels")
             key = (*choices.values(), *(row[name] for name in names))
             entry = found.setdefault(key, {"choices": choices, **{name: row[name] for name in names}, "values": []})
