@@ -129,6 +129,13 @@ class PrepareOptions:
         type=float,
         metavar="DAYS",
     )
+    ptbxl_plus: Path | None = _option(
+        INPUTS,
+        "folder of PTB-XL+, whose features over all leads together become labels of a PTB-XL download",
+        None,
+        type=Path,
+        metavar="DIR",
+    )
     tables: tuple[Path, ...] = _option(
         INPUTS,
         "phenotypes, covariates, diagnoses; where tables disagree, the first one stands",
