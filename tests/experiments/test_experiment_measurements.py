@@ -30,7 +30,7 @@ MEASURED = {
 def write_experiment(folder: Path, root: Path, **changes: Any) -> Path:
     """Write ``measured.yaml`` with its configs; ``changes`` are those of its second stage."""
     encoder = {**tiny_configs.ENCODER, "init_args": {**tiny_configs.ENCODER["init_args"], "samples": 100}}
-    encoder["init_args"]["patch_size"] = [12, 20]
+    encoder["init_args"]["patch_size"] = [12, 10]
     small = {"samples": 100, "batch_size": 4}
     mae = {"encoder": encoder, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
     write_config(folder / "mae.yaml", "ECGMaskedAutoencoder", mae, "ECGDataModule", root, **small)
