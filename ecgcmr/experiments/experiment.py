@@ -228,6 +228,8 @@ class Experiment:
                 raise UserError(f"task {name}: no subject of split {split} has one of its labels")
         if problem.task.followed:
             self._check_events(problem)
+        elif problem.task.binary:
+            _check_classes(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
@@ -357,6 +359,15 @@ class Recordings:
             problem.task, self.targets, self.subjects[rows], self.numbers[rows], problem.values[rows], values, split,
             **about,
         )  # fmt: skip
+
+
+def _check_classes(problem: Problem) -> None:
+    """Refuse a cohort in which no target has both classes to learn from, or to choose by."""
+    for split in ("train", "val"):
+        values = problem.values[problem.part(split)]
+        if not ((values == 0).any(axis=0) & (values == 1).any(axis=0)).any():
+            names = ", ".join(label.name for label in problem.labels)
+            raise UserError(f"task {problem.name}: split {split} has no target with both classes among {names}")
 
 
 def refuse_shared_targets(problems: Sequence[Problem]) -> None:
