@@ -26,12 +26,17 @@ class ECGInput:
         sampling_rate: Hz.
         samples: Samples per lead (2,500 = 5 s at 500 Hz).
         lead_rows: For a subset of leads, the place of each among the twelve; None = 0, 1, 2 ...
+        unit: Of the values, where the encoder depends on it; None = as the cohort has them.
+        preparation: What the encoder itself makes of recordings that are otherwise as they were measured, a phrase a
+            step; None = nothing.
     """
 
     leads: int
     sampling_rate: float
     samples: int
     lead_rows: tuple[int, ...] | None = None
+    unit: str | None = None
+    preparation: tuple[str, ...] | None = None
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (B, leads, samples)."""

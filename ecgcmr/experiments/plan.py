@@ -14,6 +14,7 @@ from typing import Any
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
 from ecgcmr.experiments.plan_reading import network, pieces_named, typed, with_overrides
+from ecgcmr.experiments.published import check_published
 from ecgcmr.shipped_configs import config_at, find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -128,6 +129,22 @@ class InterpretationPlan:
 
 
 @dataclass(frozen=True)
+class PublishedPlan:
+    """Scores of others, shown beside ours and marked as theirs.
+
+    Attributes:
+        method: What was trained, such as ``S4, from scratch``.
+        source: Where it is published.
+        scores: Task -> value of the metric that leads the task's tables, a mean over its targets; or task -> entry of
+            ``labels`` -> value. A single value stands under ``all``; null says that none is published.
+    """
+
+    method: str
+    source: str
+    scores: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EvaluationPlan:
     """How encoders are compared.
 
@@ -196,6 +213,7 @@ class Plan:
         encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage that names none, or the path of a
             file that holds them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
         interpretation: What is shown of what a stage learned; None: nothing.
+        published: Scores of others that stand beside ours in the tables.
     """
 
     path: Path
@@ -206,6 +224,7 @@ class Plan:
     description: str = ""
     encoder: dict[str, Any] | None = None
     interpretation: InterpretationPlan | None = None
+    published: list[PublishedPlan] = field(default_factory=list)
 
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder, or the shipped config of that name."""
@@ -299,6 +318,7 @@ def plan_of(
     plan = typed(Plan, {"path": path.resolve(), **content}, where)
     plan = replace(plan, cohort=_replaced(plan.cohort, root, data, where))
     check_plan(plan, where)
+    check_published(plan, where)
     return plan
 
 

@@ -217,7 +217,7 @@ def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
         raise UserError(f"{where}.resamples is {evaluation.resamples}; at least {LEAST_RESAMPLES} are needed")
     for entry in ("labels", "finetune_labels"):
         for label in getattr(evaluation, entry):
-            if not _is_amount(label):
+            if not is_amount(label):
                 raise UserError(
                     f"{where}.{entry} holds {label!r}; write numbers of subjects from {LEAST_LABELS}, parts such as "
                     "'10 %' (above 0, at most 100), or 'all'"
@@ -228,10 +228,11 @@ def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
             raise UserError(f"{where}.{entry} is {seeds}; write different whole numbers from 0 to {2**32 - 1}")
 
 
-def _is_amount(label: int | str) -> bool:
+def is_amount(label: Any) -> bool:
+    """Tell whether an entry of ``labels`` is a number of subjects, a part of them or ``all``."""
     if isinstance(label, int):
-        return label >= LEAST_LABELS
-    part = FRACTION.fullmatch(label)
+        return not isinstance(label, bool) and label >= LEAST_LABELS
+    part = FRACTION.fullmatch(str(label))
     return label == "all" or (part is not None and 0 < float(part[1]) <= 100)
 
 

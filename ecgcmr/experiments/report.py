@@ -12,10 +12,12 @@ from ecgcmr.evaluation.arrangement import arrange
 from ecgcmr.evaluation.assessment import Assessment, assess
 from ecgcmr.evaluation.prediction_table import checked_table, write_prediction_table
 from ecgcmr.evaluation.progress import progress_bar
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.result_file import write_assessment, write_rows
 from ecgcmr.evaluation.rows import Settings, Target
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
+from ecgcmr.experiments.published import published_rows
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.named_metric import load_metrics
@@ -37,10 +39,13 @@ def write_results(experiment: Experiment) -> None:
     predicted = [task for task in experiment.tasks if task.name in frame["task"].cat.categories]
     metrics = load_metrics(plan.evaluation.metrics, "evaluation.metrics")
     found = [assess_task(frame, task, settings, experiment.targets, metrics) for task in predicted]
+    for part in found:
+        part.published = [row for task in part.data.tasks for row in _published(experiment, task)]
     write_evaluation(found, out)
     rows = [row for part in found for row in part.scores]
     reported = {metric for task in experiment.tasks for metric in task.reported} | {metric.key for metric in metrics}
-    write_rows([row for row in rows if row.metric in reported], out / "results.json")
+    published = [row for part in found for row in part.published]
+    write_rows([row for row in rows if row.metric in reported], out / "results.json", published)
     write_rows([row for part in found for row in part.differences], out / "differences.json")
     head = [_about(experiment), *_gain(experiment, found)]
     title = plan.description or plan.path.stem
@@ -83,6 +88,10 @@ def write_evaluation(found: Sequence[Assessment], out: Path) -> None:
         write_report_md(part, folder / "results.md", title=f"Assessment of {task.name}")
         texts.append(write_report_tex(part, folder / "results.tex").read_text())
     write_atomically(out / "results.tex", "\n".join(texts).encode())
+
+
+def _published(experiment: Experiment, task: Task) -> list[PublishedRow]:
+    return published_rows(experiment.plan, task, experiment.counts[task.name])
 
 
 def _about(experiment: Experiment) -> str:

@@ -119,6 +119,11 @@ def compare_recipes(trained: Mapping[str, Any], given: Mapping[str, Any], modali
     return Comparison(tuple(differences), tuple(unknown))
 
 
+def cleaning_steps(cleaning: Any) -> list[str]:
+    """Return the names of a recipe's cleaning steps, in order; empty where it says nothing of any."""
+    return [name for name, _ in _steps(cleaning)]
+
+
 def _differ_in_number(before: Any, now: Any) -> bool:
     return isinstance(before, list) and isinstance(now, list) and len(before) != len(now)
 

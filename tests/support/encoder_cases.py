@@ -21,6 +21,9 @@ SMALL_S4 = {"samples": 200, "width": 16, "depth": 2, "state_size": 4}
 SMALL_CMR_VIT = {"height": 16, "width": 24, "embedding": 32, "depth": 2, "heads": 4}
 SMALL_STAGES = {"variant": "custom", "layers": [1, 1, 2, 1], "widths": [8, 8, 16, 16]}
 SMALL_RESNET = {"variant": "custom", "height": 48, "width": 64, "layers": [1, 1, 1, 1], "widths": [8, 8, 16, 16]}
+PUBLISHED = "ecgcmr.encoders.published"
+SMALL_TOWER = {"width": 16, "depth": 2, "heads": 4}
+SMALL_WAVES = {**SMALL_TOWER, "position_kernel": 8, "position_groups": 4}
 CASES = {
     "vit-mean": (VIT, {**SMALL_VIT, "pooling": "mean"}),
     "vit-cls": (VIT, {**SMALL_VIT, "pooling": "cls", "drop_path": 0.2}),
@@ -40,6 +43,16 @@ CASES = {
     "ecg-s4-forwards": (ECG_S4, {**SMALL_S4, "bidirectional": False, "start": "inv", "downsample": 3}),
     "ecg-s4-mean-max": (ECG_S4, {**SMALL_S4, "pooling": "mean_max"}),
     "ecg-cnn": ("ecgcmr.encoders.ECGCNN", {"samples": 200, "widths": [8, 16, 12]}),
+    "st-mem": (f"{PUBLISHED}.STMEM", {**SMALL_TOWER, "samples": 100, "patch": 25, "table_rows": 8}),
+    "merl-vit": (f"{PUBLISHED}.MERLVisionTransformer", {**SMALL_TOWER, "samples": 100, "patch": 25}),
+    "ecg-jepa": (f"{PUBLISHED}.ECGJEPA", {**SMALL_TOWER, "leads": 8, "samples": 100, "patch": 25}),
+    "hubert-ecg": (f"{PUBLISHED}.HuBERTECG", {**SMALL_WAVES, "samples": 50, "convolutions": [8] * 5}),
+    "ecg-fm": (f"{PUBLISHED}.ECGFM", {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4}),
+    "ecg-fm-pre-norm": (
+        f"{PUBLISHED}.ECGFM",
+        {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4, "norm_first": True, "gradient_checkpointing": True},
+    ),
+    "d-beta": (f"{PUBLISHED}.DBETA", {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4}),
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
     "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),
