@@ -58,7 +58,8 @@ def test_from_a_download_to_a_table(tmp_path: Path) -> None:
     assert float(encoder.mean[0]) == pytest.approx(known.mean(), rel=1e-4)
 
     content = json.loads((out / "results.json").read_text())
-    rows = content["scores"] if isinstance(content, dict) else content
+    rows = content["scores"]
+    assert {"S4, from scratch", "ECG-CPC, fine-tuned"} <= {row["method"] for row in content["published"]}
     means = {
         (row["method"], row["protocol"], row["task_name"]): row["value"] for row in rows if row["target"] == "mean"
     }
@@ -68,4 +69,5 @@ def test_from_a_download_to_a_table(tmp_path: Path) -> None:
         assert aligned != before
     assert np.isfinite(means["mae+measurements", "finetune", "values"])
     text = (out / "results.md").read_text()
+    assert "S4, from scratch (published)" in text
     assert "values: mae+measurements was aligned with lvef_value, ivs_measurement, lvpw_measurement" in text
