@@ -25,7 +25,6 @@ LITTLE = {
     "stages.mae+measurements.set.data.batch_size": 32,
     "evaluation.tasks.values.set": {"budget.most": 4},
     "evaluation.tasks.flags.finetune": None,
-    "evaluation.tasks.composite": None,  # of 40 synthetic hearts that validate nearly all have one of the eleven
     "evaluation.labels": ["all"],
     "evaluation.finetune": ["mae+measurements"],
     "evaluation.supervised": {},
@@ -39,7 +38,7 @@ LITTLE = {
 @pytest.mark.usefixtures("undrawn")
 def test_from_a_download_to_a_table(tmp_path: Path) -> None:
     raw, out = tmp_path / "echonext", tmp_path / "out"
-    table = write_echonext(raw, ROWS)
+    table = write_echonext(raw, ROWS, seed=1)  # of whose hearts some have none of the eleven findings in every split
     words = [f"{name}={json.dumps(value)}" for name, value in LITTLE.items()]
     arguments = ["experiment", "echonext", "--data", str(raw), "--out", str(out), "--workers", "2", "--jobs", "1"]
     assert main([*arguments, *words]) == 0
