@@ -1,7 +1,4 @@
-"""EchoNext, 300 synthetic rows in its own layout: prepare, pre-train, align with measurements, table, in one command.
-
-What docs/measurements.md shows of it.
-"""
+"""EchoNext, 300 synthetic rows in its own layout: prepare, pre-train, align with measurements, table, in one go."""
 
 from __future__ import annotations
 
@@ -16,6 +13,10 @@ from echonext_folder import write_echonext
 
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder
+from ecgcmr.experiments.plan import load_plan
+from ecgcmr.preparation.collections.echonext import EchoNextCollection
+from ecgcmr.preparation.collections.mimic_ecg import MimicECGCollection
+from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.shards import ShardIndex, read_labels
 
 ROWS = {"train": 205, "val": 40, "test": 40, "no_split": 15}
@@ -70,3 +71,14 @@ def test_from_a_download_to_a_table(tmp_path: Path) -> None:
     text = (out / "results.md").read_text()
     assert "S4, from scratch (published)" in text
     assert "values: mae+measurements was aligned with lvef_value, ivs_measurement, lvpw_measurement" in text
+
+
+@pytest.mark.parametrize(("name", "collection"), [("echonext", EchoNextCollection), ("mimic_echo", MimicECGCollection)])
+def test_what_the_experiments_name_are_labels_of_their_collections(name: str, collection: Any, tmp_path: Path) -> None:
+    plan = load_plan(Path(name))
+    declared = collection(PrepareOptions(out=tmp_path / "out", ecg=tmp_path, echo=tmp_path)).labels()
+    names = {label.name for label in declared}
+    known = names | {label.group for label in declared}
+    for task in plan.evaluation.tasks.values():
+        assert set(task.targets) <= known
+    assert set(plan.stages["mae+measurements"].set["data.measurements"]) <= names
