@@ -18,7 +18,9 @@ from ecgcmr.stages.optimisation import layer_decayed_groups
 from ecgcmr.stages.trained_part import TrainedPart
 
 PARTS = ("all", "last:1", "low_rank:2", "norms")
-ENCODERS = [case for case in CASES if case != "resnet18"]  # resnet-basic, only larger
+# resnet18 is resnet-basic, only larger; a published encoder behind its input is one of them without it
+ENCODERS = [case for case in CASES if case != "resnet18" and not case.startswith("prepared-")]
+ENCODERS += ["prepared-ecg-cpc", "prepared-st-mem"]
 
 
 def prepared(case: str, part: str) -> tuple[Any, TrainedPart]:
