@@ -33,7 +33,7 @@ class LabelledDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         labels: list[str] | None = None,
         batch_size: int = 128,
         *,
@@ -52,7 +52,7 @@ class LabelledDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or a list of them, see ``ShardDataModule``.
             labels: Names of the targets, or of groups such as ``LV``, which stand for all their labels.
             batch_size: Rows per device and batch.
             diseases: In place of ``labels``, for ``TimeToEvent``: names such as ``cad``, whose ``cad_incident`` and
@@ -155,7 +155,7 @@ class LabelledDataModule(ShardDataModule):
             rows = rows[~np.isnan(labels[rows]).all(axis=1)]
         if len(rows) == 0:
             what = "an ECG" if self.input == "ecg" else "CMR frames"
-            raise UserError(f"{self.root}: no training row has {what} and a value of {', '.join(self.label_names)}")
+            raise UserError(f"{self.place}: no training row has {what} and a value of {', '.join(self.label_names)}")
         amount = self.train_fraction if self.train_labels is None else self.train_labels
         return rows if amount is None else subset(rows, amount, self.seed)
 

@@ -34,7 +34,7 @@ class MeasuredDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         measurements: list[str],
         batch_size: int = 128,
         *,
@@ -48,7 +48,7 @@ class MeasuredDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or of several as one.
             measurements: Names of labels of any kind: what an ECG is aligned with. ``labels`` are only probed.
             batch_size: Rows per device and batch.
             images: Rows have CMR frames too, for a contrast of all three.
@@ -123,7 +123,7 @@ class MeasuredDataModule(ShardDataModule):
         self.without_measurement[split] = int((~there).sum())
         if len(rows) and not there.any():
             raise UserError(
-                f"{self.root}: no row of the {split} split with {' and '.join(map(str.upper, self.modalities))} has a "
+                f"{self.place}: no row of the {split} split with {' and '.join(map(str.upper, self.modalities))} has a "
                 f"value of {', '.join(self.measurement_names)}"
             )
         if self._values is None:

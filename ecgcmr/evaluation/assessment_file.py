@@ -117,7 +117,9 @@ def read_assessment(path: Path) -> AssessmentFile:
         published=tuple(_rows(PublishedRow, content.get("published", []), f"{path}: published score", _PUBLISHED)),
     )
     scored = {(row.task, row.task_name, row.metric) for row in plain}
-    for row in (*found.subgroups, *found.differences, *found.published):
+    others: tuple[SubgroupRow | DifferenceRow | PublishedRow, ...]
+    others = (*found.subgroups, *found.differences, *found.published)
+    for row in others:
         if (row.task, row.task_name, row.metric) not in scored:
             raise UserError(f"{path}: has {shown(row.metric)} of {shown(row.task_name)} without scores of it")
     return found

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ecgcmr.config_pieces import read_config
+from ecgcmr.experiments.cohort_plan import stage_cohorts, task_cohort
+from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.shards import ShardIndex, read_labels
@@ -18,30 +20,27 @@ from ecgcmr.yaml_file import mapping_at
 _SETTINGS = ("data.measurements", "data.init_args.measurements")
 
 
-def measurement_notes(plan: Plan, problems: Iterable[Problem], index: ShardIndex) -> list[str]:
+def measurement_notes(plan: Plan, problems: Iterable[Problem], cohorts: CohortSet) -> list[str]:
     """Return the notes on stages whose ECGs were aligned with measurements; none where there are no such stages.
 
     Args:
         plan: The experiment.
-        problems: Its tasks on the cohort.
-        index: The cohort.
-
-    Raises:
-        UserError: A stage names a measurement that the cohort has not.
+        problems: Its tasks on their cohorts.
+        cohorts: Those that its stages and tasks use.
     """
     notes = []
-    seen: dict[str, list[str]] = {}
+    seen: dict[str, set[tuple[str, str]]] = {}  # stage -> cohort and label
     for name, stage in plan.stages.items():
         own = _measurements(plan, name)
-        inherited = [label for source in stage.start_from.values() for label in seen[source]]
-        seen[name] = list(dict.fromkeys([*own, *inherited]))
+        seen[name] = {(cohort, label) for cohort in stage_cohorts(plan, name) for label in own}
+        seen[name] |= {pair for source in stage.start_from.values() for pair in seen[source]}
         if own:
-            notes += _left_out(name, own, index)
-    compared = [name for name in plan.stages if name in plan.evaluation.methods and seen[name]]
+            notes += _left_out(name, own, cohorts.of_stage(name))
+    compared = [name for name in plan.stages if name in plan.evaluation.methods]
     for problem in problems:
-        targets = [label.name for label in problem.labels]
+        cohort = task_cohort(plan, problem.name)
         for name in compared:
-            given = [target for target in targets if target in seen[name]]
+            given = [label.name for label in problem.labels if (cohort, label.name) in seen[name]]
             if given:
                 notes.append(
                     f"{problem.name}: {name} was aligned with {', '.join(given)} of all training recordings, so that "
@@ -58,13 +57,15 @@ def _measurements(plan: Plan, name: str) -> list[str]:
     return [str(label) for label in given] if isinstance(given, list) else []
 
 
-def _left_out(name: str, labels: list[str], index: ShardIndex) -> list[str]:
-    rows = index.positions("train", ["ecg"])
-    known = np.isfinite(read_labels(index, labels, rows)).any(axis=1)
-    missing = int((~known).sum())
+def _left_out(name: str, labels: list[str], indices: Iterable[ShardIndex]) -> list[str]:
+    total = missing = 0
+    for index in indices:
+        rows, there = index.positions("train", ["ecg"]), [label for label in labels if label in index.label_names]
+        total += len(rows)
+        missing += int((~np.isfinite(read_labels(index, there, rows)).any(axis=1)).sum())
     if not missing:
         return []
     return [
-        f"{name}: {missing:,} of {len(rows):,} training recordings have none of its {len(labels)} measurements and are "
+        f"{name}: {missing:,} of {total:,} training recordings have none of its {len(labels)} measurements and are "
         "left out of its alignment"
     ]

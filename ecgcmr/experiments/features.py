@@ -68,7 +68,10 @@ def encoder_features(
         raise UserError(f"{encoder_folder}: the encoder takes {specification.leads} leads, the cohort has others")
     if index.layout.ecg.sampling_rate != specification.sampling_rate:
         rates = f"{specification.sampling_rate:g} Hz, the cohort has {index.layout.ecg.sampling_rate:g} Hz"
-        raise UserError(f"{encoder_folder}: the encoder takes {rates}; prepare the cohort at the encoder's rate")
+        remedy = "prepare the cohort at the encoder's rate"
+        if specification.preparation is not None:
+            remedy = f"import it with --sampling-rate {index.layout.ecg.sampling_rate:g}"
+        raise UserError(f"{encoder_folder}: the encoder takes {rates}; {remedy}")
     recipe = recipe_of(index.layout, "ecg")
     check_encoder_preparation(card, encoder_folder, recipe, index.layout, "evaluation.linear_probe")
     stored, samples = index.layout.ecg.samples, specification.samples

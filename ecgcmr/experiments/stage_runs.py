@@ -80,6 +80,7 @@ _TERSE = ("--trainer.enable_model_summary=false",)
 
 _PLACES = (
     "data.root",
+    "data.apart_from",
     "model.encoder_weights",
     "model.ecg_encoder_weights",
     "model.cmr_encoder_weights",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,8 @@ class NpyRow:
     row: int
     content: RowContent
 
+    title: ClassVar[str] = "rows of a NumPy array"
+
     @property
     def place(self) -> str:
         """Number of the row, as text."""
@@ -113,7 +115,7 @@ class NpyRow:
         """
         with naming(path), np.errstate(all="ignore"):
             array = npy_array(path)
-            return _record_of(array.shape, lambda: np.array(array[self.row]), self.row, self.content)
+            return _record_of(array.shape, lambda: np.array(array[self.row]), self)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class HDF5Row:
     row: int
     dataset: str
     content: RowContent
+
+    title: ClassVar[str] = "rows of an HDF5 data set"
 
     @property
     def place(self) -> str:
@@ -157,7 +161,7 @@ class HDF5Row:
             try:
                 with h5py.File(path, "r", locking=False) as file:
                     found = hdf5_dataset(file, self.dataset)
-                    return _record_of(found.shape, lambda: np.asarray(found[self.row]), self.row, self.content)
+                    return _record_of(found.shape, lambda: np.asarray(found[self.row]), self)
             except UserError:
                 raise
             except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
@@ -199,10 +203,11 @@ def hdf5_dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _record_of(
-    shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]], row: int, content: RowContent
+    shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]], wanted: NpyRow | HDF5Row
 ) -> ECGRecord:
     """Read one row once its size is known to be that of a recording."""
-    if not shape or not 0 <= row < shape[0]:
-        raise UserError(f"has {shape[0] if shape else 0} rows and no row {row}")
-    check_size(len(content.leads), -(-math.prod(shape[1:]) // len(content.leads)))
-    return content.record(read())
+    if not shape or not 0 <= wanted.row < shape[0]:
+        raise UserError(f"has {shape[0] if shape else 0} rows and no row {wanted.row}")
+    leads = len(wanted.content.leads)
+    check_size(leads, -(-math.prod(shape[1:]) // leads))
+    return replace(wanted.content.record(read()), format=wanted.title)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -109,7 +109,7 @@ def details(
         titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
         heading = f"{count:,} labels" if count is not None else "any labels"
         grid = Grid(heading, ("method", *titles), _lines(columns, [metric] * len(columns), ranked), level=3)
-        grids.append(with_published(grid, rows_at(alone, count, counts), metric, lambda row: 0))
+        grids.append(with_published(grid, rows_at(alone, count, counts), metric, _always(0)))
     by = task.detail if grouped or not task.grouped else "phenotype"
     return f"{metric.title[0].upper()}{metric.title[1:]} by {by}{task.suffix}", grids
 
@@ -137,9 +137,14 @@ def metric_grids(
         titles = ("method", *(metric.title for metric in metrics))
         grid = Grid(heading, titles, _lines(columns, metrics, ranked), caption)
         there = rows_at(published, count, counts) if task.primary in keys else []
-        primary = task.metric(task.primary)
-        grids.append(with_published(grid, there, primary, lambda row, keys=keys: keys.index(task.primary)))
+        grids.append(
+            with_published(grid, there, task.metric(task.primary), _always(keys.index(task.primary) if there else 0))
+        )
     return grids
+
+
+def _always(column: int) -> Callable[[PublishedRow], int]:
+    return lambda row: column
 
 
 def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:

@@ -16,6 +16,7 @@ from tiny_configs import write_config
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.experiments.aligned_measurements import measurement_notes
+from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import load_plan
 from ecgcmr.shards import ShardIndex
@@ -30,7 +31,7 @@ MEASURED = {
 def write_experiment(folder: Path, root: Path, **changes: Any) -> Path:
     """Write ``measured.yaml`` with its configs; ``changes`` are those of its second stage."""
     encoder = {**tiny_configs.ENCODER, "init_args": {**tiny_configs.ENCODER["init_args"], "samples": 100}}
-    encoder["init_args"]["patch_size"] = [12, 20]
+    encoder["init_args"]["patch_size"] = [12, 10]
     small = {"samples": 100, "batch_size": 4}
     mae = {"encoder": encoder, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
     write_config(folder / "mae.yaml", "ECGMaskedAutoencoder", mae, "ECGDataModule", root, **small)
@@ -97,7 +98,7 @@ def test_a_stage_of_alignment_needs_no_images(root: Path, tmp_path: Path) -> Non
 def notes(path: Path, root: Path) -> list[str]:
     plan, index = load_plan(path), ShardIndex.load(root)
     problems = [Problem.of(name, task.task, task.targets, index) for name, task in plan.evaluation.tasks.items()]
-    return measurement_notes(plan, problems, index)
+    return measurement_notes(plan, problems, CohortSet.of_one(plan, index))
 
 
 def test_what_a_stage_was_aligned_with_is_that_of_its_overrides(root: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_row_is_read_alone(npy, hdf5, row):
         np.testing.assert_allclose(record.signal, SIGNALS[row].T, rtol=1e-6)
         assert (record.leads, record.sampling_rate, record.unit) == (LEADS, 500.0, "mV")
         assert (reader.place, reader.files(path)) == (f"row {row}", [path])
+        assert record.format == ("rows of a NumPy array" if path == npy else "rows of an HDF5 data set")
 
 
 def test_leads_before_time_and_other_units():
