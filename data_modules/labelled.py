@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
+from data_modules.moments import moments
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
@@ -203,7 +204,7 @@ class LabelledDataModule(ShardDataModule):
         labels, rows = self.label_values(), self.rows("train")
         known = labels is not None and list(names) == self.label_names
         values = labels[rows] if known and labels is not None else read_labels(self.index, list(names), rows)
-        return _moments(values.astype(np.float64))
+        return moments(values)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make floats, augment or cut windows, and add covariates and years, looked up on the device."""
@@ -231,15 +232,3 @@ class LabelledDataModule(ShardDataModule):
         if self._covariate_values is None:
             self._covariate_values = read_labels(self.index, self.covariate_names, np.arange(len(self.index)))
         return self._covariate_values
-
-
-def _moments(values: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of each column (N, L) of its known values; see ``label_statistics``."""
-    means, deviations = np.full(values.shape[1], np.nan), np.ones(values.shape[1])
-    for column, present in enumerate(values.T):
-        known = present[np.isfinite(present)]
-        if len(known):
-            means[column] = known.mean()
-            if known.min() < known.max():
-                deviations[column] = known.std()
-    return torch.from_numpy(means).float(), torch.from_numpy(deviations).float()

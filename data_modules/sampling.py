@@ -39,6 +39,7 @@ class Purpose(NamedTuple):
     views: int = 10
     epoch_rows: int = 11
     folds: int = 12
+    measurement_augmentation: int = 13
 
 
 PURPOSE = Purpose()

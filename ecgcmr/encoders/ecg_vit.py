@@ -119,7 +119,7 @@ class ECGVisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         width, depth, heads = _numbers(size, width, depth, heads)
-        _check_numbers(leads, samples, patch_size, width, depth, heads, drop_path)
+        check_numbers(leads, samples, patch_size, width, depth, heads, drop_path)
         _check_choices(pooling, positions)
         self.patch_size = (patch_size[0], patch_size[1])
         self.grid = (leads // patch_size[0], samples // patch_size[1])
@@ -351,7 +351,7 @@ def _numbers(size: str | None, width: int | None, depth: int | None, heads: int 
     return first, second, third
 
 
-def _check_numbers(
+def check_numbers(
     leads: int, samples: int, patch_size: tuple[int, int], width: int, depth: int, heads: int, drop_path: float
 ) -> None:
     """Raise UserError naming the first number that does not fit."""

@@ -51,6 +51,20 @@ def sincos_position(grid: tuple[int, int], width: int, row_numbers: Sequence[int
     return torch.cat([torch.zeros(1, width, dtype=torch.float64), table])[None].float()
 
 
+def sincos_line(length: int, width: int) -> Tensor:
+    """Position table of a line of patches: sines of all frequencies, then cosines.
+
+    Args:
+        length: Patches.
+        width: Embedding width, even.
+
+    Returns:
+        (length, width) float32.
+    """
+    empty = torch.empty(length, width)
+    return empty if empty.is_meta else _sincos_1d(width, torch.arange(length)).float()
+
+
 def learned_position(grid: tuple[int, int], width: int) -> nn.Parameter:
     """A position table to be learned (Dosovitskiy et al. 2021): (1, 1 + rows * columns, width), from N(0, 0.02)."""
     return nn.Parameter(torch.zeros(1, 1 + grid[0] * grid[1], width).normal_(std=0.02))

@@ -26,12 +26,17 @@ class ECGInput:
         sampling_rate: Hz.
         samples: Samples per lead (2,500 = 5 s at 500 Hz).
         lead_rows: For a subset of leads, the place of each among the twelve; None = 0, 1, 2 ...
+        unit: Of the values, where the encoder depends on it; None = as the cohort has them.
+        preparation: What the encoder itself makes of recordings that are otherwise as they were measured, a phrase a
+            step; None = nothing.
     """
 
     leads: int
     sampling_rate: float
     samples: int
     lead_rows: tuple[int, ...] | None = None
+    unit: str | None = None
+    preparation: tuple[str, ...] | None = None
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (B, leads, samples)."""
@@ -61,7 +66,28 @@ class CMRInput:
             raise ValueError(f"expected CMR images of shape {shape}, got {tuple(x.shape)}")
 
 
-InputSpec = ECGInput | CMRInput
+@dataclasses.dataclass(frozen=True)
+class MeasurementInput:
+    """What an encoder of measurements expects: x of shape (B, M) in the measurements' units, NaN = not measured.
+
+    Attributes:
+        names: M names of labels, in the order of the columns.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (B, M)."""
+        if x.ndim != 2 or x.shape[1] != len(self.names):
+            raise ValueError(f"expected measurements of shape (B, {len(self.names)}), got {tuple(x.shape)}")
+
+
+InputSpec = ECGInput | CMRInput | MeasurementInput
+MODALITIES: dict[str, str] = {"ECGInput": "ecg", "CMRInput": "cmr", "MeasurementInput": "measurements"}
+"""Kind of an input, as a card names it -> what stands in a batch under this name."""
 
 
 @runtime_checkable
@@ -73,7 +99,7 @@ class Encoder(Protocol):
     """
 
     @property
-    def input_spec(self) -> ECGInput | CMRInput:
+    def input_spec(self) -> InputSpec:
         """Shape and sampling of the input."""
 
     @property
@@ -184,6 +210,14 @@ class FrameEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class StandardisingEncoder(Encoder, Protocol):
+    """An encoder of measurements, whose scale is that of the training rows and travels with its weights."""
+
+    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
+        """Keep mean and deviation (M,) of the training rows, both in `state_dict`."""
+
+
+@runtime_checkable
 class AdaptableEncoder(Encoder, Protocol):
     """An encoder that can take weights of one of its class that was built for another input."""
 
@@ -203,6 +237,7 @@ _KINDS: dict[type, str] = {
     AttendingEncoder: "an encoder whose attention over leads and time can be shown, as ECGVisionTransformer is",
     LocalStackEncoder: "an encoder with local features of single frames or slices",
     FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
+    StandardisingEncoder: "an encoder of measurements, as ecgcmr.encoders.MeasurementEncoder is",
     AdaptableEncoder: "an encoder that takes weights made for another input",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -22,36 +22,58 @@ class Attention(nn.Module):
     Args:
         width: Token width.
         heads: Attention heads; divides `width`.
+        qkv_bias: Whether queries, keys and values have biases.
     """
 
     kernels: Kernels = ORDINARY
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, qkv_bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = TokenLinear(width, 3 * width)
+        self.qkv = TokenLinear(width, 3 * width, bias=qkv_bias)
         self.proj = TokenLinear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D); nobody attends to a token where `mask` (B, N) is False."""
+        """(B, N, D) -> (B, N, D).
+
+        Args:
+            x: (B, N, D).
+            mask: (B, N) bool, nobody attends to a token where it is False; or (B or 1, N, N), where the token of a row
+                does not attend to that of a column; None = all attend to all.
+        """
         return self.attend(self.qkv(x), mask)
 
     def attend(self, projected: Tensor, mask: Tensor | None = None) -> Tensor:
         """Queries, keys and values (B, N, 3 * D) -> (B, N, D); for `mask` see `forward`."""
-        batch, length, width = projected.shape[0], projected.shape[1], projected.shape[2] // 3
-        dtype = projected.dtype
-        on_cpu = dtype == torch.bfloat16 and projected.device.type == "cpu"
-        way = "float32" if mask is not None or torch.compiler.is_compiling() else self.kernels.attention
-        if on_cpu and way == "written":
-            return self.proj(bfloat16_attention(projected, self.heads))
-        if on_cpu and way == "float32":
-            projected = projected.float()
-        split = projected.view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = split.transpose(1, 3).unbind(2)
-        allowed = None if mask is None else mask[:, None, None, :]
-        with torch.autocast(projected.device.type, enabled=False):  # the type is chosen; autocast would choose again
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width).to(dtype))
+        return self.proj(mix_values(projected, self.heads, mask, self.kernels))
+
+
+def mix_values(projected: Tensor, heads: int, mask: Tensor | None = None, kernels: Kernels = ORDINARY) -> Tensor:
+    """Mix the values of tokens as queries and keys say; for `mask` see `Attention.forward`.
+
+    Args:
+        projected: Queries, keys and values beside each other, (B, N, 3 * D).
+        heads: Attention heads.
+        mask: Who attends to whom.
+        kernels: Way to compute.
+
+    Returns:
+        (B, N, D).
+    """
+    batch, length, width = projected.shape[0], projected.shape[1], projected.shape[2] // 3
+    dtype = projected.dtype
+    on_cpu = dtype == torch.bfloat16 and projected.device.type == "cpu"
+    way = "float32" if mask is not None or torch.compiler.is_compiling() else kernels.attention
+    if on_cpu and way == "written":
+        return bfloat16_attention(projected, heads)
+    if on_cpu and way == "float32":
+        projected = projected.float()
+    split = projected.view(batch, length, 3, heads, width // heads)
+    query, key, value = split.transpose(1, 3).unbind(2)
+    allowed = mask if mask is None else mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+    with torch.autocast(projected.device.type, enabled=False):  # the type is chosen; autocast would choose again
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+    return mixed.transpose(1, 2).reshape(batch, length, width).to(dtype)
 
 
 class MLP(nn.Module):
@@ -101,13 +123,23 @@ class Block(nn.Module):
         heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over `width`.
         drop_path: Probability of dropping each branch while training.
+        qkv_bias: Whether queries, keys and values have biases.
+        norm_eps: Epsilon of both norms.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        qkv_bias: bool = True,
+        norm_eps: float = NORM_EPS,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
+        self.attn = Attention(width, heads, qkv_bias)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = MLP(width, int(width * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
@@ -120,7 +152,7 @@ class Block(nn.Module):
 
         Args:
             x: (B, N, D).
-            mask: (B, N) bool; nobody attends to a token where it is False.
+            mask: As for `Attention`.
             projected: (B, N, 3 * D), what `project` makes of `x` where it is known already.
         """
         mixed = self.attn(self.norm1(x), mask) if projected is None else self.attn.attend(projected, mask)
@@ -128,23 +160,34 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-def make_blocks(width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> nn.Sequential:
+def make_blocks(
+    width: int,
+    depth: int,
+    heads: int,
+    mlp_ratio: float = 4.0,
+    drop_path: float = 0.0,
+    qkv_bias: bool = True,
+    norm_eps: float = NORM_EPS,
+) -> nn.Sequential:
     """Initialised blocks `0 .. depth - 1`; stochastic depth grows linearly from 0 at the first to `drop_path`."""
     rates = torch.linspace(0.0, drop_path, depth, device="cpu").tolist()
-    blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate) for rate in rates])
+    blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate, qkv_bias, norm_eps) for rate in rates])
     initialise_linear_layers(blocks)
     return blocks
 
 
 def run_blocks(
-    blocks: Iterable[nn.Module], tokens: Tensor, mask: Tensor | None = None, gradient_checkpointing: bool = False
+    blocks: Iterable[Callable[..., Tensor]],
+    tokens: Tensor,
+    mask: Tensor | None = None,
+    gradient_checkpointing: bool = False,
 ) -> Tensor:
     """Run blocks one after another.
 
     Args:
         blocks: Blocks of `make_blocks`.
         tokens: (B, N, D).
-        mask: (B, N) bool, True = may be attended to; None = all.
+        mask: As for `Attention`.
         gradient_checkpointing: Keep only the blocks' inputs and compute the rest again on the way back (Chen et al.
             2016): memory of one block, a third more time. Random draws are the same both times.
 

@@ -19,6 +19,7 @@ from ecgcmr.evaluation.methods import STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.ahead import run_ahead
+from ecgcmr.experiments.aligned_measurements import measurement_notes
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
 from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
@@ -136,6 +137,7 @@ class Experiment:
         """
         self.problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(self.problems)
+        self.notes += measurement_notes(self.plan, self.problems, self.index)
         self.tasks = labelled(problem.task for problem in self.problems)
         self.targets = [target for problem in self.problems for target in problem.targets]
 

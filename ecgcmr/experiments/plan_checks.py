@@ -23,7 +23,7 @@ SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
 MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
 """Baselines that learn from what is known without a network: they may be parts of a stack."""
-WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
+WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights", "measurement_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
 RESERVED = ("random", "scratch", "cohort", "table", *BASELINES)
 """Methods of the table, and parts of an experiment, that are no stage of the file."""

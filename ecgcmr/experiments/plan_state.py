@@ -11,6 +11,7 @@ from ecgcmr.config_pieces import read_config
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
 from ecgcmr.named_class import code_digest
+from ecgcmr.own_code import own_code_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import contents_of
 
@@ -26,10 +27,14 @@ def plan_fingerprint(plan: Plan) -> str:
     """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, the cohort."""
     configs = [stage.config for stage in plan.stages.values()]
     configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
+    settings = {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")}
+    contents = {name: read_config(plan.file(name)) for name in sorted(set(configs))}
+    code = own_code_of([settings, contents])
     return fingerprint_of(
         {
-            "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
-            "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
+            "plan": settings,
+            "configs": contents,
+            **({"code": code} if code else {}),
             "cohort": _cohort(plan),
             "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
             "version": __version__,

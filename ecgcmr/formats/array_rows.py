@@ -111,7 +111,7 @@ class NpyRow:
         Raises:
             UserError: The file is missing or damaged, has no such row, or the row is no recording.
         """
-        with naming(path):
+        with naming(path), np.errstate(all="ignore"):
             array = npy_array(path)
             return _record_of(array.shape, lambda: np.array(array[self.row]), self.row, self.content)
 
@@ -152,13 +152,15 @@ class HDF5Row:
         """
         import h5py
 
-        with naming(path):
+        with naming(path), np.errstate(all="ignore"):
             require_regular(path)
             try:
                 with h5py.File(path, "r", locking=False) as file:
                     found = hdf5_dataset(file, self.dataset)
                     return _record_of(found.shape, lambda: np.asarray(found[self.row]), self.row, self.content)
-            except (OSError, RuntimeError, KeyError, ValueError) as error:
+            except UserError:
+                raise
+            except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
                 raise UserError(f"cannot be read as HDF5 ({type(error).__name__})") from error
 
 
@@ -172,7 +174,7 @@ def npy_array(path: Path) -> npt.NDArray[np.generic]:
     require_regular(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy meets a damaged header with whatever Python's own parser happens to raise
         raise UserError(f"cannot be read as an .npy array ({type(error).__name__})") from error
     if not isinstance(array, np.ndarray):
         raise UserError("is no .npy array")

@@ -50,6 +50,7 @@ class ECGRecord:
         others: Names of what else the file holds and was not read, such as signals that are no voltages.
         unit: ``mV``, or ``z-score`` of a recording whose millivolts its publisher has taken away; thresholds in mV mean
             nothing there.
+        format: Of the file, such as ``GE MUSE XML``, or the reader's name; empty where it was read from none.
     """
 
     signal: npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ class ECGRecord:
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     unit: str = MILLIVOLTS
+    format: str = ""
 
 
 def ecg_record(
@@ -125,9 +127,13 @@ class ShortAxis:
         es: (X, Y, Z) float32, the end-systolic volume, if there is a file of its own.
         ed_segmentation: (X, Y, Z) uint8, 1 LV cavity, 2 LV myocardium, 3 RV cavity; None if there is none.
         es_segmentation: As ``ed_segmentation`` for end-systole.
-        load_cine: Reads the (X, Y, Z, T) cine in its stored type (tens of megabytes), frame 0 at the R wave; None if
-            there is no cine.
+        load_cine: Reads the (X, Y, Z, T) cine in its stored type (tens of megabytes), frame 0 at the R wave unless
+            ``ed_frame`` or ``starts_at_ed`` says otherwise; None if there is no cine.
         load_cine_segmentation: Reads the (X, Y, Z, T) uint8 segmentation of the cine; None if there is none.
+        ed_frame: Frame of the cine at end-diastole where somebody states it, from 0; it need not be the first.
+        es_frame: The same of end-systole.
+        starts_at_ed: Whether the cine begins at end-diastole where no frame is stated; else end-diastole is the frame
+            that ``ed`` is a copy of.
     """
 
     spacing_mm: tuple[float, float]
@@ -137,3 +143,6 @@ class ShortAxis:
     es_segmentation: npt.NDArray[np.uint8] | None = None
     load_cine: Callable[[], npt.NDArray] | None = field(default=None, repr=False)
     load_cine_segmentation: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    starts_at_ed: bool = True

@@ -80,6 +80,26 @@ COLLECTIONS: dict[str, NamedCollection] = {
         needs=("ecg",),
         part="SLUG",
     ),
+    "acdc": NamedCollection(
+        "ACDC as downloaded (--cmr): cines, groups, volumes by its segmentations",
+        f"{_COLLECTIONS}.acdc:ACDCCollection",
+        needs=("cmr",),
+    ),
+    "mnms": NamedCollection(
+        "M&Ms as downloaded (--cmr): cines, table, volumes by its segmentations",
+        f"{_COLLECTIONS}.mnms:MnMsCollection",
+        needs=("cmr",),
+    ),
+    "mnms2": NamedCollection(
+        "M&Ms-2 as downloaded (--cmr): cines, table, volumes by its segmentations; also --view 4ch",
+        f"{_COLLECTIONS}.mnms2:MnMs2Collection",
+        needs=("cmr",),
+    ),
+    "dsb2015": NamedCollection(
+        "Second Annual Data Science Bowl as unpacked (--cmr): DICOM folders, volumes; also --view 2ch and 4ch",
+        f"{_COLLECTIONS}.dsb2015:DSB2015Collection",
+        needs=("cmr",),
+    ),
 }
 """Name -> entry."""
 

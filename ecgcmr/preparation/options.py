@@ -174,6 +174,20 @@ class PrepareOptions:
     collection_args: tuple[tuple[str, str], ...] = _option(
         INPUTS, "arguments of your collection's class", (), type=_argument, metavar="NAME=VALUE", **_MANY
     )
+    limit: int | None = _option(
+        INPUTS,
+        "for a trial: at most so many recordings, of whole subjects chosen by their hashes",
+        None,
+        type=int,
+        metavar="N",
+    )
+    sample: float | None = _option(
+        INPUTS,
+        "for a trial: this share of the subjects, such as 0.01; a smaller one lies in a larger one",
+        None,
+        type=float,
+        metavar="FRACTION",
+    )
     reader: str | None = _option(
         ECG, "a reader of your own for ECG files, package.module:Class, asked first", None, metavar="CLASS"
     )
@@ -232,6 +246,10 @@ class PrepareOptions:
             raise UserError("--partial-subjects: goes with --subjects, the table of files and subjects")
         if self.collection_args and not self.collection_is_foreign:
             raise UserError("--collection-args: goes with --collection package.module:Class, whose arguments it gives")
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"--limit {self.limit}: must be at least 1")
+        if self.sample is not None and not 0 < self.sample <= 1:
+            raise UserError(f"--sample {self.sample:g}: must lie above 0, and be at most 1")
         if self.echo_days is not None and not 0 < self.echo_days <= LONGEST_ECHO_DAYS:
             raise UserError(f"--echo-days {self.echo_days:g}: must lie above 0, and be at most {LONGEST_ECHO_DAYS}")
         if self.echo_days is not None and self.echo is None:

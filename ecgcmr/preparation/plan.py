@@ -9,9 +9,8 @@ import numpy as np
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_reader import load_reader
-from ecgcmr.formats.nifti import STEMS, find_image
 from ecgcmr.formats.record import MILLIVOLTS, Z_SCORE
-from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
+from ecgcmr.formats.short_axis_file import cmr_file_names, has_cine, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
@@ -23,6 +22,7 @@ from ecgcmr.preparation.earlier_run import EarlierRun, check_key_by_subjects, ke
 from ecgcmr.preparation.folder_checks import check_folders
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.rows import Member
+from ecgcmr.preparation.sampling import part_for_trial
 from ecgcmr.preparation.splits import SPLIT_FRACTIONS, assign_splits, split_rule_by_hash
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import key_fingerprint
@@ -31,7 +31,7 @@ from ecgcmr.shards.layout import Label, Layout
 
 NO_VOLTS = (
     "the recordings come in z-scores, not in millivolts: amplitudes are not checked, no lead is called clipped or "
-    "noisy, and features of voltage mean nothing here"
+    "noisy, and features of voltage are missing"
 )
 
 
@@ -108,6 +108,8 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     everybody = {one.subject for one in candidates}
     check_key_by_subjects(earlier, options.key_file, everybody)
     withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
+    candidates, part = part_for_trial(candidates, options, earlier)
+    notes.remarks += [part] if part else []
     owners, moved, left_out = note_owners(candidates, withdrawn, earlier, key)
     if moved:
         notes.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
@@ -148,9 +150,8 @@ def _cohort_cine(candidates: Sequence[Candidate], options: PrepareOptions) -> Ci
     images = [candidate.cmr for candidate in candidates if candidate.cmr is not None]
     if not images:
         return None
-    stem = STEMS[options.view]
-    has_cine = any(path.is_file() or find_image(path, stem) is not None for path in images)
-    return options.cine if has_cine else options.cine.for_two_phases()
+    is_whole = any(has_cine(one, options.view) for one in images)
+    return options.cine if is_whole else options.cine.for_two_phases()
 
 
 def _without(left_out: set[str], candidates: Sequence[Hashed], notes: SearchNotes) -> list[Hashed]:
@@ -216,6 +217,6 @@ def _row(one: Hashed, split: str) -> Row:
 def _files(row: Row, view: str) -> list[str]:
     names = [row.ecg_name] if row.ecg_name else []
     if row.member.cmr is not None:
-        folder = row.member.cmr.is_dir()
-        names += [f"{row.cmr_name}/{p.name}" if folder else row.cmr_name for p in cmr_files(row.member.cmr, view)]
+        within = cmr_file_names(row.member.cmr, view)
+        names += [f"{row.cmr_name}/{name}" for name in within] or [row.cmr_name]
     return names

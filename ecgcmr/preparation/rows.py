@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.record import MILLIVOLTS, ECGRecord
 from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
@@ -40,7 +42,7 @@ class Member:
         split: ``train``, ``val`` or ``test``.
         labels: (L,) float32, those that come from tables.
         ecg: The ECG file, if there is one.
-        cmr: The folder or zip of images, if there is one.
+        cmr: The folder or zip of images, or the images file by file, if there are any.
         read_by: What reads the recording out of a file of many; None where the file's content decides.
     """
 
@@ -49,7 +51,7 @@ class Member:
     split: str
     labels: npt.NDArray[np.float32] = field(repr=False)
     ecg: Path | None = field(repr=False)
-    cmr: Path | None = field(repr=False)
+    cmr: Path | ImageFiles | None = field(repr=False)
     read_by: RecordReader | None = field(default=None, repr=False)
 
     def read_ecg(self, declaration: SignalDeclaration | None, reader: NamedReader | None) -> ECGRecord:
@@ -134,6 +136,7 @@ class RowBuilder:
         problems: Files that could not be used.
         notes: Remarks on files that were used.
         clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
+        formats: What the ECG files were that gave a recording -> how many.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -143,6 +146,7 @@ class RowBuilder:
         self.problems: list[Remark] = []
         self.notes: list[Remark] = []
         self.clipped: list[tuple[int, float]] = []
+        self.formats: Counter[str] = Counter()
         recipe = reading.layout.preparation.get("ecg")
         self._cleaning = None if recipe is None else Cleaning.from_dict(recipe["cleaning"])
 
@@ -166,6 +170,7 @@ class RowBuilder:
         record = member.read_ecg(self.reading.declaration, self.reading.reader)
         windows = standard_windows(record, self.reading.standard)
         rows = [self._ecg_row(number, member, window) for window in windows]
+        self.formats[record.format] += 1
         notes = (*record.notes, *(note for window in windows for note in window.notes))
         self.notes += [Remark(number, "ecg", "", note) for note in notes]
         return rows

@@ -80,7 +80,7 @@ def result_differences(before: Path, now: Path) -> Iterator[Compared]:
 
 def weight_differences(before: Path, now: Path) -> Iterator[Compared]:
     """Compare the weights that two run folders hold: of the best validation, and of exported encoders."""
-    for place in (WEIGHTS, f"cmr_encoder/{WEIGHTS}", BEST):
+    for place in (WEIGHTS, f"cmr_encoder/{WEIGHTS}", f"measurement_encoder/{WEIGHTS}", BEST):
         there = [(folder / place).is_file() for folder in (before, now)]
         if not any(there):
             continue

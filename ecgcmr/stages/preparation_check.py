@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import CARD_FILE, EncoderCard
 from ecgcmr.errors import UserError
 from ecgcmr.shards.layout import Layout
-from ecgcmr.shards.recipe import Comparison, Recipe, compare_recipes
+from ecgcmr.shards.recipe import Comparison, Recipe, cleaning_steps, compare_recipes
 
 OPTION = "--accept_other_preparation true"
+_FILL = "fill"  # puts a number where nothing was recorded
 
 
 @rank_zero_only
@@ -38,6 +42,7 @@ def check_encoder_preparation(
         UserError: They differ; the message says in what.
     """
     name = f"{argument}: {folder / CARD_FILE}"
+    check_own_preparation(card.input_spec, layout, argument, accept=accept)
     if card.preparation is None:
         if card.fingerprint != layout.fingerprint:
             warn(
@@ -45,7 +50,7 @@ def check_encoder_preparation(
                 "version): that this cohort's are prepared alike cannot be checked"
             )
         return
-    modality = "cmr" if card.input_spec.get("kind") == "CMRInput" else "ecg"
+    modality = MODALITIES.get(str(card.input_spec.get("kind")), "ecg")
     compared = compare_recipes(card.preparation, recipe, modality)
     judge(
         compared,
@@ -54,6 +59,37 @@ def check_encoder_preparation(
         f"prepare the cohort alike, take other weights, or add {OPTION}",
         accept=accept,
     )
+
+
+def check_own_preparation(
+    specification: Mapping[str, Any], layout: Layout, argument: str, *, accept: bool = False
+) -> None:
+    """Refuse recordings that were cleaned or scaled, where the encoder itself does that with what was measured.
+
+    Args:
+        specification: Of the encoder's input, by name.
+        layout: Of the cohort.
+        argument: Name of the config entry, for the message.
+        accept: Go on all the same, with a warning.
+
+    Raises:
+        UserError: The cohort's ECGs are of another unit, or were cleaned; the message has the command that mends it.
+    """
+    unit, ecg = specification.get("unit"), layout.ecg
+    if unit is None or ecg is None:
+        return
+    made = layout.preparation.get("ecg")
+    cleaning = made.get("cleaning") if isinstance(made, Mapping) else None
+    steps = cleaning_steps(cleaning)
+    odd = [] if ecg.unit == unit else [f"are in {ecg.unit}"]
+    odd += [f"were cleaned ({', '.join(steps)})"] if set(steps) - {_FILL} else []
+    if not odd:
+        return
+    text = f"{argument} takes ECGs in {unit} as they were measured and prepares them itself, this cohort's "
+    text += " and ".join(odd)
+    if not accept:
+        raise UserError(f"{text}; prepare it with 'ecgcmr prepare ... --cleaning none', or add {OPTION}")
+    warn(f"{text}; accepted by {OPTION}")
 
 
 def judge(compared: Comparison, refusal: str, both: str, remedy: str, *, accept: bool) -> None:

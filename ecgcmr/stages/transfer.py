@@ -15,15 +15,17 @@ from torch import nn
 
 from ecgcmr.encoders import Encoder, VariableLeadEncoder, require_encoder
 from ecgcmr.encoders.own_class import check_own_class
+from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
-from ecgcmr.stages.preparation_check import check_encoder_preparation
+from ecgcmr.leads import LEADS
+from ecgcmr.stages.preparation_check import check_encoder_preparation, check_own_preparation
 from ecgcmr.stages.run_contract import contract_between
 from ecgcmr.stages.stage_module import StageModule
 
 NEW_PARTS = ("attention_pool",)
 """Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
-_OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size"}
+_OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size", "measurements": "data.measurements"}
 
 
 def start_from(
@@ -57,7 +59,7 @@ def start_from(
         )
     card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
     data = stage.data
-    modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
+    modality = MODALITIES.get(card.input_spec["kind"], "ecg")
     recipe = contract_between(stage, data).recipe(modality)
     accept = stage.accept_other_preparation
     check_encoder_preparation(card, Path(folder), recipe, data.index.layout, argument, accept=accept)
@@ -78,6 +80,17 @@ def check_input(stage: StageModule, encoder: Encoder, modality: str, argument: s
     """
     check_own_class(encoder, argument)
     check_shape(encoder, stage.data.input_spec[modality], modality, argument, "the data gives")
+    check_measured(stage, encoder, argument)
+
+
+def check_measured(stage: StageModule, encoder: Encoder, argument: str) -> None:
+    """Refuse a cohort of cleaned or scaled ECGs for an encoder that prepares what was measured itself.
+
+    Raises:
+        UserError: It is such a cohort; the message has the command that mends it.
+    """
+    specification = dataclasses.asdict(encoder.input_spec)
+    check_own_preparation(specification, stage.data.index.layout, argument, accept=stage.accept_other_preparation)
 
 
 def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argument: str, giver: str) -> None:
@@ -87,6 +100,8 @@ def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argum
         UserError: They differ; the message names the entries of both, and ``giver``.
     """
     wanted = dataclasses.asdict(encoder.input_spec)
+    if wanted.get("lead_rows") is not None and given.get("leads") == len(LEADS):
+        given = {"lead_rows": tuple(range(len(LEADS))), **given}  # all twelve, in the standard order
     if modality == "ecg" and wanted.get("lead_rows") is None and given["leads"] == wanted["leads"]:
         # Without lead_rows an encoder that knows leads apart takes them for the first ones; others do not care.
         knows = isinstance(encoder, VariableLeadEncoder)
@@ -96,7 +111,19 @@ def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argum
         takes = ", ".join(f"{name} {_plain(wanted.get(name))}" for name in odd)
         gives = ", ".join(f"{name} {_plain(value)}" for name, value in odd.items())
         option = "data.leads" if {"leads", "lead_rows"} & set(odd) else _OPTIONS[modality]
-        raise UserError(f"{argument} takes {takes}, {giver} {gives}; change {argument}, {option} or the cohort")
+        mended = _mended(odd, wanted, argument)
+        raise UserError(f"{argument} takes {takes}, {giver} {gives}; change {argument}, {option} or the cohort{mended}")
+
+
+def _mended(odd: Mapping[str, Any], wanted: Mapping[str, Any], argument: str) -> str:
+    """The one setting that makes recordings fit an encoder, where one does; empty otherwise."""
+    if "sampling_rate" in odd and wanted.get("preparation"):  # it makes its own rate of any
+        return f" (--{argument}.init_args.sampling_rate {odd['sampling_rate']:g})"
+    if list(odd) == ["samples"]:
+        return f" (--data.samples {wanted['samples']})"
+    if list(odd) == ["lead_rows"] and wanted["lead_rows"] is not None:
+        return f" (--data.leads [{','.join(LEADS[row] for row in wanted['lead_rows'])}])"
+    return ""
 
 
 def check_missing_leads(stage: StageModule, encoder: Encoder, argument: str) -> None:

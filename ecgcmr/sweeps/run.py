@@ -35,7 +35,7 @@ from ecgcmr.text import printable
 from ecgcmr.yaml_file import mapping_at
 
 _CALLBACK = "ecgcmr.sweeps.TrialReport"
-_WEIGHTS = ("*.ckpt", "encoder.safetensors", "cmr_encoder/encoder.safetensors")
+_WEIGHTS = ("*.ckpt", *(f"{folder}encoder.safetensors" for folder in ("", "cmr_encoder/", "measurement_encoder/")))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Checkpoint:
     Attributes:
         name: The file's own name.
         sha256: Checksum of the file.
-        kind: "signal" (an ECG encoder, under the key "model") or "image" (a CMR encoder, under "state_dict").
+        kind: "signal" (an ECG encoder, under the key "model"), "image" (a CMR encoder, under "state_dict") or
+            "published" (an encoder of others, named by the user).
         tensors: Parameter name in the file -> tensor, on the CPU.
     """
 
@@ -65,13 +66,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(
             f"{path}: needs one of the keys {SIGNAL_KEY} (ECG encoder) and {IMAGE_KEY} (image encoder), holds: {held}"
         )
-    tensors = _checked_tensors(path, found[0], loaded[found[0]])
+    tensors = checked_tensors(path, found[0], loaded[found[0]])
     kind = "signal" if found[0] == SIGNAL_KEY else "image"
     return Checkpoint(path.name, sha256_of(path), kind, tensors)
 
 
-def _checked_tensors(path: Path, key: str, state: Any) -> dict[str, Tensor]:
-    """The named tensors; UserError for anything else and for values that are not finite."""
+def checked_tensors(path: Path, key: str, state: Any) -> dict[str, Tensor]:
+    """Return named tensors.
+
+    Args:
+        path: Of the file.
+        key: Under which they lie, for messages.
+        state: What lies there.
+
+    Raises:
+        UserError: It is anything else, or a value is not finite.
+    """
     if not isinstance(state, Mapping) or not state:
         raise UserError(f"{path}: {key} is not a dictionary of tensors, or is empty")
     for name, value in state.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ecgcmr.weights_import.conversion import Conversion
 
 HELP = """\
-Import published weights: signal_encoder_*.pth (ECG, key "model") or image_encoder_*.pth (CMR, key "state_dict").
+Import published weights: signal_encoder_*.pth (ECG, key "model") or image_encoder_*.pth (CMR, key "state_dict") of the
+method's authors; with --as NAME those of an ECG encoder of others, such as ecgfounder (docs/published_encoders.md).
 
 Writes to DIR encoder.safetensors and encoder.yaml, which stages take as encoder_weights (ecg_encoder_weights,
 cmr_encoder_weights), and import.json, which says what became of every key. Nothing in the file is executed. A key
@@ -26,7 +27,8 @@ without a place, a parameter without a value and a shape that differs are errors
 examples:
   ecgcmr import-weights signal_encoder_mdm.pth --out runs/published/mdm
   ecgcmr import-weights signal_encoder_mmcl.pth --fresh-norm --out runs/published/mmcl
-  ecgcmr import-weights image_encoder_simclr.pth --size 96 --out runs/published/simclr"""
+  ecgcmr import-weights image_encoder_simclr.pth --size 96 --out runs/published/simclr
+  ecgcmr import-weights 12_lead_ECGFounder.pth --as ecgfounder --out runs/published/ecgfounder"""
 
 REPORT_FILE = "import.json"
 _CARD_FILE = "encoder.yaml"
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``import-weights``."""
     parser.add_argument("file", type=Path, metavar="FILE", help="published checkpoint")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the encoder files")
+    parser.add_argument("--as", dest="name", metavar="NAME", help="published encoder of others that the file is of")
     parser.add_argument(
         "--drop", action="append", default=[], metavar="PREFIX", help="leave out keys that begin so (repeatable)"
     )
@@ -51,9 +54,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     signal.add_argument("--heads", type=int, metavar="N", help="attention heads, where the size is not a published one")
     signal.add_argument("--leads", type=int, metavar="N", help="leads it was trained on (default: 12)")
-    signal.add_argument("--sampling-rate", type=float, metavar="HZ", help="of its recordings (default: 500)")
+    signal.add_argument(
+        "--sampling-rate",
+        type=float,
+        metavar="HZ",
+        help="of its recordings; with --as of those it will be given (default: 500)",
+    )
     image = parser.add_argument_group("image encoders")
     image.add_argument("--size", type=int, metavar="PX", help="rows and columns of the images (default: 210)")
+    others = parser.add_argument_group("encoders of others (--as)")
+    others.add_argument(
+        "--samples", type=int, metavar="N", help="of the recordings it will be given (default: its own)"
+    )
+    others.add_argument("--pieces", type=int, metavar="N", help="pieces of a recording that are averaged (default: 1)")
+    others.add_argument("--preparation", metavar="NAME", help="another way to make its input, where sources disagree")
+    others.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the network, where the file is of another size than the published one (repeatable)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,14 +90,11 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.encoders import export_encoder, load_encoder
     from ecgcmr.inspection.text import new_console, print_table
     from ecgcmr.output_folder import output_folder
-    from ecgcmr.weights_import.checkpoint import read_checkpoint
-    from ecgcmr.weights_import.published import published_preparation
 
     out: Path = args.out
     if (out / _CARD_FILE).exists() and not (out / REPORT_FILE).exists():
         raise UserError(f"{out}: holds the encoder of a run, which stays as it is; choose another folder")
-    checkpoint = read_checkpoint(args.file)
-    conversion = _convert(checkpoint, args)
+    checkpoint, conversion, preparation = _imported(args)
     report = _report(checkpoint, conversion)
     with output_folder(out, "import-weights", report, names=(REPORT_FILE,), overwrite=args.overwrite) as staged:
         write_atomically(staged / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
@@ -86,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             class_path=conversion.class_path,
             init_args=conversion.init_args,
             parent=checkpoint.name,
-            preparation=published_preparation(checkpoint.kind, conversion.init_args),
+            preparation=preparation,
         )
         load_encoder(staged)  # what was written can be read, strictly
     console = new_console()
@@ -96,11 +114,58 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+_SIGNAL = ("pooling", "heads", "leads")
+_OTHERS = ("samples", "pieces", "preparation")
+
+
+def _imported(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[str, Any]]:
+    """Return the file, the encoder made of it, and the recipe of the recordings that the encoder is to see."""
+    from ecgcmr.weights_import.checkpoint import read_checkpoint
+    from ecgcmr.weights_import.published import published_preparation
+
+    if args.name is not None:
+        return _of_others(args)
+    given = [name for name in (*_OTHERS, "argument") if getattr(args, name)]
+    if given:
+        raise UserError(f"--{given[0]} is for encoders of others; say which by --as")
+    checkpoint = read_checkpoint(args.file)
+    conversion = _convert(checkpoint, args)
+    return checkpoint, conversion, published_preparation(checkpoint.kind, conversion.init_args)
+
+
+def _of_others(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[str, Any]]:
+    from ecgcmr.encoders.published import published_encoder
+    from ecgcmr.weights_import.published_network import convert_published, measured_preparation, read_published
+
+    given = [name for name in (*_SIGNAL, "fresh_norm", "size") if getattr(args, name)]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} is not for an encoder of others (--as {args.name})")
+    entry = published_encoder(args.name)
+    sizes = dict(_argument(text) for text in args.argument)
+    checkpoint, read = read_published(args.file, entry, given=sizes)
+    options = {name: getattr(args, name) for name in ("sampling_rate", *_OTHERS)}
+    conversion = convert_published(checkpoint, entry, sizes={**read, **sizes}, dropped=args.drop, **options)
+    return checkpoint, conversion, measured_preparation(conversion.encoder.input_spec)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """Read ``name=value``; the value is YAML, such as ``[8, 16]``."""
+    import yaml
+
+    name, separator, value = text.partition("=")
+    if not separator or not name.isidentifier():
+        raise UserError(f"--argument {text}: is no argument; write it as name=value")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--argument {text}: {value} is no value; write it as in a config") from error
+
+
 def _convert(checkpoint: Checkpoint, args: argparse.Namespace) -> Conversion:
     from ecgcmr.weights_import.image_encoder import convert_image_encoder
     from ecgcmr.weights_import.signal_encoder import convert_signal_encoder
 
-    signal = {name: getattr(args, name) for name in ("pooling", "heads", "leads", "sampling_rate")}
+    signal = {name: getattr(args, name) for name in (*_SIGNAL, "sampling_rate")}
     given = {name: value for name, value in signal.items() if value is not None}
     if args.fresh_norm:
         given["fresh_norm"] = True

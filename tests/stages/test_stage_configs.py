@@ -99,7 +99,8 @@ def test_every_overlay_trains_after_the_config_that_it_names(overlay: Path, coho
 
 @pytest.mark.parametrize("piece", sorted((CONFIGS / "encoders").glob("*.yaml")), ids=_name)
 def test_every_encoder_can_be_built(piece: Path) -> None:
-    data = {"init_args": {"samples": 1250, "image_size": 64}, "class_path": "D"}
+    data: dict[str, Any] = {"init_args": {"samples": 1250, "image_size": 64}, "class_path": "D"}
+    data["init_args"]["measurements"] = ["lvef_value", "age"]
     if piece.stem == "ecg_vit":
         data["init_args"] = {"samples": 2500}
     content = read_config_of_piece(piece, data)

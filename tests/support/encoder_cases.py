@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ecgcmr.encoders import ECGInput
+from ecgcmr.encoders import CMRInput, ECGInput
 
 VIT = "ecgcmr.encoders.ECGVisionTransformer"
 RESNET = "ecgcmr.encoders.CMRResNet"
@@ -16,10 +16,14 @@ CMR_VIT = "ecgcmr.encoders.CMRVisionTransformer"
 RESNET_3D = "ecgcmr.encoders.CMRResNet3d"
 ECG_RESNET = "ecgcmr.encoders.ECGResNet"
 ECG_S4 = "ecgcmr.encoders.ECGS4"
+MEASURED = "ecgcmr.encoders.MeasurementEncoder"
 SMALL_S4 = {"samples": 200, "width": 16, "depth": 2, "state_size": 4}
 SMALL_CMR_VIT = {"height": 16, "width": 24, "embedding": 32, "depth": 2, "heads": 4}
 SMALL_STAGES = {"variant": "custom", "layers": [1, 1, 2, 1], "widths": [8, 8, 16, 16]}
 SMALL_RESNET = {"variant": "custom", "height": 48, "width": 64, "layers": [1, 1, 1, 1], "widths": [8, 8, 16, 16]}
+PUBLISHED = "ecgcmr.encoders.published"
+SMALL_TOWER = {"width": 16, "depth": 2, "heads": 4}
+SMALL_WAVES = {**SMALL_TOWER, "position_kernel": 8, "position_groups": 4}
 CASES = {
     "vit-mean": (VIT, {**SMALL_VIT, "pooling": "mean"}),
     "vit-cls": (VIT, {**SMALL_VIT, "pooling": "cls", "drop_path": 0.2}),
@@ -39,6 +43,16 @@ CASES = {
     "ecg-s4-forwards": (ECG_S4, {**SMALL_S4, "bidirectional": False, "start": "inv", "downsample": 3}),
     "ecg-s4-mean-max": (ECG_S4, {**SMALL_S4, "pooling": "mean_max"}),
     "ecg-cnn": ("ecgcmr.encoders.ECGCNN", {"samples": 200, "widths": [8, 16, 12]}),
+    "st-mem": (f"{PUBLISHED}.STMEM", {**SMALL_TOWER, "samples": 100, "patch": 25, "table_rows": 8}),
+    "merl-vit": (f"{PUBLISHED}.MERLVisionTransformer", {**SMALL_TOWER, "samples": 100, "patch": 25}),
+    "ecg-jepa": (f"{PUBLISHED}.ECGJEPA", {**SMALL_TOWER, "leads": 8, "samples": 100, "patch": 25}),
+    "hubert-ecg": (f"{PUBLISHED}.HuBERTECG", {**SMALL_WAVES, "samples": 50, "convolutions": [8] * 5}),
+    "ecg-fm": (f"{PUBLISHED}.ECGFM", {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4}),
+    "ecg-fm-pre-norm": (
+        f"{PUBLISHED}.ECGFM",
+        {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4, "norm_first": True, "gradient_checkpointing": True},
+    ),
+    "d-beta": (f"{PUBLISHED}.DBETA", {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4}),
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
     "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),
@@ -53,6 +67,8 @@ CASES = {
     "resnet-basic": (RESNET, {**SMALL_RESNET, "block": "basic"}),
     "resnet-bottleneck": (RESNET, {**SMALL_RESNET, "block": "bottleneck", "frames": 2}),
     "resnet18": (RESNET, {"variant": "resnet18", "height": 64, "width": 64}),
+    "measurement-tokens": (MEASURED, {"names": ["lvef", "ivs", "age", "sex"], "width": 16, "depth": 2, "heads": 2}),
+    "measurement-mlp": (MEASURED, {"names": ["lvef", "ivs", "age"], "kind": "mlp", "width": 16, "depth": 2}),
     "example-of-the-docs": ("small_encoder.SmallConvEncoder", {"samples": 200, "width": 16}),
 }
 
@@ -68,5 +84,11 @@ def build(case: str, seed: int = 0) -> Any:
 def batch_for(encoder: Any, size: int, seed: int = 1) -> torch.Tensor:
     """Return recordings as an encoder takes them, in [0, 1)."""
     spec = encoder.input_spec
-    shape = (spec.leads, spec.samples) if isinstance(spec, ECGInput) else (spec.frames, spec.height, spec.width)
+    shape: tuple[int, ...]
+    if isinstance(spec, ECGInput):
+        shape = (spec.leads, spec.samples)
+    elif isinstance(spec, CMRInput):
+        shape = (spec.frames, spec.height, spec.width)
+    else:
+        shape = (len(spec.names),)
     return torch.rand(size, *shape, generator=torch.Generator().manual_seed(seed))

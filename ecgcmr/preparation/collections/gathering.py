@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.record import UNITS
 from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.label_declarations import DeclaredLabel
@@ -150,8 +151,8 @@ def _problem(candidate: Any, entries: set[str], count: int) -> str:
             return f"has {'an' if name[0] in 'aei' else 'a'} {name} with half a character in it"
     if not candidate.subject:
         return "has no subject"
-    for name in ("ecg", "cmr"):
-        if not isinstance(value := getattr(candidate, name), Path | None):
+    for name, kinds in (("ecg", Path | None), ("cmr", Path | ImageFiles | None)):
+        if not isinstance(value := getattr(candidate, name), kinds):
             return f"has {_kind(value)} as its {name}, not a pathlib.Path"
     if candidate.ecg is None and candidate.cmr is None:
         return "has neither an ECG nor images"

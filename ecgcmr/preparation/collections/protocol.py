@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.label_columns import LabelColumn, LabelCounts
@@ -27,7 +28,7 @@ class Candidate:
     Attributes:
         subject: The subject's id at the source; it leaves the program as a keyed hash alone.
         ecg: The ECG file, if there is one; of a WFDB record the header.
-        cmr: The folder of NIfTI files or zip of DICOM files, if there is one.
+        cmr: The folder of NIfTI files or zip of DICOM files, or the images file by file, if there are any.
         labels: Name of a declared label -> number, truth value, text or None for missing; of an event also
             ``{name}_years`` in the declared unit of time. Or all columns of all labels in their order, (L,).
         split: ``train``, ``val`` or ``test``, the same for all of a subject; None leaves it to the subject's hash.
@@ -40,7 +41,7 @@ class Candidate:
 
     subject: str = field(repr=False)
     ecg: Path | None = field(default=None, repr=False)
-    cmr: Path | None = field(default=None, repr=False)
+    cmr: Path | ImageFiles | None = field(default=None, repr=False)
     labels: Mapping[str, object] | npt.NDArray[np.float32] = field(default_factory=dict, repr=False)
     split: str | None = None
     id: str = field(default="", repr=False)
@@ -61,7 +62,8 @@ class Candidate:
     @property
     def files(self) -> list[tuple[str, str, Path]]:
         """(``ecg`` or ``cmr``, name for reports, path) of what it has."""
-        both = (("ecg", self.ecg_name, self.ecg, self.place), ("cmr", self.cmr_name, self.cmr, ""))
+        images = self.cmr.folder if isinstance(self.cmr, ImageFiles) else self.cmr
+        both = (("ecg", self.ecg_name, self.ecg, self.place), ("cmr", self.cmr_name, images, ""))
         return [
             (part, name or (f"{path.name}, {place}" if place else path.name), path)
             for part, name, path, place in both
