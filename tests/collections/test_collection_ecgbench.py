@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from cohort_of import ecg_where, listed, prepared
 from ecgbench_folders import signal_of, write_chapman, write_ludb, write_medalcare, write_sph
+from ptbxl_folder import write_ptbxl
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.collections.ecgbench import EcgbenchCollection, twelve_lead_collections
+from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.preparation.options import PrepareOptions
 
 ecgbench = pytest.importorskip("ecgbench")
@@ -72,6 +74,23 @@ def test_the_publishers_split_is_kept_and_rows_of_leads_are_read(tmp_path):
     index = prepared(tmp_path, "--collection", "ecgbench:medalcare_xl", "--ecg", folder)
     assert [index.counts[split] for split in ("train", "val", "test")] == [1, 1, 1]
     np.testing.assert_allclose(ecg_where(index, "pathology_sinus", lambda is_so: is_so == 1), signal_of(0), atol=2e-3)
+
+
+def test_ptbxl_by_the_library_has_the_labels_of_our_own_and_no_sex_by_number(tmp_path):
+    """A second loader of the same folder, by others; in it 0 is a man."""
+    folder = write_ptbxl(tmp_path / "ptbxl")
+    theirs, ours = listed(collection("ptbxl", folder)), listed(PTBXLCollection(folder))
+    assert "sex" not in theirs.names
+    assert math.isnan(theirs.of("00002_hr.hea")["age"])  # 300 stands for over 89
+    assert [one.subject for one in theirs.candidates] == [one.subject for one in ours.candidates]
+    for ecg_id in range(1, 6):
+        name = f"{ecg_id:05d}_hr.hea"
+        for prefix, own in (("form_codes_", "form_"), ("rhythm_codes_", "rhythm_"), ("subclasses_", "subclass_")):
+            said = {label.removeprefix(prefix) for label, value in theirs.of(name).items()
+                    if label.startswith(prefix) and value == 1}  # fmt: skip
+            meant = {label.removeprefix(own) for label, value in ours.of(name).items()
+                     if label.startswith(own) and value == 1}  # fmt: skip
+            assert said == meant
 
 
 def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):

@@ -21,6 +21,7 @@ from ecgcmr.formats.declared_files import DeclaredFile, LeadRowsFile, ScaledFile
 from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.record import MILLIVOLTS, Z_SCORE
 from ecgcmr.formats.record_reader import RecordReader
+from ecgcmr.formats.ukb_table import clean_id
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.frame_labels import FrameLabels, labels_of_frame
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
@@ -153,7 +154,8 @@ class EcgbenchCollection:
         if not column or column not in records.columns:
             return list(names)
         known = records[column].notna()
-        return [str(patient) if has else name for patient, has, name in zip(records[column], known, names, strict=True)]
+        ids = zip(records[column], known, names, strict=True)
+        return [clean_id(str(patient)) if has else name for patient, has, name in ids]
 
     def _splits(self, records: pd.DataFrame) -> list[str | None]:
         """Return the publisher's split of each record, empty where it is in none; None where there are no splits."""

@@ -66,8 +66,8 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
     """Turn a table into labels.
 
     A column of truth values, or of 0 and 1, is yes or no; one of numbers is a number; of texts each becomes yes or no,
-    ``column_text``; of lists each item, and a row with an empty list has none of them. Age and sex are covariates. An
-    empty cell is missing.
+    ``column_text``; of lists each item, and a row with an empty list has none of them. Age and sex are covariates; sex
+    that is written as a number is not used, for nobody says which is which. An empty cell is missing.
 
     Args:
         frame: A row a recording.
@@ -93,6 +93,10 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
 def _column(column: str, cells: list[Any], taken: set[str], *, is_list: bool) -> _Columns:
     """Return the labels of one column."""
     there = {row: cell for row, cell in enumerate(cells) if cell is not None}
+    if any(isinstance(cell, Mapping) for cell in there.values()):
+        return {}
+    if column.lower() in _SEX and any(str(cell).strip()[:1].isdigit() for cell in there.values()):
+        return {}  # 0 is a man in PTB-XL and a woman elsewhere
     for label, spellings in ((AGE, _AGE), (SEX, _SEX)):
         if column.lower() in spellings and label.name not in taken:
             texts = np.array([*(cell if cell is None else str(cell) for cell in cells), None], dtype=object)[:-1]
