@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from cohort_of import ecg_where, listed, prepared
 from ecgbench_folders import signal_of, write_chapman, write_ludb, write_medalcare, write_sph
+from echonext_folder import write_echonext
 from ptbxl_folder import write_ptbxl
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.collections.ecgbench import EcgbenchCollection, twelve_lead_collections
+from ecgcmr.preparation.collections.echonext import EchoNextCollection
 from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.preparation.options import PrepareOptions
 
@@ -26,7 +28,7 @@ def collection(slug, folder):
 def test_the_twelve_lead_collections_are_those_from_which_twelve_leads_follow(tmp_path):
     found = twelve_lead_collections()
     assert {"ptbxl", "challenge2021", "sph", "ludb", "code15", "zzu_pecg", "ikem", "ptbdb"} <= set(found)
-    assert {"mitdb", "challenge2017", "edgar", "echonext"}.isdisjoint(found)
+    assert {"mitdb", "challenge2017", "edgar"}.isdisjoint(found)
     for slug in found:
         assert collection(slug, tmp_path).slug == slug
 
@@ -93,6 +95,30 @@ def test_ptbxl_by_the_library_has_the_labels_of_our_own_and_no_sex_by_number(tmp
             assert said == meant
 
 
+def test_echonext_by_the_library_is_a_z_score_and_what_was_not_measured_is_missing(tmp_path):
+    """Beside our own collection of the same folder."""
+    folder = tmp_path / "echonext"
+    table = write_echonext(folder)
+    before = sorted(folder.rglob("*"))
+    theirs = listed(collection("echonext", folder))
+    ours = listed(EchoNextCollection(PrepareOptions(tmp_path / "out", ecg=folder, collection="echonext")))
+    assert sorted(folder.rglob("*")) == before
+    assert len(theirs.candidates) == len(ours.candidates) == (table["split"] != "no_split").sum()
+    own = {(one.split, one.read_by.row): row for row, one in enumerate(ours.candidates)}
+    flags = [name for name in ours.groups["echo_flags"] if name in theirs.names]
+    assert len(flags) == 11
+    for row, one in enumerate(theirs.candidates):
+        other = own[one.split, one.read_by.row]
+        assert one.subject == ours.candidates[other].subject
+        np.testing.assert_array_equal(
+            theirs.labels[row, [theirs.names.index(name) for name in flags]],
+            ours.labels[other, [ours.names.index(name) for name in flags]],
+        )
+    index = prepared(tmp_path, "--collection", "ecgbench:echonext", "--ecg", folder)
+    assert index.layout.ecg is not None
+    assert index.layout.ecg.unit == "z-score"
+
+
 def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):
     folders = {
         "sph": write_sph(tmp_path / "sph"),
@@ -111,7 +137,6 @@ def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):
     [
         ("mitdb", r"ecgbench:mitdb: has leads MLII, V1, from which the twelve do not follow"),
         ("nosuch", r"ecgbench:nosuch: ecgbench knows no such collection; it has brugada_huca, "),
-        ("echonext", r"ecgbench:echonext: --collection echonext reads it"),
     ],
 )
 def test_a_collection_that_cannot_be_taken_is_refused_in_one_line(tmp_path, slug, reason):

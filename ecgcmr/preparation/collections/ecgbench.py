@@ -35,7 +35,8 @@ PREFIX = "ecgbench:"
 EXTRA = "open-data"
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """From which the twelve follow."""
-_OWN = ("echonext",)
+_WRITES_BESIDE_ITS_SOURCE = ("echonext",)
+"""Where the library does not ask its config where its own table lies."""
 _FORMATS = ("wfdb", "csv", "csv_lead_rows", "npy", "hdf5")
 
 
@@ -69,7 +70,10 @@ class EcgbenchCollection:
         splitting, labelling = _library("ecgbench.splitting"), _library("ecgbench.labels")
         with tempfile.TemporaryDirectory(prefix="ecgcmr-") as scratch:
             config = _away_from(self._config, Path(scratch))
-            records = self._ask(lambda: splitting.get_splitter(self.slug).load_metadata(self.folder, config))
+            folder = self.folder
+            if self.slug in _WRITES_BESIDE_ITS_SOURCE:
+                folder = _linked(self.folder, Path(scratch) / "linked")
+            records = self._ask(lambda: splitting.get_splitter(self.slug).load_metadata(folder, config))
             try:
                 labels = self._ask(lambda: labelling.load_labels(config, self.folder))
             except labelling.LabelsUnavailableError:
@@ -229,8 +233,6 @@ def twelve_lead_collections() -> list[str]:
 
 def _config(slug: str) -> Any:
     library = _library("ecgbench.config")
-    if slug in _OWN:
-        raise UserError(f"--collection {PREFIX}{slug}: --collection {slug} reads it, with all that is known of it")
     if slug not in library.list_available_configs():
         known = ", ".join(twelve_lead_collections())
         raise UserError(
@@ -246,13 +248,19 @@ def _config(slug: str) -> Any:
 def _why_not(config: Any) -> str:
     """Say why a collection cannot be taken; empty if it can."""
     leads = [standard_lead(name) for name in config.lead_names or ()]
-    if config.slug in _OWN:
-        return "has a collection of its own"
     if not set(INDEPENDENT_LEADS) <= set(leads):
         return f"has leads {', '.join(leads[:12]) or 'that are not named'}, from which the twelve do not follow"
     if config.signal_format not in _FORMATS:
         return f"is of format {config.signal_format}, which is not read"
     return ""
+
+
+def _linked(folder: Path, place: Path) -> Path:
+    """Return a folder of links to all that lies in another."""
+    place.mkdir()
+    for entry in folder.iterdir():
+        (place / entry.name).symlink_to(entry.absolute())
+    return place
 
 
 def _away_from(config: Any, scratch: Path) -> Any:
