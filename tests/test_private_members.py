@@ -71,7 +71,7 @@ USED: dict[tuple[str, str], Owner] = {
 }
 """File and member -> what has it."""
 OVERRIDDEN = [(LightningCLI, "_parse_ckpt_path"), (LightningCLI, "_set_seed")]
-PUBLIC = {"_asdict"}
+PUBLIC = {"_asdict", "_replace"}
 """Of named tuples, which document it."""
 STANDARD = {"argparse", "os"}
 """Of Python itself, which does not come and go with packages."""

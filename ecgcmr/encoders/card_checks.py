@@ -22,7 +22,7 @@ MOST_VALUES = 10_000
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXT = 300  # characters of a name
-_LAYER_COUNTS = ("depth", "layers", "blocks")
+_LAYER_COUNTS = ("depth", "depths", "layers", "blocks")
 _LARGEST = 2**31
 
 
@@ -86,6 +86,8 @@ def check_layer_counts(init_args: Mapping[str, Any], tensors: int, path: Path) -
         UserError: A number is larger than that, or any number larger than 2^31.
     """
     for name, value in init_args.items():
+        if isinstance(value, Mapping):
+            check_layer_counts(value, tensors, path)
         for number in value if isinstance(value, list) else [value]:
             most = tensors if name in _LAYER_COUNTS else _LARGEST
             if isinstance(number, int) and abs(number) > most:

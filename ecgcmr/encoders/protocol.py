@@ -145,7 +145,10 @@ class MaskableEncoder(Encoder, Protocol):
         """Leads and samples of one patch."""
 
     def forward_visible(self, x: Tensor, keep: Tensor) -> Tensor:
-        """Encode the patches named by `keep` (B, K) only: (B, 1 + K, D), class token first, after the final norm."""
+        """Encode the patches named by `keep` (B, K) only: (B, 1 + K, D), class token first, after the final norm.
+
+        An encoder without a class token puts the mean of what it sees there.
+        """
 
 
 @runtime_checkable

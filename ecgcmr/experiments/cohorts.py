@@ -123,7 +123,7 @@ def with_class(entries: dict[str, Any]) -> dict[str, Any]:
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
     resolved = with_class(entries)
-    for key in ("ecg", "cmr", "echo", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
+    for key in ("ecg", "cmr", "echo", "ptbxl_plus", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
     if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):

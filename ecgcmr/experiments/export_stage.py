@@ -66,6 +66,8 @@ def export_stage(run: Path, root: Path | None, trusted: Collection[str] = (), *,
 
 def _cohort(run: Path, root: Path | None) -> ShardIndex:
     if root is None:
+        if not (run / CONFIG).exists():
+            raise UserError(f"{run}: was imported and has no cohort; add --root, or --without-calibration")
         _, data = stage_settings(run)
         if isinstance(data.get("root"), list):
             raise UserError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.any_cohort import for_its_cohort
 from ecgcmr.experiments.cohort_plan import check_cohorts, listed_cohorts
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
 from ecgcmr.experiments.plan_reading import network, pieces_named, typed, with_overrides
@@ -66,7 +67,8 @@ class TaskPlan:
     Attributes:
         task: ``regression``, ``classification`` or ``time_to_event``.
         targets: Label names or groups of them as declared in the shards' index, such as ``LV`` or ``cad_ever``; for
-            ``time_to_event`` diseases such as ``cad``, which stand for ``cad_incident`` and ``cad_years``.
+            ``time_to_event`` diseases such as ``cad``, which stand for ``cad_incident`` and ``cad_years``. With a
+            prepared cohort also ``every number``, ``every yes/no`` or ``every event`` that it has.
         finetune: Config file of the downstream stage, relative to the experiment file; None: no fine-tuning.
         set: Overrides of that config.
         separately: Fine-tune one model for each ``target`` or each ``group`` of targets; None: one for all.
@@ -331,7 +333,7 @@ def plan_of(
     check_cohorts(plan, where)
     check_plan(plan, where)
     check_published(plan, where)
-    return plan
+    return for_its_cohort(plan, where)
 
 
 def _replaced(plan: Plan, root: Path | None, data: Path | None, where: str) -> CohortPlan:

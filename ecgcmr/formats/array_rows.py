@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,8 @@ class NpyRow:
     row: int
     content: RowContent
 
+    title: ClassVar[str] = "rows of a NumPy array"
+
     @property
     def place(self) -> str:
         """Number of the row, as text."""
@@ -111,9 +113,9 @@ class NpyRow:
         Raises:
             UserError: The file is missing or damaged, has no such row, or the row is no recording.
         """
-        with naming(path):
+        with naming(path), np.errstate(all="ignore"):
             array = npy_array(path)
-            return _record_of(array.shape, lambda: np.array(array[self.row]), self.row, self.content)
+            return _record_of(array.shape, lambda: np.array(array[self.row]), self)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class HDF5Row:
     row: int
     dataset: str
     content: RowContent
+
+    title: ClassVar[str] = "rows of an HDF5 data set"
 
     @property
     def place(self) -> str:
@@ -152,13 +156,15 @@ class HDF5Row:
         """
         import h5py
 
-        with naming(path):
+        with naming(path), np.errstate(all="ignore"):
             require_regular(path)
             try:
                 with h5py.File(path, "r", locking=False) as file:
                     found = hdf5_dataset(file, self.dataset)
-                    return _record_of(found.shape, lambda: np.asarray(found[self.row]), self.row, self.content)
-            except (OSError, RuntimeError, KeyError, ValueError) as error:
+                    return _record_of(found.shape, lambda: np.asarray(found[self.row]), self)
+            except UserError:
+                raise
+            except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
                 raise UserError(f"cannot be read as HDF5 ({type(error).__name__})") from error
 
 
@@ -172,7 +178,7 @@ def npy_array(path: Path) -> npt.NDArray[np.generic]:
     require_regular(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy meets a damaged header with whatever Python's own parser happens to raise
         raise UserError(f"cannot be read as an .npy array ({type(error).__name__})") from error
     if not isinstance(array, np.ndarray):
         raise UserError("is no .npy array")
@@ -197,10 +203,11 @@ def hdf5_dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _record_of(
-    shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]], row: int, content: RowContent
+    shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]], wanted: NpyRow | HDF5Row
 ) -> ECGRecord:
     """Read one row once its size is known to be that of a recording."""
-    if not shape or not 0 <= row < shape[0]:
-        raise UserError(f"has {shape[0] if shape else 0} rows and no row {row}")
-    check_size(len(content.leads), -(-math.prod(shape[1:]) // len(content.leads)))
-    return content.record(read())
+    if not shape or not 0 <= wanted.row < shape[0]:
+        raise UserError(f"has {shape[0] if shape else 0} rows and no row {wanted.row}")
+    leads = len(wanted.content.leads)
+    check_size(leads, -(-math.prod(shape[1:]) // leads))
+    return replace(wanted.content.record(read()), format=wanted.title)

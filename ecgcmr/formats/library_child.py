@@ -73,8 +73,8 @@ def read_ecg(path: str, request: dict[str, Any]) -> Answer:
         }
         for lead, rate in zip(record.leads, rates, strict=True)
     ]
-    person = {"sex": record.patient.sex, "age": record.patient.age}
-    return {"leads": leads, **person}, [lead.samples for lead in record.leads]
+    said = {"sex": record.patient.sex, "age": record.patient.age, "stated": record.raw_metadata.get("ecg_size")}
+    return {"leads": leads, **said}, [lead.samples for lead in record.leads]
 
 
 def exact_rates(record: Any) -> list[float]:
@@ -167,7 +167,8 @@ def send(stream: BinaryIO, found: dict[str, Any], values: list[Any]) -> None:
 def main() -> None:
     """Answer requests until there are no more."""
     parent, most = int(sys.argv[1]), int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent to say what happened
+    for sign in (signal.SIGINT, signal.SIGTERM):  # sent to all of a job: the parent says what happened, and ends this
+        signal.signal(sign, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
     bound_memory(most)

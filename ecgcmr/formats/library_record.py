@@ -69,6 +69,9 @@ def library_record(path: Path, kind: LibraryFormat) -> ECGRecord:
     answer = ask_library(path, kind)
     notes = _notes(answer.found["remarks"])
     leads = _leads(answer)
+    stated, held = answer.found["stated"], len(leads[0].values)
+    if stated is not None and stated > held:  # of ISHNE, where some recorders write the most that there could be
+        notes.append(f"leads hold {held} samples where the file says {stated}")
     wanted = _voltages(leads, notes)
     _check_together(wanted)
     check_rate(wanted[0].rate)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.limits import check_size
+from ecgcmr.formats.limits import check_size, check_values
 from ecgcmr.formats.matlab_file import MATLAB_4, MATLAB_5, matlab_4, matlab_matrix
 from ecgcmr.formats.regular_file import require_regular
 from ecgcmr.formats.wfdb_header import HeaderSignal, is_plain
@@ -58,7 +58,7 @@ def read_signals(
         raise UserError("its signal file is shorter than the header says, probably cut off")
     frames = samples or held
     check_size(len(signals), frames * max(per_frame))
-    check_size(1, frames * sum(per_frame))
+    check_values(frames * sum(per_frame))
     with path.open("rb") as stream:
         stream.seek(offset)
         content = stream.read(bytes_for(kind, frames * sum(per_frame)))

@@ -27,6 +27,7 @@ from ecgcmr.inference.folder_tensors import (
 from ecgcmr.inference.model_entries import EncoderEntry, ModelDescription, Readout, TargetEntry, TrainingEntry
 from ecgcmr.inference.recipe_entry import preparation_entry
 from ecgcmr.inference.target_text import plausible_range, title_and_group
+from ecgcmr.shards.recipe import RECIPE_VERSION
 from ecgcmr.torch_file import load_torch_file
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -70,6 +71,8 @@ def export_encoder_folder(
     if card.input_spec.get("kind") != "ECGInput":
         raise UserError(f"{folder / CARD_FILE}: is an encoder of images; a model folder is for ECGs")
     contract = card.training or {}
+    if card.input_spec.get("preparation") is not None:  # it is given what was measured, whatever prepared its training
+        cohort = {"version": RECIPE_VERSION, **(cohort or {})}
     prepared = preparation_entry(card.preparation, str(folder / CARD_FILE), cohort, contract.get("leave_out_leads", ()))
     description = ModelDescription(
         name=folder.resolve().name,

@@ -113,7 +113,7 @@ def write_model_folder(
         UserError: Description and tensors do not fit each other.
     """
     folder = Path(folder)
-    arrays = {name: np.ascontiguousarray(values) for name, values in sorted(tensors.items())}
+    arrays = {name: np.asarray(values, order="C") for name, values in sorted(tensors.items())}
     weights = safetensors.numpy.save(arrays)
     described = replace(description, sha256=hashlib.sha256(weights).hexdigest())
     check_description(described, str(folder / DESCRIPTION_FILE))

@@ -17,8 +17,9 @@ _DATA_SETS = "\n".join(
 HELP = f"""\
 Turn raw files into cleaned HDF5 shards with an index.
 
-ECGs are CardioSoft or MUSE XML, DICOM, WFDB, or CSV, NPY and Parquet with declared leads; images are folders of NIfTI
-short-axis stacks named by subject, or UK Biobank's DICOM zips; tables have UK Biobank columns or plain label names.
+ECGs are XML of CardioSoft, MUSE, HL7, Philips or Mortara, DICOM, WFDB, SCP-ECG, ISHNE, EDF, MFER, Kardia, or CSV, NPY,
+MATLAB and Parquet with declared leads (docs/data.md); images are folders of NIfTI short-axis stacks named by subject,
+or UK Biobank's DICOM zips; tables have UK Biobank columns or plain label names.
 A PTB-XL download works as it is: --ecg PTBXL_FOLDER; other open data sets by their names (docs/collections.md). Further
 data sets, labels and file formats are a class or a file of your own: --collection, --labels, --reader
 (docs/extending.md).

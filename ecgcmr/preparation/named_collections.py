@@ -35,6 +35,7 @@ CHOOSABLE = (
     "cmr",
     "echo",
     "echo_days",
+    "ptbxl_plus",
     "tables",
     "subjects",
     "partial_subjects",
@@ -51,7 +52,7 @@ CHOOSABLE = (
 COLLECTIONS: dict[str, NamedCollection] = {
     "ukb": NamedCollection("folders of ECG files and images with tables of participants, as in UK Biobank"),
     "folder": NamedCollection("a folder with one table that has a row for each recording"),
-    "ptbxl": NamedCollection("PTB-XL as downloaded (--ecg)"),
+    "ptbxl": NamedCollection("PTB-XL as downloaded (--ecg), with features of PTB-XL+ if given (--ptbxl-plus)"),
     "echonext": NamedCollection(
         "EchoNext as downloaded (--ecg): table and arrays of its splits",
         f"{_COLLECTIONS}.echonext:EchoNextCollection",
@@ -87,6 +88,17 @@ COLLECTIONS: dict[str, NamedCollection] = {
         "Second Annual Data Science Bowl as unpacked (--cmr): DICOM folders, volumes; also --view 2ch and 4ch",
         f"{_COLLECTIONS}.dsb2015:DSB2015Collection",
         needs=("cmr",),
+    ),
+    "challenge2021": NamedCollection(
+        "PhysioNet Challenge 2021 or Chapman-Shaoxing-Ningbo as downloaded (--ecg)",
+        f"{_COLLECTIONS}.challenge2021:Challenge2021Collection",
+        needs=("ecg",),
+    ),
+    "ecgbench": NamedCollection(
+        "a 12-lead collection that the library ecgbench describes (--ecg)",
+        f"{_COLLECTIONS}.ecgbench:EcgbenchCollection",
+        needs=("ecg",),
+        part="SLUG",
     ),
 }
 """Name -> entry."""

@@ -129,6 +129,13 @@ class PrepareOptions:
         type=float,
         metavar="DAYS",
     )
+    ptbxl_plus: Path | None = _option(
+        INPUTS,
+        "folder of PTB-XL+, whose features over all leads together become labels of a PTB-XL download",
+        None,
+        type=Path,
+        metavar="DIR",
+    )
     tables: tuple[Path, ...] = _option(
         INPUTS,
         "phenotypes, covariates, diagnoses; where tables disagree, the first one stands",
@@ -185,7 +192,7 @@ class PrepareOptions:
         ECG, "a reader of your own for ECG files, package.module:Class, asked first", None, metavar="CLASS"
     )
     declaration: Path | None = _option(
-        ECG, "leads, unit and sampling_rate of CSV, NPY and Parquet files", None, "--declare", **_YAML
+        ECG, "leads, unit and sampling_rate of CSV, NPY, MATLAB and Parquet files", None, "--declare", **_YAML
     )
     cleaning: str = _option(
         ECG, "published, neurokit, bandpass, none, or a YAML file of steps", "published", metavar="NAME|YAML"

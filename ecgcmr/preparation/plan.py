@@ -31,7 +31,7 @@ from ecgcmr.shards.layout import Label, Layout
 
 NO_VOLTS = (
     "the recordings come in z-scores, not in millivolts: amplitudes are not checked, no lead is called clipped or "
-    "noisy, and features of voltage mean nothing here"
+    "noisy, and features of voltage are missing"
 )
 
 

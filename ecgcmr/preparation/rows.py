@@ -170,7 +170,7 @@ class RowBuilder:
         record = member.read_ecg(self.reading.declaration, self.reading.reader)
         windows = standard_windows(record, self.reading.standard)
         rows = [self._ecg_row(number, member, window) for window in windows]
-        self.formats[record.format] += 1
+        self.formats[record.format or "no stated format"] += 1
         notes = (*record.notes, *(note for window in windows for note in window.notes))
         self.notes += [Remark(number, "ecg", "", note) for note in notes]
         return rows

@@ -101,6 +101,8 @@ def prepare_shard(task: ShardTask) -> ShardOutcome:
 
 def finished_shard(task: ShardTask) -> ShardOutcome | None:
     """Return the outcome of an earlier run if it had the same fingerprints and its shard is unharmed, else None."""
+    if not task.record_file.is_file():
+        return None  # in a first run this process opens no input file: there may be a million
     return _earlier(task, content_fingerprint(task), label_fingerprint(task))
 
 

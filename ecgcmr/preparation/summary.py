@@ -26,7 +26,7 @@ def print_summary(out: Path, report: Report) -> None:
         f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR{masks}) from {len(report.files)} files"
     )
     if report.formats:
-        print(f"ECG files read: {_counted(report.formats)}")
+        print(f"ECGs read: {_counted(report.formats)}")
     for line in summary_lines(report):
         print(line, file=sys.stderr)
     if report.skipped:

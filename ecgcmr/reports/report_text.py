@@ -64,7 +64,8 @@ def write_overview_md(
     """Write the leading tables of an experiment's tasks, then their details, atomically.
 
     For each task: the leading mean by method and number of labels, and paired differences of it; then tables by group
-    of targets, or by target. The best method of a column is bold; the oracle is a ceiling and takes no part.
+    of targets, or by target, which lead where a task has a single target and so no mean. The best method of a column is bold; the
+    oracle is a ceiling and takes no part.
 
     Args:
         parts: An assessment for each task.
@@ -74,10 +75,11 @@ def write_overview_md(
         notes: Lines for the end, before those of the assessments.
     """
     each = [(found, task) for found in parts for task in found.data.tasks]
-    leads = list[str]()
+    leads, following = list[str](), list[str]()
     for found, task in each:
         leads += _leading(found.scores, _leading_differences(found), task, found)
-    following = [part for found, task in each for part in _details(found.scores, task, found)]
+        has_mean = headline(rows_of_task(found.scores, task), task, found.ranked) is not None
+        (following if has_mean else leads).extend(_details(found.scores, task, found))
     unscored = [f"{name}: {reason}" for found in parts for name, reason in found.undefined.items()]
     further = [note for found in parts for note in found.notes]
     everything = [f"# {markdown_cell(title)}", LEGEND.format(BEST), *head, *leads, DETAILS, *following]

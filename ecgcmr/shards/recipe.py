@@ -81,6 +81,12 @@ def recipe_of(layout: Layout, modality: str, leads: Sequence[str] | None = None)
     return json.loads(json.dumps(recipe))
 
 
+def comes_in_volts(layout: Layout) -> bool:
+    """Tell whether a cohort's ECGs were recorded in volts when preparation got them, whatever they are now."""
+    made = layout.preparation.get("ecg")
+    return not isinstance(made, Mapping) or made.get("source_unit", "mV") == "mV"
+
+
 def measurement_recipe(layout: Layout, names: Sequence[str]) -> Recipe:
     """Return in which units measurements stand.
 

@@ -17,6 +17,7 @@ from ecgcmr.torch_file import is_safetensors, load_torch_file
 
 SIGNAL_KEY = "model"
 IMAGE_KEY = "state_dict"
+HINT = " (an ECG encoder of others is imported with --as NAME)"
 OWN_KEY = "ecgcmr_stage"
 """In every checkpoint of this program's runs."""
 
@@ -64,7 +65,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if len(found) != 1:
         held = ", ".join(sorted(map(str, loaded)))[:200] or "nothing"
         raise UserError(
-            f"{path}: needs one of the keys {SIGNAL_KEY} (ECG encoder) and {IMAGE_KEY} (image encoder), holds: {held}"
+            f"{path}: needs one of the keys {SIGNAL_KEY} (ECG encoder) and {IMAGE_KEY} (image encoder), "
+            f"holds: {held}{HINT}"
         )
     tensors = checked_tensors(path, found[0], loaded[found[0]])
     kind = "signal" if found[0] == SIGNAL_KEY else "image"

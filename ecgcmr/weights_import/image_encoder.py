@@ -10,7 +10,7 @@ from torch import Tensor
 from ecgcmr.encoders.cmr_resnet import CMRResNet
 from ecgcmr.encoders.resnet_variants import VARIANTS
 from ecgcmr.errors import UserError
-from ecgcmr.weights_import.checkpoint import Checkpoint, count_numbered
+from ecgcmr.weights_import.checkpoint import HINT, Checkpoint, count_numbered
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
 
 CLASS_PATH = "ecgcmr.encoders.CMRResNet"
@@ -72,7 +72,9 @@ def _architecture(checkpoint: Checkpoint, state: dict[str, Tensor]) -> dict:
     needed = ["conv1.weight", *(f"layer{stage}.0.conv1.weight" for stage in range(1, 5))]
     missing = [name for name in needed if name not in state or state[name].ndim != 4]
     if missing:
-        raise UserError(f"{checkpoint.name}: no ResNet under {_PREFIX}0 to {_PREFIX}7: {', '.join(missing)} missing")
+        raise UserError(
+            f"{checkpoint.name}: no ResNet under {_PREFIX}0 to {_PREFIX}7: {', '.join(missing)} missing{HINT}"
+        )
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
     layers = [count_numbered(checkpoint, state, rf"layer{stage}.(\d+)\.") for stage in range(1, 5)]
     widths = [int(state[f"layer{stage}.0.conv1.weight"].shape[0]) for stage in range(1, 5)]

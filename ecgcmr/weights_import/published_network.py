@@ -15,7 +15,7 @@ from ecgcmr.encoders import ECGInput
 from ecgcmr.encoders.published import Published, PublishedECG
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
-from ecgcmr.shards.layout import LEADS
+from ecgcmr.shards.layout import LEADS, ECGLayout
 from ecgcmr.torch_file import is_safetensors, load_torch_file
 from ecgcmr.weights_import.checkpoint import OWN_KEY, Checkpoint, checked_tensors
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
@@ -40,13 +40,13 @@ def read_published(path: Path, entry: Published, given: Collection[str] = ()) ->
         UserError: The file is missing, damaged, of this program, or laid out otherwise than that encoder's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; fetch {' or '.join(entry.files)} ({entry.weights})")
+        raise UserError(f"{path}: no such file; fetch the weights of {entry.title} ({entry.weights})")
     if is_safetensors(path):
         return Checkpoint(path.name, sha256_of(path), KIND, checked_tensors(path, "file", _safetensors(path))), {}
     layout = entry.layout
     content = load_torch_file(path, kind="checkpoint", objects=layout.objects)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary as {entry.files[0]} is")
+        raise UserError(f"{path}: holds a {type(content).__name__}, no dictionary of tensors as of {entry.title}")
     if OWN_KEY in content:
         raise UserError(f"{path}: is a checkpoint of this program, which needs no import; give its run folder")
     holder = next((key for key in layout.holders if not key or key in content), None)
@@ -125,7 +125,18 @@ def measured_preparation(specification: ECGInput) -> dict[str, Any]:
         specification: Of its input.
     """
     from ecgcmr.preparation.cleaning import Cleaning  # heavy: filters
+    from ecgcmr.preparation.ecg import StandardOptions
 
-    made = Cleaning.from_name("none")
+    made, window, layout = Cleaning.from_name("none"), StandardOptions(), ECGLayout()
     rate = specification.sampling_rate
-    return {"cleaning": made.to_dict(), "unit": made.unit, "sampling_rate": rate, "leads": list(LEADS)}
+    whole = round(window.samples / window.sampling_rate * rate)
+    return {
+        "cleaning": made.to_dict(),
+        "unit": made.unit,
+        "sampling_rate": rate,
+        "samples": max(whole, specification.samples),
+        "leads": list(LEADS),
+        "dtype": layout.dtype,
+        "short": window.short,
+        "window": window.window,
+    }

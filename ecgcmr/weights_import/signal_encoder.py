@@ -9,7 +9,7 @@ import torch
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer, Pooling
 from ecgcmr.encoders.position import sincos_position
 from ecgcmr.errors import UserError
-from ecgcmr.weights_import.checkpoint import Checkpoint, count_numbered
+from ecgcmr.weights_import.checkpoint import HINT, Checkpoint, count_numbered
 from ecgcmr.weights_import.conversion import Conversion, KeyLine, drop_reason, fill
 
 CLASS_PATH = "ecgcmr.encoders.ECGVisionTransformer"
@@ -61,7 +61,9 @@ def convert_signal_encoder(
     tensors = checkpoint.tensors
     missing = [name for name in _NEEDED if name not in tensors]
     if missing:
-        raise UserError(f"{checkpoint.name}: no ECG transformer of the published kind: {', '.join(missing)} missing")
+        raise UserError(
+            f"{checkpoint.name}: no ECG transformer of the published kind: {', '.join(missing)} missing{HINT}"
+        )
     if fresh_norm and pooling == "cls":
         raise UserError("--fresh-norm is for pooled tokens; with --pooling cls the file's norm is the trained one")
     arguments = _arguments(checkpoint, pooling, leads, sampling_rate, heads)

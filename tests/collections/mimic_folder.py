@@ -60,7 +60,9 @@ def write_mimic(
     )
     table.to_csv(folder / record_list, index=False)
     measured = pd.DataFrame({"subject_id": subject, "study_id": study, "cart_id": 1, "ecg_time": table["ecg_time"]})
-    measured["report_0"] = "Sinus rhythm"
+    measured = measured.assign(report_0="Sinus rhythm", report_1="", report_2="Normal ECG")
+    measured = measured.assign(**{f"report_{line}": "" for line in range(3, 18)})
+    measured = measured.assign(bandwidth="0.005-150 Hz", filtering="60 Hz notch")
     for name, low, high in (("rr_interval", 600, 1200), ("p_onset", 30, 60), ("p_end", 130, 160)):
         measured[name] = draw.integers(low, high, studies)
     for name, low, high in (("qrs_onset", 180, 220), ("qrs_end", 260, 320), ("t_end", 500, 620)):

@@ -159,3 +159,18 @@ def test_sami_trop_is_joined_by_position(tmp_path):
     pd.read_csv(raw / "exams.csv").iloc[:3].to_csv(raw / "exams.csv", index=False)
     with pytest.raises(UserError, match="exams.hdf5: has 4 rows and exams.csv 3; they are joined by position alone"):
         gathered(raw)
+
+
+def test_a_loader_of_the_field_agrees(made):
+    module = pytest.importorskip("ecgbench.labels.code15")
+    theirs = module.load_labels(made[0], pytest.importorskip("ecgbench").load_config("code15"))
+    found = gathered(made[0])
+    theirs = theirs.loc[[int(one.id) for one in found.candidates]]
+    for flag, name in zip(FLAGS, ("avb_1d", "rbbb", "lbbb", "sb", "st", "af"), strict=True):
+        np.testing.assert_array_equal(values(found, name), theirs[flag].astype(float))
+    np.testing.assert_array_equal(values(found, "death"), theirs["death"].astype("Float64").to_numpy(na_value=np.nan))
+    np.testing.assert_allclose(values(found, "death_years"), theirs["followup_years"], rtol=1e-6)
+    np.testing.assert_array_equal(values(found, "normal_ecg"), theirs["normal_ecg"].astype(float))
+    splitting = pytest.importorskip("ecgbench.splitting.strategies.code15")
+    paths = splitting.build_signal_paths(made[0], theirs["trace_file"])
+    assert list(paths) == [f"{one.ecg.name}:tracings:{one.read_by.row}" for one in found.candidates]

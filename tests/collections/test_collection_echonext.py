@@ -12,12 +12,14 @@ import pytest
 from echonext_folder import write_echonext
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.features import classical_features
 from ecgcmr.preparation.collections.echonext import EchoNextCollection
 from ecgcmr.preparation.collections.echonext_labels import BEHIND, COMPOSITE, GRADES, TABULAR
 from ecgcmr.preparation.collections.gathering import Gathered, gather
 from ecgcmr.preparation.collections.protocol import SearchNotes
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.run import prepare
+from ecgcmr.probes.ecg_features import FEATURE_NAMES, IN_MILLIVOLTS
 from ecgcmr.shards import ShardIndex, read_labels
 from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
 from ecgcmr.shards.shard_reader import ShardReader
@@ -208,3 +210,28 @@ def test_what_it_cannot_do_is_refused_in_one_line(tmp_path, monkeypatch, words, 
         prepare(PrepareOptions(out=Path("out"), collection="echonext", key_file=key_file, **given))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_features_of_voltage_are_missing_and_those_of_time_are_not(tmp_path, key_file):
+    raw = tmp_path / "raw"
+    write_echonext(raw, {"train": 3, "val": 1, "test": 1})
+    prepare(PrepareOptions(out=tmp_path / "out", ecg=raw, collection="echonext", key_file=key_file, workers=1))
+    index = ShardIndex.load(tmp_path / "out")
+    assert index.layout.ecg is not None
+    assert index.layout.ecg.unit == "z-score"
+    features = classical_features(index, np.arange(5), tmp_path / "features", workers=1)
+    for name in FEATURE_NAMES:
+        column = features[:, FEATURE_NAMES.index(name)]
+        assert np.isnan(column).all() if name in IN_MILLIVOLTS else not np.isnan(column).all(), name
+
+
+def test_a_loader_of_the_field_agrees(made):
+    labels = pytest.importorskip("ecgbench.labels.echonext").load_labels(made[0])
+    found = gathered(made[0])
+    theirs = labels.loc[[int(one.id) for one in found.candidates]]
+    for flag in BEHIND:
+        measured = theirs[f"{flag}_measured"].to_numpy()
+        np.testing.assert_array_equal(~np.isnan(values(found, flag)), measured)
+        np.testing.assert_array_equal(values(found, flag)[measured], theirs[flag].to_numpy(dtype=float)[measured])
+    for name in ("lvef_value", "ivs_measurement", "lvpw_measurement", "pasp_value", "tr_max_velocity_value"):
+        np.testing.assert_allclose(values(found, name), theirs[name], rtol=1e-6)

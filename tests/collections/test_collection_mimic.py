@@ -245,3 +245,16 @@ def test_a_cohort_has_the_echocardiograms_values(raw, tmp_path, key_file):
     lvef = read_labels(index, ["lvef"], index.positions(None, need=()))[:, 0]
     # Of the patient's two ECGs the other one may be near the study, too.
     assert set(lvef[~np.isnan(lvef)]) == {44.0}
+
+
+def test_a_loader_of_the_field_agrees(raw):
+    module = pytest.importorskip("ecgbench.labels.mimic_iv_ecg")
+    path = raw / "machine_measurements.csv"
+    table = pd.read_csv(path)
+    table.loc[0, ["rr_interval", "p_onset", "p_axis", "t_axis"]] = (65535, 29999, 32767, -32768)
+    table.to_csv(path, index=False)
+    theirs = module.load_labels(raw, pytest.importorskip("ecgbench").load_config("mimic_iv_ecg"))
+    found = gathered(raw)
+    theirs = theirs.loc[[int(one.id) for one in found.candidates]]
+    for name in ("rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end", "p_axis", "qrs_axis", "t_axis"):
+        np.testing.assert_array_equal(values(found, name), theirs[name].to_numpy(dtype=float))

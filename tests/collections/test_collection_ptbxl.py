@@ -141,3 +141,12 @@ def test_all_sets_of_the_real_table_equal_an_independent_count(real_data_dir):
         assert sorted(np.nansum(block, axis=0)[np.nansum(block, axis=0) > 0]) == sorted(
             Counter(label for one in classes for label in one).values()
         )
+
+
+def test_features_come_by_the_command_line_and_belong_to_ptbxl_alone(folder, tmp_path):
+    plus = write_ptbxl_plus(tmp_path / "plus")
+    index = prepared(tmp_path, "--ecg", folder, "--ptbxl-plus", plus)
+    rows = index.positions(None, ())
+    assert np.nansum(read_labels(index, ["qrs_dur_global_12sl"], rows)) == 90 + 100 + 110
+    prepared(tmp_path, "--ecg", folder / "records500", "--ptbxl-plus", plus, code=2)
+    prepared(tmp_path, "--collection", "challenge2021", "--ecg", folder, "--ptbxl-plus", plus, code=2)

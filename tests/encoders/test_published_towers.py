@@ -13,6 +13,7 @@ from ecgcmr.encoders.published.hubert_ecg import HUBERT_ECG_NAMES, HuBERTECG
 from ecgcmr.encoders.published.merl_vit import MERL_VIT_NAMES, MERLVisionTransformer
 from ecgcmr.encoders.published.st_mem import ST_MEM_NAMES, STMEM
 from ecgcmr.errors import UserError
+from ecgcmr.leads import LEADS
 
 SMALL = {"width": 16, "depth": 2, "heads": 4}
 WAVES = {**SMALL, "position_kernel": 8, "position_groups": 4}
@@ -162,3 +163,11 @@ def test_names_of_files_in_their_forms():
     assert list(alone.values()) == ["norm.weight", "to_patch_embedding.1.bias", "blocks.3.mlp.fc2.bias"]
     model = MERL_VIT_NAMES.ours(["ecg_encoder.norm.weight", "proj_e.0.weight", "lm_model.embeddings.weight"])
     assert list(model.values()) == ["norm.weight", None, None]
+
+
+def test_orders_of_leads_that_are_not_ours_are_said():
+    expected = ["I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6"]
+    rows = MERLVisionTransformer(**SMALL, samples=100, patch=25).input_spec.lead_rows
+    assert [LEADS[row] for row in rows] == expected
+    assert [LEADS[row] for row in ECGJEPA(**SMALL, samples=100).input_spec.lead_rows] == ["I", "II", *expected[6:]]
+    assert MERLVisionTransformer(**SMALL, leads=2, samples=100).input_spec.lead_rows is None

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from raw_file_writers import LEADS, SCP_CODES, SECRET_NAME, sample_counts
@@ -330,6 +331,12 @@ def matlab_4(counts: np.ndarray | None = None, name: str = "val") -> bytes:
     counts = sample_counts() if counts is None else counts
     head = np.array([30, *counts.shape, 0, len(name) + 1], "<i4").tobytes() + name.encode() + b"\0"
     return head + np.ascontiguousarray(counts.T).astype("<i2").tobytes()
+
+
+def write_challenge_header(folder: Path, samples: int = 400) -> None:
+    """A header of the PhysioNet Challenge, gain 1000 per mV, with the diagnoses below."""
+    lines = [f"JS00001 12 500 {samples}", *(f"JS00001.mat 16+24 1000.0(0)/mV 16 0 0 0 0 {lead}" for lead in LEADS)]
+    (folder / "JS00001.hea").write_text("\n".join([*lines, "# Age: 85", "# Sex: Male", "# Dx: 164889003,59118001\n"]))
 
 
 GOOD = {

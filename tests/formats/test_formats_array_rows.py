@@ -9,6 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from array_mutators import npy_array
+from byte_mutators import splice
+from hdf5_mutators import hdf5_entry
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.array_rows import HDF5Row, NpyRow, RowContent
@@ -47,6 +50,7 @@ def test_a_row_is_read_alone(npy, hdf5, row):
         np.testing.assert_allclose(record.signal, SIGNALS[row].T, rtol=1e-6)
         assert (record.leads, record.sampling_rate, record.unit) == (LEADS, 500.0, "mV")
         assert (reader.place, reader.files(path)) == (f"row {row}", [path])
+        assert record.format == ("rows of a NumPy array" if path == npy else "rows of an HDF5 data set")
 
 
 def test_leads_before_time_and_other_units():
@@ -120,3 +124,31 @@ def test_of_z_scores_no_lead_is_derived_and_no_threshold_in_millivolts_counts():
     still = window.signal.copy()
     still[5, 100:700] = still[5, 100]
     assert list(np.flatnonzero(assess_leads(still, 500.0, unit="z-score").has("flat"))) == [5]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["npy", "hdf5"])
+def test_mutants_are_read_or_refused_and_nothing_else(tmp_path, npy, kind):
+    with h5py.File(tmp_path / "small.hdf5", "w") as file:
+        file["tracings"] = SIGNALS.astype(np.float32)
+    reader = NpyRow(1, CONTENT) if kind == "npy" else HDF5Row(1, "tracings", CONTENT)
+    whole = (npy if kind == "npy" else tmp_path / "small.hdf5").read_bytes()
+    draw = np.random.default_rng(3)
+    mutators = [splice, npy_array if kind == "npy" else hdf5_entry]
+    outcomes = {"read": 0, "refused": 0}
+    for number in range(200):
+        mutant = tmp_path / f"mutant.{kind}"
+        mutant.write_bytes(mutators[number % 2](whole, draw))
+        try:
+            record = reader.read(mutant)
+        except UserError as error:
+            told = str(error)
+            outcomes["refused"] += 1
+        else:
+            assert record.signal.shape[0] == 12
+            assert not np.isinf(record.signal).any()
+            told = f"mutant.{kind}: read"
+            outcomes["read"] += 1
+        assert told.startswith(f"mutant.{kind}: ")
+        assert "\n" not in told
+    assert min(outcomes.values()) > 5, outcomes

@@ -191,6 +191,7 @@ def test_what_a_recording_needs_is_not_guessed(tmp_path, content, reason):
         (scp_bytes(COUNTS, right_checksum=False), "its checksum is wrong"),
         (hl7_xml(COUNTS, series=2), "holds several rhythm recordings, of which the first is read"),
         (mortara_xml(COUNTS, offset="12"), "states an offset of its leads, which is not applied"),
+        (ishne_bytes(COUNTS)[:-2400], "leads hold 900 samples where the file says 1000"),
         (mfer_bytes(COUNTS, rate=None), "states no sampling rate, 1000 Hz assumed as its format has it"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from library_file_writers import matlab_4, matlab_5
+from library_file_writers import matlab_4, matlab_5, write_challenge_header
 from raw_file_writers import LEADS, sample_counts, write_declaration
 
 from ecgcmr.errors import UserError
@@ -20,16 +20,10 @@ FILES = {
 }
 
 
-def write_header(folder, samples=400):
-    """A header of the PhysioNet Challenge, gain 1000 per mV, with the diagnoses below."""
-    lines = [f"JS00001 12 500 {samples}", *(f"JS00001.mat 16+24 1000.0(0)/mV 16 0 0 0 0 {lead}" for lead in LEADS)]
-    (folder / "JS00001.hea").write_text("\n".join([*lines, "# Age: 85", "# Sex: Male", "# Dx: 164889003,59118001\n"]))
-
-
 @pytest.mark.parametrize("version", FILES)
 def test_a_challenge_recording_by_either_of_its_files(tmp_path, version):
     (tmp_path / "JS00001.mat").write_bytes(FILES[version])
-    write_header(tmp_path)
+    write_challenge_header(tmp_path)
     for name in ("JS00001.hea", "JS00001.mat", "JS00001"):
         record = read_ecg(tmp_path / name)
         assert record.leads == LEADS
@@ -86,7 +80,7 @@ def test_other_matrices_are_refused(tmp_path, content, reason):
 )
 def test_a_matrix_that_is_not_what_its_header_says(tmp_path, content, samples, reason):
     (tmp_path / "JS00001.mat").write_bytes(content)
-    write_header(tmp_path, samples)
+    write_challenge_header(tmp_path, samples)
     with pytest.raises(UserError, match=f"JS00001.hea: .*{reason}"):
         read_ecg(tmp_path / "JS00001.hea")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from library_file_writers import edf_bytes
 from raw_file_writers import LEADS, sample_counts, write_dicom_ecg, write_muse_xml, write_wfdb_record
 
 from ecgcmr.formats import read_ecg
@@ -74,3 +75,11 @@ def test_wfdb_formats(tmp_path, kind):
     )
     agree(tmp_path / "rec.hea")
     np.testing.assert_allclose(read_ecg(tmp_path / "rec.hea").signal, counts * 0.005, atol=1e-12)
+
+
+def test_edf_as_a_third_library_reads_it(tmp_path):
+    edf = pytest.importorskip("wfdb.io.convert.edf")
+    (tmp_path / "a.edf").write_bytes(edf_bytes(COUNTS[:, :500]))
+    ours, theirs = read_ecg(tmp_path / "a.edf"), edf.read_edf(str(tmp_path / "a.edf"))
+    assert (tuple(theirs.sig_name), theirs.fs, set(theirs.units)) == (ours.leads, ours.sampling_rate, {"uV"})
+    np.testing.assert_allclose(ours.signal, theirs.p_signal.T / 1000, atol=0.005 + 1e-9)  # it rounds the step of 0

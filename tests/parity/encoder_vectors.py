@@ -17,6 +17,7 @@ import torch
 from golden_vectors import GoldenFile
 from torch import Tensor, nn
 
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "encoders"
 TOLERANCE = 1e-4
 """Of float32 results, relative to the array's largest absolute value."""
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d)
@@ -26,8 +27,7 @@ NOT_OURS = ("mid/", "logits", "proj", "w/")
 
 def vectors_folder() -> Path | None:
     """Return the folder of golden vectors, or None where there is none."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "encoders"
-    folder = Path(os.environ.get("ECGCMR_ENCODER_VECTORS", beside))
+    folder = Path(os.environ.get("ECGCMR_ENCODER_VECTORS", BESIDE))
     return folder if folder.is_dir() else None
 
 
@@ -38,9 +38,11 @@ def vector_files(pattern: str) -> list[Path]:
 
 
 def read_json(name: str) -> dict[str, Any]:
-    """Return what a file of the folder holds; nothing where there is no folder."""
-    folder = vectors_folder()
-    return json.loads((folder / name).read_text()) if folder else {}
+    """Return what a file of the folder holds, or of the place by default; nothing where neither has it."""
+    for folder in (vectors_folder(), BESIDE):
+        if folder is not None and (folder / name).is_file():
+            return json.loads((folder / name).read_text())
+    return {}
 
 
 class EncoderVectors(GoldenFile):

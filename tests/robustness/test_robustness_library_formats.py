@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from byte_mutators import BYTES, one_or_more
+from fuzzer import Files, good_ecgs
 from library_file_writers import GOOD, edf_bytes, hl7_xml, kardia_json, matlab_4, matlab_5, mfer_bytes, scp_bytes
 from raw_file_writers import sample_counts, write_declaration
 from test_robustness_ecg import SECRETS, promise_broken
@@ -21,8 +22,9 @@ from ecgcmr.formats.library_process import MEGABYTES, SECONDS, library_process
 COUNT = 200
 SAMPLES = 800
 COUNTS = sample_counts(11, SAMPLES)
-TEXTS = ("hl7", "sierra", "mortara", "kardia")
-WRITERS = {**GOOD, "matlab 4": lambda counts: matlab_4(counts), "matlab 7": lambda counts: matlab_5(counts)}
+TEXTS = ("hl7", "sierra", "mortara", "kardia", "cardiosoft", "muse")
+WRITERS = {**GOOD, "matlab 4": matlab_4, "matlab 7": matlab_5}
+OURS = ("cardiosoft", "muse", "dicom", "wfdb")
 _BOMB = b'<!DOCTYPE AnnotatedECG [<!ENTITY a "xxxxxxxxxx">' + b"".join(
     b'<!ENTITY %c "%s">' % (98 + i, b"&%c;" % (97 + i) * 10) for i in range(9)
 )
@@ -72,49 +74,63 @@ CRAFTED = {
 }
 
 
-def held(path: Path) -> str:
-    """What is wrong with how a file was met; empty if nothing is."""
+def held(path: Path) -> tuple[str, bool]:
+    """What is wrong with how a file was met, empty if nothing is; and whether it was refused."""
+    refused = False
     began = time.monotonic()
     try:
         identify_ecg(path)
         ecg_files(path)
         problem = promise_broken(read_ecg(path)) or ""
     except UserError as error:
-        said = str(error)
+        said, refused = str(error), True
         fine = said.startswith(f"{path.name}: ") and "\n" not in said and len(said) < 600
         problem = "" if fine and not any(secret in said for secret in SECRETS) else said
     except Exception as error:  # what this test is there to find
         problem = repr(error)
     taken = time.monotonic() - began
-    return problem or (f"{taken:.0f} s" if taken > SECONDS + 40 else "")
+    return problem or (f"{taken:.0f} s" if taken > SECONDS + 40 else ""), refused
 
 
 def peak_of_child() -> float:
     """The most memory, in MB, that the process of the libraries has held; 0 if there is none."""
-    child = library_process()._process
     try:
-        lines = Path(f"/proc/{child.pid if child else 0}/status").read_text().splitlines()
+        lines = Path(f"/proc/{library_process().pid or 0}/status").read_text().splitlines()
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
+def good_files(folder: Path, kind: str) -> Files:
+    """A good recording of a kind: the file to be read, and its signal file if it has one."""
+    if kind in OURS:
+        return good_ecgs(folder)[kind]
+    return {"a.bin": WRITERS[kind](COUNTS[:6] if kind == "kardia" else COUNTS)}
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", [*WRITERS, *OURS])
 def test_mutants_are_refused_or_read_never_worse(tmp_path, kind):
-    counts = COUNTS[:6] if kind == "kardia" else COUNTS
-    good = WRITERS[kind](counts)
+    good = good_files(tmp_path / "good", kind)
+    names = list(good)
     write_declaration(tmp_path)
     change = one_or_more((*TEXT, *BYTES) if kind in TEXTS else BYTES)
-    wrong = []
-    path = tmp_path / "a.bin"
+    wrong, count = [], 0
+    path = tmp_path / names[0]
     for number in range(COUNT):
-        path.write_bytes(change(good, np.random.default_rng([zlib.crc32(kind.encode()), number])))
-        problem = held(path)
+        for name, content in good.items():
+            (tmp_path / name).write_bytes(content)
+        name = names[number % len(names)]
+        random = np.random.default_rng([zlib.crc32(kind.encode()), number])
+        (tmp_path / name).write_bytes(change(good[name], random))
+        problem, refused = held(path)
+        count += refused
         if problem or peak_of_child() > MEGABYTES:
             wrong.append(f"{number}: {problem}, {peak_of_child():.0f} MB")
     assert not wrong, "\n".join(wrong)
-    path.write_bytes(good)
+    assert COUNT / 6 < count < COUNT, count
+    for name, content in good.items():
+        (tmp_path / name).write_bytes(content)
     assert promise_broken(read_ecg(path)) is None
 
 
@@ -124,5 +140,6 @@ def test_crafted_files_are_refused_within_bounds(tmp_path, name):
     write_declaration(tmp_path)
     path = tmp_path / "a.bin"
     path.write_bytes(CRAFTED[name]())
-    assert held(path) == ""
+    problem, _ = held(path)
+    assert problem == ""
     assert peak_of_child() < MEGABYTES

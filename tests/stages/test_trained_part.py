@@ -18,7 +18,9 @@ from ecgcmr.stages.optimisation import layer_decayed_groups
 from ecgcmr.stages.trained_part import TrainedPart
 
 PARTS = ("all", "last:1", "low_rank:2", "norms")
-ENCODERS = [case for case in CASES if case != "resnet18"]  # resnet-basic, only larger
+# resnet18 is resnet-basic, only larger; a published encoder behind its input is one of them without it
+ENCODERS = [case for case in CASES if case != "resnet18" and not case.startswith("prepared-")]
+ENCODERS += ["prepared-ecg-cpc", "prepared-st-mem"]
 
 
 def prepared(case: str, part: str) -> tuple[Any, TrainedPart]:
@@ -45,6 +47,7 @@ def expected_names(case: str, part: str) -> set[str]:
     if part == "last:1":
         return {name for name in named if encoder.layer_of(name) >= encoder.num_layers - 1}
     tables = ("cls_token", "pos_embed", "space.log_decay", "space.frequency", "space.readout")
+    tables += ("pos_embedding", "positions.weight_g", "positions.weight_v", "space.C", "space.D", "mix.bias")
     return {name for name, parameter in named.items() if parameter.ndim > 1 and not name.endswith(tables)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ecgcmr.encoders import CMRInput, ECGInput
+from ecgcmr.encoders.published import published_encoders
 
 VIT = "ecgcmr.encoders.ECGVisionTransformer"
 RESNET = "ecgcmr.encoders.CMRResNet"
@@ -53,6 +54,19 @@ CASES = {
         {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4, "norm_first": True, "gradient_checkpointing": True},
     ),
     "d-beta": (f"{PUBLISHED}.DBETA", {**SMALL_WAVES, "samples": 200, "convolutions": [8] * 4}),
+    "ecgfounder": (
+        f"{PUBLISHED}.ECGFounder",
+        {"samples": 200, "widths": [8, 16], "depths": [2, 1], "base_width": 8, "group_width": 4},
+    ),
+    "merl-resnet": (f"{PUBLISHED}.MERLResNet", {"samples": 200, "widths": [6, 8, 12, 16]}),
+    "ecg-cpc": (
+        f"{PUBLISHED}.ECGCPC",
+        {"samples": 200, "width": 16, "depth": 2, "state_size": 4, "kernel_length": 100},
+    ),
+    **{
+        f"prepared-{name}": (f"{PUBLISHED}.PublishedECG", {"name": name, "sizes": dict(entry.small)})
+        for name, entry in published_encoders().items()
+    },
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
     "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),

@@ -29,14 +29,12 @@ ECG_CPC_NAMES = PublishedNames(
 _CONVOLUTIONS = 4
 
 
-class ChannelMix(nn.Module):
-    """A linear layer over channels at each time, to twice as many."""
+class ChannelMix(nn.Linear):
+    """A linear layer over channels at each time, to twice as many; its bias is a column, as published."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        layer = nn.Linear(width, 2 * width)
-        self.weight = layer.weight
-        self.bias = nn.Parameter(layer.bias.detach()[:, None].clone())
+        super().__init__(width, 2 * width)
+        self.bias = nn.Parameter(self.bias.detach()[:, None].clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, T) -> (B, 2 * width, T)."""
@@ -117,8 +115,9 @@ class ECGCPC(ConvolutionalECG):
         return 1 + int(name.split(".")[1]) if name.startswith("blocks.") else 0
 
     def no_weight_decay(self) -> set[str]:
-        """What the state space models read out, and what they let through."""
-        return {f"blocks.{block}.space.{name}" for block in range(len(self.blocks)) for name in ("C", "D")}
+        """What the state space models read out and let through, and biases, which are columns."""
+        names = ("space.C", "space.D", "mix.bias")
+        return {f"blocks.{block}.{name}" for block in range(len(self.blocks)) for name in names}
 
 
 def _convolution(channels_in: int, width: int, first: bool) -> nn.Module:

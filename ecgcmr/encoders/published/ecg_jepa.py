@@ -22,6 +22,9 @@ from ecgcmr.encoders.transformer import initialise_linear_layers, run_blocks
 
 ECG_JEPA_NAMES = PublishedNames(renamed=((r"encoder_blocks\.(blocks\..*)", r"\1"),))
 
+_ROWS = (0, 1, 6, 7, 8, 9, 10, 11)
+"""I, II and V1 to V6 among the twelve."""
+
 
 class ECGJEPA(PatchEncoder):
     """ECG-JEPA's encoder; the sizes by default are the published ones, for I, II and V1 to V6.
@@ -57,7 +60,8 @@ class ECGJEPA(PatchEncoder):
         drop_path: float = 0.0,
         gradient_checkpointing: bool = False,
     ) -> None:
-        spec = ECGInput(leads, float(sampling_rate), samples)
+        rows = _ROWS if leads == len(_ROWS) else None
+        spec = ECGInput(leads, float(sampling_rate), samples, rows)
         checkpointing = gradient_checkpointing
         super().__init__(spec, (1, patch), width, depth, heads, mlp_ratio, drop_path, False, checkpointing)
         self.W_P = TokenLinear(patch, width)

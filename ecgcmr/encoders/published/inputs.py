@@ -19,10 +19,8 @@ from ecgcmr.encoders.published.input_steps import (
     Standardise,
     Stretch,
 )
+from ecgcmr.encoders.published.mimic_leads import MIMIC_ORDER
 from ecgcmr.leads import LEADS
-
-MIMIC_ORDER = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
-"""aVF before aVL, as the files of MIMIC-IV-ECG are."""
 
 ECGFOUNDER_SCALED = PublishedInput(
     LEADS, 500.0, 5000, (PickLeads(LEADS), Resample(500.0), Standardise(floor=1e-8)), True

@@ -5,10 +5,13 @@ The residual network of images in one dimension, without pooling behind its firs
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.convolution import ConvolutionalECG
+from ecgcmr.encoders.published.mimic_leads import mimic_rows
 from ecgcmr.encoders.published.names import PublishedNames
 from ecgcmr.errors import UserError
 
@@ -60,6 +63,7 @@ class MERLResNet(ConvolutionalECG):
         if len(widths) != 4 or min(widths) < 1:
             raise UserError(f"widths of MERL's ResNet must be four positive numbers, got {widths}")
         super().__init__(leads, samples, sampling_rate, widths[-1])
+        self.input_spec = dataclasses.replace(self.input_spec, lead_rows=mimic_rows(leads))
         self.conv1 = nn.Conv1d(leads, widths[0], 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm1d(widths[0])
         before = widths[0]

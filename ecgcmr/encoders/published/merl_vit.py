@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.encoders.published.mimic_leads import mimic_rows
 from ecgcmr.encoders.published.names import PublishedNames
 from ecgcmr.encoders.published.patch_encoder import PatchEncoder
 from ecgcmr.encoders.published.st_mem import BLOCK_NAMES
@@ -27,7 +28,7 @@ class MERLVisionTransformer(PatchEncoder):
     """MERL's vision transformer; the sizes by default are the published ones.
 
     Args:
-        leads: Number of leads.
+        leads: Number of leads; all twelve are in the order of MIMIC-IV-ECG, aVF before aVL.
         samples: Samples per lead, a multiple of `patch`; the learnt position table is of this length alone.
         sampling_rate: Hz.
         patch: Samples of a patch, which spans all leads.
@@ -55,7 +56,7 @@ class MERLVisionTransformer(PatchEncoder):
         drop_path: float = 0.0,
         gradient_checkpointing: bool = False,
     ) -> None:
-        spec = ECGInput(leads, float(sampling_rate), samples)
+        spec = ECGInput(leads, float(sampling_rate), samples, mimic_rows(leads))
         checkpointing = gradient_checkpointing
         super().__init__(spec, (leads, patch), width, depth, heads, mlp_ratio, drop_path, True, checkpointing)
         self.to_patch_embedding = nn.Conv1d(leads, width, patch, patch, bias=False)

@@ -37,7 +37,8 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
                 "write package.module:Class"
             )
         options.refuse_unused(
-            ("ecg", "cmr", "echo", *_TABLES), "is not used with a collection of your own, which gets --collection-args"
+            ("ecg", "cmr", "echo", "ptbxl_plus", *_TABLES),
+            "is not used with a collection of your own, which gets --collection-args",
         )
         title = f"--collection {options.collection}"
         cls = load_class(options.collection, "--collection", METHODS)
@@ -46,20 +47,22 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
     if options.collection is not None and entry is not None and entry.home:
         return [(f"--collection {options.collection}", _built(options, options.collection, entry))]
     options.refuse_unused(("echo",), "is not used for this data set; leave it out")
+    plus = None if options.ptbxl_plus is None else require_folder(options.ptbxl_plus, "--ptbxl-plus")
     if options.collection == "folder":
         options.refuse_unused(
-            ("subjects", "codes", "censor_date"), "is not used with --collection folder; leave it out"
+            ("subjects", "codes", "censor_date", "ptbxl_plus"), "is not used with --collection folder; leave it out"
         )
         return [("--collection folder", FolderCollection(options))]
     if options.collection == "ptbxl" and options.ecg is None:
         raise UserError("--collection ptbxl: name the download with --ecg")
     ecg = None if options.ecg is None else require_folder(options.ecg, "--ecg")
     if ecg is None or not (options.collection == "ptbxl" or (options.collection is None and is_ptbxl(ecg))):
+        options.refuse_unused(("ptbxl_plus",), "goes with a PTB-XL download; leave it out")
         return [("--ecg and --cmr", BiobankCollection(options))]
     if options.cmr is None:
         options.refuse_unused(_TABLES, "is not used for a PTB-XL download, whose tables say it all; leave it out")
-        return [("PTB-XL", PTBXLCollection(ecg))]
-    return [("--cmr", BiobankCollection(replace(options, ecg=None))), ("PTB-XL", PTBXLCollection(ecg))]
+        return [("PTB-XL", PTBXLCollection(ecg, plus))]
+    return [("--cmr", BiobankCollection(replace(options, ecg=None))), ("PTB-XL", PTBXLCollection(ecg, plus))]
 
 
 def _built(options: PrepareOptions, name: str, entry: NamedCollection) -> Collection:

@@ -181,7 +181,9 @@ def _rows_of(path: Path, notes: SearchNotes, *, has_ids: bool) -> tuple[int, npt
                         f"{path.name}: its chunks lie across recordings, so that each is slow to read; h5repack -l "
                         f"{TRACINGS}:CONTI makes it fast"
                     )
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
             raise UserError(f"cannot be read as HDF5 ({type(error).__name__})") from error
     return rows, ids
 

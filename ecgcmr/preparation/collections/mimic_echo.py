@@ -71,6 +71,7 @@ MEASURED = (
     Measured("sept_e_prime", "cm/s", 1, 40, "Septal e'", units={"m/s": 100.0, "m/sec": 100.0, "cm/sec": 1.0}),
 )
 """What is read, in the order of the labels."""
+_NAMES = pd.CategoricalDtype([one.name for one in MEASURED])
 _CALLED = {name: one for one in MEASURED for name in (one.name, *one.other_names)}
 _SPELLINGS = {"percent": "%", "pct": "%", "cc": "ml", "mm hg": "mmhg", "cm^2": "cm2", "cm\N{SUPERSCRIPT TWO}": "cm2"}
 _SPELLINGS |= {"m/sec": "m/s", "ratio": "", "none": "", "unitless": ""}
@@ -123,6 +124,7 @@ def read_echo(folder: Path, subjects: pd.Series) -> EchoStudies:
         kept.append(_wanted(part, known, found))
     long = pd.concat(kept, ignore_index=True)
     wide = long.groupby(["subject", "time", "name"], observed=True)["value"].median().unstack("name")
+    wide.columns = pd.Index([str(name) for name in wide.columns])
     found.table = wide.reindex(columns=[one.name for one in MEASURED]).reset_index()
     return found
 
@@ -148,7 +150,7 @@ def _wanted(part: pd.DataFrame, known: set[int], found: EchoStudies) -> pd.DataF
     strange = factor.isna() & value.notna()
     found.units.update(zip(name[strange], unit[strange], strict=True))
     time = pd.to_datetime(part["measurement_datetime"], errors="coerce")
-    rows = pd.DataFrame({"subject": subject, "time": time, "name": name, "value": value * factor})
+    rows = pd.DataFrame({"subject": subject, "time": time, "name": name.astype(_NAMES), "value": value * factor})
     return rows[rows["value"].notna() & rows["time"].notna()]
 
 

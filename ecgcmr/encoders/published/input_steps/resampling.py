@@ -19,6 +19,8 @@ How = Literal["Fourier", "linear", "windowed sinc"]
 
 _ZERO_CROSSINGS, _ROLL_OFF, _BETA = 50, 0.917347, 12.9846
 """Kaiser window of resampy's filter ``kaiser_best``, since its version 0.4."""
+_TABLE = 8192
+"""Entries of its table from one zero crossing to the next."""
 _LARGEST_TERM = 1000
 
 
@@ -70,10 +72,14 @@ class SincResampling:
     def __init__(self, ratio: Fraction, after: int) -> None:
         self.up, self.down, self.after = ratio.numerator, ratio.denominator, after
         scale = min(1.0, float(ratio))
-        self.reach = math.ceil(_ZERO_CROSSINGS / scale)
+        step = (
+            math.floor(scale * _TABLE) / _TABLE
+        )  # resampy goes through a table, in whole entries from sample to sample
+        self.reach = math.ceil(_ZERO_CROSSINGS / step)
         taps = np.arange(-self.reach, self.reach + self.down + 1)
-        places = np.arange(self.up)[:, None] * (self.down / self.up)
-        offset = np.abs(taps - places) * scale
+        places = np.arange(self.up)[:, None] * self.down
+        before, part = places // self.up, scale * (places % self.up) / self.up
+        offset = np.where(taps <= before, part + (before - taps) * step, scale - part + (taps - before - 1) * step)
         window = np.i0(_BETA * np.sqrt(np.clip(1 - (offset / _ZERO_CROSSINGS) ** 2, 0, None))) / np.i0(_BETA)
         kernel = scale * _ROLL_OFF * np.sinc(_ROLL_OFF * offset) * window
         self.kernel = Constant(np.where(offset < _ZERO_CROSSINGS, kernel, 0.0)[:, None])
