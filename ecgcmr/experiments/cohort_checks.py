@@ -72,7 +72,7 @@ def _task_on(plan: Plan, cohort: str) -> str:
 
 
 def leak_notes(cohorts: CohortSet) -> list[str]:
-    """Say of each stage how many recordings it leaves out for cohorts on which it is judged."""
+    """Say of each stage how many recordings it leaves out for cohorts on which it is judged, and what is not known."""
     notes = []
     for stage in cohorts.plan.stages:
         rows = cohorts.left_out(stage)
@@ -80,5 +80,11 @@ def leak_notes(cohorts: CohortSet) -> list[str]:
             notes.append(
                 f"stage {stage}: {len(rows):,} recordings of its cohort are left out, for their subjects stand in the "
                 "validation or test split of a cohort on which it is judged"
+            )
+        unknown = cohorts.not_comparable(stage)
+        if unknown:
+            notes.append(
+                f"stage {stage}: recordings of {', '.join(unknown)} are stored in another length or type than those it "
+                "is trained on; whether a recording is in both is not known"
             )
     return notes

@@ -20,6 +20,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.joint_index import joined, leaks_into
+from ecgcmr.shards.same_recordings import are_comparable
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ class CohortSet:
         own, others = tuple(stage_cohorts(self.plan, stage)), self._apart(stage)
         if (own, others) not in self._leaks:
             judges = [self.indices[name] for name in others]
-            self._leaks[own, others] = leaks_into(joined(self.of_stage(stage)), judges) if judges else []
+            self._leaks[own, others] = leaks_into(joined(self.of_stage(stage)), judges)
         return self._leaks[own, others]
+
+    def not_comparable(self, stage: str) -> list[str]:
+        """Return the cohorts judging a stage whose recordings are stored otherwise: copies in them are not found."""
+        own = self.of_stage(stage)
+        return [name for name in self._apart(stage) if not all(are_comparable(self.indices[name], one) for one in own)]
 
     def _apart(self, stage: str) -> tuple[str, ...]:
         own = stage_cohorts(self.plan, stage)

@@ -15,7 +15,7 @@ from ecgcmr.shards.index import MODALITIES, ShardIndex
 from ecgcmr.shards.index_writer import count_rows, label_statistics
 from ecgcmr.shards.joint_layout import joint_layout
 from ecgcmr.shards.layout import Layout
-from ecgcmr.shards.same_recordings import SharedSubjects, are_comparable, shared_subjects
+from ecgcmr.shards.same_recordings import SharedSubjects, shared_subjects
 from ecgcmr.shards.shard_reader import ShardReader
 
 
@@ -179,14 +179,13 @@ def leaks_into(index: ShardIndex, others: Sequence[ShardIndex]) -> list[int]:
 
     Args:
         index: The cohort.
-        others: Cohorts that a model of it is judged on; those whose recordings are stored in another shape or
-            type cannot be compared and are passed over, see ``are_comparable``.
+        others: Cohorts that a model of it is judged on. In one whose recordings are stored in another shape or type
+            subjects are found by their hashes alone, see ``are_comparable``.
     """
-    judges = [other for other in others if are_comparable(index, other)]
-    if not judges:
+    if not others:
         return []
     own = len(index)
-    found = shared_subjects([index, *judges])
+    found = shared_subjects([index, *others])
     held = np.unique(found.subject[own:][found.several[own:] & (found.rank[own:] > 0)])
     of_judges = np.isin(found.subject[:own], held)
     return np.flatnonzero(of_judges & found.several[:own] & (found.rank[:own] < found.strongest[:own])).tolist()
