@@ -7,7 +7,7 @@ from pathlib import Path
 CONFIGS = Path(__file__).resolve().parent
 ROOMS = {
     "mae": "Masked autoencoders of ECGs",
-    "alignment": "ECG with CMR",
+    "alignment": "ECG with CMR, with measurements, or with both",
     "objectives": "Overlays: another objective, given after the config that it changes",
     "unimodal": "Contrast within one modality",
     "downstream": "Phenotypes, diseases and risks from an encoder",

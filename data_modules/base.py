@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,6 +25,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
 from ecgcmr.row_random import RowGenerator, with_host_copy
 from ecgcmr.shards.index import ShardIndex, read_labels
+from ecgcmr.shards.joint_index import JointIndex, leaks_into, open_cohorts, without_rows
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.windows import cut_windows, cut_windows_at, window_starts
 
@@ -40,6 +42,7 @@ class ShardDataModule(LightningDataModule):
     order, from sample 0 or in several windows, without augmentation.
 
     Attributes:
+        roots: Folders of the cohorts, of which ``root`` is the first.
         modalities: What a row must have and a batch holds.
         label_names: Labels in a batch, in the order of its columns; empty for none.
         covariate_names: Labels that a model is given beside its input; empty for none.
@@ -62,7 +65,7 @@ class ShardDataModule(LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         batch_size: int = 128,
         num_workers: int = 0,
         seed: int = 0,
@@ -82,11 +85,16 @@ class ShardDataModule(LightningDataModule):
         leave_out_leads: list[str] | None = None,
         weight: str | None = None,
         epoch_rows: int | None = None,
+        weights: list[float] | None = None,
+        apart_from: list[str] | None = None,
     ) -> None:
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder that ``ecgcmr prepare`` or ``ecgcmr synthesize --format shards`` wrote.
+            root: Folder that ``ecgcmr prepare`` or ``ecgcmr synthesize --format shards`` wrote; of a list the cohorts
+                are one training set. Labels are joined, missing where a cohort lacks one. A subject who stands in two,
+                found by hash or by an equal recording, is never in training of one and in validation or test of the
+                other.
             batch_size: Rows per device and batch.
             num_workers: Reading processes per device and split; 0 reads in threads of the training process.
             seed: Of order, crops, augmentation and label subsets.
@@ -114,6 +122,11 @@ class ShardDataModule(LightningDataModule):
                 without replacement, in proportion to it; rows where it is 0 or missing take no part.
             epoch_rows: Training rows of an epoch over all devices, drawn anew each time; evenly without ``weight``.
                 None goes through all.
+            weights: Of each cohort under ``root``: in what proportion an epoch takes rows of them, such as ``[3, 1]``;
+                the rows of each take turns over the epochs. Without ``epoch_rows`` an epoch is as long as it can be
+                without a row twice. None takes all rows of all.
+            apart_from: Folders of other cohorts, on which a model will be judged: rows of subjects who stand in their
+                validation or test split, found likewise, are left out.
 
         Raises:
             UserError: If an option is out of its range or not one of the choices, or two exclude each other.
@@ -124,7 +137,9 @@ class ShardDataModule(LightningDataModule):
         check_choice((*SPLITS, ALL), predict_split=predict_split)
         check_least(1, batch_size=batch_size, samples=samples, window=window)
         check_least(0, num_workers=num_workers, seed=seed)
-        self.root = Path(root)
+        self.roots = [Path(each) for each in root] if isinstance(root, list) else [Path(root)]
+        self.root = self.roots[0] if self.roots else Path()
+        self.apart_from = [Path(each) for each in apart_from or []]
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -140,7 +155,11 @@ class ShardDataModule(LightningDataModule):
         self.leads = leads
         self.leave_out_leads = list(leave_out_leads or [])
         self._lead_choice = LeadChoice(self.leads, self.leave_out_leads)
-        self._training_choice = TrainingChoice(selection, min_quality, balance, weight, epoch_rows)
+        self._training_choice = TrainingChoice(selection, min_quality, balance, weight, epoch_rows, weights)
+        if weights is not None and len(weights) != len(self.roots):
+            raise UserError(
+                f"weights has {len(weights)} entries; it needs one for each cohort of root, {len(self.roots)}"
+            )
         self.balanced_label = balance
         self.augmentations: dict[str, Callable | None] = {}
         self._index: ShardIndex | None = None
@@ -154,10 +173,25 @@ class ShardDataModule(LightningDataModule):
         self._resume: dict[str, int] = {}
 
     @property
+    def place(self) -> str:
+        """Where the cohort lies, or all of them, for messages."""
+        return " + ".join(map(str, self.roots))
+
+    @property
     def index(self) -> ShardIndex:
-        """The cohort's index, read on first use."""
+        """The index of the cohort, or of all of them as one, read on first use."""
         if self._index is None:
-            self._index = ShardIndex.load(self.root)
+            index = open_cohorts(self.roots)
+            if isinstance(index, JointIndex) and index.shared:
+                rank_zero_info(
+                    f"note: {index.shared:,} subjects stand in several of the cohorts; {len(index.left_out):,} rows of "
+                    "theirs are left out"
+                )
+            if self.apart_from:
+                leaks = leaks_into(index, [ShardIndex.load(root) for root in self.apart_from])
+                rank_zero_info(f"note: {len(leaks):,} rows are left out, for their subjects stand in data.apart_from")
+                index = without_rows(index, leaks)
+            self._index = index
         return self._index
 
     @property
@@ -210,7 +244,7 @@ class ShardDataModule(LightningDataModule):
             if len(rows) == 0:
                 wanted = " and ".join(name.upper() for name in self.modalities)
                 where = "no split holds a" if split == ALL else f"the {split} split holds no"
-                raise UserError(f"{self.root}: {where} row with {wanted}")
+                raise UserError(f"{self.place}: {where} row with {wanted}")
             self._rows[split] = rows
         return self._rows[split]
 
@@ -258,9 +292,9 @@ class ShardDataModule(LightningDataModule):
         layout = self.index.layout
         for name in self.modalities:
             if getattr(layout, name) is None:
-                raise UserError(f"{self.root}: this cohort holds no {name.upper()}")
+                raise UserError(f"{self.place}: this cohort holds no {name.upper()}")
         if layout.ecg is not None and "ecg" in self.modalities and self.samples > layout.ecg.samples:
-            raise UserError(f"samples {self.samples}: the ECGs of {self.root} have only {layout.ecg.samples} samples")
+            raise UserError(f"samples {self.samples}: the ECGs of {self.place} have only {layout.ecg.samples} samples")
         if layout.ecg is not None:
             check_rates(self.augmentations.get("ecg"), layout.ecg.sampling_rate)
         self.label_values()

@@ -23,6 +23,7 @@ class Batch(TypedDict, total=False):
         cmr: (B, frames, height, width) float32 in [0, 1]; straight from the loader uint8.
         lead_mask: (B, leads) bool, False marks a lead that is to be left out; in batches from the data module, with
             ``leave_out_leads`` alone.
+        measurements: (B, M) float32 in the measurements' units, NaN = missing; from ``MeasuredDataModule`` alone.
         labels: (B, labels) float32 in the labels' units, NaN = missing.
         row: (B,) int64 position in the index.
         valid: (B,) bool; False marks padding that evens out the ranks and must not count. All True in training.
@@ -32,6 +33,7 @@ class Batch(TypedDict, total=False):
     ecg: Tensor
     cmr: Tensor
     lead_mask: Tensor
+    measurements: Tensor
     labels: Tensor
     row: Tensor
     valid: Tensor

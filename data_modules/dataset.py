@@ -55,7 +55,10 @@ class ShardPool:
                 if len(self._open) >= self.max_open:
                     self._open.popitem(last=False)
                 file = ShardFile(
-                    self.index.shard_path(shard), self.index.layout, self.locking, self.index.shard_digest(shard)
+                    self.index.shard_path(shard),
+                    self.index.shard_layout(shard),
+                    self.locking,
+                    self.index.shard_digest(shard),
                 )
             self._open[shard] = file
             return file

@@ -16,7 +16,7 @@ class ECGDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         batch_size: int = 128,
         *,
         augmentation: Callable | None = None,
@@ -25,7 +25,7 @@ class ECGDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or a list of them, see ``ShardDataModule``.
             batch_size: Rows per device and batch.
             augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.
             options: Those of ``ShardDataModule``.

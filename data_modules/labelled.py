@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
+from data_modules.moments import moments
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
@@ -32,7 +33,7 @@ class LabelledDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         labels: list[str] | None = None,
         batch_size: int = 128,
         *,
@@ -51,7 +52,7 @@ class LabelledDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or a list of them, see ``ShardDataModule``.
             labels: Names of the targets, or of groups such as ``LV``, which stand for all their labels.
             batch_size: Rows per device and batch.
             diseases: In place of ``labels``, for ``TimeToEvent``: names such as ``cad``, whose ``cad_incident`` and
@@ -154,7 +155,7 @@ class LabelledDataModule(ShardDataModule):
             rows = rows[~np.isnan(labels[rows]).all(axis=1)]
         if len(rows) == 0:
             what = "an ECG" if self.input == "ecg" else "CMR frames"
-            raise UserError(f"{self.root}: no training row has {what} and a value of {', '.join(self.label_names)}")
+            raise UserError(f"{self.place}: no training row has {what} and a value of {', '.join(self.label_names)}")
         amount = self.train_fraction if self.train_labels is None else self.train_labels
         return rows if amount is None else subset(rows, amount, self.seed)
 
@@ -203,7 +204,7 @@ class LabelledDataModule(ShardDataModule):
         labels, rows = self.label_values(), self.rows("train")
         known = labels is not None and list(names) == self.label_names
         values = labels[rows] if known and labels is not None else read_labels(self.index, list(names), rows)
-        return _moments(values.astype(np.float64))
+        return moments(values)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make floats, augment or cut windows, and add covariates and years, looked up on the device."""
@@ -231,15 +232,3 @@ class LabelledDataModule(ShardDataModule):
         if self._covariate_values is None:
             self._covariate_values = read_labels(self.index, self.covariate_names, np.arange(len(self.index)))
         return self._covariate_values
-
-
-def _moments(values: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of each column (N, L) of its known values; see ``label_statistics``."""
-    means, deviations = np.full(values.shape[1], np.nan), np.ones(values.shape[1])
-    for column, present in enumerate(values.T):
-        known = present[np.isfinite(present)]
-        if len(known):
-            means[column] = known.mean()
-            if known.min() < known.max():
-                deviations[column] = known.std()
-    return torch.from_numpy(means).float(), torch.from_numpy(deviations).float()

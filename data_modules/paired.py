@@ -17,7 +17,7 @@ class PairedDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         batch_size: int = 128,
         *,
         image_size: int | None = None,
@@ -28,7 +28,7 @@ class PairedDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or a list of them, see ``ShardDataModule``.
             batch_size: Pairs per device and batch.
             image_size: Resize the frames to this many rows and columns on the device; None keeps the stored ones.
             ecg_augmentation: ``augmentation(ecg (B, leads, samples), generator) -> ecg`` for training batches.

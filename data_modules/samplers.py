@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from data_modules.sampling import (
     SHUFFLES,
     WINDOW,
     balanced_rows,
+    cohort_rows,
     crop_starts,
     drawn_rows,
     epoch_order,
@@ -108,6 +109,8 @@ class EpochBatchSampler(PlanSampler):
         positive: np.ndarray | None = None,
         weights: np.ndarray | None = None,
         epoch_rows: int | None = None,
+        cohort: np.ndarray | None = None,
+        take: Sequence[int] = (),
     ) -> None:
         """Set up the sampler.
 
@@ -126,6 +129,9 @@ class EpochBatchSampler(PlanSampler):
             positive: (k,) bool; given, both classes are equally frequent in every epoch (``balanced_rows``).
             weights: (k,) above 0 and finite: what ``epoch_rows`` are drawn in proportion to; None for all alike.
             epoch_rows: Rows that every epoch draws (``drawn_rows``); None for all.
+            cohort: (k,) which of several cohorts each row is of; given, every epoch takes of each as many rows as
+                ``take`` says (``cohort_rows``).
+            take: Rows of each cohort.
 
         Raises:
             UserError: If a rank would get no row, more rows are to be drawn than there are, or shuffle is unknown.
@@ -139,6 +145,7 @@ class EpochBatchSampler(PlanSampler):
             raise ValueError("classes are balanced among all rows: positive and epoch_rows exclude each other")
         self.rows, self.data_seed = rows, seed
         self.positive, self.weights, self.epoch_rows = positive, weights, epoch_rows
+        self.cohort, self.take = cohort, take
         self.size = len(self._epoch_rows(0))
         if self.size < world_size:
             raise UserError(f"{self.size} training rows cannot feed {world_size} devices; use fewer devices")
@@ -153,6 +160,8 @@ class EpochBatchSampler(PlanSampler):
         """Return the positions (size,), ascending, that an epoch goes through."""
         if self.positive is not None:
             return balanced_rows(self.rows, self.positive, self.data_seed, epoch)
+        if self.cohort is not None:
+            return cohort_rows(self.rows, self.cohort, self.take, self.data_seed, epoch)
         if self.epoch_rows is not None:
             return drawn_rows(self.rows, self.weights, self.epoch_rows, self.data_seed, epoch)
         return self.rows

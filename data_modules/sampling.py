@@ -7,6 +7,7 @@ reads its own part of it. So the sequence of global batches depends on rows, see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Purpose(NamedTuple):
     views: int = 10
     epoch_rows: int = 11
     folds: int = 12
+    cohorts: int = 13
+    measurement_augmentation: int = 14
 
 
 PURPOSE = Purpose()
@@ -121,6 +124,58 @@ def drawn_rows(rows: np.ndarray, weights: np.ndarray | None, count: int, seed: i
     if weights is not None:
         keys += np.log(weights)
     return rows[np.sort(np.argsort(-keys, kind="stable")[:count])]
+
+
+def rows_of_cohorts(available: Sequence[int], weights: Sequence[float], epoch_rows: int | None) -> list[int]:
+    """Return how many rows of each cohort an epoch takes, each row at most once.
+
+    Args:
+        available: Training rows of each.
+        weights: In what proportion they are taken, from 0 and not all 0.
+        epoch_rows: Rows of an epoch; None for the most that the proportion allows.
+
+    Raises:
+        UserError: A cohort that is to be taken from has no rows, or too few for so long an epoch.
+    """
+    shares = np.asarray(weights, dtype=np.float64) / float(sum(weights))
+    empty = [number for number, share in enumerate(shares) if share > 0 and not available[number]]
+    if empty:
+        raise UserError(f"weights: cohort {empty[0] + 1} of root has no training row; give it the weight 0")
+    # A hair more, or rounding takes a row from proportions that come out even.
+    most = int(min(n / share * (1 + 1e-12) for n, share in zip(available, shares, strict=True) if share > 0))
+    total = most if epoch_rows is None else epoch_rows
+    if total > most:
+        raise UserError(
+            f"epoch_rows {total}: by weights {list(weights)} an epoch has at most {most} rows, each once; ask for fewer"
+        )
+    exact = shares * total
+    counts = np.minimum(np.floor(exact + 1e-9).astype(np.int64), available)
+    for number in np.argsort(counts - exact, kind="stable").tolist():
+        if counts.sum() < total and counts[number] < available[number] and shares[number] > 0:
+            counts[number] += 1
+    if not counts.sum():
+        raise UserError(f"weights {list(weights)}: an epoch would have no row; give the smallest cohort less weight")
+    return counts.tolist()
+
+
+def cohort_rows(rows: np.ndarray, cohort: np.ndarray, take: Sequence[int], seed: int, epoch: int) -> np.ndarray:
+    """Return the rows of an epoch that takes so many of each cohort, in index order.
+
+    They are the next ones of a fixed permutation of the cohort's rows each epoch, so that all of them have their turn.
+
+    Args:
+        rows: (n,) rows that may be taken.
+        cohort: (n,) the cohort of each.
+        take: Rows of each cohort, at most as many as it has.
+        seed: Of the permutations.
+        epoch: Epoch, from 0.
+    """
+    parts = []
+    for number, count in enumerate(take):
+        own = rows[cohort == number]
+        turn = (epoch * count + np.arange(count)) % max(len(own), 1)
+        parts.append(own[generator(seed, PURPOSE.cohorts, number).permutation(len(own))[turn]])
+    return np.sort(np.concatenate(parts))
 
 
 def crop_starts(n: int, room: int, seed: int, epoch: int, window: int = 0) -> np.ndarray:

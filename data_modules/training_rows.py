@@ -1,4 +1,4 @@
-"""Which rows train a model, and which of them an epoch goes through: a selection, quality, balance, weights."""
+"""Which rows train a model, and which of them an epoch goes through: a selection, quality, balance, weights, shares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.sampling import rows_of_cohorts
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_least
 from ecgcmr.shards.index import ShardIndex, read_labels
@@ -22,6 +23,7 @@ class TrainingChoice:
         balance: A 0/1 label of which an epoch holds both classes alike; None for none.
         weight: A label that is not negative: the rows of an epoch are drawn in proportion to it; None for evenly.
         epoch_rows: Rows of an epoch over all devices; None for all.
+        weights: Of several cohorts taken as one: in what proportion an epoch takes rows of them; None for all rows.
 
     Raises:
         UserError: If options exclude each other, or one is out of its range.
@@ -32,6 +34,7 @@ class TrainingChoice:
     balance: str | None = None
     weight: str | None = None
     epoch_rows: int | None = None
+    weights: list[float] | None = None
 
     def __post_init__(self) -> None:
         if self.epoch_rows is not None:
@@ -41,6 +44,13 @@ class TrainingChoice:
             raise UserError(f"balance and {other}: both choose the rows of an epoch; give one of them")
         if self.weight is not None and self.epoch_rows is None:
             raise UserError(f"weight {self.weight!r}: give epoch_rows too; an epoch of all rows has no use for weights")
+        if self.weights is None:
+            return
+        if self.balance is not None or self.weight is not None:
+            other = "weight" if self.balance is None else "balance"
+            raise UserError(f"weights and {other}: both choose the rows of an epoch; give one of them")
+        if not all(np.isfinite(weight) and weight >= 0 for weight in self.weights) or not any(self.weights):
+            raise UserError(f"weights {self.weights}: write numbers from 0, at least one above it")
 
     def keep(self, index: ShardIndex, rows: np.ndarray) -> np.ndarray:
         """Return those of some rows (k,) that can come in an epoch, whatever their class; may be empty.
@@ -61,15 +71,19 @@ class TrainingChoice:
         return rows
 
     def sampler_options(self, index: ShardIndex, rows: np.ndarray) -> dict[str, Any]:
-        """Return ``rows``, ``positive``, ``weights`` and ``epoch_rows`` of an ``EpochBatchSampler``.
+        """Return ``rows`` of an ``EpochBatchSampler``, and what else it chooses those of an epoch by.
 
         Args:
             index: The cohort.
             rows: (k,) those of ``keep``, or some of them.
 
         Raises:
-            UserError: If the label to balance is not one of 0 and 1, or unknown.
+            UserError: If the label to balance is not one of 0 and 1, or unknown, or a cohort has too few rows.
         """
+        if self.weights is not None:
+            cohort = index.cohort_numbers(rows)
+            available = np.bincount(cohort, minlength=len(self.weights)).tolist()
+            return {"rows": rows, "cohort": cohort, "take": rows_of_cohorts(available, self.weights, self.epoch_rows)}
         if self.balance is not None:
             [column] = index.label_columns([self.balance])
             if not index.layout.labels[column].is_binary:

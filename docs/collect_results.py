@@ -18,6 +18,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 METRICS = {"r2": "R2", "auroc": "AUROC", "c_index": "C index"}
 """The metric of each kind of task that a page shows."""
 _SCORE = ("method", "protocol", "labels", "value", "ci_low", "ci_high")
+_PUBLISHED = ("method", "source", "task_name", "metric", "asked", "value")
 _DIFFERENCE = (*_SCORE, "reference", "reference_protocol", "p_holm")
 
 
@@ -30,7 +31,9 @@ def main(run: Path, name: str | None = None) -> int:
         "code_version": __version__,
         "cohort": f"synthetic, {cohort['subjects']} subjects" if cohort else "recordings",
         "synthetic": bool(cohort),
+        "labels": [str(asked) for asked in plan["evaluation"].get("labels", ["all"])],
         "tables": _tables(_rows(run / "results.json"), _rows(run / "differences.json")),
+        "published": [{name: row[name] for name in _PUBLISHED} for row in _read(run / "results.json")[1]],
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name or run.name}.json"
@@ -40,8 +43,13 @@ def main(run: Path, name: str | None = None) -> int:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return [row for row in rows if row["target"] == "mean" and row["metric"] in METRICS]
+    return [row for row in _read(path)[0] if row["target"] == "mean" and row["metric"] in METRICS]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of a file and, where it has them, the scores of others."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return (content["scores"], content["published"]) if isinstance(content, dict) else (content, [])
 
 
 def _tables(scores: list[dict[str, Any]], differences: list[dict[str, Any]]) -> list[dict[str, Any]]:

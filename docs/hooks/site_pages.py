@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmark_tables import with_tables
 from command_pages import command_pages
 from config_pages import config_pages
 from mkdocs.config.defaults import MkDocsConfig
@@ -46,7 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links to files beside ``docs`` lead to the pages made of them."""
+    """Let links to files beside ``docs`` lead to the pages made of them, and put tables where a page asks for them."""
+    markdown = with_tables(markdown, Path(config.docs_dir) / "results")
     up = "../" * page.file.src_uri.count("/")
     return re.sub(r"\]\(\.\./configs/README\.md\)", f"]({up}reference/configs/index.md)", markdown)
 

@@ -19,4 +19,5 @@ from ecgcmr.augmentations.ecg_time import (
     TimeShift,
     Undersampling,
 )
+from ecgcmr.augmentations.measurements import HideMeasurements
 from ecgcmr.augmentations.presets import CMR_STRENGTHS, ECG_STRENGTHS, CMRStrength, ECGStrength

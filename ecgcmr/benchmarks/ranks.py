@@ -2,7 +2,8 @@
 
 Each rank takes as many samples as the one process, as devices are added in practice. The efficiency is the throughput
 of the two over twice that of the one; what is missing to 1 goes into gradients that are exchanged, embeddings that are
-gathered, and memory that both wait for.
+gathered, and memory that both wait for. The last is seen apart: two processes that exchange nothing are the ceiling of
+this machine.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def measure(
         image_encoder: ResNet-50 on 3 frames of 210 x 210 if not given.
 
     Returns:
-        ``ddp_efficiency_mae`` and ``ddp_efficiency_alignment``, their lower one as ``ddp_efficiency``, and samples a
-        second of one and of two processes.
+        ``ddp_efficiency_mae`` and ``ddp_efficiency_alignment``, their lower one as ``ddp_efficiency``, samples a second
+        of one and of two processes, and ``ddp_ceiling_mae`` and ``ddp_ceiling_alignment``, the same ratio of two
+        processes that exchange nothing.
     """
     torch.manual_seed(0)
     encoder = encoder or ECGVisionTransformer()
@@ -59,13 +61,20 @@ def measure(
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         # The one first: what it measures of this machine the others find.
         one = stack.enter_context(OwnProcess(rank_works, *given, 0, 1, "", threads=1))
+        other = stack.enter_context(OwnProcess(rank_works, *given, 0, 1, "", threads=1))
         store = str(Path(folder) / "store")
         both = [OwnProcess(rank_works, *given, rank, _RANKS, store, threads=1) for rank in range(_RANKS)]
         for process in both:
             stack.enter_context(process)
         for task, samples in (("mae", batch), ("alignment", pairs)):
-            took = interleaved({"one": one.work(task), "two": side_by_side(both, task)}, rounds)
+            works = {
+                "one": one.work(task),
+                "two": side_by_side(both, task),
+                "apart": side_by_side([one, other], task),
+            }
+            took = interleaved(works, rounds)
             result[f"ddp_efficiency_{task}"] = took["one"] / took["two"]
+            result[f"ddp_ceiling_{task}"] = took["one"] / took["apart"]
             result[f"ddp_{task}_samples_per_s_1"] = samples / took["one"]
             result[f"ddp_{task}_samples_per_s_2"] = _RANKS * samples / took["two"]
     result["ddp_efficiency"] = min(result["ddp_efficiency_mae"], result["ddp_efficiency_alignment"])

@@ -1,4 +1,4 @@
-"""Encoders of ECGs and CMR images: pure torch, one contract (`protocol.Encoder`) for all.
+"""Encoders of ECGs, CMR images and measurements: pure torch, one contract (`protocol.Encoder`) for all.
 
 Those that are made of MONAI's networks are imported when they are asked for: MONAI takes seconds, and no ECG needs it.
 """
@@ -20,6 +20,7 @@ from ecgcmr.encoders.masking import (
     TimePatchMasking,
     random_masking,
 )
+from ecgcmr.encoders.measurements import MeasurementEncoder
 from ecgcmr.encoders.pooling import AttentionPooling
 from ecgcmr.encoders.position import interpolate_position, learned_position, sincos_position
 from ecgcmr.encoders.protocol import (
@@ -32,6 +33,8 @@ from ecgcmr.encoders.protocol import (
     LocalFeatureEncoder,
     LocalStackEncoder,
     MaskableEncoder,
+    MeasurementInput,
+    StandardisingEncoder,
     VariableLeadEncoder,
     require_encoder,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ecgcmr.encoders.protocol import MeasurementInput
 from ecgcmr.errors import UserError
 
 _PACKAGE = "ecgcmr"
@@ -48,7 +49,10 @@ def check_own_class(encoder: Any, argument: str) -> None:
 def _shapes(encoder: nn.Module, name: str) -> dict[str, tuple[int, ...]]:
     """Return the shapes of features and tokens; weights, buffers and random numbers stay as they were."""
     spec: Any = encoder.input_spec
-    sizes = [value for field, value in dataclasses.asdict(spec).items() if field in ("leads", "samples")]
+    if isinstance(spec, MeasurementInput):
+        sizes = [len(spec.names)]
+    else:
+        sizes = [value for field, value in dataclasses.asdict(spec).items() if field in ("leads", "samples")]
     device = next((parameter.device for parameter in encoder.parameters()), None)
     x = torch.zeros(_ROWS, *(sizes or [spec.frames, spec.height, spec.width]), device=device)
     modes = [(module, module.training) for module in encoder.modules()]

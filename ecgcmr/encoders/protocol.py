@@ -66,7 +66,28 @@ class CMRInput:
             raise ValueError(f"expected CMR images of shape {shape}, got {tuple(x.shape)}")
 
 
-InputSpec = ECGInput | CMRInput
+@dataclasses.dataclass(frozen=True)
+class MeasurementInput:
+    """What an encoder of measurements expects: x of shape (B, M) in the measurements' units, NaN = not measured.
+
+    Attributes:
+        names: M names of labels, in the order of the columns.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (B, M)."""
+        if x.ndim != 2 or x.shape[1] != len(self.names):
+            raise ValueError(f"expected measurements of shape (B, {len(self.names)}), got {tuple(x.shape)}")
+
+
+InputSpec = ECGInput | CMRInput | MeasurementInput
+MODALITIES: dict[str, str] = {"ECGInput": "ecg", "CMRInput": "cmr", "MeasurementInput": "measurements"}
+"""Kind of an input, as a card names it -> what stands in a batch under this name."""
 
 
 @runtime_checkable
@@ -78,7 +99,7 @@ class Encoder(Protocol):
     """
 
     @property
-    def input_spec(self) -> ECGInput | CMRInput:
+    def input_spec(self) -> InputSpec:
         """Shape and sampling of the input."""
 
     @property
@@ -192,6 +213,14 @@ class FrameEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class StandardisingEncoder(Encoder, Protocol):
+    """An encoder of measurements, whose scale is that of the training rows and travels with its weights."""
+
+    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
+        """Keep mean and deviation (M,) of the training rows, both in `state_dict`."""
+
+
+@runtime_checkable
 class AdaptableEncoder(Encoder, Protocol):
     """An encoder that can take weights of one of its class that was built for another input."""
 
@@ -211,6 +240,7 @@ _KINDS: dict[type, str] = {
     AttendingEncoder: "an encoder whose attention over leads and time can be shown, as ECGVisionTransformer is",
     LocalStackEncoder: "an encoder with local features of single frames or slices",
     FrameEncoder: "an encoder with a feature for each cine frame, as ecgcmr.encoders.CMRFrameResNet is",
+    StandardisingEncoder: "an encoder of measurements, as ecgcmr.encoders.MeasurementEncoder is",
     AdaptableEncoder: "an encoder that takes weights made for another input",
 }
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.pooling import AttentionPooling
-from ecgcmr.encoders.protocol import CMRInput, Encoder
+from ecgcmr.encoders.protocol import MODALITIES, Encoder
 from ecgcmr.encoders.transformer import NORM_EPS
 from ecgcmr.encoders.view import View
 from ecgcmr.encoders.window_pooling import MeanOfWindows
@@ -37,8 +37,8 @@ class AttentionReadout(nn.Module):
 
 
 def encoder_modality(encoder: Encoder) -> str:
-    """Return what an encoder takes: ``ecg`` or ``cmr``."""
-    return "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
+    """Return what an encoder takes: ``ecg``, ``cmr`` or ``measurements``."""
+    return MODALITIES.get(type(encoder.input_spec).__name__, "ecg")
 
 
 def read_out(

@@ -16,6 +16,7 @@ from ecgcmr.evaluation.doubts import coverage_notes, mix_up_notes
 from ecgcmr.evaluation.methods import gaps, is_ceiling
 from ecgcmr.evaluation.misleading import misleading_notes
 from ecgcmr.evaluation.progress import OnStep, no_progress
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import MEAN, CalibrationRow, DifferenceRow, ScoreRow, Settings, SubgroupRow
 from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
 from ecgcmr.evaluation.subgroups import subgroups_of
@@ -39,6 +40,7 @@ class Assessment:
         undefined: Target -> why its test truth cannot be scored.
         ranked: Whether methods may be ranked: every two share test subjects.
         metrics: Of the user's own, for rows of further runs.
+        published: Scores of others that tables show beside ours.
     """
 
     data: Arrangement
@@ -53,6 +55,7 @@ class Assessment:
     undefined: dict[str, str] = field(default_factory=dict)
     ranked: bool = True
     metrics: Sequence[Metric] = ()
+    published: Sequence[PublishedRow] = ()
 
 
 def assess(data: Arrangement, settings: Settings, on_step: OnStep = no_progress) -> Assessment:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.result_file import FORMAT
 from ecgcmr.evaluation.result_rows import CHECKS, result_rows, shown
 from ecgcmr.evaluation.rows import DifferenceRow, ScoreRow, SubgroupRow
@@ -63,6 +64,7 @@ class AssessmentFile:
         scores: All of them.
         subgroups: All of them.
         differences: All of them.
+        published: Scores of others beside them.
     """
 
     split: str
@@ -75,6 +77,7 @@ class AssessmentFile:
     scores: tuple[ScoreRow, ...]
     subgroups: tuple[SubgroupRow, ...]
     differences: tuple[DifferenceRow, ...]
+    published: tuple[PublishedRow, ...]
 
 
 def read_assessment(path: Path) -> AssessmentFile:
@@ -111,9 +114,12 @@ def read_assessment(path: Path) -> AssessmentFile:
         scores=tuple(_rows(ScoreRow, scores, f"{path}: row", _SCORE)),
         subgroups=tuple(_rows(SubgroupRow, content.get("subgroups"), f"{path}: subgroup", _SUBGROUP)),
         differences=tuple(_rows(DifferenceRow, content.get("differences"), f"{path}: difference", _DIFFERENCE)),
+        published=tuple(_rows(PublishedRow, content.get("published", []), f"{path}: published score", _PUBLISHED)),
     )
     scored = {(row.task, row.task_name, row.metric) for row in plain}
-    for row in (*found.subgroups, *found.differences):
+    others: tuple[SubgroupRow | DifferenceRow | PublishedRow, ...]
+    others = (*found.subgroups, *found.differences, *found.published)
+    for row in others:
         if (row.task, row.task_name, row.metric) not in scored:
             raise UserError(f"{path}: has {shown(row.metric)} of {shown(row.task_name)} without scores of it")
     return found
@@ -195,4 +201,9 @@ _DIFFERENCE: dict[str, Check] = {
     "p": _NUMBER,
     "p_holm": _NUMBER,
     "family": _COUNT,
+}
+_PUBLISHED: dict[str, Check] = {
+    **{name: CHECKS[name] for name in ("method", "task", "task_name", "metric", "labels")},
+    **dict.fromkeys(("source", "asked"), CHECKS["target"]),
+    "value": (finite_number, "a number"),
 }

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
 
@@ -39,14 +40,27 @@ def write_assessment(found: Assessment, path: Path | str, *, rows: Sequence[Resu
         "differences": map(asdict, found.differences),
         "subgroups": map(asdict, found.subgroups),
         "calibration": map(asdict, found.calibration),
+        **({"published": map(asdict, found.published)} if found.published else {}),
     }
     parts = [*head, *(f"{json.dumps(name)}: {_list(entries)}" for name, entries in lists.items())]
     return write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
-def write_rows(rows: Iterable[ResultRow | DifferenceRow], path: Path | str) -> Path:
-    """Write rows alone as a list, atomically, as the results.json of an experiment has them."""
-    return write_atomically(path, f"{_list(map(asdict, rows))}\n".encode())
+def write_rows(
+    rows: Iterable[ResultRow | DifferenceRow], path: Path | str, published: Sequence[PublishedRow] = ()
+) -> Path:
+    """Write rows alone, atomically, as the results.json of an experiment has them.
+
+    Args:
+        rows: Of our own.
+        path: The file.
+        published: Scores of others; where there are any, the file is an object of ``scores`` and ``published``, else
+            the list of rows.
+    """
+    text = _list(map(asdict, rows))
+    if published:
+        text = f'{{\n"scores": {text},\n"published": {_list(map(asdict, published))}\n}}'
+    return write_atomically(path, f"{text}\n".encode())
 
 
 def _targets(found: Assessment) -> Iterable[dict[str, Any]]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from ecgcmr.experiments.baseline_methods import BOOSTING
+from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.features import CLASSICAL_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
@@ -81,14 +83,20 @@ def _downstream(trainings: Trainings, run: DownstreamRun) -> list[TrainRequest]:
 def _features(
     trainings: Trainings, problems: Sequence[Problem], counts: Mapping[str, Mapping[int | str, int]]
 ) -> Iterator[Part]:
-    """Give the features of encoders and the classical ones, and boosting on these."""
-    evaluation, out, root = trainings.plan.evaluation, trainings.out, str(trainings.index.root)
+    """Give the features of encoders and the classical ones on each cohort of a task, and boosting on these."""
+    evaluation, out, cohorts = trainings.plan.evaluation, trainings.out, trainings.cohorts
     lenders = trainings.lenders("features")
+    first = {task_cohort(trainings.plan, name): name for name in reversed(evaluation.tasks)}  # cohort -> a task of it
+
+    def request(task: str, name: str, encoder: str | None = None) -> FeaturesRequest:
+        root, cache = str(cohorts.of_task(task).root), str(cohorts.features_folder(out, name, task))
+        if encoder is None:
+            return FeaturesRequest(root, cache, lenders=lenders)
+        return FeaturesRequest(root, cache, encoder, evaluation.windows, trainings.trusted, lenders)
 
     def embedded(name: str, seed: int | None = None) -> list[FeaturesRequest]:
         encoder = trainings.folder(name) if seed is None else trainings.random(seed)
-        cache = str(out / "features" / encoder.name)
-        return [FeaturesRequest(root, cache, str(encoder), evaluation.windows, trainings.trusted, lenders)]
+        return [request(task, encoder.name, str(encoder)) for task in first.values()]
 
     for method in evaluation.linear_probe:
         if method != "random":
@@ -99,19 +107,22 @@ def _features(
             yield Part(_FEATURES.format(name), (evaluation.random_encoder_of,), partial(embedded, name, seed))
     if not {"features", BOOSTING}.intersection(evaluation.baselines):
         return
-    classical = FeaturesRequest(root, str(out / "features" / CLASSICAL_FOLDER), lenders=lenders)
-    yield Part(classical.name, (), partial(list, [classical]))
+    classical = {cohort: request(task, CLASSICAL_FOLDER) for cohort, task in first.items()}
+    for each in classical.values():
+        yield Part(each.name, (), partial(list, [each]))
     if BOOSTING not in evaluation.baselines:
         return
     for problem in problems:
-        task = evaluation.tasks[problem.name]
+        task, features = evaluation.tasks[problem.name], classical[task_cohort(trainings.plan, problem.name)]
+        root, cohort = features.root, cohorts.task_fingerprint(problem.name)
         most = len(problem.training(None))
         for count in known_counts(evaluation.labels, counts[problem.name]):
             for seed in trainings.plan.finetune_seeds:
                 if count == most and seed != trainings.plan.finetune_seeds[0]:
                     continue
                 targets = tuple(task.targets)
-                request = BoostingRequest(
-                    root, str(out), problem.name, task.task, targets, trainings.cohort, count, seed, lenders
-                )
-                yield Part(request.name, (classical.name,), partial(list, [request]))
+                boosting = BoostingRequest(
+                    root, str(out), problem.name, task.task, targets, cohort, count, seed, lenders,
+                    Path(features.cache).name,
+                )  # fmt: skip
+                yield Part(boosting.name, (features.name,), partial(list, [boosting]))

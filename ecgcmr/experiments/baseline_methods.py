@@ -32,12 +32,14 @@ class Baselines:
         folder: Of the experiment; features and slow outcomes are kept below it.
         workers: Processes for the classical features.
         cohort: Fingerprint of the cohort.
+        classical: Name of the folder that keeps its classical features.
     """
 
     index: ShardIndex
     folder: Path
     workers: int
     cohort: str
+    classical: str = CLASSICAL_FOLDER
 
     def outcomes(
         self, method: str, problem: Problem, counts: list[int], seeds: list[int]
@@ -78,7 +80,7 @@ class Baselines:
             columns = read_labels(self.index, list(COVARIATES[method]), problem.rows).T
             features = age_sex_columns(*columns) if method == "age+sex" else body_size_columns(*columns)
         else:
-            cache = self.folder / "features" / CLASSICAL_FOLDER
+            cache = self.folder / "features" / self.classical
             features = classical_features(self.index, problem.rows, cache, self.workers).astype(np.float64)
         require_finite_features(features, method, gaps=True)
         return features

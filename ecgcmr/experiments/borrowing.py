@@ -37,12 +37,21 @@ def borrow(folder: Path, fingerprint: str, lenders: Iterable[Path]) -> bool:
     """
     for lender in lenders:
         for other in sorted(lender.iterdir()) if lender.is_dir() else ():
-            if other != folder and is_finished(other, fingerprint):
-                with FolderLock(folder, "experiment"):
-                    remove_all(folder)
-                    _link_all(other, folder)
-                    write_marker(folder, fingerprint, finished=True)
+            if other != folder and is_finished(other, fingerprint) and _take_over(other, folder, fingerprint):
                 return True
+    return False
+
+
+def _take_over(other: Path, folder: Path, fingerprint: str) -> bool:
+    """Return whether all was linked while the lender stayed what it was; it may be run anew at the same time."""
+    with FolderLock(folder, "experiment"):
+        remove_all(folder)
+        with contextlib.suppress(FileNotFoundError):
+            _link_all(other, folder)
+            if is_finished(other, fingerprint):
+                write_marker(folder, fingerprint, finished=True)
+                return True
+        remove_all(folder)
     return False
 
 

@@ -1,4 +1,4 @@
-"""The cohort of an experiment: synthesised, prepared from raw files, or there already."""
+"""The cohorts of an experiment: synthesised, prepared from raw files, or there already."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import yaml
 from ecgcmr import __version__
 from ecgcmr.arguments import run_command
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.cohort_plan import cohort_folder, cohort_plans
+from ecgcmr.experiments.cohort_set import CohortSet
+from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.plan_checks import SOURCES
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.shards import ShardIndex
@@ -39,45 +41,61 @@ def flags_of(entries: dict[str, Any]) -> list[str]:
     return flags
 
 
-def resolve_cohort(plan: Plan, out: Path) -> ShardIndex:
-    """Return the experiment's cohort, made first if need be.
+def resolve_cohorts(plan: Plan, out: Path) -> CohortSet:
+    """Return the experiment's cohorts, made first if need be.
 
     Args:
         plan: The experiment.
-        out: Folder of the experiment; a cohort made here goes to ``out/cohort``.
+        out: Folder of the experiment; a cohort made here goes to ``out/cohort``, of several to ``out/cohorts/NAME``.
 
     Raises:
-        UserError: If the cohort cannot be made or read.
+        UserError: If a cohort cannot be made or read.
     """
-    if plan.cohort.root is not None:
-        return ShardIndex.load(plan.file(plan.cohort.root))
-    folder = out / "cohort"
-    name, entries, fingerprint = _order(plan)
+    plans = cohort_plans(plan)
+    return CohortSet(plan, {name: _resolved(plan, each, cohort_folder(out, name)) for name, each in plans.items()})
+
+
+def _resolved(plan: Plan, cohort: CohortPlan, folder: Path) -> ShardIndex:
+    """Return a cohort, made in ``folder`` first if need be."""
+    if cohort.root is not None:
+        return ShardIndex.load(plan.file(cohort.root))
+    name, entries, fingerprint = _order(plan, cohort)
     # Preparing looks at the raw files itself: it does nothing where none has changed.
     if name == "prepare" or not is_finished(folder, fingerprint):
         command = import_module(f"ecgcmr.{COMMANDS[name]}.command")  # heavy, and often not needed
         code = run_command(name, command, [*flags_of(entries), "--out", str(folder)])
         if code != 0:
-            raise UserError(f"the cohort could not be made: {name} ended with code {code}")
+            which = "the cohort" if folder.name == "cohort" else f"the cohort {folder.name}"
+            raise UserError(f"{which} could not be made: {name} ended with code {code}")
         write_marker(folder, fingerprint, finished=True)
     return ShardIndex.load(folder)
 
 
-def finished_cohort(plan: Plan, out: Path) -> ShardIndex | None:
-    """Return the experiment's cohort if it is there, None if it has to be made first; nothing is written.
+def finished_cohorts(plan: Plan, out: Path) -> CohortSet | None:
+    """Return the experiment's cohorts if they are there, None if one has to be made first; nothing is written.
 
     Raises:
         UserError: If a cohort that is there cannot be read.
     """
-    if plan.cohort.root is not None:
-        return ShardIndex.load(plan.file(plan.cohort.root))
-    folder = out / "cohort"
-    return ShardIndex.load(folder) if is_finished(folder, _order(plan)[2]) else None
+    found = {name: _finished(plan, each, cohort_folder(out, name)) for name, each in cohort_plans(plan).items()}
+    there = {name: index for name, index in found.items() if index is not None}
+    return CohortSet(plan, there) if len(there) == len(found) else None
 
 
-def _order(plan: Plan) -> tuple[str, dict[str, Any], str]:
+def _finished(plan: Plan, cohort: CohortPlan, folder: Path) -> ShardIndex | None:
+    if cohort.root is not None:
+        return ShardIndex.load(plan.file(cohort.root))
+    return ShardIndex.load(folder) if is_finished(folder, _order(plan, cohort)[2]) else None
+
+
+def cohort_root(plan: Plan, name: str, out: Path) -> Path:
+    """Return the folder of a cohort of a finished experiment in ``out``."""
+    cohort = cohort_plans(plan)[name]
+    return cohort_folder(out, name) if cohort.root is None else plan.file(cohort.root)
+
+
+def _order(plan: Plan, cohort: CohortPlan) -> tuple[str, dict[str, Any], str]:
     """Return the command that makes a cohort, its arguments, and the fingerprint of both."""
-    cohort = plan.cohort
     if cohort.synthesize is not None:
         name, entries = "synthesize", {"format": "shards", **cohort.synthesize}
     else:
@@ -105,7 +123,7 @@ def with_class(entries: dict[str, Any]) -> dict[str, Any]:
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
     resolved = with_class(entries)
-    for key in ("ecg", "cmr", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
+    for key in ("ecg", "cmr", "echo", "ptbxl_plus", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
     if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):
@@ -128,9 +146,10 @@ def plan_record(plan: Plan, out: Path) -> str:
         stage["config"] = from_out(stage["config"])
     for task in content["evaluation"]["tasks"].values():
         task["finetune"] = None if task["finetune"] is None else from_out(task["finetune"])
-    cohort = content["cohort"]
-    cohort["root"] = None if cohort["root"] is None else from_out(cohort["root"])
-    if cohort["prepare"] is not None:
+    for cohort in (content["cohort"], *content["cohorts"].values()):
+        cohort["root"] = None if cohort["root"] is None else from_out(cohort["root"])
+        if cohort["prepare"] is None:
+            continue
         there = _with_paths(plan, cohort["prepare"])
         for key, value in cohort["prepare"].items():
             if isinstance(value, str) and there[key] != value:

@@ -19,10 +19,14 @@ from ecgcmr.evaluation.methods import STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.ahead import run_ahead
+from ecgcmr.experiments.aligned_measurements import measurement_notes
 from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
-from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
+from ecgcmr.experiments.cohort_checks import check_preparations, leak_notes
+from ecgcmr.experiments.cohort_plan import interpreted_cohort, task_cohort
+from ecgcmr.experiments.cohort_set import CohortSet
+from ecgcmr.experiments.cohorts import finished_cohorts, resolve_cohorts
 from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
-from ecgcmr.experiments.features import encoder_features
+from ecgcmr.experiments.features import CLASSICAL_FOLDER, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
@@ -35,6 +39,7 @@ from ecgcmr.experiments.trainings import Trainings, known_counts
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
 from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.text import printable
 from ecgcmr.training.prediction_tables import recording_numbers
 
@@ -51,9 +56,9 @@ class Experiment:
         jobs: Trainings, and computations of features, that run side by side in processes of their own.
         beside: Folders of experiments on the same cohort, whose finished parts are taken over where they are the same.
         after_step: Called when a part has ended.
-        index: The cohort.
+        cohorts: What it is trained on, and judged.
         notes: What a reader of the tables must know.
-        problems: The tasks on the cohort.
+        problems: The tasks on their cohorts.
         tasks: In the order of tables.
         targets: Of all tasks.
         counts: Task -> entry of ``labels`` -> number of labelled training subjects.
@@ -68,7 +73,7 @@ class Experiment:
     jobs: int = 1
     beside: tuple[Path, ...] = ()
     after_step: Callable[[], None] = lambda: None
-    index: ShardIndex = field(init=False)
+    cohorts: CohortSet = field(init=False)
     notes: list[str] = field(default_factory=list, init=False)
     problems: list[Problem] = field(default_factory=list, init=False)
     tasks: list[Task] = field(default_factory=list, init=False)
@@ -112,19 +117,24 @@ class Experiment:
         settings = self.settings  # refused before a cohort is made, which may take hours
         if make:
             with self.step("cohort"):
-                self.index = resolve_cohort(self.plan, self.out)
+                self.cohorts = resolve_cohorts(self.plan, self.out)
         else:
-            found = finished_cohort(self.plan, self.out)
+            found = finished_cohorts(self.plan, self.out)
             if found is None:
                 return False
-            self.index = found
+            self.cohorts = found
+        check_preparations(self.plan, settings, self.cohorts)
         self.read_tasks()
         # Classes that the plan's configs name are trusted: the stages import them too.
         trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
-        self.trainings = Trainings(self.plan, self.index, self.out, trusted, self._show, self.beside)
-        check_windows(self.plan, settings, self.index)
+        self.trainings = Trainings(self.plan, self.cohorts, self.out, trusted, self._show, self.beside)
+        for name in self.cohorts.of_tasks:
+            check_windows(self.plan, settings, self.cohorts.indices[name], name)
+        self.notes += leak_notes(self.cohorts)
         if self.plan.interpretation is not None:
-            names = {label.name for problem in self.problems for label in problem.labels}
+            cohort = interpreted_cohort(self.plan)
+            own = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
+            names = {label.name for problem in own for label in problem.labels}
             check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
         return True
 
@@ -136,6 +146,7 @@ class Experiment:
         """
         self.problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(self.problems)
+        self.notes += measurement_notes(self.plan, self.problems, self.cohorts)
         self.tasks = labelled(problem.task for problem in self.problems)
         self.targets = [target for problem in self.problems for target in problem.targets]
 
@@ -201,21 +212,21 @@ class Experiment:
             remove_interpretation(self.out)
             return
         with self.step("interpretation"):
-            trainings = self.trainings
-            inputs = {"cohort": trainings.cohort, "stage": trainings.fingerprint(asked.method)}
-            interpret(self.plan, self.index, self.out, inputs, trainings.trusted, self._show)
+            trainings, index = self.trainings, self.cohorts.indices[interpreted_cohort(self.plan)]
+            inputs = {"cohort": cohort_fingerprint(index), "stage": trainings.fingerprint(asked.method)}
+            interpret(self.plan, index, self.out, inputs, trainings.trusted, self._show)
 
     def _problem(self, name: str) -> Problem:
         """Read a task's labels and check what it needs of the cohort, before any stage spends time."""
         evaluation = self.plan.evaluation
-        task = evaluation.tasks[name]
-        problem = Problem.of(name, task.task, task.targets, self.index)
-        check_given_away(problem, self.plan, self.index)
-        if "oracle" in evaluation.baselines and oracle_outcome(self.index, problem) is None:
+        task, index = evaluation.tasks[name], self.cohorts.of_task(name)
+        problem = Problem.of(name, task.task, task.targets, index)
+        check_given_away(problem, self.plan, index)
+        if "oracle" in evaluation.baselines and oracle_outcome(index, problem) is None:
             self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():
             if baseline in evaluation.baselines:
-                self.index.label_columns(labels)
+                index.label_columns(labels)
         available = len(problem.training(None))
         if not available:
             raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
@@ -226,6 +237,8 @@ class Experiment:
                 raise UserError(f"task {name}: no subject of split {split} has one of its labels")
         if problem.task.followed:
             self._check_events(problem)
+        elif problem.task.binary:
+            _check_classes(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
@@ -253,20 +266,22 @@ class Experiment:
 
     def _predict(self, problem: Problem) -> None:
         """Let every method of the evaluation predict one task."""
-        evaluation = self.plan.evaluation
-        recordings = Recordings.of(problem, self.index)
+        evaluation, index = self.plan.evaluation, self.cohorts.of_task(problem.name)
+        recordings = Recordings.of(problem, index)
         for method in evaluation.linear_probe:
             self._show(f"linear probe: {method}")
             self._keep(recordings, method, "linear_probe", self._probed(problem, method))
         for run in self.trainings.downstream(problem, self.counts[problem.name]):
             found = [(run.count, run.seed, self.trainings.outcome(run))]
             self._keep(recordings, run.method, "finetune", found)
-        baselines = Baselines(self.index, self.out, self.workers, self.trainings.cohort)
+        classical = self.cohorts.features_folder(self.out, CLASSICAL_FOLDER, problem.name).name
+        cohort = self.cohorts.task_fingerprint(problem.name)
+        baselines = Baselines(index, self.out, self.workers, cohort, classical)
         counts = self._counts(evaluation.labels, problem)
         for method in evaluation.baselines:
             self._show(f"baseline: {method}")
             if method == "oracle":
-                oracle = oracle_outcome(self.index, problem)
+                oracle = oracle_outcome(index, problem)
                 if oracle is not None:
                     self._keep(recordings, method, None, [(None, self.plan.seed, oracle)])
                 continue
@@ -299,8 +314,9 @@ class Experiment:
         """Return the features (n, D) of a problem's rows, kept on disk."""
         trainings, windows = self.trainings, self.plan.evaluation.windows
         folder = trainings.random(seed) if method == "random" else trainings.folder(method)
-        cache = self.out / "features" / folder.name
-        found = encoder_features(folder, self.index, problem.rows, cache, windows, trainings.trusted)
+        cache = self.cohorts.features_folder(self.out, folder.name, problem.name)
+        index = self.cohorts.of_task(problem.name)
+        found = encoder_features(folder, index, problem.rows, cache, windows, trainings.trusted)
         return found.astype(np.float64)
 
     def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
@@ -355,6 +371,15 @@ class Recordings:
             problem.task, self.targets, self.subjects[rows], self.numbers[rows], problem.values[rows], values, split,
             **about,
         )  # fmt: skip
+
+
+def _check_classes(problem: Problem) -> None:
+    """Refuse a cohort in which no target has both classes to learn from, or to choose by."""
+    for split in ("train", "val"):
+        values = problem.values[problem.part(split)]
+        if not ((values == 0).any(axis=0) & (values == 1).any(axis=0)).any():
+            names = ", ".join(label.name for label in problem.labels)
+            raise UserError(f"task {problem.name}: split {split} has no target with both classes among {names}")
 
 
 def refuse_shared_targets(problems: Sequence[Problem]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgcmr.errors import UserError
+from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.plan_reading import typed
 from ecgcmr.yaml_file import read_yaml
@@ -22,7 +24,7 @@ class Choices:
         method: Its name; None takes the best linear probe by validation.
         labels: Labelled training subjects of the heads; None takes the most.
         protocol: ``linear_probe`` or ``finetune``; None takes the probes of a method that has some.
-        task: Of a fine-tuned method; None where there is one alone.
+        task: Of a fine-tuned method, or of probes where tasks are of several cohorts; None where that is clear.
         trusted: Modules or classes beside this package's encoders that may be imported.
         calibrate: Whether intervals, calibration and distance are added.
     """
@@ -51,4 +53,20 @@ def recorded_plan(out: Path) -> Plan:
     """
     path = out / PLAN_FILE
     content = read_yaml(path, what="record of an experiment", root=dict)
-    return typed(Plan, {**content, "path": path.resolve()}, path.name)
+    return typed(Plan, {"cohort": {}, **content, "path": path.resolve()}, path.name)
+
+
+def tasks_of(plan: Plan, choices: Choices) -> list[str]:
+    """Return the tasks whose heads a model gets: all of the chosen one's cohort.
+
+    Raises:
+        UserError: Tasks are of several cohorts and none is chosen, or there is no such task.
+    """
+    tasks = list(plan.evaluation.tasks)
+    cohorts = list(dict.fromkeys(task_cohort(plan, name) for name in tasks))
+    if len(cohorts) == 1:
+        return tasks
+    if choices.task not in tasks:
+        given = "tasks are" if choices.task is None else f"--task {choices.task} is no task, and those there are are"
+        raise UserError(f"{given} of the cohorts {', '.join(cohorts)}; choose one with --task: {', '.join(tasks)}")
+    return [name for name in tasks if task_cohort(plan, name) == task_cohort(plan, choices.task)]

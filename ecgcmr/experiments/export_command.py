@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("linear_probe", "finetune"),
         help="heads of the method (default: its linear probes)",
     )
-    parser.add_argument("--task", help="task of a fine-tuned method, where the experiment has several")
+    parser.add_argument("--task", help="task of a fine-tuned method, or of a cohort, where the experiment has several")
     parser.add_argument("--root", type=Path, metavar="DIR", help="the prepared cohort, where it has been moved")
     parser.add_argument("--name", help="name of the model (default: of the method or run)")
     parser.add_argument("--onnx", action="store_true", help="write model.onnx too (needs the extra onnx)")

@@ -14,7 +14,9 @@ import numpy as np
 from ecgcmr.encoders import load_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
-from ecgcmr.experiments.export_choices import FINETUNE, Choices, made_by, recorded_plan
+from ecgcmr.experiments.cohort_plan import task_cohort
+from ecgcmr.experiments.cohorts import cohort_root
+from ecgcmr.experiments.export_choices import FINETUNE, Choices, made_by, recorded_plan, tasks_of
 from ecgcmr.experiments.export_fine_tuned import export_fine_tuned
 from ecgcmr.experiments.export_rows import calibrated, cohort_of, embedder, subject_counts
 from ecgcmr.experiments.methods import Problem
@@ -43,11 +45,13 @@ def export_experiment(out: Path, root: Path | None, choices: Choices) -> Exporte
     if not (out / "results.json").is_file():
         raise UserError(f"{out}: the experiment is not finished; run it to its end first")
     plan = recorded_plan(out)
-    index = cohort_of(root or (out / "cohort" if plan.cohort.root is None else plan.file(plan.cohort.root)))
+    tasks = tasks_of(plan, choices)
+    index = cohort_of(root or cohort_root(plan, task_cohort(plan, tasks[0]), out))
     if choices.protocol == FINETUNE or (choices.protocol is None and _is_fine_tuned(plan, choices.method)):
         return export_fine_tuned(out, plan, index, choices)
     source = Source(plan, out, index, choices.trusted)
-    problems = [Problem.of(name, task.task, task.targets, index) for name, task in plan.evaluation.tasks.items()]
+    kinds = plan.evaluation.tasks
+    problems = [Problem.of(name, kinds[name].task, kinds[name].targets, index) for name in tasks]
     candidates = _methods(plan, choices.method)
     fits = {name: fitted(source, problems, name, choices.labels) for name in candidates}
     method = max(fits, key=lambda name: _standing(name, fits))

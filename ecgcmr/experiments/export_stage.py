@@ -69,6 +69,11 @@ def _cohort(run: Path, root: Path | None) -> ShardIndex:
         if not (run / CONFIG).exists():
             raise UserError(f"{run}: was imported and has no cohort; add --root, or --without-calibration")
         _, data = stage_settings(run)
+        if isinstance(data.get("root"), list):
+            raise UserError(
+                f"{run / CONFIG}: was trained on several cohorts; say by --root which of them gives intervals and "
+                "calibration, or add --without-calibration"
+            )
         if not isinstance(data.get("root"), str):
             raise UserError(f"{run / CONFIG}: names no cohort; add --root, or --without-calibration")
         root = Path(data["root"])

@@ -20,10 +20,10 @@ from ecgcmr.evaluation.finite_values import require_finite_features
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
-from ecgcmr.probes.ecg_features import FEATURES_VERSION, extract_features
+from ecgcmr.probes.ecg_features import FEATURE_NAMES, FEATURES_VERSION, IN_MILLIVOLTS, extract_features
 from ecgcmr.shards import ShardIndex, read_ecgs
 from ecgcmr.shards.layout import LEADS
-from ecgcmr.shards.recipe import recipe_of
+from ecgcmr.shards.recipe import comes_in_volts, recipe_of
 from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
 from ecgcmr.stages.preparation_check import check_encoder_preparation
 
@@ -91,6 +91,8 @@ def encoder_features(
 def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, workers: int) -> NDArray:
     """Return classical ECG features (amplitudes, intervals, axes) of the recordings; NaN where undefined.
 
+    Indices of voltage are NaN throughout where the recordings came in z-scores.
+
     Args:
         index: The cohort.
         rows: (n,) positions of recordings in the index.
@@ -113,7 +115,10 @@ def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, 
     for start in range(0, len(rows), 4 * _BLOCK):
         signals = read_ecgs(index, rows[start : start + 4 * _BLOCK])
         parts.append(extract_features(signals, ecg.sampling_rate, workers, t_end=t_end).values)
-    return _keep(np.concatenate(parts).astype(np.float32), cache, fingerprint, CLASSICAL, gaps=True)
+    features = np.concatenate(parts).astype(np.float32)
+    if not comes_in_volts(index.layout):
+        features[:, [FEATURE_NAMES.index(name) for name in IN_MILLIVOLTS]] = np.nan
+    return _keep(features, cache, fingerprint, CLASSICAL, gaps=True)
 
 
 def encoder_fingerprint(encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], windows: int) -> str:

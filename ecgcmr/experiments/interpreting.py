@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.cohort_plan import interpreted_cohort, task_cohort
 from ecgcmr.experiments.config_checks import Settings
 from ecgcmr.experiments.export_choices import Choices
 from ecgcmr.experiments.export_experiment import export_experiment
@@ -92,16 +93,22 @@ def interpret(
     )
     trained = replace(open_trained(out / "stages" / asked.method, trusted), windows=windows)
     if asked.targets:
-        trained = _with_probe(trained, out, index, asked, trusted)
+        trained = _with_probe(trained, plan, out, index, asked, trusted)
     explain(trained, index, folder, options, show)
     write_marker(folder, fingerprint, finished=True)
 
 
 def _with_probe(
-    trained: TrainedFolder, out: Path, index: ShardIndex, asked: InterpretationPlan, trusted: tuple[str, ...]
+    trained: TrainedFolder,
+    plan: Plan,
+    out: Path,
+    index: ShardIndex,
+    asked: InterpretationPlan,
+    trusted: tuple[str, ...],
 ) -> TrainedFolder:
     """Return a stage with the outputs of the linear probes on it, fitted again and compared with the table."""
-    choices = Choices(asked.method, trusted=trusted, calibrate=False)
+    task = next(name for name in plan.evaluation.tasks if task_cohort(plan, name) == interpreted_cohort(plan))
+    choices = Choices(asked.method, task=task, trusted=trusted, calibrate=False)
     exported = export_experiment(out, index.root, choices)
     model = Model.of(ModelFolder(trained.folder, exported.description, exported.tensors), trusted)
     return replace(trained, readout=readout_of(model))

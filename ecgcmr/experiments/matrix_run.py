@@ -13,7 +13,8 @@ from rich.table import Table
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.ahead import LOGS, parts_of
-from ecgcmr.experiments.cohorts import finished_cohort, resolve_cohort
+from ecgcmr.experiments.cohort_plan import ONLY, cohort_plans
+from ecgcmr.experiments.cohorts import cohort_root, finished_cohorts, resolve_cohorts
 from ecgcmr.experiments.command import shown, words_of
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.matrix_plan import Cell
@@ -97,8 +98,8 @@ class Matrix:
         """
         shared = self._shared_cohort()
         if shared is not None and make:
-            resolve_cohort(shared, self.out)
-        elif shared is not None and finished_cohort(shared, self.out) is None:
+            resolve_cohorts(shared, self.out)
+        elif shared is not None and finished_cohorts(shared, self.out) is None:
             raise UserError("--only: the cohort of this matrix is not there yet; run it with --only cohort first")
 
     def is_whole(self, cell: Cell) -> bool:
@@ -151,7 +152,7 @@ class Matrix:
     def show(self) -> None:
         """Print each cell, what of it is finished or taken over from another, and what is left."""
         shared = self._shared_cohort()
-        known = shared is None or finished_cohort(shared, self.out) is not None
+        known = shared is None or finished_cohorts(shared, self.out) is not None
         table = Table(box=None, pad_edge=False)
         for name in ("cell", "parts", "finished", "taken over", "left"):
             table.add_column(name, justify="left" if name == "cell" else "right")
@@ -190,15 +191,15 @@ class Matrix:
         return Experiment(plan, self.folder(cell), Console(quiet=True), self.workers, beside=beside)
 
     def _shared_cohort(self) -> Plan | None:
-        """Return a plan whose cohort is that of every cell; None where they differ."""
+        """Return a plan whose cohorts are those of every cell; None where they differ."""
         first = self.cells[0].plan
-        return first if all(cell.plan.cohort == first.cohort for cell in self.cells) else None
+        return first if all(cohort_plans(cell.plan) == cohort_plans(first) for cell in self.cells) else None
 
     def _show(self, what: str) -> None:
         self.console.print(printable(what), markup=False)
 
 
 def _with_cohort(plan: Plan, shared: Plan, out: Path) -> Plan:
-    """Return a cell's plan on the cohort of the whole matrix."""
-    root = shared.file(shared.cohort.root) if shared.cohort.root is not None else out / COHORT
-    return replace(plan, cohort=CohortPlan(root=str(root)))
+    """Return a cell's plan on the cohorts of the whole matrix."""
+    roots = {name: CohortPlan(root=str(cohort_root(shared, name, out))) for name in cohort_plans(shared)}
+    return replace(plan, cohort=roots[ONLY]) if ONLY in roots else replace(plan, cohorts=roots)

@@ -56,8 +56,9 @@ def write_table(out: Path, cells: Sequence[Cell], total: int) -> Path:
     if len(cells) < total:
         text.append(f"**{total - len(cells)} of them are not finished and not in these tables.**\n")
     text.append(
-        "Means over targets on the test split. With several seeds: mean (standard deviation over seeds). Each cell has "
-        "its own table with intervals below `cells/`; paired differences between cells: `ecgcmr compare cells/*`.\n"
+        "Means over targets on the test split. With several seeds: mean (standard deviation over seeds), and how "
+        "many of the cells have a score where not all do. Each cell has its own table with intervals below `cells/`; "
+        "paired differences between cells: `ecgcmr compare cells/*`.\n"
     )
     for task in dict.fromkeys(row["task_name"] for row in pooled):
         text += _task_table(task, [row for row in pooled if row["task_name"] == task])
@@ -69,16 +70,21 @@ def pooled_rows(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
     Returns:
         Entries with ``choices``, ``task_name``, ``metric``, ``method``, ``protocol``, ``labels``, ``cells`` (how many),
-        ``value`` (mean over them), ``sd`` (over them, null of one) and ``values``.
+        ``value`` (mean over them), ``sd`` (over them, null of one), ``values`` and ``without`` (how many cells have no
+        such score).
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for cell in cells:
         choices = {axis: choice for axis, choice in cell.choices.items() if not is_seed(axis)}
-        for row in _headline(read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000)):
+        content = read_json(out / "cells" / cell.name / "results.json", what="results", most=500_000_000)
+        for row in _headline(content["scores"] if isinstance(content, dict) else content):
             names = ("task_name", "metric", "method", "protocol", "labels")
             key = (*choices.values(), *(row[name] for name in names))
-            entry = found.setdefault(key, {"choices": choices, **{name: row[name] for name in names}, "values": []})
-            if row["value"] is not None:
+            start = {"choices": choices, **{name: row[name] for name in names}, "values": [], "without": 0}
+            entry = found.setdefault(key, start)
+            if row["value"] is None:
+                entry["without"] += 1
+            else:
                 entry["values"].append(row["value"])
     for entry in found.values():
         values = entry["values"]
@@ -117,4 +123,6 @@ def _task_table(task: str, rows: list[dict[str, Any]]) -> list[str]:
 def _score(row: dict[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return "-"
-    return f"{row['value']:.3f}" + ("" if row["sd"] is None else f" ({row['sd']:.3f})")
+    missing = f", {row['cells']} of {row['cells'] + row['without']}" if row["without"] else ""
+    spread = "" if row["sd"] is None else f" ({row['sd']:.3f})"
+    return f"{row['value']:.3f}{spread}{missing}"

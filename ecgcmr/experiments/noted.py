@@ -11,7 +11,6 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.provenance.run_note import FAILED, FINISHED, INTERRUPTED, NAME, RUNNING, RunNote, read_note
 from ecgcmr.provenance.surroundings import code, hardware, versions
-from ecgcmr.shards.contents import cohort_fingerprint
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def noted(experiment: Experiment, words: Sequence[str]) -> Iterator[None]:
     note.begin(about, {"versions": versions(), "code": code(), "hardware": hardware()})
 
     def after_step() -> None:  # the first of which is the cohort
-        note.note({"cohort": {"fingerprint": cohort_fingerprint(experiment.index)}})
+        note.note({"cohort": {"fingerprint": experiment.cohorts.fingerprint}})
         note.write(RUNNING, stage_totals(experiment.out))
 
     experiment.after_step = after_step

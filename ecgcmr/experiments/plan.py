@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.any_cohort import for_its_cohort
+from ecgcmr.experiments.cohort_plan import check_cohorts, listed_cohorts
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
 from ecgcmr.experiments.plan_reading import network, pieces_named, typed, with_overrides
+from ecgcmr.experiments.published import check_published
 from ecgcmr.shipped_configs import config_at, find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
@@ -46,12 +49,15 @@ class StagePlan:
         set: Overrides, dotted as on the command line: ``{trainer.max_epochs: 10}``.
         encoder: Its ECG encoder, by ``class_path`` and ``init_args`` or the path of a file that holds them; empty: that
             of the whole experiment, else the config's.
+        cohort: Names under ``cohorts`` of what it is trained on; several are one training set. A single name may stand
+            without a list. Empty: the only cohort.
     """
 
     config: str
     start_from: dict[str, str] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
     encoder: dict[str, Any] = field(default_factory=dict)
+    cohort: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,12 @@ class TaskPlan:
     Attributes:
         task: ``regression``, ``classification`` or ``time_to_event``.
         targets: Label names or groups of them as declared in the shards' index, such as ``LV`` or ``cad_ever``; for
-            ``time_to_event`` diseases such as ``cad``, which stand for ``cad_incident`` and ``cad_years``.
+            ``time_to_event`` diseases such as ``cad``, which stand for ``cad_incident`` and ``cad_years``. With a
+            prepared cohort also ``every number``, ``every yes/no`` or ``every event`` that it has.
         finetune: Config file of the downstream stage, relative to the experiment file; None: no fine-tuning.
         set: Overrides of that config.
         separately: Fine-tune one model for each ``target`` or each ``group`` of targets; None: one for all.
+        cohort: Name under ``cohorts`` of the one whose labels are predicted; empty: the only cohort.
     """
 
     task: str
@@ -72,6 +80,7 @@ class TaskPlan:
     finetune: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
     separately: str | None = None
+    cohort: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,12 +128,30 @@ class InterpretationPlan:
         subjects: At most so many.
         targets: What attribution is about: outputs of the linear probe on the stage's encoder. Empty: of an alignment
             the similarity with the own image; of another stage no attribution.
+        cohort: Name under ``cohorts``; empty: the first that the stage was trained on.
     """
 
     method: str
     kinds: list[str] = field(default_factory=list)
     subjects: int = 500
     targets: list[str] = field(default_factory=list)
+    cohort: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedPlan:
+    """Scores of others, shown beside ours and marked as theirs.
+
+    Attributes:
+        method: What was trained, such as ``S4, from scratch``.
+        source: Where it is published.
+        scores: Task -> value of the metric that leads the task's tables, a mean over its targets; or task -> entry of
+            ``labels`` -> value. A single value stands under ``all``; null says that none is published.
+    """
+
+    method: str
+    source: str
+    scores: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -188,7 +215,7 @@ class Plan:
 
     Attributes:
         path: The experiment file, and no entry of it; relative paths in it start from its folder.
-        cohort: Where the shards come from.
+        cohort: Where the shards come from; without any entry where there are ``cohorts``.
         stages: Name -> pre-training stage, in the order they run.
         evaluation: How encoders are compared.
         seed: Seed of pre-training and bootstrap, and of everything else where ``evaluation.seeds`` is empty.
@@ -196,6 +223,8 @@ class Plan:
         encoder: ``class_path`` and ``init_args`` of the ECG encoder of every stage that names none, or the path of a
             file that holds them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
         interpretation: What is shown of what a stage learned; None: nothing.
+        published: Scores of others that stand beside ours in the tables.
+        cohorts: Name -> where its shards come from, in place of ``cohort``: each stage and task names its own.
     """
 
     path: Path
@@ -206,6 +235,8 @@ class Plan:
     description: str = ""
     encoder: dict[str, Any] | None = None
     interpretation: InterpretationPlan | None = None
+    published: list[PublishedPlan] = field(default_factory=list)
+    cohorts: dict[str, CohortPlan] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder, or the shipped config of that name."""
@@ -296,14 +327,21 @@ def plan_of(
             settings = entry.get("set") if isinstance(entry, dict) else None
             if isinstance(settings, dict):
                 entry["set"] = pieces_named(settings, (path.resolve(),), f"{where}: {name}.set")
-    plan = typed(Plan, {"path": path.resolve(), **content}, where)
-    plan = replace(plan, cohort=_replaced(plan.cohort, root, data, where))
+    listed_cohorts(mapping_at(content, "stages"))
+    plan = typed(Plan, {"path": path.resolve(), **({"cohort": {}} if "cohorts" in content else {}), **content}, where)
+    plan = replace(plan, cohort=_replaced(plan, root, data, where))
+    check_cohorts(plan, where)
     check_plan(plan, where)
-    return plan
+    check_published(plan, where)
+    return for_its_cohort(plan, where)
 
 
-def _replaced(cohort: CohortPlan, root: Path | None, data: Path | None, where: str) -> CohortPlan:
+def _replaced(plan: Plan, root: Path | None, data: Path | None, where: str) -> CohortPlan:
     """Return the cohort with what the command line says in its place."""
+    cohort = plan.cohort
+    if plan.cohorts and (root is not None or data is not None):
+        flag, name = "--data" if root is None else "--root", next(iter(plan.cohorts))
+        raise UserError(f"{where}: {flag} is for one cohort; of several give cohorts.{name}='{{root: DIR}}'")
     if root is not None:
         return CohortPlan(root=str(root.resolve()))
     if data is None:

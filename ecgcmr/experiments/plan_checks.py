@@ -23,7 +23,7 @@ SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
 MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
 """Baselines that learn from what is known without a network: they may be parts of a stack."""
-WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights")
+WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights", "measurement_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
 RESERVED = ("random", "scratch", "cohort", "table", *BASELINES)
 """Methods of the table, and parts of an experiment, that are no stage of the file."""
@@ -37,6 +37,7 @@ LEAST_RESAMPLES = 10
 
 _OF_THE_EXPERIMENT = {
     "data.root": "name the cohort under cohort",
+    "data.apart_from": "it follows from the tasks' cohorts",
     "trainer.default_root_dir": "give the folder with --out",
     **dict.fromkeys((f"model.{weights}" for weights in WEIGHTS), "name a stage under start_from"),
 }
@@ -63,9 +64,6 @@ def check_plan(plan: Plan, where: str) -> None:
     Raises:
         UserError: In one line that names file and entry.
     """
-    given = [name for name in SOURCES if getattr(plan.cohort, name) is not None]
-    if len(given) != 1:
-        raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
     if plan.encoder is not None:
         _check_network(plan.encoder, f"{where}: encoder")
     _check_stages(plan, where)
@@ -86,9 +84,9 @@ def _check_interpretation(plan: Plan, where: str) -> None:
     asked = plan.interpretation
     if asked is None:
         return
-    _check_choice(asked.method, list(plan.stages), f"{where}.method")
+    check_choice(asked.method, list(plan.stages), f"{where}.method")
     for kind in asked.kinds:
-        _check_choice(kind, KINDS, f"{where}.kinds")
+        check_choice(kind, KINDS, f"{where}.kinds")
     if asked.subjects < FEWEST_SUBJECTS:
         raise UserError(f"{where}.subjects is {asked.subjects}; it must be at least {FEWEST_SUBJECTS}")
     if not asked.targets:
@@ -105,14 +103,14 @@ def _check_stages(plan: Plan, where: str) -> None:
     earlier: list[str] = []
     for name, stage in plan.stages.items():
         here = f"{where}: stages.{name}"
-        _check_name(name, here, "a stage")
+        check_name(name, here, "a stage")
         _check_file(plan, stage.config, f"{here}.config")
         _check_set(stage.set, _OF_THE_EXPERIMENT, f"{here}.set")
         if stage.encoder:
             _check_network(stage.encoder, f"{here}.encoder")
         for argument, source in stage.start_from.items():
-            _check_choice(argument, WEIGHTS, f"{here}.start_from")
-            _check_choice(source, earlier, f"{here}.start_from.{argument}")
+            check_choice(argument, WEIGHTS, f"{here}.start_from")
+            check_choice(source, earlier, f"{here}.start_from.{argument}")
         earlier.append(name)
 
 
@@ -121,7 +119,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
         here = f"{where}: evaluation.tasks.{name}"
         if Path(str(name)).name != name or printable(name, LONGEST_NAME) != name or name == "..":
             raise UserError(f"{here}: the name of a task becomes a folder; '{printable(name, 60)}' cannot be one")
-        _check_choice(task.task, TASKS, f"{here}.task")
+        check_choice(task.task, TASKS, f"{here}.task")
         if task.finetune:
             _check_file(plan, task.finetune, f"{here}.finetune")
             _check_target_entry(plan, task.finetune, task.task, f"{here}.finetune")
@@ -130,7 +128,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
             raise UserError(f"{here}.{entry} belongs to fine-tuning; name a config in {here.split(': ')[-1]}.finetune")
         _check_set(task.set, _OF_THE_TASK, f"{here}.set")
         if task.separately is not None:
-            _check_choice(task.separately, SEPARATELY, f"{here}.separately")
+            check_choice(task.separately, SEPARATELY, f"{here}.separately")
 
 
 def _check_set(settings: Mapping[str, Any], reserved: Mapping[str, str], where: str) -> None:
@@ -159,7 +157,7 @@ def _check_methods(plan: Plan, where: str) -> None:
     for name, network in evaluation.supervised.items():
         here = f"{where}.supervised.{name}"
         if name != "scratch":
-            _check_name(name, here, "a network")
+            check_name(name, here, "a network")
             if name in plan.stages:
                 raise UserError(f"{here}: '{name}' is a stage too; one method, one name")
         if network.encoder:
@@ -169,13 +167,13 @@ def _check_methods(plan: Plan, where: str) -> None:
             raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
     trained = dict.fromkeys(["scratch", *evaluation.supervised, *plan.stages])
     for method in evaluation.linear_probe:
-        _check_choice(method, ["random", *plan.stages], f"{where}.linear_probe")
+        check_choice(method, ["random", *plan.stages], f"{where}.linear_probe")
     for method in evaluation.finetune:
-        _check_choice(method, trained, f"{where}.finetune")
+        check_choice(method, trained, f"{where}.finetune")
     _check_finetune(evaluation, where)
     for baseline in evaluation.baselines:
-        _check_choice(baseline, BASELINES, f"{where}.baselines")
-    _check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+        check_choice(baseline, BASELINES, f"{where}.baselines")
+    check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
     _check_stacks(plan, f"{where}.stack")
 
 
@@ -185,7 +183,7 @@ def _check_stacks(plan: Plan, where: str) -> None:
     able = [*evaluation.linear_probe, *(baseline for baseline in evaluation.baselines if baseline in MEASURED)]
     for name, parts in evaluation.stack.items():
         here = f"{where}.{name}"
-        _check_name(name, here, "a stack")
+        check_name(name, here, "a stack")
         if name in (*plan.stages, *evaluation.supervised):
             raise UserError(f"{here}: '{name}' is a stage or a network too; one method, one name")
         if len(set(parts)) < max(2, len(parts)):
@@ -217,7 +215,7 @@ def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
         raise UserError(f"{where}.resamples is {evaluation.resamples}; at least {LEAST_RESAMPLES} are needed")
     for entry in ("labels", "finetune_labels"):
         for label in getattr(evaluation, entry):
-            if not _is_amount(label):
+            if not is_amount(label):
                 raise UserError(
                     f"{where}.{entry} holds {label!r}; write numbers of subjects from {LEAST_LABELS}, parts such as "
                     "'10 %' (above 0, at most 100), or 'all'"
@@ -228,33 +226,36 @@ def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
             raise UserError(f"{where}.{entry} is {seeds}; write different whole numbers from 0 to {2**32 - 1}")
 
 
-def _is_amount(label: int | str) -> bool:
+def is_amount(label: Any) -> bool:
+    """Tell whether an entry of ``labels`` is a number of subjects, a part of them or ``all``."""
     if isinstance(label, int):
-        return label >= LEAST_LABELS
-    part = FRACTION.fullmatch(label)
+        return not isinstance(label, bool) and label >= LEAST_LABELS
+    part = FRACTION.fullmatch(str(label))
     return label == "all" or (part is not None and 0 < float(part[1]) <= 100)
 
 
 def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
     rivals = [method for method in evaluation.methods if method != "oracle"]
     for method in [gain.method, *gain.over]:
-        _check_choice(method, rivals, where)
+        check_choice(method, rivals, where)
     if not gain.over or gain.method in gain.over:
         raise UserError(f"{where}.over: name the methods that {gain.method} is compared with, not itself")
-    _check_choice(gain.task, evaluation.tasks, f"{where}.task")
+    check_choice(gain.task, evaluation.tasks, f"{where}.task")
     if TASKS[evaluation.tasks[gain.task].task].primary != "r2":
         raise UserError(f"{where}.task: '{gain.task}' is no regression; the gain is one in mean R2")
-    _check_choice(gain.labels, evaluation.labels, f"{where}.labels")
+    check_choice(gain.labels, evaluation.labels, f"{where}.labels")
 
 
-def _check_name(name: Any, where: str, what: str) -> None:
+def check_name(name: Any, where: str, what: str) -> None:
+    """Refuse a name of the user's own that cannot be a folder, or that something else bears already."""
     if name in RESERVED or Path(str(name)).name != name or printable(name, LONGEST_NAME) != name:
         raise UserError(
             f"{where}: the name of {what} becomes a folder and a method; '{printable(name, 60)}' cannot be one"
         )
 
 
-def _check_choice(value: Any, choices: Iterable[Any], where: str) -> None:
+def check_choice(value: Any, choices: Iterable[Any], where: str) -> None:
+    """Refuse what is none of some choices."""
     if value not in choices:
         raise UserError(f"{where}: '{value}' is not one of {', '.join(map(str, choices)) or 'none so far'}")
 

@@ -19,7 +19,7 @@ from ecgcmr.yaml_file import parse_yaml
 
 T = TypeVar("T")
 
-_NAMED = ("stages", "tasks", "supervised", "stack")
+_NAMED = ("stages", "tasks", "supervised", "stack", "cohorts")
 """Mappings whose keys are names of the user's own."""
 _CONFIGS = ("config", "finetune")
 _FOR_FIT = ("set", "encoder")
@@ -171,6 +171,9 @@ def _check_mappings(kind: type, content: Mapping[str, Any], where: str) -> None:
         choices = [declared, *get_args(declared)]
         entries = next((choice for choice in choices if is_dataclass(choice) and isinstance(choice, type)), None)
         several = any(get_origin(choice) is dict for choice in choices)
+        if entries is not None and any(get_origin(choice) is list for choice in choices):
+            _check_list(entries, value, f"{where}: {name}")
+            continue
         if (entries is not None or several) and not isinstance(value, dict | None):
             raise UserError(f"{where}: {name}: expected a mapping, found {type(value).__name__}")
         if entries is None or value is None:
@@ -183,6 +186,16 @@ def _check_mappings(kind: type, content: Mapping[str, Any], where: str) -> None:
                 found = type(inner).__name__
                 raise UserError(f"{where}: {name}.{printable(key, 60)}: expected a mapping, found {found}")
             _check_mappings(entries, inner or {}, f"{where}: {name}.{printable(key, 60)}")
+
+
+def _check_list(kind: type, value: Any, where: str) -> None:
+    """Refuse what is no list of mappings where a list of entries belongs."""
+    if not isinstance(value, list):
+        raise UserError(f"{where}: expected a list of mappings, found {type(value).__name__}")
+    for number, inner in enumerate(value):
+        if not isinstance(inner, dict):
+            raise UserError(f"{where}[{number}]: expected a mapping, found {type(inner).__name__}")
+        _check_mappings(kind, inner, f"{where}[{number}]")
 
 
 def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseException) -> str:
@@ -209,8 +222,11 @@ def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseExceptio
 
 
 def _at(content: Any, key: str) -> Any:
-    for part in key.split("."):
-        content = content.get(part) if isinstance(content, dict) else content
+    for part in key.replace("[", ".").replace("]", "").split("."):
+        if isinstance(content, list) and part.isdigit():
+            content = content[int(part)] if int(part) < len(content) else None
+        else:
+            content = content.get(part) if isinstance(content, dict) else content
     return content
 
 
@@ -299,10 +315,13 @@ def _from_here(keys: list[str], value: Any) -> Any:
             missing = f"there is no file {printable(value, 200)} in {printable(Path.cwd())}"
             raise UserError(f"{'.'.join(keys)}: {missing}{close_names(value)}")
         return str(file.resolve())
-    if isinstance(value, str) and (keys[-1] == "root" or (keys[:2] == ["cohort", "prepare"] and Path(value).exists())):
+    prepared = keys[:2] == ["cohort", "prepare"] or (keys[:1] == ["cohorts"] and keys[2:3] == ["prepare"])
+    if isinstance(value, str) and (keys[-1] == "root" or (prepared and Path(value).exists())):
         return str(Path(value).resolve())
-    if isinstance(value, list) and keys[:2] == ["cohort", "prepare"]:
+    if isinstance(value, list) and prepared:
         return [_from_here(keys, item) for item in value]
+    if isinstance(value, dict) and keys[0] in ("cohort", "cohorts"):
+        return {name: _from_here([*keys, str(name)], inner) for name, inner in value.items()}
     return value
 
 

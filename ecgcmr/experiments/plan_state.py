@@ -8,9 +8,11 @@ from typing import Any
 
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
-from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.cohort_plan import ONLY, cohort_plans
+from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
 from ecgcmr.named_class import code_digest
+from ecgcmr.own_code import own_code_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import contents_of
 
@@ -26,20 +28,28 @@ def plan_fingerprint(plan: Plan) -> str:
     """SHA-256 of what the results depend on: plan, configs that it names, metrics of the user's own, the cohort."""
     configs = [stage.config for stage in plan.stages.values()]
     configs += [task.finetune for task in plan.evaluation.tasks.values() if task.finetune]
+    settings = {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort", "cohorts")}
+    contents = {name: read_config(plan.file(name)) for name in sorted(set(configs))}
+    code = own_code_of([settings, contents])
     return fingerprint_of(
         {
-            "plan": {name: value for name, value in asdict(plan).items() if name not in ("path", "cohort")},
-            "configs": {name: read_config(plan.file(name)) for name in sorted(set(configs))},
-            "cohort": _cohort(plan),
+            "plan": settings,
+            "configs": contents,
+            **({"code": code} if code else {}),
+            **_cohorts(plan),
             "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
             "version": __version__,
         }
     )
 
 
-def _cohort(plan: Plan) -> Any:
-    """Return what recognises the cohort: what is in it where it is given, else how it is made."""
-    cohort = plan.cohort
+def _cohorts(plan: Plan) -> dict[str, Any]:
+    found = {name: _cohort(plan, cohort) for name, cohort in cohort_plans(plan).items()}
+    return {"cohort": found[ONLY]} if ONLY in found else {"cohorts": found}
+
+
+def _cohort(plan: Plan, cohort: CohortPlan) -> Any:
+    """Return what recognises a cohort: what is in it where it is given, else how it is made."""
     if cohort.root is not None:
         return contents_of(ShardIndex.load(plan.file(cohort.root)))
     if cohort.synthesize is not None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.cohort_plan import features_folder
 from ecgcmr.experiments.export_choices import PROBE
 from ecgcmr.experiments.export_metrics import test_metrics
 from ecgcmr.experiments.features import encoder_features
@@ -48,7 +49,8 @@ class Source:
 
     def features(self, problem: Problem, method: str) -> Floats:
         """Return the features that the experiment kept, made anew where they are not of this encoder and cohort."""
-        folder, cache = self.out / "stages" / method, self.out / "features" / method
+        folder = self.out / "stages" / method
+        cache = features_folder(self.plan, self.out, method, problem.name)
         windows = self.plan.evaluation.windows
         return encoder_features(folder, self.index, problem.rows, cache, windows, self.trusted).astype(np.float64)
 

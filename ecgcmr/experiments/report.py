@@ -12,10 +12,14 @@ from ecgcmr.evaluation.arrangement import arrange
 from ecgcmr.evaluation.assessment import Assessment, assess
 from ecgcmr.evaluation.prediction_table import checked_table, write_prediction_table
 from ecgcmr.evaluation.progress import progress_bar
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.result_file import write_assessment, write_rows
 from ecgcmr.evaluation.rows import Settings, Target
+from ecgcmr.experiments.cohort_plan import task_cohort
+from ecgcmr.experiments.cohort_table import cohort_table
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
+from ecgcmr.experiments.published import published_rows
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.named_metric import load_metrics
@@ -23,13 +27,13 @@ from ecgcmr.metrics.tasks import Task
 from ecgcmr.reports.report_figures import draw_report
 from ecgcmr.reports.report_text import write_overview_md, write_report_md, write_report_tex
 from ecgcmr.text import markdown_cell
-from ecgcmr.training.prediction_tables import FILE, prediction_frame
+from ecgcmr.training.prediction_tables import FILE, joined_frames, prediction_frame
 
 
 def write_results(experiment: Experiment) -> None:
     """Write predictions.parquet, evaluation/, results.json, differences.json, results.md, results.tex and figures/."""
     out, plan = experiment.out, experiment.plan
-    frame = prediction_frame(experiment.predictions, experiment.index)
+    frame = _predictions(experiment)
     write_prediction_table(out / FILE, frame)
     evaluation = plan.evaluation
     compared = evaluation.compared
@@ -37,16 +41,28 @@ def write_results(experiment: Experiment) -> None:
     predicted = [task for task in experiment.tasks if task.name in frame["task"].cat.categories]
     metrics = load_metrics(plan.evaluation.metrics, "evaluation.metrics")
     found = [assess_task(frame, task, settings, experiment.targets, metrics) for task in predicted]
+    for part in found:
+        part.published = [row for task in part.data.tasks for row in _published(experiment, task)]
     write_evaluation(found, out)
     rows = [row for part in found for row in part.scores]
     reported = {metric for task in experiment.tasks for metric in task.reported} | {metric.key for metric in metrics}
-    write_rows([row for row in rows if row.metric in reported], out / "results.json")
+    published = [row for part in found for row in part.published]
+    write_rows([row for row in rows if row.metric in reported], out / "results.json", published)
     write_rows([row for part in found for row in part.differences], out / "differences.json")
-    head = [_about(experiment), *_gain(experiment, found)]
+    head = [_about(experiment), *cohort_table(experiment.cohorts, experiment.problems), *_gain(experiment, found)]
     title = plan.description or plan.path.stem
     write_overview_md(found, out / "results.md", title=title, head=head, notes=experiment.notes)
     for part in found:
         draw_report(part, out / "figures", every_count=True)
+
+
+def _predictions(experiment: Experiment) -> pd.DataFrame:
+    """Return all predictions as one table, those of each cohort with its covariates."""
+    frames = []
+    for name, index in experiment.cohorts.indices.items():
+        own = [part for part in experiment.predictions if task_cohort(experiment.plan, part.task.name) == name]
+        frames += [prediction_frame(own, index)] if own else []
+    return frames[0] if len(frames) == 1 else joined_frames(frames)
 
 
 def assess_task(
@@ -83,6 +99,10 @@ def write_evaluation(found: Sequence[Assessment], out: Path) -> None:
         write_report_md(part, folder / "results.md", title=f"Assessment of {task.name}")
         texts.append(write_report_tex(part, folder / "results.tex").read_text())
     write_atomically(out / "results.tex", "\n".join(texts).encode())
+
+
+def _published(experiment: Experiment, task: Task) -> list[PublishedRow]:
+    return published_rows(experiment.plan, task, experiment.counts[task.name])
 
 
 def _about(experiment: Experiment) -> str:

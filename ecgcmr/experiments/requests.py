@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
 from ecgcmr.experiments.borrowing import borrow
 from ecgcmr.experiments.features import (
+    CLASSICAL_FOLDER,
     classical_features,
     classical_fingerprint,
     encoder_features,
@@ -179,6 +180,7 @@ class BoostingRequest:
         count: Labelled training subjects.
         seed: Of their choice.
         lenders: Folders of outcomes that may be the same.
+        classical: Name of the folder that keeps the cohort's classical features.
     """
 
     root: str
@@ -190,6 +192,7 @@ class BoostingRequest:
     count: int
     seed: int
     lenders: tuple[str, ...] = ()
+    classical: str = CLASSICAL_FOLDER
 
     @property
     def name(self) -> str:
@@ -218,7 +221,7 @@ class BoostingRequest:
     def _given(self) -> tuple[Baselines, Problem, Floats]:
         index = ShardIndex.load(Path(self.root))
         problem = Problem.of(self.task, self.kind, list(self.targets), index)
-        baselines = Baselines(index, Path(self.out), 1, self.cohort)
+        baselines = Baselines(index, Path(self.out), 1, self.cohort, self.classical)
         return baselines, problem, baselines.features(BOOSTING, problem)
 
     def plain(self) -> dict[str, Any]:

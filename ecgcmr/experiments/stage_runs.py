@@ -26,6 +26,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.json_file import read_json
 from ecgcmr.locks import FolderLock, remove_all
+from ecgcmr.own_code import own_code_of
 from ecgcmr.termination import EXIT_CODE, Terminated
 from ecgcmr.yaml_file import mapping_at
 
@@ -57,8 +58,11 @@ class StageRun:
     def fingerprint(self) -> str:
         """SHA-256 of everything the result depends on; paths of this machine do not count, what they hold does."""
         settings = {key: value for key, value in self.overrides.items() if key not in _PLACES}
+        config = read_config(self.config)
+        code = own_code_of([config, settings])
         content = {
-            "config": read_config(self.config),
+            "config": config,
+            **({"code": code} if code else {}),
             "settings": settings,
             "inputs": dict(self.inputs),
             "version": __version__,
@@ -76,9 +80,11 @@ _TERSE = ("--trainer.enable_model_summary=false",)
 
 _PLACES = (
     "data.root",
+    "data.apart_from",
     "model.encoder_weights",
     "model.ecg_encoder_weights",
     "model.cmr_encoder_weights",
+    "model.measurement_encoder_weights",
     "trainer.enable_progress_bar",
 )
 

@@ -72,7 +72,7 @@ def _states(out: Path) -> list[NodeState]:
     Raises:
         UserError: The folder is of no experiment.
     """
-    from ecgcmr.experiments.cohorts import finished_cohort
+    from ecgcmr.experiments.cohorts import finished_cohorts
     from ecgcmr.experiments.experiment import Experiment
     from ecgcmr.experiments.node_states import node_states, states_without_cohort, trusted_by_cards
     from ecgcmr.experiments.run_graph import run_graph
@@ -82,12 +82,12 @@ def _states(out: Path) -> list[NodeState]:
     if not (out / "experiment.yaml").is_file():
         raise UserError(f"{printable(out.name)}: holds no experiment.yaml, so it is no folder of an experiment")
     plan = load_plan(out / "experiment.yaml")
-    index = finished_cohort(plan, out)
-    if index is None:
+    cohorts = finished_cohorts(plan, out)
+    if cohorts is None:
         return states_without_cohort(run_graph(plan), Times.load(out))
     experiment = Experiment(plan, out, Console(quiet=True))
-    experiment.index = index
+    experiment.cohorts = cohorts
     experiment.read_tasks()
-    trainings = Trainings(plan, index, out, trusted_by_cards(out))
+    trainings = Trainings(plan, cohorts, out, trusted_by_cards(out))
     complete = bool(marker_state(out).get("finished"))
     return node_states(trainings, experiment.problems, experiment.counts, complete)

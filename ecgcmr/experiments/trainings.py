@@ -1,4 +1,4 @@
-"""The trainings of an experiment on its cohort: stages, random encoders and downstream runs, with their folders."""
+"""The trainings of an experiment on its cohorts: stages, random encoders and downstream runs, with their folders."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.experiments.chain import stage_overrides
+from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name
 from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, is_complete
 from ecgcmr.experiments.times import Times
-from ecgcmr.shards import ShardIndex
-from ecgcmr.shards.contents import cohort_fingerprint
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Trainings:
 
     Attributes:
         plan: The experiment file.
-        index: The cohort.
+        cohorts: What it is trained on, and judged.
         out: Folder of the experiment.
         trusted: Classes beside this package's encoders that the plan's configs name.
         show: Prints a line.
@@ -55,23 +54,18 @@ class Trainings:
     """
 
     plan: Plan
-    index: ShardIndex
+    cohorts: CohortSet
     out: Path
     trusted: tuple[str, ...] = ()
     show: Callable[[str], None] = print
     beside: tuple[Path, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def cohort(self) -> str:
-        """Fingerprint of the cohort."""
-        return cohort_fingerprint(self.index)
-
     def stage(self, name: str) -> StageRun:
         """Return the run of a pre-training stage, and remember its fingerprint for what builds on it."""
         stage = self.plan.stages[name]
-        overrides: dict[str, Any] = {"data.root": str(self.index.root), **stage_overrides(self.plan, name)}
-        inputs = {"cohort": self.cohort}
+        overrides: dict[str, Any] = {**self.cohorts.stage_settings(name), **stage_overrides(self.plan, name)}
+        inputs = self.cohorts.stage_inputs(name)
         for argument, source in stage.start_from.items():
             overrides[f"model.{argument}"] = str(self.folder(source))
             inputs[argument] = self.fingerprint(source)
@@ -121,23 +115,24 @@ class Trainings:
         like = self.folder(self.plan.evaluation.random_encoder_of)
         return random_encoder(like, self.folder(self.random_name(seed)), seed, self.trusted)
 
-    def _fine_tuning(self) -> FineTuning:
+    def _fine_tuning(self, task: str) -> FineTuning:
         folders = {name: self.folder(name) for name in ["random", *self.plan.stages]}
         fingerprints = {name: self.fingerprint(name) for name in self.plan.stages}
+        cohorts = self.cohorts.of_task(task), self.cohorts.task_fingerprint(task)
         return FineTuning(
-            self.plan, self.index, self.out, self.cohort, folders, fingerprints, self.trusted, self.show
+            self.plan, cohorts[0], self.out, cohorts[1], folders, fingerprints, self.trusted, self.show
         )  # fmt: skip
 
     def pieces(self, run: DownstreamRun) -> Iterator[Piece]:
         """Give the runs that a method takes; its stage must be finished, and ``make_ready`` have been called."""
-        return self._fine_tuning().pieces(run.problem, run.method, run.count, run.seed)
+        return self._fine_tuning(run.problem.name).pieces(run.problem, run.method, run.count, run.seed)
 
     def outcome(self, run: DownstreamRun) -> Outcome:
         """Train a method, unless that is finished, and return what it predicts."""
         self.make_ready(run)
         pieces = [piece for piece in self.pieces(run) if piece.run is not None]
         with self.timed(run.name, all(piece.run is None or is_complete(piece.run, piece.predict) for piece in pieces)):
-            return self._fine_tuning().outcome(run.problem, run.method, run.count, run.seed)
+            return self._fine_tuning(run.problem.name).outcome(run.problem, run.method, run.count, run.seed)
 
     @contextmanager
     def timed(self, name: str, finished: bool) -> Iterator[None]:

@@ -11,7 +11,7 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.shards import ShardIndex
 
 
-def check_windows(plan: Plan, settings: ReadSettings, index: ShardIndex) -> None:
+def check_windows(plan: Plan, settings: ReadSettings, index: ShardIndex, cohort: str = "") -> None:
     """Hold the number of windows against the recordings and the input length of every encoder that is compared.
 
     An encoder of another make, whose arguments do not tell a length, is checked when its features are taken.
@@ -19,7 +19,8 @@ def check_windows(plan: Plan, settings: ReadSettings, index: ShardIndex) -> None
     Args:
         plan: The experiment.
         settings: Of its stages and networks.
-        index: Its cohort.
+        index: A cohort of its tasks.
+        cohort: Its name, where there are several.
 
     Raises:
         UserError: If recordings have fewer places for the windows of an encoder.
@@ -33,7 +34,8 @@ def check_windows(plan: Plan, settings: ReadSettings, index: ShardIndex) -> None
             most = f"set it to {'1' if places == 1 else f'at most {places:,}'} or " if places else ""
             raise UserError(
                 f"{plan.path.name}: evaluation.windows is {windows}, but a window of {samples:,} samples, the input of "
-                f"{encoder}, has {places:,} place{'' if places == 1 else 's'} in recordings of {ecg.samples:,}; {most}"
+                f"{encoder}, has {places:,} place{'' if places == 1 else 's'} in recordings of {ecg.samples:,}"
+                f"{f' of cohort {cohort}' if cohort else ''}; {most}"
                 "give the encoder fewer samples"
             )
 

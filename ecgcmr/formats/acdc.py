@@ -2,8 +2,8 @@
 
 A patient's folder holds ``NAME_4d.nii.gz``, the volumes ``NAME_frame01.nii.gz`` and ``NAME_frame12.nii.gz`` with their
 segmentations ``NAME_frame01_gt.nii.gz`` and ``NAME_frame12_gt.nii.gz``, and ``Info.cfg``, which says which frame is
-end-diastole and which end-systole; nothing else is read of it. The segmentations count 1 RV cavity, 2 myocardium, 3 LV
-cavity.
+end-diastole and which end-systole, counted from 1, and the patient's group, height and weight. End-diastole need not be
+the first frame. The segmentations count 1 RV cavity, 2 myocardium, 3 LV cavity.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 INFO = "Info.cfg"
 _SEGMENTATION = re.compile(r"_frame\d+_gt\.nii(\.gz)?$")
 _LARGEST_INFO = 2**16
-_HERE = np.arange(256, dtype=np.uint8)
-_HERE[[1, 3]] = 3, 1
+_ENTRY = re.compile(r"^[ \t]*([A-Za-z]+)[ \t]*:[ \t]*([^\r\n]{1,40}?)[ \t]*\r?$", re.MULTILINE)
 
 
 def acdc_image(folder: Path, stem: str) -> Path | None:
@@ -55,17 +51,22 @@ def is_acdc_segmentation(path: Path) -> bool:
     return _SEGMENTATION.search(path.name) is not None
 
 
-def labels_from_acdc(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return ACDC's labels as they are counted elsewhere: 1 LV cavity, 2 myocardium, 3 RV cavity."""
-    return _HERE[labels]
-
-
-def _frames(folder: Path) -> dict[str, int]:
-    """Return the number of the frame of end-diastole and end-systole, as far as they are stated."""
+def read_info(folder: Path) -> dict[str, str]:
+    """Return the entries of a patient's ``Info.cfg``, such as ``Group``; empty where it cannot be read."""
     try:
         with (folder / INFO).open("rb") as file:
             text = file.read(_LARGEST_INFO).decode("utf-8", "replace")
     except OSError:  # its images are then not found, which is reported
         return {}
-    stated = re.findall(r"^\s*(ED|ES)\s*:\s*(\d{1,3})\s*$", text, re.MULTILINE)
-    return {phase: int(number) for phase, number in stated}
+    return dict(_ENTRY.findall(text))
+
+
+def acdc_moments(folder: Path) -> dict[str, int]:
+    """Return the frames of the cine at ``ED`` and ``ES``, counted from 0, as far as they are stated."""
+    return {phase: number - 1 for phase, number in _frames(folder).items() if number >= 1}
+
+
+def _frames(folder: Path) -> dict[str, int]:
+    """Return the number of the frame of end-diastole and end-systole, counted from 1, as far as they are stated."""
+    info = read_info(folder)
+    return {phase: int(info[phase]) for phase in ("ED", "ES") if re.fullmatch(r"\d{1,3}", info.get(phase, ""))}

@@ -1,8 +1,8 @@
-"""Cine stacks straight from the DICOM zips of UK Biobank: fields 20209 (short axis) and 20208 (long axis).
+"""Cine stacks straight from DICOM files, one a frame: UK Biobank's zips of fields 20209 and 20208, folders of a view.
 
-An archive holds one flat DICOM file a frame and a manifest that is not to be relied on. Headers are read first, the
-pixels of the frames asked for later; nothing is unpacked to the disk. Series are told by their description, slices
-ordered by position along the slice normal, frames by trigger time. Where the archive is untidy:
+Headers are read first, the pixels of the frames asked for later; nothing is unpacked to the disk, and a manifest in an
+archive is not relied on. In an archive series are told by their description, in folders by nothing: all are of the
+view. Slices are ordered by position along the slice normal, frames by trigger time. Where the files are untidy:
 
 - series whose description holds ``InlineVF`` (the scanner's own analysis), tagging and mapping series are left out;
 - of several series of one slice the last complete one stays (by series number);
@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ from ecgcmr.formats.dicom_frame import (
     parse_tags,
     series_description,
 )
+from ecgcmr.formats.folder_members import FolderMembers
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.zip_members import ZipMembers
 
@@ -62,18 +64,46 @@ _Run = list[_Frame]
 """Frames of one series in one plane."""
 
 
+class _Members(Protocol):
+    """The files of an archive or of folders."""
+
+    notes: tuple[str, ...]
+
+    @property
+    def infos(self) -> Sequence[Any]: ...
+
+    def read(self, info: Any, limit: int | None = None) -> bytes: ...
+
+
 @dataclass(frozen=True)
-class DicomCine:
-    """A cine that stays in its archive until it is asked for; calling it reads all of it.
+class _Source:
+    """Where the files are: one archive, or some folders.
 
     Attributes:
-        path: The archive.
+        paths: The archive, or the folders.
+        name: What messages begin with.
+    """
+
+    paths: Path | tuple[Path, ...] = field(repr=False)
+    name: str
+
+    def open(self) -> ZipMembers | FolderMembers:
+        """Return the files, as a context manager."""
+        return FolderMembers(self.paths, self.name) if isinstance(self.paths, tuple) else ZipMembers(self.paths)
+
+
+@dataclass(frozen=True)
+class DicomCine:
+    """A cine that stays in its archive or folders until it is asked for; calling it reads all of it.
+
+    Attributes:
+        source: The archive or folders.
         shape: X, Y, Z, T.
         notes: What was untidy.
         plan: For each slice, for each moment, the frame that shows it.
     """
 
-    path: Path = field(repr=False)
+    source: _Source = field(repr=False)
     shape: tuple[int, int, int, int]
     notes: tuple[str, ...]
     plan: tuple[tuple[_Frame, ...], ...] = field(repr=False)
@@ -99,24 +129,24 @@ class DicomCine:
         wanted_t = range(self.shape[3]) if frames is None else frames
         size = (*self.shape[:2], len(wanted_z), len(wanted_t))
         if np.prod(size) > LARGEST_CINE:
-            raise UserError(f"{self.path.name}: a cine of {' x '.join(map(str, size))} pixels is too large")
+            raise UserError(f"{self.source.name}: a cine of {' x '.join(map(str, size))} pixels is too large")
         formats = {frame.header.pixels for row in self.plan for frame in row}
         kinds = {np.dtype(f"{'i' if form.signed else 'u'}{form.allocated // 8}") for form in formats}
         kind = np.dtype(np.float32) if any(form.is_scaled for form in formats) else np.result_type(*kinds)
         cine = np.empty(size, dtype=kind)
-        with ZipMembers(self.path) as archive:
+        with self.source.open() as archive:
             for i, z in enumerate(wanted_z):
                 for j, t in enumerate(wanted_t):
                     cine[:, :, i, j] = self._picture(archive, self.plan[z][t])
         return cine
 
-    def _picture(self, archive: ZipMembers, frame: _Frame) -> npt.NDArray:
+    def _picture(self, archive: _Members, frame: _Frame) -> npt.NDArray:
         if frame.member >= len(archive.infos):
-            raise UserError(f"{self.path.name}: has changed while it was read")
+            raise UserError(f"{self.source.name}: has changed while it was read")
         try:
             return decode_pixels(archive.read(archive.infos[frame.member]), frame.header.pixels)
         except NotUsable as error:
-            raise UserError(f"{self.path.name}: an image of it {error}; fetch the archive again") from error
+            raise UserError(f"{self.source.name}: an image of it {error}; fetch it again") from error
 
 
 def read_cine_zip(path: str | Path, view: str = "sax") -> ShortAxis:
@@ -135,23 +165,45 @@ def read_cine_zip(path: str | Path, view: str = "sax") -> ShortAxis:
     if view not in VIEWS:
         raise UserError(f"view {view!r}: choose one of {', '.join(VIEWS)}")
     path = Path(path)
-    with ZipMembers(path) as archive:
-        frames, notes = _find_frames(archive, view, path.name)
+    return _read(_Source(path, path.name), view, is_sorted=False)
+
+
+def read_cine_folders(folders: Sequence[Path], view: str, name: str) -> ShortAxis:
+    """Read the cine of one view from folders of DICOM files that hold nothing else, whatever their descriptions say.
+
+    Args:
+        folders: Where the files lie, such as a folder a slice.
+        view: ``sax``, ``2ch``, ``3ch`` or ``4ch``; a long-axis view has one slice.
+        name: What messages begin with.
+
+    Returns:
+        As ``read_cine_zip``.
+
+    Raises:
+        UserError: A file cannot be read, or there is no usable cine.
+    """
+    return _read(_Source(tuple(folders), name), view, is_sorted=True)
+
+
+def _read(source: _Source, view: str, *, is_sorted: bool) -> ShortAxis:
+    """Read the headers; ``is_sorted`` says that all files are of the view."""
+    with source.open() as archive:
+        frames, notes = _find_frames(archive, view, source.name, is_sorted=is_sorted)
         notes = [*archive.notes, *notes]
     runs = _runs(frames)
     runs = _numbered_slices(runs, notes) if view == "sax" else [_last_complete(runs, notes)]
     runs = _one_geometry(runs, notes)
     runs = _order_slices(runs, notes)
     if len(runs) > _MOST_SLICES:
-        raise UserError(f"{path.name}: has {len(runs)} slices, more than {_MOST_SLICES}")
-    plan = _align_in_time(runs, path.name, notes)
+        raise UserError(f"{source.name}: has {len(runs)} slices, more than {_MOST_SLICES}")
+    plan = _align_in_time(runs, source.name, notes)
     header = plan[0][0].header
     shape = (header.pixels.columns, header.pixels.rows, len(plan), len(plan[0]))
-    return ShortAxis(spacing_mm=header.spacing_mm, load_cine=DicomCine(path, shape, tuple(notes), plan))
+    return ShortAxis(spacing_mm=header.spacing_mm, load_cine=DicomCine(source, shape, tuple(notes), plan))
 
 
-def _find_frames(archive: ZipMembers, view: str, name: str) -> tuple[list[_Frame], list[str]]:
-    """Read the headers of all members and keep the frames of a view."""
+def _find_frames(archive: _Members, view: str, name: str, *, is_sorted: bool) -> tuple[list[_Frame], list[str]]:
+    """Read the headers of all members and keep the frames of a view; where they are sorted, all are."""
     frames: dict[str, _Frame] = {}
     undivided: list[_Frame] = []
     reasons: Counter[str] = Counter()
@@ -165,7 +217,7 @@ def _find_frames(archive: ZipMembers, view: str, name: str) -> tuple[list[_Frame
             tags, complete = parse_tags(head)
             if not complete and len(head) == _HEAD:
                 tags, _ = parse_tags(archive.read(info))
-            shown = _view_of(series_description(tags))
+            shown = view if is_sorted else _view_of(series_description(tags))
             if shown not in (view, "lax"):
                 continue
             frame = _Frame(member, frame_header(tags))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from ecgcmr.formats.signal_declaration import SignalDeclaration
 def read_ecg(
     path: str | Path, declaration: SignalDeclaration | None = None, reader: NamedReader | None = None
 ) -> ECGRecord:
-    """Read an ECG file of any kind: CardioSoft or MUSE XML, DICOM, WFDB, CSV, TSV, NumPy or Parquet.
+    """Read an ECG file of any kind: those of ``FORMATS``.
 
     Args:
         path: The file, also one in memory (``memory_file``); of a WFDB recording the header, whose ``.hea`` may be left
             out.
-        declaration: Unit, rate and leads of a CSV, TSV, NumPy or Parquet file; by default those in ``ecg.yaml`` in
-            the same folder. Other kinds state them themselves.
+        declaration: Unit, rate and leads of a CSV, TSV, NumPy, Parquet or MATLAB file; by default those in ``ecg.yaml``
+            in the same folder. Other kinds state them themselves.
         reader: A reader of the user's own, which reads what it accepts.
 
     Returns:
@@ -40,10 +41,11 @@ def read_ecg(
     with naming(path), np.errstate(all="ignore"):  # infinite and invalid values are refused where the record is built
         found = identify_ecg(path, declared=declaration is not None, reader=reader)
         if found.kind == USER_KIND and reader is not None:
-            return reader.read(path)
+            return replace(reader.read(path), format=reader.name)
         if found.kind is None:
             raise UserError(found.reason)
-        return FORMATS[found.kind].read(path, declaration)
+        kind = FORMATS[found.kind]
+        return replace(kind.read(path, declaration), format=kind.title)
 
 
 def ecg_files(path: str | Path, reader: NamedReader | None = None) -> list[Path]:

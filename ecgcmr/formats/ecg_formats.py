@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgcmr.errors import UserError
 from ecgcmr.formats.cardiosoft import parse_cardiosoft
 from ecgcmr.formats.dicom_ecg import MAX_DICOM_BYTES, parse_dicom_ecg
+from ecgcmr.formats.library_formats import LIBRARY_FORMATS, LibraryFormat
+from ecgcmr.formats.library_record import library_record
 from ecgcmr.formats.limits import read_content
+from ecgcmr.formats.matlab_file import header_of, load_matlab
 from ecgcmr.formats.muse import parse_muse
 from ecgcmr.formats.record import ECGRecord
-from ecgcmr.formats.signal_declaration import SignalDeclaration, find_declaration
+from ecgcmr.formats.signal_declaration import DECLARATION_FILE, SignalDeclaration, find_declaration
 from ecgcmr.formats.signal_file import Load, load_npy, load_parquet, load_table, signal_record
 from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, signal_names
 from ecgcmr.formats.wfdb_record import wfdb_record
@@ -49,6 +53,28 @@ def _with_declaration(path: Path) -> list[Path]:
     return [path] if declaration is None else [path, declaration]
 
 
+def _with_header_or_declaration(path: Path) -> list[Path]:
+    header = header_of(path)
+    return _with_declaration(path) if header is None else [path, *_with_signals(header)]
+
+
+def _matlab(path: Path, declaration: SignalDeclaration | None) -> ECGRecord:
+    """Read a matrix by the WFDB header beside it, as the PhysioNet Challenges have it, else as it is declared."""
+    header = header_of(path)
+    if header is not None:
+        return wfdb_record(header)
+    if declaration is None and find_declaration(path) is None:
+        raise UserError(
+            f"does not state its unit and rate; lay its WFDB header {path.stem[:60]}.hea beside it, or declare them in "
+            f"{DECLARATION_FILE}"
+        )
+    return signal_record(path, load_matlab, declaration)
+
+
+def _with_library(kind: LibraryFormat) -> ECGFormat:
+    return ECGFormat(kind.title, lambda path, declaration: library_record(path, kind), is_packable=True)
+
+
 def _declared(load: Load) -> Read:
     return lambda path, declaration: signal_record(path, load, declaration)
 
@@ -65,5 +91,7 @@ FORMATS: dict[str, ECGFormat] = {
     "npy": ECGFormat("NumPy array", _declared(load_npy), _with_declaration),
     "parquet": ECGFormat("Parquet", _declared(load_parquet), _with_declaration),
     "csv": ECGFormat("separated text", _declared(load_table), _with_declaration, is_packable=True),
+    "mat": ECGFormat("MATLAB matrix", _matlab, _with_header_or_declaration),
+    **{name: _with_library(kind) for name, kind in LIBRARY_FORMATS.items()},
 }
 """Kind, as ``identify_ecg`` tells it -> how it is read."""

@@ -13,15 +13,20 @@ from ecgcmr.formats.ecg_formats import FORMATS
 from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.foreign_files import foreign_kind
 from ecgcmr.formats.gzip_file import read_head
+from ecgcmr.formats.library_formats import XML_ROOTS, library_kind
 from ecgcmr.formats.limits import naming
+from ecgcmr.formats.matlab_file import is_matlab
 from ecgcmr.formats.regular_file import require_regular
 from ecgcmr.formats.signal_declaration import DECLARATION_FILE, find_declaration
 from ecgcmr.formats.wfdb_header import is_wfdb_header
 from ecgcmr.formats.xml_file import root_name
 
 _HEAD = 8192
-_XML_KINDS = {cardiosoft.ROOT_TAG: "cardiosoft", muse.ROOT_TAG: "muse"}
-_KNOWN = "is no ECG file of a known kind (CardioSoft or MUSE XML, DICOM, WFDB, CSV, NumPy, Parquet)"
+_XML_KINDS = {cardiosoft.ROOT_TAG: "cardiosoft", muse.ROOT_TAG: "muse", **XML_ROOTS}
+_KNOWN = (
+    "is no ECG file of a known kind (XML of CardioSoft, MUSE, HL7, Philips or Mortara, DICOM, WFDB, SCP-ECG, EDF, "
+    "ISHNE, MFER, Kardia, MATLAB, CSV, NumPy, Parquet)"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def identify_ecg(path: Path, *, declared: bool = False, reader: NamedReader | No
         return ECGKind(None, str(error).removeprefix(f"{path.name}: "))
     if found.kind is not None and packed and not FORMATS[found.kind].is_packable:
         return ECGKind(None, "is packed with gzip; unpack it (XML, DICOM and text alone are read packed)")
-    if found.reason == _KNOWN and path.suffix.lower() in (".dat", ".mat"):
+    if found.reason == _KNOWN and path.suffix.lower() == ".dat":
         header = path.with_suffix(".hea").name
         return ECGKind(None, f"may be the signal file of a WFDB record, but its header {header} is not beside it")
     return found
@@ -71,10 +76,10 @@ def _kind_of(head: bytes, *, declared: bool) -> ECGKind:
         return ECGKind(None, "file is empty" if len(head) < _HEAD else _KNOWN)
     root = root_name(head)
     if root is not None:
-        kind = _XML_KINDS.get(root)
-        known = " (CardioSoft) and ".join(_XML_KINDS)
+        kind = _XML_KINDS.get(root) or XML_ROOTS.get(root.rpartition(":")[2])
+        known = ", ".join(f"{tag} ({FORMATS[kind].title})" for tag, kind in _XML_KINDS.items())
         what = f"is XML of kind {root[:40]}" if root else "is XML without a root element at its beginning"
-        return ECGKind(kind, "" if kind else f"{what}; known are {known} (MUSE)")
+        return ECGKind(kind, "" if kind else f"{what}; known are {known}")
     if is_dicom(head):
         if may_hold_waveforms(head):
             return ECGKind("dicom")
@@ -86,6 +91,11 @@ def _kind_of(head: bytes, *, declared: bool) -> ECGKind:
     foreign = foreign_kind(head)
     if foreign is not None:
         return ECGKind(None, foreign)
+    if is_matlab(head):
+        return ECGKind("mat")
+    of_library = library_kind(head)
+    if of_library is not None:
+        return ECGKind(of_library)
     if is_wfdb_header(head):
         return ECGKind("wfdb")
     if is_signal_table(head, any_header=declared):

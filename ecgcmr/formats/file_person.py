@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.dicom_ecg import MAX_DICOM_BYTES, is_dicom
+from ecgcmr.formats.library_formats import LIBRARY_FORMATS, XML_ROOTS, library_kind
+from ecgcmr.formats.library_record import ask_library
 from ecgcmr.formats.limits import read_content
 from ecgcmr.formats.wfdb_header import MAX_HEADER_BYTES, is_wfdb_header
 from ecgcmr.formats.xml_file import MAX_XML_BYTES, parse_number, root_name
@@ -33,6 +35,10 @@ def sex_and_age(path: Path) -> tuple[str | None, float | None]:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
+        kind = library_kind(head) or XML_ROOTS.get((root_name(head) or "").rpartition(":")[2])
+        if kind is not None:
+            found = ask_library(path, LIBRARY_FORMATS[kind]).found
+            return _sex(str(found.get("sex"))), _age(str(found.get("age")))
         if is_dicom(head):
             return _of_dicom(read_content(path, MAX_DICOM_BYTES))
         if is_wfdb_header(head):

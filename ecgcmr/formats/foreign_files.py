@@ -39,14 +39,11 @@ _FOREIGN: tuple[tuple[Test, str], ...] = (
         f"is a Python pickle, which can run code when it is opened and so never is; {_SAVE}",
     ),
     (_begins(b"\x89HDF\r\n\x1a\n"), f"is an HDF5 file, whose content has no agreed layout; {_SAVE}"),
-    (_begins(b"MATLAB 5.0", b"MATLAB 7"), f"is a MATLAB file; {_SAVE}"),
+    (_begins(b"MATLAB 7"), "is a MATLAB file of version 7.3; save its matrix again with save -v7"),
+    (_begins(b"\xffBIOSEMI"), "is BDF, of 24 bits; save it as EDF"),
     (
-        lambda head: head[16:22] == b"SCPECG" or head[14:22] == b"\x00\x00SCPECG",
-        "is SCP-ECG; export it as DICOM or XML",
-    ),
-    (
-        lambda head: head.startswith(b"0       ") and head[168:184].replace(b".", b"").replace(b" ", b"").isdigit(),
-        "is EDF; convert it to WFDB, for example by edf2mit",
+        lambda head: head[4:32] == b"##NEUTRAL HOLTER RECORDING##",
+        "is an EDAN Holter archive, which states no voltage; export it as EDF or SCP-ECG",
     ),
     (_begins(b"%PDF"), "is a PDF, a picture of an ECG; export the recording itself as XML or DICOM"),
     (_begins(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"), "is a picture; export the recording itself"),

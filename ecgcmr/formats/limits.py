@@ -17,6 +17,7 @@ MAX_LEADS = 64
 MAX_SAMPLES = 2_000_000  # per lead: over an hour at 500 Hz
 MAX_VALUES = 12_000_000  # twelve leads of 33 minutes at 500 Hz: 96 MB in double precision
 MAX_FILE_BYTES = 64 * 2**20
+_TOO_LONG = f"claims more than {MAX_SAMPLES} samples a lead or {MAX_VALUES} in all; cut long recordings into parts"
 _RATES = (1.0, 100_000.0)
 
 
@@ -48,10 +49,19 @@ def check_size(leads: int, samples: int) -> None:
         raise UserError("holds no samples")
     if leads > MAX_LEADS:
         raise UserError(f"claims more than {MAX_LEADS} leads; the header is damaged or this is no ECG")
-    if samples > MAX_SAMPLES or leads * samples > MAX_VALUES:
-        raise UserError(
-            f"claims more than {MAX_SAMPLES} samples a lead or {MAX_VALUES} in all; cut long recordings into parts"
-        )
+    if samples > MAX_SAMPLES:
+        raise UserError(_TOO_LONG)
+    check_values(leads * samples)
+
+
+def check_values(count: int) -> None:
+    """Refuse more samples of all leads together than any recording has that this program reads.
+
+    Raises:
+        UserError: There are.
+    """
+    if count > MAX_VALUES:
+        raise UserError(_TOO_LONG)
 
 
 def check_rate(sampling_rate: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.signal_declaration import SignalDeclaration
+from ecgcmr.formats.signal_declaration import DECLARATION_FILE, SignalDeclaration
 from ecgcmr.formats.units import millivolts_per
 
 _CLOSE = 0.02
@@ -52,6 +52,20 @@ class LoadedSignal:
                 f"its column of times grows by {self.step:.4g} a sample, which is not the declared rate of {rate:g} Hz "
                 "in s, ms or us; correct `sampling_rate`"
             )
+
+
+def leads_are_rows(shape: tuple[int, int], declared: tuple[str, ...]) -> bool:
+    """Tell whether an array is (leads, T), not (T, leads), by the number of leads that are declared.
+
+    Raises:
+        UserError: None are declared, or neither side or both are as long.
+    """
+    if not declared:
+        raise UserError(f"an array names no leads; declare `leads` in {DECLARATION_FILE} beside it")
+    rows, columns = shape
+    if (rows == len(declared)) == (columns == len(declared)):
+        raise UserError(f"has shape {rows} x {columns}, of which one must be the {len(declared)} declared leads")
+    return rows == len(declared)
 
 
 def _fits(step: float) -> bool:

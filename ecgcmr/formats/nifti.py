@@ -25,12 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.acdc import INFO, acdc_image, is_acdc, is_acdc_segmentation, labels_from_acdc
+from ecgcmr.formats.acdc import INFO, acdc_image, acdc_moments, is_acdc, is_acdc_segmentation
 from ecgcmr.formats.record import ShortAxis
 
 CINE, END_DIASTOLE, END_SYSTOLE = "sa", "sa_ED", "sa_ES"
 STEMS = {"sax": "sa", "2ch": "la_2ch", "3ch": "la_3ch", "4ch": "la_4ch"}
 """How the files of each view begin."""
+
+LEFT_FIRST, RIGHT_FIRST = (1, 3), (3, 1)
+"""Numbers of the left and the right cavity in a segmentation, as UK Biobank and M&Ms count, and as ACDC does."""
 
 LARGEST_CINE = 64 * 2**20
 LARGEST_VOLUME = 16 * 2**20
@@ -54,11 +57,16 @@ def stem_of_view(view: str) -> str:
 
 def find_image(folder: Path, stem: str) -> Path | None:
     """Return ``folder/stem.nii.gz`` or ``folder/stem.nii``, whichever is there; in a folder of ACDC its own file."""
+    return nifti_file(folder, stem) or acdc_image(folder, stem)
+
+
+def nifti_file(folder: Path, stem: str) -> Path | None:
+    """Return ``folder/stem.nii.gz`` or ``folder/stem.nii``, whichever is there; None if none is."""
     for suffix in (".nii.gz", ".nii"):
         path = folder / (stem + suffix)
         if path.is_file():
             return path
-    return acdc_image(folder, stem)
+    return None
 
 
 def short_axis_files(folder: Path, view: str = "sax") -> list[Path]:
@@ -95,20 +103,48 @@ def read_short_axis(folder: str | Path, view: str = "sax") -> ShortAxis:
     first = cine or ed
     if first is None:
         raise UserError(f"holds neither {stem}.nii.gz nor {stem}_ED.nii.gz")
-    ed_volume = None if ed is None else _volume(ed)
-    es_volume = None if es is None else _volume(es)
-    images = ShortAxis(
-        spacing_mm=_read_header(first).spacing_mm,
+    ed_volume = None if ed is None else load_volume(ed)
+    es_volume = None if es is None else load_volume(es)
+    moments = acdc_moments(folder) if view == "sax" and cine is not None and not is_named(cine, stem) else {}
+    if cine is not None:
+        check_cine(cine)
+    return ShortAxis(
+        spacing_mm=spacing_of(first),
         ed=ed_volume,
         es=es_volume,
         ed_segmentation=_segmentation(folder, "seg_sa_ED", ed_volume) if view == "sax" else None,
         es_segmentation=_segmentation(folder, "seg_sa_ES", es_volume) if view == "sax" else None,
-        load_cine=None if cine is None else partial(_load, cine),
+        load_cine=None if cine is None else partial(load_voxels, cine),
         load_cine_segmentation=_cine_segmentation(folder) if view == "sax" else None,
+        ed_frame=moments.get("ED"),
+        es_frame=moments.get("ES"),
     )
-    if cine is not None:
-        _read_header(cine)  # tell now what is wrong with the header, not when the pixels are asked for
-    return images
+
+
+def is_named(path: Path, stem: str) -> bool:
+    """Whether a file has the name by which a folder of this layout calls an image."""
+    return path.name in (f"{stem}.nii.gz", f"{stem}.nii")
+
+
+def spacing_of(path: Path) -> tuple[float, float]:
+    """Return the pixel size in X and Y in mm; UserError where the header is damaged."""
+    return _read_header(path).spacing_mm
+
+
+def voxel_mm3(path: Path) -> float | None:
+    """Return the volume that a voxel stands for, the gap between slices in it; None where slices have no possible one.
+
+    Raises:
+        UserError: The header is damaged.
+    """
+    header = _read_header(path)
+    x, y = header.spacing_mm
+    return None if header.slice_mm is None else x * y * header.slice_mm
+
+
+def check_cine(path: Path) -> None:
+    """Say now what is wrong with a cine's header, not when its pixels are asked for; UserError if anything is."""
+    _read_header(path)
 
 
 @dataclass(frozen=True)
@@ -122,6 +158,7 @@ class _Header:
         slope: Factor from stored value to intensity; None if there is no scaling.
         intercept: Summand.
         spacing_mm: Pixel size in X and Y.
+        slice_mm: Distance of neighbouring slices; None where none is stated that could be.
     """
 
     shape: tuple[int, ...]
@@ -130,6 +167,7 @@ class _Header:
     slope: float | None
     intercept: float
     spacing_mm: tuple[float, float]
+    slice_mm: float | None
 
     @property
     def size(self) -> int:
@@ -173,35 +211,42 @@ def _check_header(header: nibabel.Nifti1Header, name: str) -> _Header:
     offset = float(header["vox_offset"]) or float(header.sizeof_hdr + 4)
     if not header.sizeof_hdr <= offset <= _LARGEST_OFFSET:  # NaN, too
         raise UserError(f"{name}: its header says that voxels begin at byte {offset:g}")
-    slope, intercept = (float(header[field]) for field in ("scl_slope", "scl_inter"))
-    is_scaled = math.isfinite(slope) and slope != 0
+    slope: float | None = float(header["scl_slope"])
+    intercept = float(header["scl_inter"])
+    is_scaled = slope is not None and math.isfinite(slope) and slope != 0
     if is_scaled and not math.isfinite(intercept):
         raise UserError(f"{name}: its header has the intercept {intercept}")
     if (slope, intercept) == (1.0, 0.0):
         is_scaled = False
-    found = _Header(
-        shape, kind, int(offset), slope if is_scaled else None, intercept if is_scaled else 0.0, _spacing(header, name)
-    )
+    x, y, z = _spacing(header, name)
+    slice_mm = z if 0.1 <= z <= 50 else None
+    if not is_scaled:
+        slope, intercept = None, 0.0
+    found = _Header(shape, kind, int(offset), slope, intercept, (x, y), slice_mm)
     if math.prod(shape) > LARGEST_CINE or found.size > _MOST_BYTES:
         raise UserError(f"{name}: its header says {' x '.join(map(str, shape))} voxels, more than can be read")
     return found
 
 
-def _spacing(header: nibabel.Nifti1Header, name: str) -> tuple[float, float]:
+def _spacing(header: nibabel.Nifti1Header, name: str) -> tuple[float, float, float]:
     try:
         unit = header.get_xyzt_units()[0]
     except KeyError:
         unit = f"code {int(header['xyzt_units'])}"
     if unit not in _MILLIMETRES:
         raise UserError(f"{name}: unit of length is {unit!r}")
-    x, y = (abs(float(size)) * _MILLIMETRES[unit] for size in header["pixdim"][1:3])
+    x, y, z = (abs(float(size)) * _MILLIMETRES[unit] for size in header["pixdim"][1:4])
     if not (0.1 <= x <= 20 and 0.1 <= y <= 20):
         raise UserError(f"{name}: pixel spacing is {x:g} x {y:g} mm; expected 0.1 to 20 mm")
-    return x, y
+    return x, y, z
 
 
-def _load(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray:
-    """Return the voxels in their stored type, float32 where the header asks for scaling."""
+def load_voxels(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray:
+    """Return the voxels in their stored type, float32 where the header asks for scaling.
+
+    Raises:
+        UserError: The file is damaged, or has more than ``largest`` voxels.
+    """
     header = _read_header(path)
     if math.prod(header.shape) > largest:
         raise UserError(f"{path.name}: its header says {header.shape} voxels, more than a volume has")
@@ -241,32 +286,64 @@ def _read_bytes(path: Path, header: _Header) -> npt.NDArray[np.uint8]:
     return raw
 
 
-def _volume(path: Path) -> npt.NDArray[np.float32]:
-    values = _load(path, LARGEST_VOLUME)
+def load_volume(path: Path) -> npt.NDArray[np.float32]:
+    """Return a volume (X, Y, Z); UserError where the file is damaged or holds another number of axes."""
+    values = load_voxels(path, LARGEST_VOLUME)
     if values.ndim != 3:
         raise UserError(f"{path.name}: expected axes X, Y, Z, found shape {values.shape}")
     return values.astype(np.float32)
 
 
-def _load_labels(path: Path, largest: int = LARGEST_CINE) -> npt.NDArray[np.uint8]:
-    values = _load(path, largest)
+def load_labels(
+    path: Path, largest: int = LARGEST_CINE, cavities: tuple[int, int] = LEFT_FIRST
+) -> npt.NDArray[np.uint8]:
+    """Return a segmentation: 1 LV cavity, 2 myocardium, 3 RV cavity.
+
+    Args:
+        path: The file.
+        largest: Most voxels.
+        cavities: Numbers of the left and the right cavity in the file.
+
+    Raises:
+        UserError: The file is damaged or too large, or holds other than 0 to 255.
+    """
+    values = load_voxels(path, largest)
     if values.min() < 0 or values.max() > 255:
         raise UserError(f"{path.name}: labels outside 0 to 255")
     labels = (np.rint(values) if values.dtype.kind == "f" else values).astype(np.uint8)
-    return labels_from_acdc(labels) if is_acdc_segmentation(path) else labels
+    if cavities == LEFT_FIRST:
+        return labels
+    standard = np.arange(256, dtype=np.uint8)
+    standard[list(cavities)] = LEFT_FIRST
+    return standard[labels]
 
 
-def _segmentation(folder: Path, stem: str, volume: npt.NDArray | None) -> npt.NDArray[np.uint8] | None:
-    path = find_image(folder, stem)
+def load_segmentation(
+    path: Path | None, volume: npt.NDArray | None, cavities: tuple[int, int] = LEFT_FIRST
+) -> npt.NDArray[np.uint8] | None:
+    """Return the segmentation of a volume (X, Y, Z), as ``load_labels`` does; None without a file.
+
+    Raises:
+        UserError: The file is damaged, or has another shape than its image.
+    """
     if path is None:
         return None
-    labels = _load_labels(path, LARGEST_VOLUME)
+    labels = load_labels(path, LARGEST_VOLUME, cavities)
     if labels.ndim != 3 or (volume is not None and labels.shape != volume.shape):
         image = "expected axes X, Y, Z" if volume is None else f"its image has shape {volume.shape}"
         raise UserError(f"{path.name}: has shape {labels.shape}, {image}")
     return labels
 
 
+def _cavities(path: Path) -> tuple[int, int]:
+    return RIGHT_FIRST if is_acdc_segmentation(path) else LEFT_FIRST
+
+
+def _segmentation(folder: Path, stem: str, volume: npt.NDArray | None) -> npt.NDArray[np.uint8] | None:
+    path = find_image(folder, stem)
+    return None if path is None else load_segmentation(path, volume, _cavities(path))
+
+
 def _cine_segmentation(folder: Path) -> partial[npt.NDArray[np.uint8]] | None:
     path = find_image(folder, "seg_sa")
-    return None if path is None else partial(_load_labels, path)
+    return None if path is None else partial(load_labels, path, cavities=_cavities(path))

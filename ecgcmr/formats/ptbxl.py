@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
 from ecgcmr.errors import UserError
-from ecgcmr.formats.regular_file import refuse_special
+from ecgcmr.formats.ptbxl_statements import STATEMENTS, SUPERCLASS, StatementSet, read_part, read_statement_sets
 from ecgcmr.formats.ukb_table import clean_id
 
+__all__ = ["DATABASE", "STATEMENTS", "PTBXLRecord", "is_ptbxl", "read_ptbxl"]
+
 DATABASE = "ptbxl_database.csv"
-STATEMENTS = "scp_statements.csv"
 _LONGEST_CODES = 10_000
 OVER_89 = 300.0
 """Age by which PTB-XL says "over 89"."""
@@ -35,8 +35,9 @@ class PTBXLRecord:
         fold: ``strat_fold``, 1 to 10; a patient's recordings share one.
         age: In years; 90 stands for "over 89"; NaN if unknown.
         male: 1 male, 0 female (the table codes it the other way round), NaN if unknown.
-        superclasses: Diagnostic superclasses of all its diagnostic statements, whatever their likelihood; None if it
-            has no diagnostic statement at all, so that nothing is known.
+        statements: Its statements, whatever their likelihood.
+        superclasses: Diagnostic superclasses of all its diagnostic statements; None if it has no diagnostic statement
+            at all, so that nothing is known.
     """
 
     ecg_id: str
@@ -45,6 +46,7 @@ class PTBXLRecord:
     fold: int
     age: float
     male: float
+    statements: frozenset[str]
     superclasses: frozenset[str] | None
 
 
@@ -67,15 +69,10 @@ def read_ptbxl(folder: str | Path) -> list[PTBXLRecord]:
             twice; a patient's recordings lie in different folds.
     """
     folder = Path(folder)
-    database = _read(folder, DATABASE, ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr"))
-    statements = _read(folder, STATEMENTS, ("diagnostic", "diagnostic_class"))
-    diagnostic = statements[pd.to_numeric(statements["diagnostic"], errors="coerce") == 1]
-    classes = {
-        str(code): superclass
-        for code, superclass in zip(diagnostic.iloc[:, 0], diagnostic["diagnostic_class"], strict=True)
-        if isinstance(superclass, str)
-    }
-    records = [_record(folder, row, classes) for row in database.to_dict("records")]
+    columns = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
+    database = read_part(folder, DATABASE, columns)
+    superclass = next(one for one in read_statement_sets(folder) if one.name == SUPERCLASS)
+    records = [_record(folder, row, superclass) for row in database.to_dict("records")]
     seen: set[str] = set()
     fold_of: dict[str, int] = {}
     for record in records:
@@ -89,21 +86,7 @@ def read_ptbxl(folder: str | Path) -> list[PTBXLRecord]:
     return records
 
 
-def _read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    refuse_special(folder / name)
-    try:
-        frame = pd.read_csv(folder / name, dtype=str, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: missing in the PTB-XL folder") from error
-    except (ValueError, OSError) as error:
-        raise UserError(f"{name}: cannot be read as a table ({type(error).__name__})") from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise UserError(f"{name}: lacks column {', '.join(missing)}")
-    return frame
-
-
-def _record(folder: Path, row: dict[str, str | float], classes: dict[str, str]) -> PTBXLRecord:
+def _record(folder: Path, row: dict[Hashable, str | float], superclass: StatementSet) -> PTBXLRecord:
     ecg_id, patient_id, file = (
         clean_id(value) if isinstance(value := row[column], str) else ""
         for column in ("ecg_id", "patient_id", "filename_hr")
@@ -116,7 +99,7 @@ def _record(folder: Path, row: dict[str, str | float], classes: dict[str, str]) 
         fold = int(float(row["strat_fold"]))
         codes = ast.literal_eval(str(row["scp_codes"])[:_LONGEST_CODES])
         age, sex = float(row["age"]), float(row["sex"])
-        found = frozenset(classes[code] for code in codes if code in classes)
+        statements = frozenset(code for code in codes if isinstance(code, str))
     except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise UserError(f"{DATABASE}: ecg_id {ecg_id} has an unreadable age, sex, scp_codes or strat_fold") from error
     return PTBXLRecord(
@@ -126,7 +109,8 @@ def _record(folder: Path, row: dict[str, str | float], classes: dict[str, str]) 
         fold=fold,
         age=90.0 if age == OVER_89 else age,
         male=1.0 - sex if sex in (0.0, 1.0) else math.nan,
-        superclasses=found or None,
+        statements=statements,
+        superclasses=superclass.found(statements),
     )
 
 

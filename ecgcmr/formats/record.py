@@ -15,6 +15,8 @@ from ecgcmr.formats.limits import check_rate, check_size
 _USUAL_SECONDS = 10.0
 _SUSPICIOUS_MV = 1e3  # a converter of 16 bits and 5 uV a step reaches 164 mV
 _IMPOSSIBLE_MV = 1e6
+MILLIVOLTS, Z_SCORE = UNITS = ("mV", "z-score")
+"""What the numbers of a recording may be."""
 UNNAMED = "unnamed"
 """What a lead without a name is called, with its number."""
 
@@ -41,11 +43,14 @@ class ECGRecord:
     """One ECG recording as read, without anything about the person.
 
     Attributes:
-        signal: (leads, T) float64 in mV; NaN where the device recorded nothing.
+        signal: (leads, T) float64 in ``unit``; NaN where the device recorded nothing.
         leads: Lead names in the order of ``signal``, standard spelling where known (``aVR``, ``V1``).
         sampling_rate: In Hz.
         notes: Remarks on the recording's quality, such as ``lead V3 is flat``; nothing about the person.
         others: Names of what else the file holds and was not read, such as signals that are no voltages.
+        unit: ``mV``, or ``z-score`` of a recording whose millivolts its publisher has taken away; thresholds in mV mean
+            nothing there.
+        format: Of the file, such as ``GE MUSE XML``, or the reader's name; empty where it was read from none.
     """
 
     signal: npt.NDArray[np.float64]
@@ -53,6 +58,8 @@ class ECGRecord:
     sampling_rate: float
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    unit: str = MILLIVOLTS
+    format: str = ""
 
 
 def ecg_record(
@@ -61,15 +68,17 @@ def ecg_record(
     sampling_rate: float,
     notes: tuple[str, ...] = (),
     others: tuple[str, ...] = (),
+    unit: str = MILLIVOLTS,
 ) -> ECGRecord:
     """Build a record that keeps what ``ECGRecord`` promises, and remark on its quality.
 
     Args:
-        signal: (leads, T) in mV, NaN where nothing was recorded.
+        signal: (leads, T) in the unit, NaN where nothing was recorded.
         leads: Names, standard spelling where known; empty where the file has none.
         sampling_rate: In Hz.
         notes: Remarks of the reader.
         others: Names of what was not read.
+        unit: ``mV`` or ``z-score``; of the latter no amplitude is checked.
 
     Raises:
         UserError: Empty or too large, no lead with a name, a lead twice, an infinite or impossible value, no value at
@@ -84,7 +93,8 @@ def ecg_record(
     if np.isinf(signal).any():
         raise UserError("holds an infinite value")
     largest = np.nanmax(np.abs(signal), initial=0.0)
-    if largest > _IMPOSSIBLE_MV:
+    is_voltage = unit == MILLIVOLTS
+    if is_voltage and largest > _IMPOSSIBLE_MV:
         raise UserError(f"reaches {largest:.3g} mV: the unit or the gain is wrong")
     if np.isnan(signal).all():
         raise UserError("holds no samples")
@@ -92,12 +102,12 @@ def ecg_record(
     remarks = list(notes)
     if abs(seconds - _USUAL_SECONDS) > 0.5 / sampling_rate:
         remarks.append(f"lasts {seconds:.4g} s, not {_USUAL_SECONDS:g} s")
-    if largest > _SUSPICIOUS_MV:
+    if is_voltage and largest > _SUSPICIOUS_MV:
         remarks.append(f"reaches {largest:.3g} mV, so the {UNIT_DOUBT}")
-    unusual = remark(signal)
+    unusual = remark(signal) if is_voltage else None
     if unusual is not None:
         remarks.append(unusual)
-    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)), others)
+    return ECGRecord(signal, leads, float(sampling_rate), (*remarks, *quality_notes(signal, leads)), others, unit)
 
 
 def _named(leads: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,9 +127,13 @@ class ShortAxis:
         es: (X, Y, Z) float32, the end-systolic volume, if there is a file of its own.
         ed_segmentation: (X, Y, Z) uint8, 1 LV cavity, 2 LV myocardium, 3 RV cavity; None if there is none.
         es_segmentation: As ``ed_segmentation`` for end-systole.
-        load_cine: Reads the (X, Y, Z, T) cine in its stored type (tens of megabytes), frame 0 at the R wave; None if
-            there is no cine.
+        load_cine: Reads the (X, Y, Z, T) cine in its stored type (tens of megabytes), frame 0 at the R wave unless
+            ``ed_frame`` or ``starts_at_ed`` says otherwise; None if there is no cine.
         load_cine_segmentation: Reads the (X, Y, Z, T) uint8 segmentation of the cine; None if there is none.
+        ed_frame: Frame of the cine at end-diastole where somebody states it, from 0; it need not be the first.
+        es_frame: The same of end-systole.
+        starts_at_ed: Whether the cine begins at end-diastole where no frame is stated; else end-diastole is the frame
+            that ``ed`` is a copy of.
     """
 
     spacing_mm: tuple[float, float]
@@ -129,3 +143,6 @@ class ShortAxis:
     es_segmentation: npt.NDArray[np.uint8] | None = None
     load_cine: Callable[[], npt.NDArray] | None = field(default=None, repr=False)
     load_cine_segmentation: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    starts_at_ed: bool = True

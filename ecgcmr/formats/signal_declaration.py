@@ -1,6 +1,6 @@
 """What a bare signal file does not say of itself: a small YAML file ``ecg.yaml`` beside it does.
 
-It serves all CSV, TSV, NumPy and Parquet files of its folder::
+It serves all CSV, TSV, NumPy, MATLAB and Parquet files of its folder::
 
     leads: [I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6]
     unit: mV

@@ -15,7 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.delimited import parse_table
 from ecgcmr.formats.lead_columns import lead_columns, other_names
 from ecgcmr.formats.limits import MAX_FILE_BYTES, check_size, read_content
-from ecgcmr.formats.loaded_signal import LoadedSignal
+from ecgcmr.formats.loaded_signal import LoadedSignal, leads_are_rows
 from ecgcmr.formats.record import ECGRecord, ecg_record
 from ecgcmr.formats.signal_declaration import DECLARATION_FILE, SignalDeclaration, find_declaration, load_declaration
 from ecgcmr.formats.units import millivolts_per
@@ -87,16 +87,15 @@ def load_npy(path: Path, declared: tuple[str, ...]) -> LoadedSignal:
             f"holds an array of {len(shape)} axes; it must be two-dimensional, (leads, samples) of one recording a file"
         )
     rows, columns = shape
-    if (rows == len(declared)) == (columns == len(declared)):
-        raise UserError(f"has shape {rows} x {columns}, of which one must be the {len(declared)} declared leads")
-    check_size(len(declared), columns if rows == len(declared) else rows)
+    in_rows = leads_are_rows((rows, columns), declared)
+    check_size(len(declared), columns if in_rows else rows)
     if path.stat().st_size < offset + rows * columns * dtype.itemsize:
         raise UserError("is shorter than its header says, probably cut off")
     with path.open("rb") as file:
         file.seek(offset)
         content = file.read(rows * columns * dtype.itemsize)
     stored = np.frombuffer(content, dtype).reshape(shape, order="F" if columns_first else "C")
-    values = stored if rows == len(declared) else stored.T
+    values = stored if in_rows else stored.T
     return LoadedSignal(declared, np.array(values, dtype=np.float64, order="C", subok=False))
 
 

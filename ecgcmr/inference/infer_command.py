@@ -14,7 +14,7 @@ from ecgcmr.inference.many_files import (
 )
 
 HELP = """\
-Predict phenotypes and risks from ECG files (CardioSoft, MUSE, DICOM, WFDB, CSV, NumPy, Parquet) by a model folder. For
+Predict phenotypes and risks from ECG files (CardioSoft, MUSE, DICOM, WFDB, SCP-ECG, EDF ...) by a model folder. For
 each file OUT/NAME.json holds the numbers with their intervals, and OUT/NAME.png shows the tracing and the numbers;
 OUT/summary.json lists what was refused or could not be read. Research use, not a medical device.
 

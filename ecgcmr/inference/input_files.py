@@ -14,7 +14,7 @@ from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.signal_declaration import DECLARATION_FILE
 
 _SIGNALS = (".dat", ".mat")  # beside a WFDB header
-_ECG_SUFFIXES = (".xml", ".dcm", ".hea", ".gz", ".npy", ".parquet", ".ecg")
+_ECG_SUFFIXES = (".xml", ".dcm", ".hea", ".gz", ".npy", ".parquet", ".ecg", ".scp", ".edf", ".mwf", ".mfer", ".mat")
 
 
 @dataclass(frozen=True)

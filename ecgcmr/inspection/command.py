@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace files of the same names that 'inspect' did not write"
     )
     parser.add_argument(
-        "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a CSV, NPY or Parquet signal"
+        "--declare", type=Path, metavar="YAML", help="leads, unit and sampling_rate of a bare signal (CSV, NPY ...)"
     )
     parser.add_argument(
         "--reader", metavar="CLASS", help="a reader of your own for raw ECG files, package.module:Class, asked first"

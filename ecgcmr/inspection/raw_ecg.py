@@ -54,7 +54,7 @@ def inspect_ecg(
     """
     record = read_ecg(path, None if declare is None else load_declaration(declare), reader)
     found = FORMATS.get(identify_ecg(path, declared=declare is not None, reader=reader).kind or "")
-    kind = found.title if found else "signal file" if reader is None else f"read by {reader.name}"
+    kind = record.format if found else f"read by {record.format}"
     seconds = record.signal.shape[1] / record.sampling_rate
     console.print(f"ECG, {kind}", style="bold")
     console.print(

@@ -20,4 +20,5 @@ from ecgcmr.objectives.retrieval import recall_at, retrieval_ranks
 from ecgcmr.objectives.siglip import SigLIPLoss
 from ecgcmr.objectives.similarity_guided import SimilarityGuidedCLIPLoss
 from ecgcmr.objectives.survival import CoxPartialLikelihood, SurvivalObjective, require_survival_objective
+from ecgcmr.objectives.three_way import ThreeWayContrast
 from ecgcmr.objectives.view_agreement import CosineAgreement

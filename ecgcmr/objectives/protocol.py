@@ -17,6 +17,7 @@ from ecgcmr.errors import UserError
 FURTHER_INPUTS = {
     "phenotypes": "(B, L) standardised labels, NaN = missing",
     "subjects": "(B,) int64 number of each row's subject",
+    "c": "(B, D) projections of a third input, of the same subjects",
     "target_a": "(B, D) projections of the first input by the momentum encoder",
     "target_b": "(B, D) the same of the second input",
     "segments_a": "(B, K, D) projections of the ECG at K phases of the cardiac cycle",
@@ -24,6 +25,10 @@ FURTHER_INPUTS = {
     "segments_present": "(B, K) whether a phase was seen in both",
 }
 """Names that ``needs`` may hold; all of them have one row per subject of the batch."""
+
+
+THIRD = "c"
+"""What a stage of three modalities alone has."""
 
 
 @runtime_checkable

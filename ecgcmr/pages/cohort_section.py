@@ -5,11 +5,12 @@ Counts, means and shares alone; nothing of a single subject.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ecgcmr.pages.markup import Html, element, joined
+from ecgcmr.pages.markup import Html, anchor, element, joined
 from ecgcmr.pages.tables import disclosure, facts, number, table
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.layout import SPLITS, ECGLayout, Label
@@ -18,6 +19,34 @@ from ecgcmr.yaml_file import mapping_at
 ELSEWHERE = "The shards lie outside of this folder; 'ecgcmr report --root DIR' describes them here."
 _FEW = 5
 """Fewer subjects with a disease than this are not counted out: together with other numbers they could be a person."""
+
+
+def cohorts_facts(cohorts: Mapping[str, ShardIndex | None], plan: dict[str, Any]) -> Html:
+    """Return the section's content: of several cohorts one after the other, and what each is used for.
+
+    Args:
+        cohorts: Index of each by name, None where it is not known; the name of a single one is empty.
+        plan: As of ``cohort_facts``.
+    """
+    if set(cohorts) == {""}:
+        return cohort_facts(cohorts[""], plan)
+    parts = [_uses(plan)]
+    for name, cohort in cohorts.items():
+        own = {"cohort": mapping_at(plan, "cohorts", name)}
+        parts += [element("h3", name, id=anchor("cohort", name)), cohort_facts(cohort, own)]
+    return joined(parts)
+
+
+def _uses(plan: dict[str, Any]) -> Html:
+    """Return which cohorts each stage is trained on and each task is judged on."""
+    stages, tasks = mapping_at(plan, "stages"), mapping_at(plan, "evaluation", "tasks")
+    rows = [(f"stage {name}", _named(mapping_at(stages, name).get("cohort"))) for name in stages]
+    rows += [(f"task {name}", _named(mapping_at(tasks, name).get("cohort"))) for name in tasks]
+    return table("Which cohort is used for what", ("part", "cohort"), rows, words=2)
+
+
+def _named(cohort: Any) -> str:
+    return " + ".join(map(str, cohort)) if isinstance(cohort, list) else str(cohort or "the only one")
 
 
 def cohort_facts(cohort: ShardIndex | None, plan: dict[str, Any]) -> Html:

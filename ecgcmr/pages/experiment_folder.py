@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ MOST_STAGES = 60
 """Stages whose course and settings are shown: those of pre-training first. A large comparison has a thousand."""
 
 NAME_FILE, PLAN_FILE, RESULTS, OVERVIEW = "experiment.json", "experiment.yaml", "results.json", "results.md"
-_COHORT = "cohort"
+_COHORT, _COHORTS = "cohort", "cohorts"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ExperimentFolder:
         plan: Content of ``experiment.yaml``; empty in folders of before it was written.
         overview: Its own words.
         assessments: One for each task.
-        cohort: The index of its shards; None where they lie elsewhere.
+        cohorts: Index of the shards of each cohort by name, "" where there is one; None where they lie elsewhere.
         figures: As they are on the disk.
         learned: Tables of what a stage learned, where the plan asked for it.
         learned_figures: Figures of the same.
@@ -55,7 +56,7 @@ class ExperimentFolder:
     plan: dict[str, Any]
     overview: Overview
     assessments: tuple[AssessmentFile, ...]
-    cohort: ShardIndex | None
+    cohorts: Mapping[str, ShardIndex | None]
     figures: tuple[FigureFile, ...]
     learned: Html
     learned_figures: tuple[FigureFile, ...]
@@ -101,7 +102,7 @@ def read_experiment(folder: Path, root: Path | None = None) -> ExperimentFolder:
         plan=plan,
         overview=read_overview(folder / OVERVIEW),
         assessments=tuple(read_assessment(path) for path in assessed),
-        cohort=_cohort(folder, root),
+        cohorts=_cohorts(folder, root, [str(name) for name in mapping_at(plan, "cohorts")]),
         figures=_figures(folder, "figures"),
         learned=interpretation_tables(folder),
         learned_figures=_figures(folder, INTERPRETATION),
@@ -115,11 +116,21 @@ def _figures(folder: Path, room: str) -> tuple[FigureFile, ...]:
     return tuple(read_figure(path) for path in sorted(folder.glob(f"{room}/*.png"), key=_natural))
 
 
-def _cohort(folder: Path, root: Path | None) -> ShardIndex | None:
+def _cohorts(folder: Path, root: Path | None, names: list[str]) -> dict[str, ShardIndex | None]:
+    """Return the cohorts by name; of several none can be said to lie at ``root``.
+
+    Raises:
+        UserError: There are several, and a root.
+    """
+    if root is not None and names:
+        raise UserError(f"--root: the experiment has the cohorts {', '.join(names)}; leave it out")
     if root is not None:
-        return ShardIndex.load(root, check_files=False)
-    inside = folder / _COHORT
-    return ShardIndex.load(inside, check_files=False) if (inside / "index.json").is_file() else None
+        return {"": ShardIndex.load(root, check_files=False)}
+    places = {name: folder / _COHORTS / name for name in names} or {"": folder / _COHORT}
+    return {
+        name: ShardIndex.load(place, check_files=False) if (place / "index.json").is_file() else None
+        for name, place in places.items()
+    }
 
 
 def _stage_names(folder: Path, plan: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 
 from ecgcmr.errors import UserError
-from ecgcmr.pages.cohort_section import cohort_facts
+from ecgcmr.pages.cohort_section import cohorts_facts
 from ecgcmr.pages.document import Section, document, paragraph
 from ecgcmr.pages.experiment_folder import ExperimentFolder
 from ecgcmr.pages.figure_files import FigureFile
@@ -60,7 +60,7 @@ def _page(folder: ExperimentFolder, every_number: bool, figures: bool) -> str:
         Section(
             "learned", "What the model learned", joined([folder.learned, *_shown(folder.learned_figures, figures)])
         ),
-        Section("cohort", "Cohort", cohort_facts(folder.cohort, folder.plan)),
+        Section("cohort", "Cohort", cohorts_facts(folder.cohorts, folder.plan)),
         Section("methods", "Methods", methods(folder)),
         Section("training", "Training", training(folder.stages, folder.pre_training, folder.further_stages)),
         Section("notes", "Notes", _notes(dict.fromkeys(notes))),

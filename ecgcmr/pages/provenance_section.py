@@ -12,26 +12,34 @@ from ecgcmr.pages.markup import Html, element, joined
 from ecgcmr.pages.stage_folder import StageFolder
 from ecgcmr.pages.tables import disclosure, facts, in_two_parts, table
 from ecgcmr.pages.yaml_text import yaml_block
+from ecgcmr.shards import ShardIndex
 
 _DIGITS = 16  # of a checksum: enough to tell two apart by eye
 
 
 def provenance(folder: ExperimentFolder) -> Html:
     """Return the provenance of an experiment."""
-    cohort = folder.cohort
     command = f"ecgcmr experiment {shlex.quote(folder.file or PLAN_FILE)} --out {shlex.quote(folder.name)}"
-    extra = {} if cohort is None else cohort.extra
-    pairs = [
+    pairs: list[tuple[object, object]] = [
         ("Command", element("code", command)),
         ("Code version", ", ".join(code_versions(folder.stages))),
         ("Page made by", f"ecgcmr {__version__}"),
         ("Seed", _shown(folder.plan.get("seed"))),
         ("Fingerprint of the experiment", _code(folder.fingerprint)),
-        ("Fingerprint of the cohort's layout", _code("" if cohort is None else cohort.layout.fingerprint)),
-        ("Fingerprint of the cohort", _code(extra.get("fingerprint"))),
+        *(pair for name, cohort in folder.cohorts.items() for pair in _fingerprints(name, cohort)),
         (f"SHA-256 of {RESULTS}", _code(folder.results_sha256)),
     ]
     return joined([facts(pairs), stage_origins(folder.stages)])
+
+
+def _fingerprints(name: str, cohort: ShardIndex | None) -> list[tuple[object, object]]:
+    which = f"cohort {name}" if name else "cohort"
+    if cohort is None:
+        return []
+    return [
+        (f"Fingerprint of the {which}'s layout", _code(cohort.layout.fingerprint)),
+        (f"Fingerprint of the {which}", _code(cohort.extra.get("fingerprint"))),
+    ]
 
 
 def code_versions(stages: Sequence[StageFolder]) -> list[str]:

@@ -12,8 +12,8 @@ from ecgcmr.pages.charts import Interval, interval_chart
 from ecgcmr.pages.long_tables import difference_table, score_table, subgroup_table
 from ecgcmr.pages.markup import Html, anchor, element, joined
 from ecgcmr.pages.tables import disclosure, grid_table, table
+from ecgcmr.reports.grid import Grid
 from ecgcmr.reports.tables import (
-    Grid,
     details,
     difference_grid,
     headline,
@@ -40,7 +40,7 @@ def results(assessments: Sequence[AssessmentFile], *, every_number: bool = True)
 
 
 def _task(found: AssessmentFile, task: Task, every_number: bool) -> Html:
-    scores = rows_of_task(found.scores, task)
+    scores, published = rows_of_task(found.scores, task), rows_of_task(found.published, task)
     parts = [
         element(
             "h3",
@@ -49,15 +49,15 @@ def _task(found: AssessmentFile, task: Task, every_number: bool) -> Html:
         ),
         _leading_chart(scores, task),
     ]
-    lead = headline(scores, task)
+    lead = headline(scores, task, published=published)
     parts += [] if lead is None else [grid_table(lead)]
     differences = difference_grid(found.differences, task)
     if differences is not None:
         parts.append(_folded(differences.heading, [differences]))
     for key in (task.primary, *(metric.key for metric in task.named)):
-        heading, grids = details(scores, task, key)
+        heading, grids = details(scores, task, key, published=published)
         parts += [_folded(heading, grids)] if grids else []
-    parts.append(_folded("All metrics", metric_grids(scores, task)))
+    parts.append(_folded("All metrics", metric_grids(scores, task, published=published)))
     parts.append(_folded("Subgroups", subgroup_grids(found.subgroups, task)))
     parts.append(disclosure("Targets and their test subjects", _targets(found, task)))
     if every_number:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ecgcmr.pages.markup import Html, element, joined, text
 from ecgcmr.pages.stage_folder import StageFolder
-from ecgcmr.reports.tables import Grid
+from ecgcmr.reports.grid import Grid
 
 LONG = 25
 """Rows from which a table can be filtered."""
@@ -62,7 +62,7 @@ def _plain(caption: object) -> str:
 def grid_table(grid: Grid) -> Html:
     """Return a table as results.md has it; the best of a column is bold."""
     rows = ((name, *(element("strong", cell) if best else cell for cell, best in cells)) for name, cells in grid.lines)
-    return table(grid.heading, grid.titles, rows, note=grid.caption)
+    return table(grid.heading, grid.titles, rows, note=" ".join(part for part in (grid.caption, grid.below) if part))
 
 
 def facts(pairs: Iterable[tuple[object, object]]) -> Html:

@@ -82,7 +82,10 @@ def note_owners(
     for one in candidates:
         for part, name, path in one.candidate.files:
             given = one.candidate.ecg_name if part == "ecg" else one.candidate.cmr_name
-            file = file_hash(part, name if given else path.absolute().as_posix(), key)
+            where = path.absolute().as_posix()
+            if one.candidate.whereabouts(part, path)[1]:
+                where += f"\n{one.candidate.place}"
+            file = file_hash(part, name if given else where, key)
             moved += before.get(file, one.subject) != one.subject
             if file in owners and owners[file] in withdrawn:
                 left_out.add(one.row)

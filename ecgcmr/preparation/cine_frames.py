@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.dicom_cine import DicomCine
 from ecgcmr.formats.record import ShortAxis
+from ecgcmr.preparation.cine_moments import end_diastole, from_moment, stated_moment
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.end_systole import find_end_systole
 from ecgcmr.preparation.heart_crop import centre_from_motion, heart_centre, image_centre, published_centre
@@ -35,8 +36,8 @@ class ChosenFrames:
         frames: (F, X, Y) intensities in the order of ``CineOptions.frames``.
         centre: (x, y) in pixels about which to crop.
         crop: How the centre was found: ``segmentation``, ``motion``, ``published`` or ``centre``.
-        end_systole: Frame of the cine at end-systole; None if it was not needed or is a volume of its own.
-        end_systole_by: ``segmentation``, ``stored volume`` or ``blood pool``; empty if it was not needed.
+        end_systole: Frames from end-diastole to end-systole; None if it was not needed or is a volume of its own.
+        end_systole_by: ``statement``, ``segmentation``, ``stored volume`` or ``blood pool``; empty if not needed.
         moments: Frames of the cine in which end-systole was found.
         segmentation: Of the frames.
     """
@@ -51,7 +52,12 @@ class ChosenFrames:
 
 
 class _Cine:
-    """A cine that is read no more than it must be."""
+    """A cine that is read no more than it must be; its moments are counted from ``first``, the cycle being closed.
+
+    Attributes:
+        shape: X, Y, Z, T.
+        first: The frame at end-diastole.
+    """
 
     def __init__(self, short_axis: ShortAxis) -> None:
         if short_axis.load_cine is None:
@@ -64,23 +70,27 @@ class _Cine:
         self.shape: tuple[int, ...] = (self._reader or self._whole).shape
         if len(self.shape) != 4 or self.shape[3] < 3:
             raise UserError(f"a cine needs axes X, Y, Z and at least 3 frames, found shape {self.shape}")
+        self.first = 0
 
     def slice_over_time(self, z: int) -> npt.NDArray:
         """Return one slice as (T, X, Y)."""
         planes = self._whole[:, :, z] if self._reader is None else self._reader.read([z])[:, :, 0]
-        return np.moveaxis(planes, 2, 0)
+        return from_moment(np.moveaxis(planes, 2, 0), self.first, axis=0)
 
     def volume(self, t: int) -> npt.NDArray:
         """Return one moment as (X, Y, Z)."""
+        t = (t + self.first) % self.shape[3]
         return self._whole[..., t] if self._reader is None else self._reader.read(None, [t])[..., 0]
 
 
 def choose_frames(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
     """Choose the frames of one subject.
 
-    ED is frame 0 of the cine. ES is the frame of least LV volume in the cine's segmentation; without one, the frame
-    that equals the stored end-systolic volume best; without that, the frame of the smallest blood pool. The mid-beat
-    frame is the one at half the ES index. The slice is the middle one, index Z // 2.
+    ED is the frame that somebody states; else frame 0, or the frame that the stored end-diastolic volume is a copy of
+    where a cine is known to begin anywhere. ES is the frame that somebody states; without that the one of least LV
+    volume in the cine's segmentation; without one, the frame that equals the stored end-systolic volume best; without
+    that, the frame of the smallest blood pool.
+    The mid-beat frame is half way from ED to ES. The slice is the middle one, index Z // 2.
 
     Args:
         short_axis: The images.
@@ -100,17 +110,15 @@ def choose_frames(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         return _centred(frames, frames, masks, short_axis, at_end_diastole, options)
     if not options.needs_cine and short_axis.load_cine is None:
         raise UserError("needs both an end-diastolic and an end-systolic volume")
-    cine = _Cine(short_axis)
-    z = _middle_slice(cine.shape[2], options)
-    middle = cine.slice_over_time(z)
-    labels = _cine_labels(short_axis, cine.shape)
+    cine, z, middle = _from_end_diastole(short_axis, options)
+    labels = _cine_labels(short_axis, cine)
     at_end_diastole = _end_diastole_labels(short_axis, labels, cine.shape, z)
     segmented = segmented_moments(short_axis, labels, middle, cine.shape[2], z)
     if options.content == "all":
         masks = [slice_at(segmented, t, z) for t in _nearest_moments(len(middle), options.phases)]
         frames = _over_the_cycle(middle, options.phases)
         return _centred(frames, middle, masks, short_axis, at_end_diastole, options)
-    es_frame, how = _end_systole(middle, labels, short_axis, at_end_diastole, cine.shape, z)
+    es_frame, how = _end_systole(middle, labels, short_axis, at_end_diastole, cine, z)
     moments = {"ES": es_frame, "mid": es_frame // 2, "ED": 0}
     chosen = [moments[name] for name in options.frames]
     masks = [slice_at(segmented, t, z) for t in chosen]
@@ -126,12 +134,10 @@ def _volumes(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         at_end_diastole = _labels_at(short_axis.ed_segmentation, ed.shape, z)
         masks = [found if found is not None and found.shape == ed.shape else None for found in _of_volumes(short_axis)]
     else:
-        cine = _Cine(short_axis)
-        z = _middle_slice(cine.shape[2], options)
-        moving = cine.slice_over_time(z)
-        labels = _cine_labels(short_axis, cine.shape)
+        cine, z, moving = _from_end_diastole(short_axis, options)
+        labels = _cine_labels(short_axis, cine)
         at_end_diastole = _end_diastole_labels(short_axis, labels, cine.shape, z)
-        es_frame, how = _end_systole(moving, labels, short_axis, at_end_diastole, cine.shape, z)
+        es_frame, how = _end_systole(moving, labels, short_axis, at_end_diastole, cine, z)
         ed, es = cine.volume(0), cine.volume(es_frame)
         segmented = segmented_moments(short_axis, labels, moving, cine.shape[2], z)
         masks = [segmented.get(t) for t in (0, es_frame)]
@@ -192,13 +198,22 @@ def _nearest_moments(count: int, phases: int) -> list[int]:
     return [int(t) for t in np.rint(np.arange(phases) * (count / phases)).astype(np.int64) % count]
 
 
-def _cine_labels(short_axis: ShortAxis, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+def _from_end_diastole(short_axis: ShortAxis, options: CineOptions) -> tuple[_Cine, int, npt.NDArray]:
+    """Return a cine whose moments are counted from end-diastole, the middle slice's index, and that slice (T, X, Y)."""
+    cine = _Cine(short_axis)
+    z = _middle_slice(cine.shape[2], options)
+    middle = cine.slice_over_time(z)
+    cine.first = end_diastole(short_axis, middle, z)
+    return cine, z, from_moment(middle, cine.first, axis=0)
+
+
+def _cine_labels(short_axis: ShortAxis, cine: _Cine) -> npt.NDArray[np.uint8] | None:
     if short_axis.load_cine_segmentation is None:
         return None
     labels = short_axis.load_cine_segmentation()
-    if labels.shape != tuple(shape):
-        raise UserError(f"cine and its segmentation differ in shape: {tuple(shape)} and {labels.shape}")
-    return labels
+    if labels.shape != tuple(cine.shape):
+        raise UserError(f"cine and its segmentation differ in shape: {tuple(cine.shape)} and {labels.shape}")
+    return from_moment(labels, cine.first, axis=3)
 
 
 def _end_diastole_labels(
@@ -217,13 +232,16 @@ def _end_systole(
     labels: npt.NDArray[np.uint8] | None,
     short_axis: ShortAxis,
     at_end_diastole: npt.NDArray[np.uint8] | None,
-    shape: tuple[int, ...],
+    cine: _Cine,
     z: int,
 ) -> tuple[int, str]:
-    """Return the frame of end-systole and what told it."""
+    """Return the frame of end-systole, counted from end-diastole, and what it follows from."""
+    stated = stated_moment("ES", short_axis.es_frame, len(middle))
+    if stated is not None and stated != cine.first:
+        return (stated - cine.first) % len(middle), "statement"
     if labels is not None:
         return _least_volume(labels), "segmentation"
-    if short_axis.es is not None and short_axis.es.shape == tuple(shape[:3]):
+    if short_axis.es is not None and short_axis.es.shape == tuple(cine.shape[:3]):
         return closest_frame(middle, short_axis.es[:, :, z]), "stored volume"
     centre = heart_centre(at_end_diastole) if at_end_diastole is not None else None
     if centre is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from ecgcmr.formats.record import MILLIVOLTS
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.cine_options import CineOptions
 from ecgcmr.preparation.cleaning import Cleaning
@@ -23,6 +24,7 @@ def cohort_layout(
     schema: Sequence[Label],
     split_rule: Mapping[str, object],
     *,
+    unit: str = MILLIVOLTS,
     has_ecg: bool = True,
     has_masks: bool = False,
 ) -> Layout:
@@ -33,6 +35,7 @@ def cohort_layout(
         cine: How frames are made; None without images.
         schema: Labels that come from tables.
         split_rule: How subjects were divided.
+        unit: What the recordings come in.
         has_ecg: Whether there are ECGs.
         has_masks: Whether there are segmentations of the images.
     """
@@ -44,7 +47,7 @@ def cohort_layout(
         ecg = ECGLayout(
             sampling_rate=options.standard.sampling_rate,
             samples=options.standard.samples,
-            unit=cleaning.unit,
+            unit=unit if cleaning.unit == MILLIVOLTS else cleaning.unit,
             max_beats=MAX_BEATS if options.beats else 0,
             quality=options.beats,
         )
@@ -52,6 +55,7 @@ def cohort_layout(
             "cleaning": cleaning.to_dict(),
             "short": options.standard.short,
             "window": options.standard.window,
+            **({} if unit == MILLIVOLTS else {"source_unit": unit}),  # cohorts in mV keep their fingerprint
         }
         if options.beats:
             labels += MEASUREMENTS

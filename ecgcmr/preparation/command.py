@@ -6,23 +6,34 @@ import argparse
 from dataclasses import MISSING, fields
 from typing import Any
 
+from ecgcmr.preparation.named_collections import COLLECTIONS, collection_names
 from ecgcmr.preparation.options import RUNNING, PrepareOptions, option_flags
 from ecgcmr.text import printable
 
-HELP = """\
+_DATA_SETS = "\n".join(
+    f"  {name:14} {entry.about}" for name, entry in zip(collection_names(), COLLECTIONS.values(), strict=True)
+)
+
+HELP = f"""\
 Turn raw files into cleaned HDF5 shards with an index.
 
-ECGs are CardioSoft or MUSE XML, DICOM, WFDB, or CSV, NPY and Parquet with declared leads; images are folders of NIfTI
-short-axis stacks named by subject, or UK Biobank's DICOM zips; tables have UK Biobank columns or plain label names.
-A PTB-XL download works as it is: --ecg PTBXL_FOLDER. Other data sets, labels and file formats are a class or a file of
-your own: --collection, --labels, --reader (docs/extending.md).
+ECGs are XML of CardioSoft, MUSE, HL7, Philips or Mortara, DICOM, WFDB, SCP-ECG, ISHNE, EDF, MFER, Kardia, or CSV, NPY,
+MATLAB and Parquet with declared leads (docs/data.md); images are folders of NIfTI short-axis stacks named by subject,
+or UK Biobank's DICOM zips; tables have UK Biobank columns or plain label names.
+A PTB-XL download works as it is: --ecg PTBXL_FOLDER; other open data sets by their names (docs/collections.md). Further
+data sets, labels and file formats are a class or a file of your own: --collection, --labels, --reader
+(docs/extending.md).
 A second run goes on where the first stopped, does nothing twice and puts new subjects into new shards.
 DIR/report.json lists every file and why any was skipped; unlike the shards it names source files.
+
+data sets that --collection knows:
+{_DATA_SETS}
 
 examples:
   ecgcmr prepare --ecg ecg --cmr cmr --table phenotypes.csv diagnoses.csv --out data/ukb --workers 8
   ecgcmr prepare --ecg ../ptb-xl --out data/ptbxl
   ecgcmr prepare --ecg ecg --cleaning bandpass --window all --short pad --out data/clinic
+  ecgcmr prepare --collection echonext --ecg ../echonext --out data/echonext
   ecgcmr prepare --collection mylab.data:Mine --collection-args folder=/data/mine --out data/mine
   ecgcmr prepare --withdrawn w12345.csv --out data/ukb      (takes subjects out at once, no raw files needed)"""
 

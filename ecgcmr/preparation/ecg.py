@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.amplitude import UNIT_DOUBT, refusal
 from ecgcmr.formats.lead_names import listed
+from ecgcmr.formats.record import MILLIVOLTS
 from ecgcmr.preparation.gaps import lead_ranges
 from ecgcmr.preparation.resampling import resample, resampling_ratio, source_margin
 from ecgcmr.shards.layout import LEADS
@@ -130,11 +131,12 @@ class StandardECG:
     """One window of a recording in the standard leads.
 
     Attributes:
-        signal: (12, samples) float64 mV, NaN where nothing was recorded.
+        signal: (12, samples) float64 in ``unit``, NaN where nothing was recorded.
         derived: Leads computed from others, since they were not recorded.
         missing: Leads without a single sample; their signal is NaN throughout.
         held: Samples at the end that were not recorded; the last one stands for them.
         sampling_rate: In Hz.
+        unit: ``mV``, or ``z-score`` where the recording came so.
     """
 
     signal: npt.NDArray[np.float64] = field(repr=False)
@@ -142,6 +144,7 @@ class StandardECG:
     missing: tuple[str, ...] = ()
     held: int = 0
     sampling_rate: float = 500.0
+    unit: str = MILLIVOLTS
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -157,6 +160,7 @@ def standard_windows(record: ECGRecord, options: StandardOptions | None = None) 
     """Bring a recording to the twelve standard leads at one sampling rate and length.
 
     Limb leads that are absent or empty are derived where the others determine them; another sampling rate is resampled.
+    A recording in z-scores has no amplitude to be judged, and none of its leads follows from others.
 
     Args:
         record: The recording as read.
@@ -189,6 +193,7 @@ def standard_windows(record: ECGRecord, options: StandardOptions | None = None) 
             missing=tuple(name for name, lead in zip(LEADS, part, strict=True) if not np.isfinite(lead).any()),
             held=held if number == last else 0,
             sampling_rate=options.sampling_rate,
+            unit=record.unit,
         )
         for number, part in enumerate(np.split(signal, last + 1, axis=1))
         if lead_ranges(part).any()
@@ -212,15 +217,18 @@ def _standard_leads(
     """Return the standard leads (12, T), NaN where nothing was recorded, and the names of those that were derived."""
     values = np.asarray(source, dtype=np.float64)
     finite = np.isfinite(values)
-    largest = float(np.max(np.abs(values), where=finite, initial=0.0))
-    if largest > LARGEST_MV:
-        raise UserError(f"signal reaches {largest:.3g} mV, more than {LARGEST_MV:g} mV; its {UNIT_DOUBT}")
-    implausible = refusal(values)
-    if implausible is not None:
-        raise UserError(implausible)
+    if record.unit == MILLIVOLTS:
+        largest = float(np.max(np.abs(values), where=finite, initial=0.0))
+        if largest > LARGEST_MV:
+            raise UserError(f"signal reaches {largest:.3g} mV, more than {LARGEST_MV:g} mV; its {UNIT_DOUBT}")
+        implausible = refusal(values)
+        if implausible is not None:
+            raise UserError(implausible)
     if not finite.all():
         values = np.where(finite, values, np.nan)
     leads = {name.upper(): lead for name, lead in zip(record.leads, values, strict=True)}
+    if record.unit != MILLIVOLTS:  # each lead may have been shifted and scaled for itself
+        return _stack(leads, (*record.leads, *record.others)), ()
     known = {name: lead for name, lead in leads.items() if np.isfinite(lead).any()}
     derived = _derive(known)
     known = {**leads, **known}

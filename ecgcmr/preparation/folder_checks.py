@@ -26,13 +26,13 @@ def check_folders(options: PrepareOptions) -> None:
     Raises:
         UserError: No raw folder is named, or shards would be written among raw files and be found there later.
     """
-    if options.ecg is None and options.cmr is None and not options.collection_is_foreign:
+    if options.ecg is None and options.cmr is None and options.collection in (None, "ukb", "folder"):
         if options.tables:
             raise UserError(
                 "nothing to prepare: a table alone makes no rows; name the recordings it labels with --ecg or --cmr"
             )
         raise UserError("nothing to prepare: name a folder with --ecg or --cmr")
-    for option, folder in (("--ecg", options.ecg), ("--cmr", options.cmr)):
+    for option, folder in (("--ecg", options.ecg), ("--cmr", options.cmr), ("--echo", options.echo)):
         if folder is not None and _is_within(options.out, folder):
             what = "is" if options.out.resolve() == folder.resolve() else "lies within"
             raise UserError(f"--out {options.out}: {what} {option} {folder}; write to a folder outside the raw files")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+from ecgcmr.formats.record import MILLIVOLTS
 from ecgcmr.preparation.bands import Bands
 from ecgcmr.preparation.gaps import fill_gaps, recorded_extent
 from ecgcmr.shards.layout import LEAD_FLAGS, LEADS
@@ -62,6 +63,7 @@ def assess_leads(
     r_peaks: npt.ArrayLike = (),
     derived: Collection[str] = (),
     bands: Bands | None = None,
+    unit: str = MILLIVOLTS,
 ) -> LeadQuality:
     """Assess every lead of a recording before cleaning.
 
@@ -69,11 +71,13 @@ def assess_leads(
     thresholds of this module for leads that are not missing; ``derived`` leads were computed from others.
 
     Args:
-        signal: (12, T) mV in the order of ``LEADS``, NaN where nothing was recorded.
+        signal: (12, T) in the order of ``LEADS``, NaN where nothing was recorded.
         sampling_rate: Hz.
         r_peaks: (k,) samples; without at least two whole beats there is no index.
         derived: Names of leads that were computed from others.
         bands: Of the signal from its first to its last recorded sample with its gaps filled, if there are some already.
+        unit: Of the signal. In z-scores the thresholds in mV mean nothing: no lead is then called clipped or noisy, and
+            flat only where it stays exactly the same.
 
     Raises:
         ValueError: The shape is not (12, T).
@@ -91,9 +95,11 @@ def assess_leads(
         filled = fill_gaps(values)
         bands = bands or Bands(filled, sampling_rate)
         there = ~found["missing"]
-        found["flat"] = there & _flat(filled, sampling_rate)
-        found["clipped"] = there & _clipped(filled, sampling_rate)
-        found["noisy"] = there & _noisy(bands)
+        has_volts = unit == MILLIVOLTS
+        found["flat"] = there & _flat(filled, sampling_rate, FLAT_MV if has_volts else 0.0)
+        if has_volts:
+            found["clipped"] = there & _clipped(filled, sampling_rate)
+            found["noisy"] = there & _noisy(bands)
         peaks = np.asarray(r_peaks, dtype=np.int64) - extent.start
         similarity = beat_similarity(bands.between(0.5, 40.0), peaks, sampling_rate)
         if similarity.shape[1] >= 2:
@@ -136,10 +142,10 @@ def beat_similarity(
     return np.einsum("lkw,lw->lk", beats, mean) / np.where(length > 0, length, 1.0)
 
 
-def _flat(filled: npt.NDArray[np.float64], sampling_rate: float) -> npt.NDArray[np.bool_]:
+def _flat(filled: npt.NDArray[np.float64], sampling_rate: float, most: float) -> npt.NDArray[np.bool_]:
     size = min(round(FLAT_SECONDS * sampling_rate), filled.shape[1])
     spread = maximum_filter1d(filled, size, axis=1) - minimum_filter1d(filled, size, axis=1)
-    return (spread <= FLAT_MV * 1.001).any(axis=1)
+    return (spread <= most * 1.001).any(axis=1)
 
 
 def _clipped(filled: npt.NDArray[np.float64], sampling_rate: float) -> npt.NDArray[np.bool_]:

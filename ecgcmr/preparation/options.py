@@ -13,10 +13,11 @@ from ecgcmr.errors import UserError
 from ecgcmr.parallel import BACKENDS
 from ecgcmr.preparation.cine_options import CONTENTS, CROPS, CineOptions
 from ecgcmr.preparation.ecg import SHORT_CHOICES, WINDOW_CHOICES, StandardOptions
+from ecgcmr.preparation.named_collections import collection_names, named_collection
 from ecgcmr.preparation.t_end import DEFAULT_T_END, T_ENDS
 
 RECORDINGS = ("first", "all")
-COLLECTIONS = ("ukb", "ptbxl", "folder")
+DEFAULT_ECHO_DAYS, LONGEST_ECHO_DAYS = 30, 3650
 INPUTS, ECG, CMR, LABELS, RUNNING = ("inputs", "ECG", "CMR", "labels and splits", "running")
 """Groups of options."""
 
@@ -113,6 +114,28 @@ class PrepareOptions:
     cmr: Path | None = _option(
         INPUTS, "folder of one folder of NIfTI files, or one DICOM zip, per subject", None, type=Path, metavar="DIR"
     )
+    echo: Path | None = _option(
+        INPUTS,
+        "folder of the table of echocardiograms that goes with the ECGs, such as MIMIC-IV-ECHO",
+        None,
+        type=Path,
+        metavar="DIR",
+    )
+    echo_days: float | None = _option(
+        INPUTS,
+        "an ECG gets the measurements of the nearest echocardiogram at most so many days away (default: "
+        f"{DEFAULT_ECHO_DAYS})",
+        None,
+        type=float,
+        metavar="DAYS",
+    )
+    ptbxl_plus: Path | None = _option(
+        INPUTS,
+        "folder of PTB-XL+, whose features over all leads together become labels of a PTB-XL download",
+        None,
+        type=Path,
+        metavar="DIR",
+    )
     tables: tuple[Path, ...] = _option(
         INPUTS,
         "phenotypes, covariates, diagnoses; where tables disagree, the first one stands",
@@ -143,19 +166,33 @@ class PrepareOptions:
     )
     collection: str | None = _option(
         INPUTS,
-        f"what the data set is: {', '.join(COLLECTIONS)} or a class of your own, package.module:Class (default: ptbxl "
-        "for a PTB-XL download, else ukb)",
+        f"what the data set is: {', '.join(collection_names())} (see above), or a class of your own, "
+        "package.module:Class (default: ptbxl for a PTB-XL download, else ukb)",
         None,
         metavar="NAME",
     )
     collection_args: tuple[tuple[str, str], ...] = _option(
         INPUTS, "arguments of your collection's class", (), type=_argument, metavar="NAME=VALUE", **_MANY
     )
+    limit: int | None = _option(
+        INPUTS,
+        "for a trial: at most so many recordings, of whole subjects chosen by their hashes",
+        None,
+        type=int,
+        metavar="N",
+    )
+    sample: float | None = _option(
+        INPUTS,
+        "for a trial: this share of the subjects, such as 0.01; a smaller one lies in a larger one",
+        None,
+        type=float,
+        metavar="FRACTION",
+    )
     reader: str | None = _option(
         ECG, "a reader of your own for ECG files, package.module:Class, asked first", None, metavar="CLASS"
     )
     declaration: Path | None = _option(
-        ECG, "leads, unit and sampling_rate of CSV, NPY and Parquet files", None, "--declare", **_YAML
+        ECG, "leads, unit and sampling_rate of CSV, NPY, MATLAB and Parquet files", None, "--declare", **_YAML
     )
     cleaning: str = _option(
         ECG, "published, neurokit, bandpass, none, or a YAML file of steps", "published", metavar="NAME|YAML"
@@ -209,6 +246,14 @@ class PrepareOptions:
             raise UserError("--partial-subjects: goes with --subjects, the table of files and subjects")
         if self.collection_args and not self.collection_is_foreign:
             raise UserError("--collection-args: goes with --collection package.module:Class, whose arguments it gives")
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"--limit {self.limit}: must be at least 1")
+        if self.sample is not None and not 0 < self.sample <= 1:
+            raise UserError(f"--sample {self.sample:g}: must lie above 0, and be at most 1")
+        if self.echo_days is not None and not 0 < self.echo_days <= LONGEST_ECHO_DAYS:
+            raise UserError(f"--echo-days {self.echo_days:g}: must lie above 0, and be at most {LONGEST_ECHO_DAYS}")
+        if self.echo_days is not None and self.echo is None:
+            raise UserError("--echo-days: goes with --echo, the folder of the echocardiograms' measurements")
         names = [name for name, _ in self.collection_args]
         if len(set(names)) < len(names):
             raise UserError(f"--collection-args: {max(names, key=names.count)} is given twice; keep one")
@@ -223,7 +268,12 @@ class PrepareOptions:
     @property
     def collection_is_foreign(self) -> bool:
         """Whether the collection is a class of the user's own."""
-        return self.collection is not None and self.collection not in COLLECTIONS
+        return self.collection is not None and named_collection(self.collection) is None
+
+    def flag_name(self, field_name: str) -> str:
+        """Return the option of a field, such as ``--table`` of ``tables``."""
+        (item,) = (item for item in fields(self) if item.name == field_name)
+        return option_flags(item)[field_name].name
 
     def refuse_unused(self, names: tuple[str, ...], why: str) -> None:
         """Refuse options that the collection does not use.

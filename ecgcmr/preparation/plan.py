@@ -9,8 +9,8 @@ import numpy as np
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_reader import load_reader
-from ecgcmr.formats.nifti import STEMS, find_image
-from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
+from ecgcmr.formats.record import MILLIVOLTS, Z_SCORE
+from ecgcmr.formats.short_axis_file import cmr_file_names, has_cine, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration, load_declaration
 from ecgcmr.preparation.candidates import Hashed, cohort_schema, hash_candidates, note_owners, remarks_on
 from ecgcmr.preparation.cine_options import CineOptions
@@ -22,11 +22,17 @@ from ecgcmr.preparation.earlier_run import EarlierRun, check_key_by_subjects, ke
 from ecgcmr.preparation.folder_checks import check_folders
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.rows import Member
+from ecgcmr.preparation.sampling import part_for_trial
 from ecgcmr.preparation.splits import SPLIT_FRACTIONS, assign_splits, split_rule_by_hash
 from ecgcmr.preparation.strata import strata_of
 from ecgcmr.preparation.subject_key import key_fingerprint
 from ecgcmr.preparation.withdrawal import Withdrawal
 from ecgcmr.shards.layout import Label, Layout
+
+NO_VOLTS = (
+    "the recordings come in z-scores, not in millivolts: amplitudes are not checked, no lead is called clipped or "
+    "noisy, and features of voltage are missing"
+)
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,17 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     everybody = {one.subject for one in candidates}
     check_key_by_subjects(earlier, options.key_file, everybody)
     withdrawal.check(key, everybody | earlier.known, "the present or earlier files")
+    candidates, part = part_for_trial(candidates, options, earlier)
+    notes.remarks += [part] if part else []
     owners, moved, left_out = note_owners(candidates, withdrawn, earlier, key)
     if moved:
         notes.remarks.append(f"{moved} files are of another subject than in the earlier run; has --subjects changed?")
     candidates = _without(left_out, candidates, notes)
     split_of = _splits(candidates, options.stratify, schema, earlier.split_of)
     notes.remarks += remarks_on(candidates, split_of, earlier)
+    unit = _unit_of(candidates)
+    if unit == Z_SCORE:
+        notes.remarks.append(NO_VOLTS)
     ordered = sorted(candidates, key=lambda one: (one.subject, one.row))
     rows = {one.row: _row(one, split_of[one.subject]) for one in ordered}
     used = [name for row in rows.values() for name in _files(row, options.view)]
@@ -115,7 +126,13 @@ def make_plan(options: PrepareOptions, earlier: EarlierRun) -> Plan:
     return Plan(
         rows=rows,
         layout=cohort_layout(
-            options, cine, schema, _split_rule(candidates, options, notes), has_ecg=has_ecg, has_masks=has_masks
+            options,
+            cine,
+            schema,
+            _split_rule(candidates, options, notes),
+            unit=unit,
+            has_ecg=has_ecg,
+            has_masks=has_masks,
         ),
         options=options,
         cine=cine,
@@ -133,9 +150,8 @@ def _cohort_cine(candidates: Sequence[Candidate], options: PrepareOptions) -> Ci
     images = [candidate.cmr for candidate in candidates if candidate.cmr is not None]
     if not images:
         return None
-    stem = STEMS[options.view]
-    has_cine = any(path.is_file() or find_image(path, stem) is not None for path in images)
-    return options.cine if has_cine else options.cine.for_two_phases()
+    is_whole = any(has_cine(one, options.view) for one in images)
+    return options.cine if is_whole else options.cine.for_two_phases()
 
 
 def _without(left_out: set[str], candidates: Sequence[Hashed], notes: SearchNotes) -> list[Hashed]:
@@ -177,15 +193,30 @@ def _split_rule(candidates: Sequence[Hashed], options: PrepareOptions, notes: Se
     return {**rule, "stratified_by": list(options.stratify)} if options.stratify else rule
 
 
+def _unit_of(candidates: Sequence[Hashed]) -> str:
+    """Return what all recordings come in: mV, or z-scores where a publisher left nothing else.
+
+    Raises:
+        UserError: Some come in mV and others in z-scores.
+    """
+    readers = [one.candidate.read_by for one in candidates if one.candidate.ecg is not None]
+    units = {MILLIVOLTS if reader is None else reader.unit for reader in readers}
+    if len(units) > 1:
+        raise UserError("some recordings are in mV and others in z-scores; prepare them as cohorts of their own")
+    return next(iter(units), MILLIVOLTS)
+
+
 def _row(one: Hashed, split: str) -> Row:
     names = {part: name for part, name, _ in one.candidate.files}
-    member = Member(one.row, one.subject, split, one.labels, one.candidate.ecg, one.candidate.cmr)
+    member = Member(
+        one.row, one.subject, split, one.labels, one.candidate.ecg, one.candidate.cmr, one.candidate.read_by
+    )
     return Row(member, names.get("ecg", ""), names.get("cmr", ""))
 
 
 def _files(row: Row, view: str) -> list[str]:
     names = [row.ecg_name] if row.ecg_name else []
     if row.member.cmr is not None:
-        folder = row.member.cmr.is_dir()
-        names += [f"{row.cmr_name}/{p.name}" if folder else row.cmr_name for p in cmr_files(row.member.cmr, view)]
+        within = cmr_file_names(row.member.cmr, view)
+        names += [f"{row.cmr_name}/{name}" for name in within] or [row.cmr_name]
     return names

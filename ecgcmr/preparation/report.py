@@ -7,6 +7,7 @@ holds the raw data.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ class Report:
         out_of_range: Label -> implausible values, taken as missing.
         unreadable: Label or field -> values that were no number or date.
         counts: Rows by split and by content, from the index.
+        formats: What the ECG files were that gave a recording -> how many.
         dates: Field and reason -> dates that cannot be, taken as unknown, or contradict each other.
         disagreeing: Label or field -> values that differ from the one that stands.
         tables: What became of each table, see ``TableUse``.
@@ -51,6 +53,7 @@ class Report:
     out_of_range: dict[str, int]
     unreadable: dict[str, int]
     counts: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
     duplicates: list[dict[str, str]] = field(default_factory=list)
     clipping: dict[str, float] = field(default_factory=dict)
     dates: dict[str, int] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Report:
             "written": self.written,
             "skipped": self.skipped,
             "counts": self.counts,
+            "ecg_formats": self.formats,
             "phenotypes_out_of_range": self.out_of_range,
             "values_unreadable": self.unreadable,
             "values_disagreeing": self.disagreeing,
@@ -95,9 +99,11 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
     """Gather the report from the plan and from what became of each chunk of its rows."""
     skipped = [{"file": name, "reason": reason} for name, reason in plan.notes.skipped]
     notes = []
+    formats: Counter[str] = Counter()
     for rows, outcome in zip(chunks, outcomes, strict=True):
         skipped += [{"file": _name(rows, problem), "reason": problem.text} for problem in outcome.problems]
         notes += [{"file": _name(rows, note), "note": note.text} for note in outcome.notes]
+        formats.update(outcome.formats)
     return Report(
         files=sorted(plan.files),
         written=sum(outcome.entry.rows for outcome in outcomes if outcome.entry is not None),
@@ -105,6 +111,7 @@ def build_report(plan: Plan, chunks: Sequence[Sequence[Row]], outcomes: Sequence
         notes=sorted(notes, key=lambda item: (item["file"], item["note"])),
         out_of_range=dict(sorted(plan.notes.counts.out_of_range.items())),
         unreadable=dict(sorted(plan.notes.counts.unreadable.items())),
+        formats=dict(formats.most_common()),
         clipping=summary_of(pair for outcome in outcomes for pair in outcome.clipped),
         dates=dict(sorted(plan.notes.counts.dates.items())),
         disagreeing=dict(sorted(plan.notes.counts.disagreeing.items())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_file import read_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
+from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record import MILLIVOLTS, ECGRecord
+from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.formats.short_axis_file import cine_notes, read_cmr
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import BeatMarks, mark_beats, measure_beats
@@ -38,7 +42,8 @@ class Member:
         split: ``train``, ``val`` or ``test``.
         labels: (L,) float32, those that come from tables.
         ecg: The ECG file, if there is one.
-        cmr: The folder or zip of images, if there is one.
+        cmr: The folder or zip of images, or the images file by file, if there are any.
+        read_by: What reads the recording out of a file of many; None where the file's content decides.
     """
 
     row: str
@@ -46,7 +51,25 @@ class Member:
     split: str
     labels: npt.NDArray[np.float32] = field(repr=False)
     ecg: Path | None = field(repr=False)
-    cmr: Path | None = field(repr=False)
+    cmr: Path | ImageFiles | None = field(repr=False)
+    read_by: RecordReader | None = field(default=None, repr=False)
+
+    def read_ecg(self, declaration: SignalDeclaration | None, reader: NamedReader | None) -> ECGRecord:
+        """Read the member's recording.
+
+        Raises:
+            UserError: The file is missing or damaged, or the recording has another unit than was announced.
+            ValueError: The member has no ECG.
+        """
+        if self.ecg is None:
+            raise ValueError("the member has no ECG")
+        if self.read_by is None:
+            record, unit = read_ecg(self.ecg, declaration, reader), MILLIVOLTS
+        else:
+            record, unit = self.read_by.read(self.ecg), self.read_by.unit
+        if record.unit != unit:
+            raise UserError(f"{self.ecg.name}: is in {record.unit}, not in {unit}")
+        return record
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,7 @@ class RowBuilder:
         problems: Files that could not be used.
         notes: Remarks on files that were used.
         clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
+        formats: What the ECG files were that gave a recording -> how many.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -122,6 +146,7 @@ class RowBuilder:
         self.problems: list[Remark] = []
         self.notes: list[Remark] = []
         self.clipped: list[tuple[int, float]] = []
+        self.formats: Counter[str] = Counter()
         recipe = reading.layout.preparation.get("ecg")
         self._cleaning = None if recipe is None else Cleaning.from_dict(recipe["cleaning"])
 
@@ -130,7 +155,7 @@ class RowBuilder:
         rows: list[Row] = []
         if member.ecg is not None and self.reading.layout.ecg is not None:
             with self._reporting(number, "ecg", member.ecg.name):
-                rows = self._ecg_rows(number, member, member.ecg)
+                rows = self._ecg_rows(number, member)
         if member.cmr is not None and self.reading.cine is not None:
             with self._reporting(number, "cmr", member.cmr.name):
                 images = read_cmr(member.cmr, self.reading.view)
@@ -141,10 +166,11 @@ class RowBuilder:
                 self.notes += [Remark(number, "cmr", "", note) for note in notes]
         self.rows += rows
 
-    def _ecg_rows(self, number: int, member: Member, path: Path) -> list[Row]:
-        record = read_ecg(path, self.reading.declaration, self.reading.reader)
+    def _ecg_rows(self, number: int, member: Member) -> list[Row]:
+        record = member.read_ecg(self.reading.declaration, self.reading.reader)
         windows = standard_windows(record, self.reading.standard)
         rows = [self._ecg_row(number, member, window) for window in windows]
+        self.formats[record.format or "no stated format"] += 1
         notes = (*record.notes, *(note for window in windows for note in window.notes))
         self.notes += [Remark(number, "ecg", "", note) for note in notes]
         return rows
@@ -159,7 +185,9 @@ class RowBuilder:
             self.clipped.append((len(clipped.leads), clipped.share))
         if layout.max_beats:
             row.marks = mark_beats(window.signal, layout.sampling_rate, layout.max_beats, t_end_of(self.reading.layout))
-            assessed = assess_leads(window.signal, layout.sampling_rate, row.marks.r_peaks, window.derived)
+            assessed = assess_leads(
+                window.signal, layout.sampling_rate, row.marks.r_peaks, window.derived, unit=window.unit
+            )
             row.flags, row.quality = assessed.flags, assessed.index
             row.measured = measure_beats(row.marks, layout.sampling_rate, assessed.index)
         return row

@@ -106,7 +106,7 @@ def _fault(labels: Labels, frames: npt.NDArray) -> str:
     """Return why labels (F, X, Y) cannot be those of the frames, or an empty text."""
     if labels.max() >= len(MASK_REGIONS):
         return f"it holds the label {labels.max()}, expected 1 LV cavity, 2 myocardium, 3 RV cavity"
-    left, right = (_share_of_border(labels, value) for value in (LEFT_VENTRICLE, RIGHT_VENTRICLE))
+    left, right = (share_of_border(labels, value) for value in (LEFT_VENTRICLE, RIGHT_VENTRICLE))
     if left is not None and right is not None and left < _OPEN and right > _ENCLOSED:
         return "label 2 encloses label 3 and not label 1, so the two seem swapped; expected 1 LV cavity, 3 RV cavity"
     cavity, muscle = labels == LEFT_VENTRICLE, labels == MYOCARDIUM
@@ -122,8 +122,8 @@ def _share_brighter(these: npt.NDArray, those: npt.NDArray) -> float:
     return float(below) / (2 * len(ranked))
 
 
-def _share_of_border(labels: Labels, value: int) -> float | None:
-    """Return how much of a region's border (F, X, Y) touches the myocardium; None where there is no such region."""
+def share_of_border(labels: Labels, value: int) -> float | None:
+    """Return how much of a region's border (F, X, Y) touches the myocardium, 0 to 1; None where there is no region."""
     border = touching = 0
     for axis in (1, 2):
         one, other = (np.moveaxis(labels, axis, 1)[:, part] for part in (slice(None, -1), slice(1, None)))

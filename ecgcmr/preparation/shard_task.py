@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.formats.ecg_file import ecg_files
 from ecgcmr.formats.ecg_reader import NamedReader, load_reader
+from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record_reader import reader_fingerprint
 from ecgcmr.formats.short_axis_file import cmr_files, has_segmentation
 from ecgcmr.formats.signal_declaration import SignalDeclaration
 from ecgcmr.preparation.beats import MEASUREMENTS
@@ -73,6 +75,7 @@ class ShardOutcome:
         problems: Files that could not be used.
         notes: Remarks on files that were used.
         clipped: For each recording how many leads the cleaning clipped, and what share of all samples.
+        formats: What the ECG files were that gave a recording -> how many.
     """
 
     entry: ShardEntry | None
@@ -81,6 +84,7 @@ class ShardOutcome:
     problems: tuple[Remark, ...]
     notes: tuple[Remark, ...]
     clipped: tuple[tuple[int, float], ...] = field(default=(), repr=False)
+    formats: dict[str, int] = field(default_factory=dict)
 
 
 def prepare_shard(task: ShardTask) -> ShardOutcome:
@@ -97,6 +101,8 @@ def prepare_shard(task: ShardTask) -> ShardOutcome:
 
 def finished_shard(task: ShardTask) -> ShardOutcome | None:
     """Return the outcome of an earlier run if it had the same fingerprints and its shard is unharmed, else None."""
+    if not task.record_file.is_file():
+        return None  # in a first run this process opens no input file: there may be a million
     return _earlier(task, content_fingerprint(task), label_fingerprint(task))
 
 
@@ -115,6 +121,10 @@ def content_fingerprint(task: ShardTask) -> str:
         digest.update(reader.fingerprint.encode())
     for member in task.members:
         digest.update(f"\n{member.row}".encode())
+        if isinstance(member.cmr, ImageFiles):
+            digest.update(member.cmr.statement.encode())
+        if member.read_by is not None:
+            digest.update(reader_fingerprint(member.read_by).encode())
         for path in _input_files(member, task.view, reader):
             state = path.stat() if path.exists() else None
             digest.update(
@@ -136,7 +146,10 @@ def label_fingerprint(task: ShardTask) -> str:
 
 def _input_files(member: Member, view: str, reader: NamedReader | None) -> list[Path]:
     files = [] if member.cmr is None else cmr_files(member.cmr, view)
-    return files if member.ecg is None else [*files, *_ecg_files(member.ecg, reader)]
+    if member.ecg is None:
+        return files
+    given = _ecg_files(member.ecg, reader) if member.read_by is None else member.read_by.files(member.ecg)
+    return [*files, *given]
 
 
 def _ecg_files(path: Path, reader: NamedReader | None) -> list[Path]:
@@ -160,6 +173,7 @@ def _earlier(task: ShardTask, content: str, labels: str | None = None) -> ShardO
             tuple(Remark(**item) for item in record["problems"]),
             tuple(Remark(**item) for item in record["notes"]),
             tuple((int(leads), float(share)) for leads, share in record["clipped"]),
+            {str(name): int(count) for name, count in record.get("formats", {}).items()},  # not known to earlier runs
         )
     except (ValueError, KeyError, TypeError):  # none of ours: the shard is computed anew
         return None
@@ -192,7 +206,7 @@ def _relabel(task: ShardTask, earlier: ShardOutcome) -> ShardOutcome | None:
     rows.subject = [member.subject for member in members]
     rows.split = [member.split for member in members]
     entry = write_shard(task.path, task.layout, rows)
-    return ShardOutcome(entry, earlier.members, earlier.digests, earlier.problems, earlier.notes, earlier.clipped)
+    return replace(earlier, entry=entry)
 
 
 def _compute(task: ShardTask) -> ShardOutcome:
@@ -206,7 +220,7 @@ def _compute(task: ShardTask) -> ShardOutcome:
     rows = builder.shard_rows()
     entry = write_shard(task.path, task.layout, rows)
     members = tuple(row.member_number for row in builder.rows)
-    reported = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped))
+    reported = (tuple(builder.problems), tuple(builder.notes), tuple(builder.clipped), dict(builder.formats))
     return ShardOutcome(entry, members, _digests(rows), *reported)
 
 

@@ -71,6 +71,20 @@ def _position(hashed: str, salt: str) -> float:
     return int.from_bytes(digest.digest(), "big") / 2**64
 
 
+def validation_part(source_id: str, share: float = SPLIT_FRACTIONS[1] / (1 - SPLIT_FRACTIONS[2])) -> str:
+    """Divide the training subjects of a data set whose publisher gives a test split and none for validation.
+
+    Args:
+        source_id: Identifier of the source; a publisher's split is no secret, so no key is taken.
+        share: Expected part that validates.
+
+    Returns:
+        ``train`` or ``val``, a function of the identifier alone.
+    """
+    digest = hashlib.blake2b(source_id.encode("utf-8", "surrogateescape"), digest_size=8, person=b"validation")
+    return "val" if int.from_bytes(digest.digest(), "big") / 2**64 < share else "train"
+
+
 def assign_splits(
     subjects: Iterable[str],
     fractions: Sequence[float] = SPLIT_FRACTIONS,

@@ -25,6 +25,8 @@ def print_summary(out: Path, report: Report) -> None:
         f"({counts['train']} train, {counts['val']} val, {counts['test']} test; "
         f"{counts['with_ecg']} with ECG, {counts['with_cmr']} with CMR{masks}) from {len(report.files)} files"
     )
+    if report.formats:
+        print(f"ECGs read: {_counted(report.formats)}")
     for line in summary_lines(report):
         print(line, file=sys.stderr)
     if report.skipped:

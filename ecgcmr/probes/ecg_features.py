@@ -44,6 +44,8 @@ AXES = (
     "qrs_t_spatial",
 )
 VOLTAGES = ("sokolow_lyon", "cornell", "qrs_rms", "t_rms", "t_to_qrs")
+IN_MILLIVOLTS = ("sokolow_lyon", "cornell", "qrs_rms", "t_rms")
+"""Of these those that say nothing where recordings come in z-scores; ``t_to_qrs`` is a ratio."""
 PER_LEAD = (
     "p_amplitude",
     "q_amplitude",

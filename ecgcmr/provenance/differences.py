@@ -19,7 +19,7 @@ from ecgcmr.torch_file import load_torch_file
 from ecgcmr.yaml_file import read_yaml
 
 WEIGHTS, BEST, RESULTS = "encoder.safetensors", "best.ckpt", "results.json"
-PLACES = ("trainer.default_root_dir", "ckpt_path", "data.root", "trainer.logger", "search")
+PLACES = ("trainer.default_root_dir", "ckpt_path", "data.root", "data.apart_from", "trainer.logger", "search")
 """Settings that say where something lies, or have done their work."""
 _UNKNOWN = "not there"
 
@@ -80,7 +80,7 @@ def result_differences(before: Path, now: Path) -> Iterator[Compared]:
 
 def weight_differences(before: Path, now: Path) -> Iterator[Compared]:
     """Compare the weights that two run folders hold: of the best validation, and of exported encoders."""
-    for place in (WEIGHTS, f"cmr_encoder/{WEIGHTS}", BEST):
+    for place in (WEIGHTS, f"cmr_encoder/{WEIGHTS}", f"measurement_encoder/{WEIGHTS}", BEST):
         there = [(folder / place).is_file() for folder in (before, now)]
         if not any(there):
             continue

@@ -24,7 +24,10 @@ FIELDS = (
     "run", "kind", "state", "stage", "task", "monitor", "started", "ended", "seconds", "calls", "step", "epoch",
     "steps", "samples", "operations", "ranks", "version", "commit", "dirty", "cohort", "command",
 )  # fmt: skip
-_NOT_ENTERED = ("tensorboard", "shards", "cohort", "figures", "evaluation", "cmr_encoder", "search", "features")
+_NOT_ENTERED = (
+    "tensorboard", "shards", "cohort", "figures", "evaluation", "cmr_encoder", "measurement_encoder", "search",
+    "features",
+)  # fmt: skip
 """Folders of a run or an experiment that hold no runs; a search keeps no checkpoints of what it tried."""
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.tasks import TASKS, Task
+from ecgcmr.reports.grid import Grid
 from ecgcmr.reports.tables import (
-    Grid,
     details,
     difference_grid,
     headline,
@@ -48,10 +49,10 @@ def write_report_md(found: Assessment, path: Path | str, *, title: str, rows: Se
     if found.undefined:
         lines = [f"- {markdown_cell(name)}: {markdown_note(reason)}" for name, reason in found.undefined.items()]
         parts.append("## Targets that cannot be scored\n\n" + "\n".join(lines))
-    parts += [_markdown(grid) for grid in _metric_grids(everything, tasks, found.ranked)]
+    parts += [_markdown(grid) for grid in _metric_grids(everything, tasks, found.ranked, found.published)]
     for task in tasks:
-        parts += _leading(everything, found.differences, task, found.ranked)
-        parts += _details(everything, task, found.ranked)
+        parts += _leading(everything, found.differences, task, found)
+        parts += _details(everything, task, found)
     parts += [_markdown(grid) for grid in (target_grid(found, task) for task in tasks) if grid is not None]
     parts += [_markdown(grid) for task in tasks for grid in subgroup_grids(found.subgroups, task)]
     return _write(path, parts, found.notes)
@@ -63,7 +64,8 @@ def write_overview_md(
     """Write the leading tables of an experiment's tasks, then their details, atomically.
 
     For each task: the leading mean by method and number of labels, and paired differences of it; then tables by group
-    of targets, or by target. The best method of a column is bold; the oracle is a ceiling and takes no part.
+    of targets, or by target, which lead where a task has a single target and so no mean. The best method of a column is
+    bold; the oracle is a ceiling and takes no part.
 
     Args:
         parts: An assessment for each task.
@@ -73,10 +75,11 @@ def write_overview_md(
         notes: Lines for the end, before those of the assessments.
     """
     each = [(found, task) for found in parts for task in found.data.tasks]
-    leads = list[str]()
+    leads, following = list[str](), list[str]()
     for found, task in each:
-        leads += _leading(found.scores, _leading_differences(found), task, found.ranked)
-    following = [part for found, task in each for part in _details(found.scores, task, found.ranked)]
+        leads += _leading(found.scores, _leading_differences(found), task, found)
+        has_mean = headline(rows_of_task(found.scores, task), task, found.ranked) is not None
+        (following if has_mean else leads).extend(_details(found.scores, task, found))
     unscored = [f"{name}: {reason}" for found in parts for name, reason in found.undefined.items()]
     further = [note for found in parts for note in found.notes]
     everything = [f"# {markdown_cell(title)}", LEGEND.format(BEST), *head, *leads, DETAILS, *following]
@@ -86,7 +89,7 @@ def write_overview_md(
 def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[ResultRow] = ()) -> Path:
     r"""Write the tables as LaTeX for ``\input``, atomically; the document needs the packages booktabs and graphicx."""
     everything, tasks = [*found.scores, *rows], tasks_in(found, rows)
-    grids = _metric_grids(everything, tasks, found.ranked)
+    grids = _metric_grids(everything, tasks, found.ranked, found.published)
     for task in tasks:
         difference = difference_grid(found.differences, task)
         grids += [grid for grid in (difference, target_grid(found, task)) if grid is not None]
@@ -95,13 +98,22 @@ def write_report_tex(found: Assessment, path: Path | str, *, rows: Sequence[Resu
     return write_atomically(path, ("\n\n".join([head, *map(_latex, grids)]) + "\n").encode())
 
 
-def _metric_grids(rows: Sequence[ResultRow], tasks: Sequence[Task], ranked: bool) -> list[Grid]:
-    return [grid for task in tasks for grid in metric_grids(rows_of_task(rows, task), task, ranked)]
+def _metric_grids(
+    rows: Sequence[ResultRow], tasks: Sequence[Task], ranked: bool, published: Sequence[PublishedRow]
+) -> list[Grid]:
+    return [
+        grid
+        for task in tasks
+        for grid in metric_grids(rows_of_task(rows, task), task, ranked, rows_of_task(published, task))
+    ]
 
 
-def _leading(rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], task: Task, ranked: bool) -> list[str]:
+def _leading(
+    rows: Sequence[ResultRow], differences: Sequence[DifferenceRow], task: Task, found: Assessment
+) -> list[str]:
     """Return the table of the leading mean, and that of its paired differences."""
-    grids = headline(rows_of_task(rows, task), task, ranked), difference_grid(differences, task)
+    published = rows_of_task(found.published, task)
+    grids = headline(rows_of_task(rows, task), task, found.ranked, published), difference_grid(differences, task)
     return [_markdown(grid) for grid in grids if grid is not None]
 
 
@@ -112,12 +124,12 @@ def _leading_differences(found: Assessment) -> list[DifferenceRow]:
     return [row for row in found.differences if (row.method, row.reference) in found.settings.compared]
 
 
-def _details(rows: Sequence[ResultRow], task: Task, ranked: bool) -> list[str]:
-    found = list[str]()
+def _details(rows: Sequence[ResultRow], task: Task, found: Assessment) -> list[str]:
+    parts, published = list[str](), rows_of_task(found.published, task)
     for key in (task.primary, *(metric.key for metric in task.named)):
-        heading, grids = details(rows_of_task(rows, task), task, key, ranked)
-        found += [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
-    return found
+        heading, grids = details(rows_of_task(rows, task), task, key, found.ranked, published)
+        parts += [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
+    return parts
 
 
 def _write(path: Path | str, parts: Sequence[str], notes: Iterable[str]) -> Path:
@@ -161,7 +173,7 @@ def _markdown(grid: Grid) -> str:
         texts = [f"**{markdown_cell(text)}**" if best else markdown_cell(text) for text, best in cells]
         rows.append(f"| {markdown_cell(name)} | " + " | ".join(texts) + " |")
     heading = f"{'#' * grid.level} {markdown_cell(grid.heading)}"
-    below = markdown_note(grid.marks)
+    below = markdown_note(grid.below)
     return "\n\n".join(part for part in (heading, markdown_note(grid.caption), "\n".join(rows), below) if part)
 
 
@@ -192,7 +204,7 @@ def _latex(grid: Grid) -> str:
     for name, cells in grid.lines:
         texts = [rf"\textbf{{{_escaped(text)}}}" if best else _escaped(text) for text, best in cells]
         lines.append(" & ".join([_escaped(name), *texts]) + r" \\")
-    below = [rf"\par\smallskip{{\footnotesize {_escaped(grid.marks)}}}"] if grid.marks else []
+    below = [rf"\par\smallskip{{\footnotesize {_escaped(grid.below)}}}"] if grid.below else []
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", *below, r"\end{table}"])
 
 

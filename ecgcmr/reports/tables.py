@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.methods import Method, best_row, headline_group, leading_rows, method_order, method_title
+from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
-from ecgcmr.evaluation.training_ends import legend_of, marked
+from ecgcmr.evaluation.training_ends import marked
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
+from ecgcmr.reports.grid import Grid, Line
+from ecgcmr.reports.published_lines import column_at, rows_at, with_published
 
 Item = TypeVar("Item")
-R = TypeVar("R", bound=ResultRow)
-Line = tuple[str, tuple[tuple[str, bool], ...]]
-"""Name of a line, and its cells: text, and whether it is the best of its column."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table before it is written.
-
-    Attributes:
-        heading: What it shows.
-        titles: Of the columns; the first column has the lines' names.
-        lines: From top to bottom.
-        caption: Below the heading.
-        level: Of the heading.
-    """
-
-    heading: str
-    titles: tuple[str, ...]
-    lines: tuple[Line, ...]
-    caption: str = ""
-    level: int = 2
+class OfTask(Protocol):
+    """What says which task it is about."""
 
     @property
-    def marks(self) -> str:
-        """The line below the table that says what marks in its cells mean; "" where there are none."""
-        return legend_of(text for _, cells in self.lines for text, _ in cells)
+    def task(self) -> str:
+        """Kind of the task."""
+
+    @property
+    def task_name(self) -> str:
+        """Its name."""
+
+
+R = TypeVar("R", bound=OfTask)
 
 
 def tasks_in(found: Assessment, rows: Iterable[ResultRow]) -> list[Task]:
@@ -56,13 +47,16 @@ def rows_of_task(rows: Iterable[R], task: Task) -> list[R]:
     return [row for row in rows if (row.task, row.task_name) == (task.kind, task.name)]
 
 
-def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid | None:
+def headline(
+    rows: Sequence[ResultRow], task: Task, ranked: bool = True, published: Sequence[PublishedRow] = ()
+) -> Grid | None:
     """Make the table of the leading mean: methods down, numbers of labels across; None where there are no means.
 
     Args:
         rows: Of the task.
         task: Which.
         ranked: Whether the best of a column is marked.
+        published: Scores of others on the task, which stand below.
     """
     rows, metric = [row for row in rows if row.metric == task.primary], task.metric(task.primary)
     group = headline_group(rows)
@@ -73,12 +67,13 @@ def headline(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> Grid
     counts = _counts(chosen)
     columns = [[row for row in chosen if row.labels in (count, None)] for count in counts]
     titles = ["any labels" if count is None else f"{count:,} labels" for count in counts]
-    return Grid(
+    grid = Grid(
         f"Mean {metric.title} over {_number_of_targets(members)} ({group}){task.suffix}",
         ("method", *titles),
         _lines(columns, [metric] * len(columns), ranked),
         f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
     )
+    return with_published(grid, published, metric, lambda row: column_at(row, counts))
 
 
 def _number_of_targets(rows: Iterable[ResultRow]) -> str:
@@ -88,10 +83,13 @@ def _number_of_targets(rows: Iterable[ResultRow]) -> str:
     return f"{len(scored)} targets" if scored in (every, set()) else f"{len(scored)} of {len(every)} targets"
 
 
-def details(rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True) -> tuple[str, list[Grid]]:
+def details(
+    rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True, published: Sequence[PublishedRow] = ()
+) -> tuple[str, list[Grid]]:
     """Make one table of a metric for each number of labels: groups of targets, or single ones; returns the heading too.
 
-    Single ones also where there is no mean over targets, or it has no meaning.
+    Single ones also where there is no mean over targets, or it has no meaning. Scores of others stand in that of the
+    only target; else they stand with the leading mean.
     """
     rows, metric = [row for row in rows if row.metric == key], task.metric(key)
     grouped = task.grouped and metric.averaged and any(row.target == MEAN for row in rows)
@@ -102,26 +100,30 @@ def details(rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True
         pairs = _in_order((row.target, row.group) for row in rows if row.target != MEAN)
         keys = [*pairs, *[(MEAN, "all")][: (len(pairs) - 1) * metric.averaged]]
         names = [target for target, _ in keys]
-    grids = []
-    for count in _counts(rows) if keys else []:
+    grids, counts = [], _counts(rows)
+    alone = published if key == task.primary and len(keys) == 1 and headline_group(rows) is None else ()
+    for count in counts if keys else []:
         shown = [row for row in rows if row.labels in (count, None)]
         columns = [[row for row in shown if (row.target, row.group) == key] for key in keys]
         numbers = [max((row.n_test for row in column), default=0) for column in columns]
         titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
         heading = f"{count:,} labels" if count is not None else "any labels"
-        grids.append(Grid(heading, ("method", *titles), _lines(columns, [metric] * len(columns), ranked), level=3))
+        grid = Grid(heading, ("method", *titles), _lines(columns, [metric] * len(columns), ranked), level=3)
+        grids.append(with_published(grid, rows_at(alone, count, counts), metric, _always(0)))
     by = task.detail if grouped or not task.grouped else "phenotype"
     return f"{metric.title[0].upper()}{metric.title[1:]} by {by}{task.suffix}", grids
 
 
-def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> list[Grid]:
+def metric_grids(
+    rows: Sequence[ResultRow], task: Task, ranked: bool = True, published: Sequence[PublishedRow] = ()
+) -> list[Grid]:
     """Make methods x metrics for each number of labels: means over all targets, or the one target there is."""
     rows = [row for row in rows if row.metric in task.metrics]
     single = {row.target for row in rows} - {MEAN}
     leading = [row for row in rows if (row.target == MEAN and row.group == "all") or len(single) == 1]
     leading = [row for row in leading if len(single) == 1 or task.metric(row.metric).averaged]
-    grids = []
-    for count in _counts(leading) if leading else []:
+    grids, counts = [], _counts(leading)
+    for count in counts if leading else []:
         shown = [row for row in leading if row.labels in (count, None)]
         keys = [metric for metric in task.metrics if any(row.metric == metric for row in shown)]
         what = next(iter(single)) if len(single) == 1 else f"mean over {_number_of_targets(rows)}"
@@ -133,8 +135,16 @@ def metric_grids(rows: Sequence[ResultRow], task: Task, ranked: bool = True) -> 
         metrics = [task.metric(key) for key in keys]
         heading = f"{task.title}{task.suffix}: {what}{labels}"
         titles = ("method", *(metric.title for metric in metrics))
-        grids.append(Grid(heading, titles, _lines(columns, metrics, ranked), caption))
+        grid = Grid(heading, titles, _lines(columns, metrics, ranked), caption)
+        there = rows_at(published, count, counts) if task.primary in keys else []
+        grids.append(
+            with_published(grid, there, task.metric(task.primary), _always(keys.index(task.primary) if there else 0))
+        )
     return grids
+
+
+def _always(column: int) -> Callable[[PublishedRow], int]:
+    return lambda row: column
 
 
 def difference_grid(rows: Sequence[DifferenceRow], task: Task) -> Grid | None:

@@ -7,6 +7,7 @@ counted through in index order.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -132,6 +133,11 @@ class ShardIndex:
         return len(self._subject)
 
     @property
+    def title(self) -> str:
+        """Name of the cohort's folder, for messages."""
+        return self.root.name
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the label columns."""
         return self.layout.label_names
@@ -197,6 +203,27 @@ class ShardIndex:
         """Return the digest that a shard must carry; empty text if the index is older than digests."""
         return str(self.shards[shard].get(DIGEST, ""))
 
+    def shard_layout(self, shard: int) -> Layout:
+        """Return the layout of a shard."""
+        return self.layout
+
+    def cohort_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return (k,) int64: of several cohorts taken as one, which each row given as a position is of."""
+        return np.zeros(len(rows), dtype=np.int64)
+
+    def without(self, rows: Sequence[int]) -> ShardIndex:
+        """Return the same index with some positions left out; counts and statistics stay as they are."""
+        result = copy.copy(self)
+        result._active = self._active.copy()
+        result._active[np.asarray(rows, dtype=np.int64)] = False
+        result.duplicates = sorted({*self.duplicates, *rows})
+        return result
+
+    def labels_in(self, shard: int, rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+        """Return (k, columns) float32, the labels of a shard's rows (k,)."""
+        with self.reader(shard) as reader:
+            return reader.labels()[rows][:, list(columns)]
+
     def reader(self, shard: int, locking: bool | None = False) -> ShardReader:
         """Return a reader of a shard, which checks at opening that it is the shard this index speaks of."""
         return ShardReader(self.shard_path(shard), self.layout, locking, self.shard_digest(shard))
@@ -258,8 +285,7 @@ def read_labels(index: ShardIndex, names: Sequence[str], rows: np.ndarray) -> np
     columns = index.label_columns(names)
     result = np.empty((len(rows), len(columns)), dtype=np.float32)
     for shard, where, row in index.by_shard(rows):
-        with index.reader(shard) as reader:
-            result[where] = reader.labels()[row][:, columns]
+        result[where] = index.labels_in(shard, row, columns)
     return result
 
 

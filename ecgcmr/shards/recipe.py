@@ -22,6 +22,7 @@ Recipe = dict[str, Any]
 COMPARED: dict[str, tuple[str, ...]] = {
     "ecg": ("version", "sampling_rate", "leads", "unit", "cleaning"),
     "cmr": ("version", "content", "frames", "view", "crop", "field_of_view_mm", "percentiles"),
+    "measurements": ("units",),
 }
 """Entries of a recipe that shape what a model sees. The size of frames in pixels is a matter of the network's input.
 
@@ -80,13 +81,30 @@ def recipe_of(layout: Layout, modality: str, leads: Sequence[str] | None = None)
     return json.loads(json.dumps(recipe))
 
 
+def comes_in_volts(layout: Layout) -> bool:
+    """Tell whether a cohort's ECGs were recorded in volts when preparation got them, whatever they are now."""
+    made = layout.preparation.get("ecg")
+    return not isinstance(made, Mapping) or made.get("source_unit", "mV") == "mV"
+
+
+def measurement_recipe(layout: Layout, names: Sequence[str]) -> Recipe:
+    """Return in which units measurements stand.
+
+    Args:
+        layout: The cohort's.
+        names: Of labels of the cohort.
+    """
+    units = {label.name: label.unit for label in layout.labels}
+    return {"units": [f"{name} ({units[name]})" if units[name] else name for name in names]}
+
+
 def compare_recipes(trained: Mapping[str, Any], given: Mapping[str, Any], modality: str) -> Comparison:
     """Compare the recipe that weights were trained with and the one of the data they are to see.
 
     Args:
         trained: Of the weights.
         given: Of the data.
-        modality: ``ecg`` or ``cmr``.
+        modality: ``ecg``, ``cmr`` or ``measurements``.
     """
     differences, unknown = list[str](), list[str]()
     for name in COMPARED[modality]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ecgcmr.encoders import CMRVisionTransformer, ECGVisionTransformer, Encoder, MaskedAutoencoder
 from ecgcmr.encoders.kernels import Kernels, OrdersImages, use_kernels
-from ecgcmr.encoders.protocol import ECGInput
+from ecgcmr.encoders.protocol import CMRInput, ECGInput
 from ecgcmr.encoders.token_linear import MANY_TOKENS
 from ecgcmr.encoders.transformer import Block
 
@@ -122,9 +122,15 @@ def _blocks(name: str, blocks: nn.Sequential, tokens: int, training: bool) -> It
 
 def _whole(encoder: Any, training: bool) -> Part:
     spec = encoder.input_spec
-    sizes = (spec.leads, spec.samples) if isinstance(spec, ECGInput) else (spec.frames, spec.height, spec.width)
     # Batch norm needs several values a channel, and the last feature map of a small image holds but one.
-    recordings = 1 if not isinstance(spec, ECGInput) and min(sizes[1:]) > 64 else 2
+    recordings = 1 if isinstance(spec, CMRInput) and min(spec.height, spec.width) > 64 else 2
+    sizes: tuple[int, ...]
+    if isinstance(spec, ECGInput):
+        sizes = (spec.leads, spec.samples)
+    elif isinstance(spec, CMRInput):
+        sizes = (spec.frames, spec.height, spec.width)
+    else:
+        sizes = (len(spec.names),)
     trains = training and _trains(encoder)
     return Part(type(encoder).__name__, encoder, (recordings, *sizes), 1.0 / recordings, trains)
 

@@ -12,19 +12,14 @@ from torch import Tensor, nn
 from ecgcmr.encoders import LocalFeatureEncoder, View, require_encoder
 from ecgcmr.interpretation.pair import AlignedPair
 from ecgcmr.objectives import CLIPLoss
-from ecgcmr.objectives.protocol import FURTHER_INPUTS
+from ecgcmr.objectives.protocol import FURTHER_INPUTS, THIRD
 from ecgcmr.option_checks import check_least
-from ecgcmr.stages.contrast import Contrast
 from ecgcmr.stages.cycle_segments import CycleSegments, RPeakSource
 from ecgcmr.stages.localisation_log import log_localisation
-from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
-from ecgcmr.stages.stage_module import predicted
-from ecgcmr.stages.towers import Tower
-from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
-from ecgcmr.stages.whole_split import retrieval_scores
+from ecgcmr.stages.modality_alignment import ModalityAlignment, Side
 
 
-class ECGCMRAlignment(Contrast):
+class ECGCMRAlignment(ModalityAlignment):
     """Align an ECG encoder with a CMR encoder by a contrastive objective.
 
     Args:
@@ -40,10 +35,7 @@ class ECGCMRAlignment(Contrast):
     """
 
     exports = {"encoder": "ecg_encoder", "cmr_encoder": "cmr_encoder"}
-    task = "alignment"
-    warmup_epochs = 30.0
-    ecg_encoder: Any  # both meet the encoder contract, checked at construction
-    cmr_encoder: Any
+    cmr_encoder: Any  # meets the encoder contract, checked at construction
 
     def __init__(
         self,
@@ -61,9 +53,9 @@ class ECGCMRAlignment(Contrast):
         self.cmr_encoder = require_encoder(cmr_encoder)
         self.ecg_projection = self._projection(self.ecg_encoder)
         self.cmr_projection = self._projection(self.cmr_encoder)
-        self._contrast(objective or CLIPLoss(), FURTHER_INPUTS)
         self.ecg_encoder_weights = ecg_encoder_weights
         self.cmr_encoder_weights = cmr_encoder_weights
+        self._contrast(objective or CLIPLoss(), [name for name in FURTHER_INPUTS if name != THIRD])
         check_least(0, **{"model.maps_every_epochs": maps_every_epochs})
         if maps_every_epochs:
             require_encoder(self.cmr_encoder, LocalFeatureEncoder)
@@ -71,48 +63,28 @@ class ECGCMRAlignment(Contrast):
         self._cycle = CycleSegments(self, r_peaks) if "segments_a" in self.objective.needs else None
 
     @property
-    def towers(self) -> list[Tower]:
-        """Encoder and projection of each modality, ECG first; they share their weights with this stage."""
-        pairs = ((self.ecg_encoder, self.ecg_projection), (self.cmr_encoder, self.cmr_projection))
-        return [Tower(encoder, projection) for encoder, projection in pairs]
+    def sides(self) -> list[Side]:
+        """ECG, then images."""
+        return [
+            Side("ecg", "ecg", self.ecg_encoder, self.ecg_projection, self.ecg_encoder_weights),
+            Side("cmr", "cmr", self.cmr_encoder, self.cmr_projection, self.cmr_encoder_weights),
+        ]
 
     def setup(self, stage: str) -> None:
-        """Compare the encoders with the data, and take over exported weights at the start of a fit."""
-        check_input(self, self.ecg_encoder, "ecg", "model.ecg_encoder")
-        check_input(self, self.cmr_encoder, "cmr", "model.cmr_encoder")
-        check_missing_leads(self, self.ecg_encoder, "model.ecg_encoder")
-        adapt = self.adapt_encoder_weights
-        start_from(self, self.ecg_encoder, self.ecg_encoder_weights, "model.ecg_encoder_weights", adapt_input=adapt)
-        start_from(self, self.cmr_encoder, self.cmr_encoder_weights, "model.cmr_encoder_weights", adapt_input=adapt)
+        """As every alignment, then take R peaks from the data where they are needed."""
         super().setup(stage)
         if self._cycle is not None:
             self._cycle.load(self.data)
 
-    def forward(self, ecg: Tensor) -> Tensor:
-        """Return pooled ECG features (B, D) before the projection."""
-        return self.ecg_encoder(ecg)
-
-    def _features(self, batch: dict[str, Tensor]) -> Tensor:
-        return View.from_batch(batch, "ecg").features(self.ecg_encoder)
-
     def _embed(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
-        """Return ECG features, both projections ``a`` and ``b``, and what the objective needs further."""
-        features, images = self._features(batch), View.from_batch(batch, "cmr")
-        embedded = {"features": features, "a": self.ecg_projection(features)} | self._further.of(batch)
+        """As every alignment; phases of the heartbeat are contrasted too, where the objective asks for them."""
         if self._cycle is None:
-            embedded["b"] = self.cmr_projection(images.features(self.cmr_encoder))
-        else:
-            frames = self.cmr_encoder.frame_features(images.x)
-            embedded["b"] = self.cmr_projection(frames.mean(dim=1))
-            embedded |= self._cycle.of(batch, frames)
-        if self.target is not None:
-            embedded["target_a"] = self.target(0, View.from_batch(batch, "ecg"))
-            embedded["target_b"] = self.target(1, images)
-        return embedded
-
-    def _scores(self, a: Tensor, b: Tensor, split: str) -> dict[str, Tensor]:
-        """Retrieval of one modality by the other, both ways."""
-        return retrieval_scores(a, b, f"{split}/ecg_to_cmr") | retrieval_scores(b, a, f"{split}/cmr_to_ecg")
+            return super()._embed(batch, training=training)
+        features, images = self._features(batch), View.from_batch(batch, "cmr")
+        frames = self.cmr_encoder.frame_features(images.x)
+        embedded = {"features": features, "a": self.ecg_projection(features), "b": self.cmr_projection(frames.mean(1))}
+        embedded |= self._further.of(batch) | self._cycle.of(batch, frames)
+        return embedded | self._targets([View.from_batch(batch, "ecg"), images])
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Judge one batch, and draw maps of the first one."""
@@ -121,17 +93,3 @@ class ECGCMRAlignment(Contrast):
         if batch_idx == 0 and every and (self.current_epoch + 1) % every == 0:
             pair = AlignedPair(self.ecg_encoder, self.cmr_encoder, self.ecg_projection, self.cmr_projection)
             log_localisation(self, pair, batch)
-
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return ECG projections of a batch, for retrieval."""
-        return predicted(batch, self.ecg_projection(self._features(batch)))
-
-    def configure_optimizers(self) -> Any:
-        """AdamW over both encoders, their projections and the objective's own parameters."""
-        decay = self.settings.weight_decay
-        groups = layer_decayed_groups(
-            self.ecg_encoder, layer_decay=self.settings.layer_decay, weight_decay=decay, prefix="ecg_"
-        )
-        groups += plain_groups([self.cmr_encoder], weight_decay=decay, prefix="cmr_")
-        groups += plain_groups([self.ecg_projection, self.cmr_projection, self.objective], weight_decay=decay)
-        return optimisers_for(self, groups, self.settings)

@@ -7,7 +7,7 @@ is judged as a whole: its loss in chunks of one global batch, retrieval, and a p
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -134,8 +134,8 @@ class Contrast(StageModule):
         """Return the features (B, D) that are probed."""
 
     @abstractmethod
-    def _scores(self, a: Tensor, b: Tensor, split: str) -> dict[str, Tensor]:
-        """Return what is logged of the projections (N, E) of a split, by name."""
+    def _scores(self, collected: Mapping[str, Tensor], split: str) -> dict[str, Tensor]:
+        """Return what is logged of the projections of a split, ``a`` and ``b`` (N, E) each and more, by name."""
 
     def setup(self, stage: str) -> None:
         """Check that there is something to contrast, and take from the data what the objective needs."""
@@ -175,5 +175,5 @@ class Contrast(StageModule):
         loss = split_loss(self, collected)
         require_finite_values(self, split, {"loss": loss})
         self.log(f"{split}/loss", loss, sync_dist=True)
-        self.log_dict(self._scores(collected["a"], collected["b"], split))
+        self.log_dict(self._scores(collected, split))
         self.log_dict(probe_scores(collected, split, PENALTIES["ridge"], ["r2"]))

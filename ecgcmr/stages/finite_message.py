@@ -154,8 +154,8 @@ def _remedy(trainer: Any) -> str:
 
 
 def _mend_input(trainer: Any) -> str:
-    root = stage_data(trainer).root.name
-    return f"see what 'ecgcmr verify' says of {root} and prepare them again, or mend the augmentation that made it"
+    title = stage_data(trainer).index.title
+    return f"see what 'ecgcmr verify' says of {title} and prepare them again, or mend the augmentation that made it"
 
 
 def _kept(saved_step: int | None) -> str:

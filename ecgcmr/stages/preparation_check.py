@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import CARD_FILE, EncoderCard
 from ecgcmr.errors import UserError
 from ecgcmr.shards.layout import Layout
@@ -49,7 +50,7 @@ def check_encoder_preparation(
                 "version): that this cohort's are prepared alike cannot be checked"
             )
         return
-    modality = "cmr" if card.input_spec.get("kind") == "CMRInput" else "ecg"
+    modality = MODALITIES.get(str(card.input_spec.get("kind")), "ecg")
     compared = compare_recipes(card.preparation, recipe, modality)
     judge(
         compared,

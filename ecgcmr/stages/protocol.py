@@ -78,7 +78,7 @@ class StageData(Protocol):
 
     @property
     def input_spec(self) -> Mapping[str, Mapping[str, Any]]:
-        """Modality -> what an encoder is fed, as ShardDataModule describes it."""
+        """Modality -> what an encoder is fed, as ShardDataModule and MeasuredDataModule describe it."""
 
     @property
     def batch_size(self) -> int:
@@ -143,6 +143,13 @@ class CovariateData(StageData, Protocol):
 
     def covariate_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and deviation (C,) of the covariates in the training rows."""
+
+
+class MeasuredData(StageData, Protocol):
+    """What an alignment with measurements asks for."""
+
+    def measurement_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation (M,) of the measurements in the training rows."""
 
 
 class ProbedData(StageData, Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.shards.index import ShardIndex
-from ecgcmr.shards.recipe import COMPARED, Comparison, Recipe, compare_recipes, recipe_of
+from ecgcmr.shards.recipe import COMPARED, Comparison, Recipe, compare_recipes, measurement_recipe, recipe_of
 from ecgcmr.stages.protocol import NO_TARGETS, Stage, StageData
 
 
@@ -41,13 +41,14 @@ class RunContract:
         targets: In the order of the head's outputs; none in pre-training.
         covariates: Beside the input, in the order of their inputs.
         diseases: Whose time to event is the target.
-        inputs: ``ecg``, ``cmr`` or both.
+        inputs: Any of ``ecg``, ``cmr`` and ``measurements``.
         leads: Names of the leads of a batch, in its order.
         sampling_rate: Hz; 0 without ECGs.
         samples: ECG samples of a window; 0 without ECGs.
         evaluation_windows: Windows of a recording in evaluation. A choice of each run, not of the weights.
         leave_out_leads: Marks with which a lead is left out.
         image: Frames, rows and columns; empty without frames.
+        measurements: That an ECG is aligned with, in the order of their columns; empty without them.
         preparation: Modality -> recipe.
     """
 
@@ -62,6 +63,7 @@ class RunContract:
     evaluation_windows: int = 1
     leave_out_leads: tuple[str, ...] = ()
     image: tuple[int, ...] = ()
+    measurements: tuple[Column, ...] = ()
     preparation: dict[str, Recipe] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,8 +81,8 @@ class RunContract:
             plain: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
             }
-            for name in ("targets", "covariates"):
-                plain[name] = tuple(Column(**column) for column in plain[name])
+            for name in ("targets", "covariates", "measurements"):
+                plain[name] = tuple(Column(**column) for column in plain.get(name, ()))
             contract = cls(**plain)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not what a run was trained for ({error})") from error
@@ -101,7 +103,8 @@ class RunContract:
         if self.task != other.task:
             found.append(f"task {self.task or 'unknown'}, the config asks for {other.task or 'another'}")
         targets = "data.diseases" if self.diseases else "data.labels"
-        for name, option in (("targets", targets), ("covariates", "data.covariates")):
+        options = (("targets", targets), ("covariates", "data.covariates"), ("measurements", "data.measurements"))
+        for name, option in options:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 found.append(_columns_differ(name, option, mine, theirs))
@@ -149,7 +152,9 @@ def contract_between(stage: Stage, data: StageData) -> RunContract:
     columns = {label.name: Column(label.name, label.kind, label.unit) for label in layout.labels}
     spec, ecg = data.input_spec, layout.ecg
     names = () if task in NO_TARGETS else data.label_names
+    measured = tuple(spec["measurements"]["names"]) if "measurements" in spec else ()
     leads = tuple(data.leads or (ecg.leads if ecg is not None else ())) if "ecg" in spec else ()
+    recipes = {name: recipe_of(layout, name, leads or None) for name in spec if name != "measurements"}
     return RunContract(
         task=task,
         targets=tuple(columns[name] for name in names),
@@ -162,7 +167,8 @@ def contract_between(stage: Stage, data: StageData) -> RunContract:
         evaluation_windows=int(data.evaluation_windows),
         leave_out_leads=tuple(sorted(data.leave_out_leads)),
         image=tuple(spec["cmr"].values()) if "cmr" in spec else (),
-        preparation={name: recipe_of(layout, name, leads or None) for name in spec},
+        measurements=tuple(columns[name] for name in measured),
+        preparation=recipes | ({"measurements": measurement_recipe(layout, measured)} if measured else {}),
     )
 
 

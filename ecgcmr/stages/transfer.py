@@ -15,6 +15,7 @@ from torch import nn
 
 from ecgcmr.encoders import Encoder, VariableLeadEncoder, require_encoder
 from ecgcmr.encoders.own_class import check_own_class
+from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.leads import LEADS
@@ -24,7 +25,7 @@ from ecgcmr.stages.stage_module import StageModule
 
 NEW_PARTS = ("attention_pool",)
 """Parts of an encoder that an exported one may lack, because the later stage pools in another way."""
-_OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size"}
+_OPTIONS = {"ecg": "data.samples", "cmr": "data.image_size", "measurements": "data.measurements"}
 
 
 def start_from(
@@ -58,7 +59,7 @@ def start_from(
         )
     card = load_encoder_weights(encoder, Path(folder), expected_missing=NEW_PARTS, adapt_input=adapt_input)
     data = stage.data
-    modality = "cmr" if card.input_spec["kind"] == "CMRInput" else "ecg"
+    modality = MODALITIES.get(card.input_spec["kind"], "ecg")
     recipe = contract_between(stage, data).recipe(modality)
     accept = stage.accept_other_preparation
     check_encoder_preparation(card, Path(folder), recipe, data.index.layout, argument, accept=accept)

@@ -6,6 +6,7 @@ where it initialises the image encoder of the alignment (Turgut et al., arXiv 23
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import View, require_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.objectives import NTXentLoss
-from ecgcmr.objectives.protocol import FURTHER_INPUTS
+from ecgcmr.objectives.protocol import FURTHER_INPUTS, THIRD
 from ecgcmr.objectives.rows import unit_rows
 from ecgcmr.option_checks import check_least
 from ecgcmr.row_random import RowGenerator
@@ -28,7 +29,7 @@ from ecgcmr.stages.views import TwoViews, check_views
 from ecgcmr.stages.whole_split import retrieval_scores
 
 Modality = Literal["ecg", "cmr"]
-_OFFERED = [name for name in FURTHER_INPUTS if not name.startswith("segments")]
+_OFFERED = [name for name in FURTHER_INPUTS if not name.startswith("segments") and name != THIRD]
 
 
 class UnimodalContrast(Contrast):
@@ -110,8 +111,9 @@ class UnimodalContrast(Contrast):
             embedded["target_a"], embedded["target_b"] = (self.target(0, view) for view in views)
         return embedded
 
-    def _scores(self, a: Tensor, b: Tensor, split: str) -> dict[str, Tensor]:
+    def _scores(self, collected: Mapping[str, Tensor], split: str) -> dict[str, Tensor]:
         """Retrieval of one view by the other, and spread."""
+        a, b = collected["a"], collected["b"]
         # 1 where embeddings fill all directions alike, 0 where they collapsed to a point, which no loss of BYOL shows.
         spread = unit_rows(a).std(dim=0, correction=0).square().sum().sqrt()
         return {f"{split}/spread": spread} | retrieval_scores(a, b, f"{split}/view")

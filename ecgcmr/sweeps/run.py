@@ -16,8 +16,8 @@ from ecgcmr.experiments.stage_runs import StageRun, fingerprint_of, run_stage
 from ecgcmr.files import remove_paths, write_atomically
 from ecgcmr.json_file import recall_json
 from ecgcmr.provenance.run_note import NAME
-from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
+from ecgcmr.shards.joint_index import open_cohorts
 from ecgcmr.sweeps.outcome import (
     BEST,
     RESULT,
@@ -35,7 +35,7 @@ from ecgcmr.text import printable
 from ecgcmr.yaml_file import mapping_at
 
 _CALLBACK = "ecgcmr.sweeps.TrialReport"
-_WEIGHTS = ("*.ckpt", "encoder.safetensors", "cmr_encoder/encoder.safetensors")
+_WEIGHTS = ("*.ckpt", *(f"{folder}encoder.safetensors" for folder in ("", "cmr_encoder/", "measurement_encoder/")))
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Sweep:
         """
         given = mapping_at(read_config(self.plan.config_file), "data", "init_args").get("root")
         root = self.plan.set.get("data.root", given)
-        if not isinstance(root, str):
+        roots = [root] if isinstance(root, str) else root
+        if not isinstance(roots, list):
             raise UserError(f"{self.plan.path}: names no cohort; give --root DIR, or data.root under set")
-        return cohort_fingerprint(ShardIndex.load(root))
+        return cohort_fingerprint(open_cohorts(roots))
 
     def run(self) -> Mapping[str, Any] | None:
         """Run all trials that are still to be run; returns the row of the best.

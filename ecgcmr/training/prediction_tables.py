@@ -51,6 +51,16 @@ def prediction_frame(predictions: Sequence[Predictions], index: ShardIndex) -> p
     return frame.assign(**dict(zip(known, read_labels(index, known, rows)[row].T, strict=True)))
 
 
+def joined_frames(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the predictions on several cohorts as one table; a covariate that one lacks is missing there."""
+    joined = pd.concat([frame.astype(dict.fromkeys(_words(frame), object)) for frame in frames], ignore_index=True)
+    return joined.astype(dict.fromkeys(_words(frames[0]), "category"))
+
+
+def _words(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame.columns if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+
+
 @dataclass(frozen=True)
 class RunPredictions:
     """What one run predicted.

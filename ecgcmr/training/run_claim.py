@@ -25,9 +25,9 @@ CONFIG = "config.yaml"
 
 _REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM is about to take a job off and queue it again
 _OF_A_RUN = (
-    CONFIG, "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "metrics.json", "predictions*.npz",
-    "predictions.parquet", "tensorboard", "csv", "wandb", "mlflow.db", "mlartifacts", "trackers.json",
-    "resumed.json", "tuning.json", "run.json", JOB_NOTE,
+    CONFIG, "*.ckpt", "encoder.safetensors", "encoder.yaml", "cmr_encoder", "measurement_encoder", "metrics.json",
+    "predictions*.npz", "predictions.parquet", "tensorboard", "csv", "wandb", "mlflow.db", "mlartifacts",
+    "trackers.json", "resumed.json", "tuning.json", "run.json", JOB_NOTE,
 )  # fmt: skip
 _MOST_FOLDERS = 10_000
 

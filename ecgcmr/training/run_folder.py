@@ -1,7 +1,8 @@
 """The run folder: what a stage leaves behind, and the only thing the next stage sees of it.
 
 ``config.yaml`` (all settings), ``last.ckpt`` and ``best.ckpt``, ``encoder.safetensors`` + ``encoder.yaml`` (and the
-same for a CMR encoder in ``cmr_encoder/``), ``metrics.json``, predictions (``prediction_files``), ``tensorboard/``.
+same in ``cmr_encoder/`` and ``measurement_encoder/`` after an alignment), ``metrics.json``, predictions
+(``prediction_files``), ``tensorboard/``.
 """
 
 from __future__ import annotations

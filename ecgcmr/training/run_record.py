@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from ecgcmr.encoders import CMRInput
+from ecgcmr.encoders.readout import encoder_modality
 from ecgcmr.errors import UserError
 from ecgcmr.files import replace_atomically
 from ecgcmr.stages.optimisation import OptimiserSettings
@@ -196,7 +196,7 @@ class RunRecord(Callback):
     def card_entries(self, encoder: Any) -> dict[str, Any]:
         """Return what ``encoder.yaml`` says of the training of one of the run's encoders."""
         contract = self.known()
-        modality = "cmr" if isinstance(encoder.input_spec, CMRInput) else "ecg"
+        modality = encoder_modality(encoder)
         training = {name: value for name, value in contract.to_dict().items() if name != "preparation"}
         return {"preparation": contract.recipe(modality) or None, "training": training}
 

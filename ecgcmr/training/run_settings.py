@@ -17,6 +17,7 @@ from ecgcmr.stages.protocol import StageData
 
 _DATA_OF_THE_MACHINE = (
     "root",
+    "apart_from",  # what it leaves out shows in the number of training rows
     "batch_size",  # the global batch is compared
     "num_workers",
     "pin_memory",
@@ -44,7 +45,7 @@ _SHOWING = ("StepCheckpoint", "LearningRateMonitor", "ProgressBar", "Timer", "De
 _WEIGHTS = "_weights"
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 _MISSING = "not there"
-_FOLDERS = (_WEIGHTS, ".root", ".default_root_dir")
+_FOLDERS = (_WEIGHTS, ".root", ".apart_from", ".default_root_dir")
 _OF_ONE_CALL = ("ckpt_path", "weights_only", "resume_with_changes", "search")
 SHOWN_OF_DATA = {
     "the cohort's content": "cohort.content",
@@ -124,8 +125,10 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in _leaves(room, given):
             if value is None or value == {} or name in _OF_ONE_CALL:
                 continue
-            if isinstance(value, str) and name.endswith(_FOLDERS):
-                value = PurePath(value).name
+            if name.endswith(_FOLDERS):
+                several = isinstance(value, list)
+                names = [PurePath(str(each)).name for each in (value if several else [value])]
+                value = " + ".join(names) if several else names[0]
             found[name] = value if isinstance(value, str | bool | int | float) else str(value)
     return found
 

@@ -32,6 +32,7 @@ OF_THE_LAST_FIT = ("search", "final_weights")
 """Entries that a trial leaves out."""
 _QUIET = ("--trainer.logger=false", "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false")
 _CONTENT = ("index.json", "encoder.safetensors")
+_COHORTS = ("root", "apart_from")
 """Files by whose content a cohort's folder, or one of weights, is told from another."""
 
 
@@ -127,7 +128,8 @@ def _fingerprint(written: Mapping[str, Any], candidates: list[Candidate]) -> str
     settings = {name: value for name, value in written.items() if name not in OF_THE_LAST_FIT}
     parts = [(settings.get(room) or {}).get("init_args") or {} for room in ("model", "data")]
     named = [*parts, *(candidate.set for candidate in candidates)]
-    folders = [value for part in named for name, value in part.items() if name == "root" or name.endswith("_weights")]
+    places = [value for part in named for name, value in part.items() if name in _COHORTS or name.endswith("_weights")]
+    folders = [folder for place in places for folder in (place if isinstance(place, list) else [place])]
     files = [Path(folder) / name for folder in folders if isinstance(folder, str) for name in _CONTENT]
     content = {
         "settings": settings_that_count(settings, None),

@@ -134,6 +134,7 @@ def _imported(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[st
 
 
 def _of_others(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[str, Any]]:
+    from ecgcmr.encoders import require_encoder
     from ecgcmr.encoders.published import published_encoder
     from ecgcmr.weights_import.published_network import convert_published, measured_preparation, read_published
 
@@ -145,7 +146,7 @@ def _of_others(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[s
     checkpoint, read = read_published(args.file, entry, given=sizes)
     options = {name: getattr(args, name) for name in ("sampling_rate", *_OTHERS)}
     conversion = convert_published(checkpoint, entry, sizes={**read, **sizes}, dropped=args.drop, **options)
-    return checkpoint, conversion, measured_preparation(conversion.encoder.input_spec)
+    return checkpoint, conversion, measured_preparation(require_encoder(conversion.encoder).input_spec)
 
 
 def _argument(text: str) -> tuple[str, Any]:

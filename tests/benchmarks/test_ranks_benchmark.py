@@ -27,7 +27,7 @@ def test_all_numbers_of_ranks_are_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(numbers) == {
         "ddp_efficiency",
         *(f"ddp_{name}" for task in ("mae", "alignment") for name in (f"efficiency_{task}", f"{task}_samples_per_s_1")),
-        *(f"ddp_{task}_samples_per_s_2" for task in ("mae", "alignment")),
+        *(f"ddp_{name}" for task in ("mae", "alignment") for name in (f"{task}_samples_per_s_2", f"ceiling_{task}")),
     }
     assert all(math.isfinite(value) and value > 0 for value in numbers.values())
     one, two = numbers["ddp_mae_samples_per_s_1"], numbers["ddp_mae_samples_per_s_2"]

@@ -18,6 +18,7 @@ from ecgcmr.encoders import (
     Encoder,
     FrameEncoder,
     LocalFeatureEncoder,
+    MeasurementInput,
     export_encoder,
     load_encoder,
     require_encoder,
@@ -38,7 +39,7 @@ def encoder(case):
 def test_meets_the_protocol(encoder):
     assert isinstance(encoder, Encoder)
     assert require_encoder(encoder) is encoder
-    assert isinstance(encoder.input_spec, ECGInput | CMRInput)
+    assert isinstance(encoder.input_spec, ECGInput | CMRInput | MeasurementInput)
 
 
 def test_shapes(encoder):

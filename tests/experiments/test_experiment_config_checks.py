@@ -92,7 +92,7 @@ def test_an_encoder_that_a_stage_cannot_train_is_refused_before_the_cohort_is_ma
     tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[object] = []
-    monkeypatch.setattr(comparison, "resolve_cohort", lambda *given: made.append(given))
+    monkeypatch.setattr(comparison, "resolve_cohorts", lambda *given: made.append(given))
     assert main(["experiment", str(write(tmp_path, content | CNN)), "--out", str(tmp_path / "out")]) == 2
     assert made == []
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]

@@ -18,6 +18,7 @@ from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import methods
+from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
@@ -85,8 +86,9 @@ def test_a_task_without_a_label_to_choose_or_to_compare_by_is_refused(
     tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch, split: str
 ) -> None:
     experiment = Experiment(plan_of(tmp_path, TaskPlan("regression", ["bmi"])), tmp_path, Console(quiet=True))
-    experiment.index = ShardIndex.load(cohort_root)
-    hidden = experiment.index.positions(split)
+    index = ShardIndex.load(cohort_root)
+    experiment.cohorts = CohortSet.of_one(experiment.plan, index)
+    hidden = index.positions(split)
 
     def read(index: ShardIndex, names: list[str], rows: np.ndarray) -> np.ndarray:
         return np.where(np.isin(rows, hidden)[:, None], np.nan, read_labels(index, names, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def test_results_are_pooled_over_seeds_alone(file: Path, tmp_path: Path) -> None
     ]
     text = write_table(tmp_path / "out", cells, 8).read_text()
     assert "| much | small | mae, linear probe | 0.500 (0.354) |" in text
+    assert "| half | small | mae, linear probe | 0.500, 1 of 2 |" in text  # a seed without a score is no seed less
     assert "**4 of them are not finished" in text
 
 
@@ -124,6 +126,25 @@ def test_a_folder_is_borrowed_by_its_fingerprint_alone(tmp_path: Path) -> None:
     assert (folder / "inner" / "events").read_bytes() == b"losses"
     (lender / "best.ckpt").unlink()  # the lender goes its own way
     assert (folder / "best.ckpt").read_bytes() == b"weights"
+
+
+def test_nothing_is_borrowed_of_a_run_that_begins_anew_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lender, folder = tmp_path / "a" / "stages" / "mae", tmp_path / "b" / "stages" / "mae"
+    lender.mkdir(parents=True)
+    (lender / "best.ckpt").write_bytes(b"weights")
+    write_marker(lender, "f" * 64, finished=True)
+    link = os.link
+
+    def link_and_begin_anew(*paths: Path) -> None:
+        link(*paths)
+        write_marker(lender, "e" * 64, finished=False)
+
+    monkeypatch.setattr(os, "link", link_and_begin_anew)
+    assert not borrow(folder, "f" * 64, [lender.parent])
+    assert not is_finished(folder, "f" * 64)
+    assert not (folder / "best.ckpt").exists()
 
 
 def test_the_settings_of_a_borrowed_run_name_its_new_folder_whatever_its_path(tmp_path: Path) -> None:

@@ -5,6 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from library_file_writers import (
+    edf_bytes,
+    hl7_xml,
+    ishne_bytes,
+    kardia_json,
+    mfer_bytes,
+    mortara_xml,
+    scp_bytes,
+    sierra_xml,
+)
 from one_ecg import ecg_steps
 from raw_file_writers import cardiosoft_xml, dicom_bytes, dicom_ecg_dataset, write_wfdb_record
 
@@ -34,6 +44,25 @@ def test_dicom_and_wfdb(tmp_path: Path):
     assert sex_and_age(header) == (None, None)
     header.write_text(header.read_text(encoding="utf-8") + "#Age: 74\n#Sex: Male\n", encoding="utf-8")
     assert sex_and_age(header) == ("male", 74.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "person"),
+    [
+        (hl7_xml(), ("female", None)),
+        (hl7_xml().replace(b'code="F"', b'code="UN"'), (None, None)),
+        (sierra_xml(), ("female", 59.0)),
+        (mortara_xml(), ("female", 70.0)),
+        (scp_bytes(), ("female", None)),
+        (ishne_bytes(), ("female", 69.0)),
+        (edf_bytes(kind="EDF+C"), ("female", 69.0)),
+        (mfer_bytes(), ("female", None)),
+        (kardia_json(), (None, None)),
+    ],
+)
+def test_formats_that_a_library_reads(tmp_path: Path, content: bytes, person: tuple[str | None, float | None]):
+    (tmp_path / "ecg").write_bytes(content)
+    assert sex_and_age(tmp_path / "ecg") == person
 
 
 def test_what_cannot_be_read_states_nothing(tmp_path: Path):

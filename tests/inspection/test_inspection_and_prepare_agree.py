@@ -10,11 +10,13 @@ import signal
 import socket
 import struct
 import zipfile
+from functools import partial
 from io import BytesIO
 
 import numpy as np
 import pytest
 from cine_zip_writer import write_cine_zip
+from library_file_writers import GOOD, hl7_xml, matlab_5
 from raw_file_writers import (
     LEADS,
     beating_disc,
@@ -118,6 +120,10 @@ ECGS = {
     "bare.dat": lambda: text_of(None, "\t"),
     "array": lambda: npy_of(COUNTS * 0.005),
     "parquet": lambda: parquet_of({lead: COUNTS[i] * 0.005 for i, lead in enumerate(LEADS)}),
+    "lone.mat": lambda: matlab_5(COUNTS.T * 0.005, "ecg", packed=False),
+    "new.mat": lambda: matlab_5(COUNTS * 0.005),
+    **{kind: partial(write, COUNTS) for kind, write in GOOD.items() if kind != "kardia"},  # which has six leads
+    "packed-hl7": lambda: gzip.compress(hl7_xml(COUNTS)),
 }
 OTHERS = {
     "empty.xml": (lambda: b"", "file is empty"),
@@ -129,10 +135,10 @@ OTHERS = {
     "recordings.npz": (lambda: npz_of(COUNTS), "is a NumPy archive of several arrays (.npz)"),
     "recordings.pkl": (lambda: pickle.dumps([COUNTS]), "is a Python pickle, which can run code"),
     "recordings.h5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
-    "lone.mat": (lambda: np.array([30, 12, 9, 0, 4], "<i4").tobytes() + b"val\0" + bytes(216), "lone.hea is not"),
-    "new.mat": (lambda: b"MATLAB 5.0 MAT-file" + bytes(200), "is a MATLAB file"),
-    "scp.ecg": (lambda: bytes(16) + b"SCPECG" + bytes(100), "is SCP-ECG"),
-    "a.edf": (lambda: b"0       " + bytes(160) + b"01.01.0108.00.00", "is EDF; convert it to WFDB"),
+    "newest.mat": (lambda: b"MATLAB 7.3 MAT-file" + bytes(200), "is a MATLAB file of version 7.3"),
+    "lone.dat": (lambda: np.arange(-50, 50).astype("<i2").tobytes(), "lone.hea is not"),
+    "a.bdf": (lambda: b"\xffBIOSEMI" + bytes(200), "is BDF, of 24 bits; save it as EDF"),
+    "holter.arc": (lambda: b"\3\0\0\0##NEUTRAL HOLTER RECORDING##", "is an EDAN Holter archive"),
     "a.nii.gz": (lambda: gzip.compress(bytes(344) + b"n+1\0" + bytes(100)), "is a NIfTI image"),
     "a.npy.gz": (lambda: gzip.compress(npy_of(COUNTS)), "is packed with gzip; unpack it"),
     "cut.xml.gz": (lambda: gzip.compress(cardiosoft_xml(COUNTS))[:6] + b"\xff" * 50, "is a gzip file that is damaged"),
@@ -179,7 +185,7 @@ def test_both_commands_decide_alike(folder, capsys):
         assert "prepare takes this recording as it is" in capsys.readouterr().out, name
     for name, (_, reason) in OTHERS.items():
         assert reason in skipped[name], name
-    for name in ("recordings.pt", "a.edf", "image.dcm", "notes.txt", "page.xml", "cut.xml.gz"):
+    for name in ("recordings.pt", "a.bdf", "image.dcm", "notes.txt", "page.xml", "cut.xml.gz"):
         assert inspected(folder / name, declaration) == f"{name}: {skipped[name]}"
 
 

@@ -21,6 +21,7 @@ from ecgcmr.objectives import (
     PTACLLoss,
     SigLIPLoss,
     SimilarityGuidedCLIPLoss,
+    ThreeWayContrast,
     mean_over_known,
 )
 from ecgcmr.objectives.view_agreement import CosineAgreement
@@ -55,6 +56,8 @@ OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "guided-exclude": lambda: SimilarityGuidedCLIPLoss(0.3, 0.5, "exclude", image_to_ecg_weight=0.3),
     "phenotypes-soft": lambda: PhenotypeGuidedCLIPLoss(0.3, "soft", learnable_temperature=True),
     "phenotypes-cosine": lambda: PhenotypeGuidedCLIPLoss(0.3, "positives", 0.2, similarity="cosine"),
+    "three-way": lambda: ThreeWayContrast(CLIPLoss(0.3, learnable_temperature=True), 1.0, 0.5, 2.0),
+    "phenotypes-three-way": lambda: ThreeWayContrast(PhenotypeGuidedCLIPLoss(0.3, "soft"), 0.0, 1.0, 1.0),
     "barlow-twins": lambda: BarlowTwinsLoss(0.1),
     "byol": lambda: BYOLLoss(WIDTH, 6, 0.9),
     "byol-two-predictors": lambda: BYOLLoss(WIDTH, 6, 0.9, shared_predictor=False),
@@ -92,6 +95,8 @@ class Pair(nn.Module):
         further = {name: batch[name] for name in FURTHER if name in batch}
         if self.target is not None:
             further |= {"target_a": self.target(0, batch["ecg"]), "target_b": self.target(1, batch["cmr"])}
+        if "third" in batch:
+            further["c"] = ecg(batch["third"])
         if "tokens" in batch:
             phases = torch.arange(FRAMES, dtype=torch.float64) / FRAMES
             further |= self.objective.segments(ecg(batch["tokens"]), batch["phase"], cmr(batch["frames"]), phases)
@@ -112,6 +117,8 @@ def global_batch(name: str, rows: int) -> dict[str, Tensor]:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     batch = {"ecg": draw(rows, 6), "cmr": draw(rows, 7)}
+    if name.endswith("three-way"):
+        batch["third"] = draw(rows, 6)
     if name.startswith("guided"):
         batch["similarity"] = torch.corrcoef(draw(rows, 2)).reshape(rows, rows)
     elif name.startswith("phenotypes"):

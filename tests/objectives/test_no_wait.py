@@ -23,6 +23,8 @@ from ecgcmr.objectives.gather import equal_rows
 
 ROWS, WORLD = 4, 2
 STATED = {
+    "three-way": (3, 3),  # one for each pair
+    "phenotypes-three-way": (2, 2),  # of which one has no weight
     "barlow-twins": (1, 1),
     "byol": (2, 2),  # a batch norm of the predictor for each view
     "byol-two-predictors": (2, 2),
@@ -68,6 +70,8 @@ def inputs(name: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Both embeddings of one rank, and what the objective needs further."""
     a, b = (torch.zeros(ROWS, WIDTH, device="meta", requires_grad=True) for _ in range(2))
     given = {}
+    if name.endswith("three-way"):
+        given["c"] = torch.zeros(ROWS, WIDTH, device="meta", requires_grad=True)
     if name.startswith("guided"):
         given["similarity"] = torch.zeros(ROWS, ROWS * WORLD, device="meta")
     elif name.startswith("phenotypes"):

@@ -23,6 +23,7 @@ from ecgcmr.objectives import (
     PTACLLoss,
     SigLIPLoss,
     SimilarityGuidedCLIPLoss,
+    ThreeWayContrast,
     phenotype_similarity,
     require_objective,
 )
@@ -291,6 +292,7 @@ LOSSES = {
     "byol": BYOLLoss(3, 4),
     "phenotypes": PhenotypeGuidedCLIPLoss(),
     "ptacl": PTACLLoss(),
+    "three-way": ThreeWayContrast(),
 }
 
 
@@ -310,6 +312,7 @@ def test_half_precision_is_compared_in_float32(name):
     objective = LOSSES[name].train()
     a, b = (_random(12, 3, seed=i).bfloat16() for i in (0, 1))
     made = {
+        "c": _random(12, 3, seed=5).bfloat16(),
         "phenotypes": _random(12, 2, seed=2).float(),
         "subjects": torch.arange(12) // 2,
         "segments_a": _random(12, 4, 3, seed=3).bfloat16(),

@@ -13,6 +13,7 @@ from small_raw import prepare, report_in, write_ecgs
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cohorts import flags_of, with_class
+from ecgcmr.formats.array_rows import NpyRow, RowContent
 from ecgcmr.preparation.collections import Candidate, DeclaredLabel, SearchNotes
 from ecgcmr.preparation.collections.gathering import gather
 from ecgcmr.preparation.earlier_run import read_earlier
@@ -20,6 +21,7 @@ from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.plan import make_plan
 from ecgcmr.shards import ShardIndex, read_labels
 
+ROW = NpyRow(0, RowContent(("I",), 500.0))
 AGE = DeclaredLabel("age", low=0, high=120)
 
 
@@ -74,6 +76,12 @@ def one(subject="1", ecg="1.xml", **fields) -> Candidate:
         (Given([one(labels=np.zeros(3))]), "candidate 1 has labels of shape (3,), not (1,) numbers"),
         (Given([one(), one(ecg="2.xml")]), "candidate 2 is of the same subject as candidate 1 and has its id"),
         (Given([one(), one("2")]), "candidate 2 is of the same file as candidate 1"),
+        (Given([one(read_by=ROW), one("2", read_by=ROW)]), "candidate 2 is of the same file as candidate 1"),
+        (Given([one(read_by=np.load)]), "candidate 1 has a function as its read_by, not a dataclass that is a Record"),
+        (
+            Given([one(), one("2", ecg=None, cmr=Path("b"), read_by=ROW)]),
+            "candidate 2 says what reads its ECG, and has none",
+        ),
         (Given([one("a\nb"), one("a", "2.xml", id="b")]), "candidate 2 is of the same subject as candidate 1"),
         (
             Given([one(split="train"), one(ecg="2.xml", id="b", split="test")]),
@@ -184,7 +192,7 @@ def test_who_has_withdrawn_stays_out_of_a_collection_of_ones_own(lab, tmp_path):
 @pytest.mark.parametrize(
     ("cls", "arguments", "reason"),
     [
-        ("ukbb", (), "--collection ukbb: choose one of ukb, ptbxl, folder, or write package.module:Class"),
+        ("ukbb", (), "--collection ukbb: choose one of ukb, folder, ptbxl,"),
         ("ptbxl", ("--cmr", "raw"), "--collection ptbxl: name the download with --ecg"),
         ("lab:Lab", ("--collection-args", "folder=a", "folder=b"), "--collection-args: folder is given twice"),
         ("lab:Lab class", (), "is no name of a class"),
@@ -247,6 +255,7 @@ def folder(tmp_path):
     """Prepare a folder with a table."""
     write_ecgs(tmp_path / "raw", ["a/1.xml", "a/2.xml", "3.xml", "4.xml", "5.xml"])
     (tmp_path / "raw" / "notes.txt").write_text("hello")
+    (tmp_path / "raw" / "ecg.yaml").write_text("unit: mV")  # of recordings that do not state it
     (tmp_path / "key").write_bytes(bytes(32))
     (tmp_path / "labels.yaml").write_text("age: {range: [0, 120], covariate: true}\nsick: {kind: yes/no}")
 
@@ -268,7 +277,7 @@ def test_a_folder_with_a_table_has_a_row_a_recording_and_the_declared_labels_alo
     assert sorted(values.tolist()) == [[50.5, 1], [51.5, 0]]
     assert np.isnan(read_labels(index, ["age", "sick"], index.positions("val", ()))).all()
     report = report_in(tmp_path / "out")
-    assert [item["file"] for item in report["skipped"]] == ["../key", "away.xml", "notes.txt"]
+    assert [item["file"] for item in report["skipped"]] == ["../key", "away.xml", "notes.txt"]  # ecg.yaml is no file
     assert report["tables"][0]["columns_unread"] == ["shoe"]
     assert report["phenotypes_out_of_range"] == {"age": 1}
     assert report["tables"][0]["subjects_repeated"] == 1

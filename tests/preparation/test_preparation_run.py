@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -381,7 +382,10 @@ def test_real_ptbxl(real_data_dir, tmp_path, key_file):
     index = ShardIndex.load(tmp_path / "out")
     assert [index.counts[split] for split in ("train", "val", "test")] == [6, 6, 6]
     assert index.label_names[:7] == ("NORM", "MI", "STTC", "CD", "HYP", "age", "sex")
-    assert index.label_names[7:] == tuple(label.name for label in MEASUREMENTS)
+    assert index.label_names[-len(MEASUREMENTS) :] == tuple(label.name for label in MEASUREMENTS)
+    groups = Counter(label.group for label in index.layout.labels)
+    sizes = {"statement": 71, "diagnostic": 44, "subclass": 23, "superclass": 5, "form": 19, "rhythm": 12}
+    assert {name: groups[name] for name in sizes} == sizes
     values = read_labels(index, index.label_names, index.positions(None, need=()))
     findings = values[:, :5]
     assert set(np.unique(findings[~np.isnan(findings)])) == {0.0, 1.0}

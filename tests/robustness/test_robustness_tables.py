@@ -14,6 +14,7 @@ import pytest
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import read_ptbxl
+from ecgcmr.formats.ptbxl_statements import read_statement_sets
 from ecgcmr.preparation.collections.ptbxl import label_values
 from ecgcmr.preparation.diseases import load_code_lists
 from ecgcmr.preparation.label_columns import LabelCounts
@@ -98,8 +99,10 @@ def test_damaged_tables_of_ptbxl(tmp_path, real_data_dir, name):
     lines = (tmp_path / name).read_bytes().splitlines(keepends=True)
 
     def read(path: Path) -> None:
-        for record in read_ptbxl(path.parent):
-            assert len(label_values(record)) == 7
+        records, sets = read_ptbxl(path.parent), read_statement_sets(path.parent)
+        labels = label_values(records, sets, LabelCounts())
+        assert labels.shape == (len(records), 7 + sum(len(one.titles) for one in sets))
+        for record in records:
             assert record.path.resolve().is_relative_to(tmp_path.resolve())
 
     check(tmp_path / name, b"".join(lines[:60]), read, [])

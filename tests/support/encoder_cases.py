@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ecgcmr.encoders import ECGInput
+from ecgcmr.encoders import CMRInput, ECGInput
 from ecgcmr.encoders.published import published_encoders
 
 VIT = "ecgcmr.encoders.ECGVisionTransformer"
@@ -17,6 +17,7 @@ CMR_VIT = "ecgcmr.encoders.CMRVisionTransformer"
 RESNET_3D = "ecgcmr.encoders.CMRResNet3d"
 ECG_RESNET = "ecgcmr.encoders.ECGResNet"
 ECG_S4 = "ecgcmr.encoders.ECGS4"
+MEASURED = "ecgcmr.encoders.MeasurementEncoder"
 SMALL_S4 = {"samples": 200, "width": 16, "depth": 2, "state_size": 4}
 SMALL_CMR_VIT = {"height": 16, "width": 24, "embedding": 32, "depth": 2, "heads": 4}
 SMALL_STAGES = {"variant": "custom", "layers": [1, 1, 2, 1], "widths": [8, 8, 16, 16]}
@@ -80,6 +81,8 @@ CASES = {
     "resnet-basic": (RESNET, {**SMALL_RESNET, "block": "basic"}),
     "resnet-bottleneck": (RESNET, {**SMALL_RESNET, "block": "bottleneck", "frames": 2}),
     "resnet18": (RESNET, {"variant": "resnet18", "height": 64, "width": 64}),
+    "measurement-tokens": (MEASURED, {"names": ["lvef", "ivs", "age", "sex"], "width": 16, "depth": 2, "heads": 2}),
+    "measurement-mlp": (MEASURED, {"names": ["lvef", "ivs", "age"], "kind": "mlp", "width": 16, "depth": 2}),
     "example-of-the-docs": ("small_encoder.SmallConvEncoder", {"samples": 200, "width": 16}),
 }
 
@@ -95,5 +98,11 @@ def build(case: str, seed: int = 0) -> Any:
 def batch_for(encoder: Any, size: int, seed: int = 1) -> torch.Tensor:
     """Return recordings as an encoder takes them, in [0, 1)."""
     spec = encoder.input_spec
-    shape = (spec.leads, spec.samples) if isinstance(spec, ECGInput) else (spec.frames, spec.height, spec.width)
+    shape: tuple[int, ...]
+    if isinstance(spec, ECGInput):
+        shape = (spec.leads, spec.samples)
+    elif isinstance(spec, CMRInput):
+        shape = (spec.frames, spec.height, spec.width)
+    else:
+        shape = (len(spec.names),)
     return torch.rand(size, *shape, generator=torch.Generator().manual_seed(seed))

@@ -14,6 +14,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import load_reader
 from ecgcmr.formats.short_axis_file import cmr_kind
+from ecgcmr.formats.signal_declaration import DECLARATION_FILE
 from ecgcmr.formats.ukb_table import Table, read_table
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.folder_checks import require_folder
@@ -81,7 +82,8 @@ class FolderCollection:
                     ecg_name=named.get("ecg", ""),
                     cmr_name=named.get("cmr", ""),
                 )
-        others = [path for folder in folders.values() for path in folder.rglob("*") if path.is_file()]
+        everything = (path for folder in folders.values() for path in folder.rglob("*"))
+        others = [path for path in everything if path.is_file() and path.name != DECLARATION_FILE]
         unnamed = sum(used.isdisjoint((path, *path.parents, path.with_suffix(".hea"))) for path in others)
         if unnamed:
             notes.remarks.append(f"{table.name}: {unnamed} files below --ecg and --cmr are of no row")

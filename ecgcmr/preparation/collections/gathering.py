@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record import UNITS
+from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.protocol import Candidate, Collection, SearchNotes
 from ecgcmr.preparation.label_columns import LabelColumn, label_columns, label_matrix
@@ -74,7 +77,7 @@ class _Seen:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._splits: dict[str, str | None] = {}
-        self._owners: dict[Path, tuple[int, str]] = {}
+        self._owners: dict[tuple[Path, str], tuple[int, str]] = {}
 
     def problem(self, candidate: Candidate, number: int) -> str:
         """Say what a further candidate has in common with an earlier one and may not; empty if nothing."""
@@ -84,7 +87,7 @@ class _Seen:
                 f"is of the same subject as candidate {first} and has its id; give each recording of a subject another"
             )
         for part, _, path in candidate.files:
-            other, owner = self._owners.setdefault(path, (number, candidate.subject))
+            other, owner = self._owners.setdefault(candidate.whereabouts(part, path), (number, candidate.subject))
             if other != number and (part == "ecg" or owner != candidate.subject):
                 return f"is of the same file as candidate {other}; give each its own"
         split = self._splits.setdefault(candidate.subject, candidate.split)
@@ -148,11 +151,18 @@ def _problem(candidate: Any, entries: set[str], count: int) -> str:
             return f"has {'an' if name[0] in 'aei' else 'a'} {name} with half a character in it"
     if not candidate.subject:
         return "has no subject"
-    for name in ("ecg", "cmr"):
-        if not isinstance(value := getattr(candidate, name), Path | None):
+    for name, kinds in (("ecg", Path | None), ("cmr", Path | ImageFiles | None)):
+        if not isinstance(value := getattr(candidate, name), kinds):
             return f"has {_kind(value)} as its {name}, not a pathlib.Path"
     if candidate.ecg is None and candidate.cmr is None:
         return "has neither an ECG nor images"
+    if candidate.read_by is not None:
+        if not isinstance(candidate.read_by, RecordReader) or not is_dataclass(candidate.read_by):
+            return f"has {_kind(candidate.read_by)} as its read_by, not a dataclass that is a RecordReader"
+        if candidate.read_by.unit not in UNITS:
+            return f"is read in {printable(candidate.read_by.unit, 40)!r}; choose one of {', '.join(UNITS)}"
+        if candidate.ecg is None:
+            return "says what reads its ECG, and has none"
     if candidate.split is not None and candidate.split not in SPLITS:
         return f"is in split {printable(candidate.split, 40)!r}; choose one of {', '.join(SPLITS)}, or None"
     return _label_problem(candidate.labels, entries, count)

@@ -14,6 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ecgcmr.formats.image_files import ImageFiles
+from ecgcmr.formats.record_reader import RecordReader
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.label_columns import LabelColumn, LabelCounts
 from ecgcmr.preparation.table_use import TableUse
@@ -26,23 +28,26 @@ class Candidate:
     Attributes:
         subject: The subject's id at the source; it leaves the program as a keyed hash alone.
         ecg: The ECG file, if there is one; of a WFDB record the header.
-        cmr: The folder of NIfTI files or zip of DICOM files, if there is one.
+        cmr: The folder of NIfTI files or zip of DICOM files, or the images file by file, if there are any.
         labels: Name of a declared label -> number, truth value, text or None for missing; of an event also
             ``{name}_years`` in the declared unit of time. Or all columns of all labels in their order, (L,).
         split: ``train``, ``val`` or ``test``, the same for all of a subject; None leaves it to the subject's hash.
         id: Tells several recordings of one subject apart; a row is known by subject and id from run to run.
         ecg_name: What reports call the ECG file; empty for its own name.
         cmr_name: The same of the images.
+        read_by: What reads the recording out of ``ecg``, such as a row of an array of many recordings
+            (``ecgcmr.formats.array_rows``); None leaves it to the file's content.
     """
 
     subject: str = field(repr=False)
     ecg: Path | None = field(default=None, repr=False)
-    cmr: Path | None = field(default=None, repr=False)
+    cmr: Path | ImageFiles | None = field(default=None, repr=False)
     labels: Mapping[str, object] | npt.NDArray[np.float32] = field(default_factory=dict, repr=False)
     split: str | None = None
     id: str = field(default="", repr=False)
     ecg_name: str = field(default="", repr=False)
     cmr_name: str = field(default="", repr=False)
+    read_by: RecordReader | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> str:
@@ -50,10 +55,24 @@ class Candidate:
         return f"{self.subject}\n{self.id}" if self.id else self.subject
 
     @property
+    def place(self) -> str:
+        """Where in the ECG file the recording lies; empty where it is the whole file."""
+        return "" if self.read_by is None else self.read_by.place
+
+    @property
     def files(self) -> list[tuple[str, str, Path]]:
         """(``ecg`` or ``cmr``, name for reports, path) of what it has."""
-        both = (("ecg", self.ecg_name, self.ecg), ("cmr", self.cmr_name, self.cmr))
-        return [(part, name or path.name, path) for part, name, path in both if path is not None]
+        images = self.cmr.folder if isinstance(self.cmr, ImageFiles) else self.cmr
+        both = (("ecg", self.ecg_name, self.ecg, self.place), ("cmr", self.cmr_name, images, ""))
+        return [
+            (part, name or (f"{path.name}, {place}" if place else path.name), path)
+            for part, name, path, place in both
+            if path is not None
+        ]
+
+    def whereabouts(self, part: str, path: Path) -> tuple[Path, str]:
+        """Return what no other candidate has: a path, and the place within it."""
+        return path, self.place if part == "ecg" else ""
 
 
 @dataclass

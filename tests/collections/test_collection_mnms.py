@@ -1,0 +1,114 @@
+"""M&Ms and M&Ms-2 as downloaded: frames that a table or nothing states, empty segmentations, parts, views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mnms2_folder import write_mnms2
+from mnms_folder import TABLE, write_mnms
+from small_hearts import hearts
+from test_collection_acdc import OPTIONS, collection, expected_frames, true_volumes, values_of
+
+from ecgcmr.errors import UserError
+from ecgcmr.formats.short_axis_file import read_cmr
+from ecgcmr.preparation.cine import frames_and_masks
+from ecgcmr.preparation.collections.gathering import Gathered, gather
+from ecgcmr.preparation.collections.mnms import MnMsCollection
+from ecgcmr.preparation.collections.mnms2 import MnMs2Collection
+from ecgcmr.preparation.collections.protocol import Collection, SearchNotes
+
+
+def gathered(one: Collection, notes: SearchNotes | None = None) -> Gathered:
+    return gather(one, "test", notes or SearchNotes())
+
+
+def test_the_table_of_mnms_says_which_frame_is_end_diastole(tmp_path: Path) -> None:
+    found = gathered(collection(MnMsCollection, write_mnms(tmp_path, hearts(4), first=5)))
+    for candidate in found.candidates:
+        heart = hearts(4)[int(candidate.subject[1:])]
+        made, expected = frames_and_masks(read_cmr(candidate.cmr), OPTIONS), expected_frames(heart)
+        if candidate.subject == "P1":  # unlabelled: no segmentation centres the crop, and the moments are those
+            assert made.masks is None
+            continue
+        np.testing.assert_array_equal(made.frames, expected.frames)
+        np.testing.assert_array_equal(made.masks, expected.masks)
+
+
+def test_what_the_table_of_mnms_says_becomes_labels_and_parts_are_splits(tmp_path: Path) -> None:
+    notes = SearchNotes()
+    found = gathered(collection(MnMsCollection, write_mnms(tmp_path, hearts(5)).parent), notes)
+    splits = {one.subject: one.split for one in found.candidates}
+    assert splits == {"P0": "train", "P1": "train", "P2": "val", "P3": "test", "P4": "train"}
+    values = values_of(found, "P3")
+    assert [name for name, value in values.items() if name.startswith("pathology_") and value == 1] == [
+        "pathology_Other"
+    ]
+    assert (values["vendor_A"], values["vendor_D"], values["centre_2"], values["centre_1"]) == (1, 0, 1, 0)
+    assert [values[name] for name in ("age", "sex", "height", "weight")] == [53, 0, 173, 73]
+    for subject in ("P0", "P3"):
+        truth = true_volumes(hearts(5)[int(subject[1:])])
+        assert {name: values_of(found, subject)[name] for name in truth} == pytest.approx(truth, rel=1e-5)
+    assert np.isnan(values_of(found, "P1")["lv_edv"])  # its file of segmentations is there and empty
+    assert any("1 of its rows are of nobody with images here" in remark for remark in notes.remarks)
+    assert TABLE in notes.files
+
+
+def test_where_the_table_of_mnms_states_other_frames_the_segmented_ones_stand(tmp_path: Path) -> None:
+    opened = write_mnms(tmp_path, hearts(4), first=5)
+    lines = (opened / TABLE).read_text().splitlines()
+    es = (5 + hearts(4)[0].es_frame) % 8
+    lines[1] = lines[1].replace(f",5,{es},", ",,0,")
+    (opened / TABLE).write_text("\n".join(lines))
+    (candidate,) = (one for one in gathered(collection(MnMsCollection, opened)).candidates if one.subject == "P0")
+    made = frames_and_masks(read_cmr(candidate.cmr), OPTIONS)
+    np.testing.assert_array_equal(made.frames, expected_frames(hearts(4)[0]).frames)
+
+
+def test_in_mnms2_end_diastole_is_the_frame_that_equals_its_volume(tmp_path: Path) -> None:
+    people = dict(zip((1, 160, 161, 200, 201), hearts(5), strict=True))
+    notes = SearchNotes()
+    found = gathered(collection(MnMs2Collection, write_mnms2(tmp_path, people, first=2)), notes)
+    splits = [one.split for one in found.candidates]
+    assert splits == ["train", "train", "val", "val", "test"]
+    for candidate, heart in zip(found.candidates, people.values(), strict=True):
+        made, expected = frames_and_masks(read_cmr(candidate.cmr), OPTIONS), expected_frames(heart)
+        np.testing.assert_array_equal(made.frames, expected.frames)
+        np.testing.assert_array_equal(made.masks, expected.masks)
+    values = values_of(found, "161")
+    assert (values["disease_TRI"], values["vendor_Philips"], values["field"]) == (1, 1, 1.5)
+    assert values["lv_edv"] == pytest.approx(true_volumes(people[161])["lv_edv"], rel=1e-5)
+
+
+def test_mnms2_has_the_four_chamber_view_too(tmp_path: Path) -> None:
+    root = write_mnms2(tmp_path, dict(zip((1, 2), hearts(2), strict=True)))
+    found = gathered(collection(MnMs2Collection, tmp_path, "4ch"))
+    assert "lv_edv" not in [column.label.name for column in found.columns]
+    images = read_cmr(found.candidates[0].cmr, "4ch")
+    made = frames_and_masks(images, OPTIONS)
+    assert made.frames.shape == (3, 48, 48)
+    assert made.masks is not None
+    assert [one.split for one in found.candidates] == [None, None]  # the testing part is not here
+    with pytest.raises(UserError, match="--view 2ch: M&Ms-2 has sax and 4ch alone"):
+        collection(MnMs2Collection, root, "2ch")
+
+
+@pytest.mark.parametrize(
+    ("cls", "content", "reason"),
+    [
+        (MnMsCollection, "", "has no table ...Dataset_information...csv"),
+        (MnMsCollection, "External code,Vendor,Centre,ES,Pathology\n", "lacks the column ed"),
+        (MnMsCollection, "External code,Vendor,Centre,ED,ES,Pathology\n", "no patient lies in Training"),
+        (MnMs2Collection, "", "has no dataset_information.csv"),
+        (MnMs2Collection, "SUBJECT_CODE,DISEASE,VENDOR\n", "lacks the column field"),
+        (MnMs2Collection, "SUBJECT_CODE,DISEASE,VENDOR,FIELD\n", "no patient's folder lies in dataset"),
+    ],
+)
+def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, cls: type, content: str, reason: str) -> None:
+    if content:
+        (tmp_path / (TABLE if cls is MnMsCollection else "dataset_information.csv")).write_text(content)
+    with pytest.raises(UserError) as caught:
+        gathered(collection(cls, tmp_path))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)

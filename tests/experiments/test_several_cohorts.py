@@ -1,0 +1,253 @@
+"""An experiment of several cohorts: pre-trained on one, judged on another, each named, checked and kept apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from labelled_cohort import write_stage
+from made_once import made_once
+from numbered_cohort import AF, ECG, EDV, NORM, write
+from tiny_experiment import change
+
+from ecgcmr.cli import main
+from ecgcmr.errors import UserError
+from ecgcmr.evaluation.prediction_table import read_prediction_table
+from ecgcmr.experiments.export_choices import Choices, recorded_plan, tasks_of
+from ecgcmr.experiments.plan import load_plan
+from ecgcmr.provenance.run_note import read_note
+from ecgcmr.shards import ShardIndex
+from ecgcmr.shards.contents import cohort_fingerprint
+
+SPLITS = ("train",) * 20 + ("val",) * 6 + ("test",) * 6
+SHORT = replace(ECG, samples=100)
+
+
+def write_cohorts(folder: Path) -> None:
+    """Write two cohorts of other people with other labels, prepared alike."""
+    write(folder / "clinic", range(32), SPLITS, (EDV, AF), ecg=SHORT)
+    write(folder / "biobank", range(100, 132), SPLITS, (NORM,), ecg=SHORT)
+
+
+def write_experiment(folder: Path) -> Path:
+    """Write an experiment that pre-trains on the clinic and is judged on both."""
+    write_cohorts(folder)
+    write_stage(folder, folder / "clinic", "ECGMaskedAutoencoder", "mae", data="ECGDataModule")
+    write_stage(folder, folder / "biobank", "DiagnosisClassification", "head", labels=["norm"])
+    content: dict[str, Any] = {
+        "cohorts": {"clinic": {"root": "clinic"}, "biobank": {"root": "biobank"}},
+        "stages": {"mae": {"config": "mae.yaml", "cohort": "clinic"}},
+        "evaluation": {
+            "tasks": {
+                "volumes": {"task": "regression", "targets": ["lv_edv"], "cohort": "clinic"},
+                "norm": {
+                    "task": "classification", "targets": ["norm"], "cohort": "biobank", "finetune": "head.yaml",
+                },
+            },
+            "labels": ["all"],
+            "linear_probe": ["mae", "random"],
+            "finetune": ["mae"],
+            "baselines": ["mean"],
+            "resamples": 20,
+        },
+    }  # fmt: skip
+    path = folder / "two.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def run(path: Path, *more: str) -> int:
+    return main(["experiment", str(path), *more, "--out", str(path.parent / "out"), "--workers", "1", "--jobs", "1"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the experiment and, in ``out``, its results."""
+
+    def make(folder: Path) -> None:
+        from ecgcmr.experiments import report
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(report, "draw_report", lambda found, folder, every_count: [])
+            assert run(write_experiment(folder)) == 0
+
+    return made_once(tmp_path_factory, "two_cohorts", make)
+
+
+def test_each_part_uses_its_own_cohort_and_the_table_says_which(finished: Path) -> None:
+    out, cohorts = finished / "out", {name: ShardIndex.load(finished / name) for name in ("clinic", "biobank")}
+    of_stage = {
+        path.parent.name: read_note(path.parent)["cohort"]["fingerprint"] for path in out.glob("stages/*/run.json")
+    }
+    assert of_stage == {
+        "mae": cohort_fingerprint(cohorts["clinic"]), "norm-mae-20": cohort_fingerprint(cohorts["biobank"]),
+    }  # fmt: skip
+    assert {path.parent.name for path in out.glob("features/*/features.npy")} == {
+        "mae@clinic", "mae@biobank", "random@clinic", "random@biobank",
+    }  # fmt: skip
+    table = read_prediction_table(out / "predictions.parquet")
+    for task, name in (("volumes", "clinic"), ("norm", "biobank")):
+        subjects = set(table[(table["task"] == task) & (table["split"] == "test")]["subject"].astype(str))
+        assert subjects == set(cohorts[name].subjects(cohorts[name].positions("test", ())).tolist())
+    text = (out / "results.md").read_text()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert ["stage mae", "clinic", "random weights", "20", "-"] in lines
+    assert ["task volumes", "clinic", "-", "20", "6"] in lines
+    assert ["task norm", "biobank", "-", "20", "6"] in lines
+    methods = {
+        (row["task_name"], row["method"], row["protocol"]) for row in json.loads((out / "results.json").read_text())
+    }
+    assert {("volumes", "mae", "linear_probe"), ("norm", "mae", "linear_probe"), ("norm", "mae", "finetune")} <= methods
+    assert read_note(out)["state"] == "finished"
+
+
+def test_the_record_of_several_cohorts_is_an_experiment_file(finished: Path) -> None:
+    out = finished / "out"
+    again = load_plan(out / "experiment.yaml")
+    assert {name: again.file(cohort.root or "") for name, cohort in again.cohorts.items()} == {
+        name: (finished / name).resolve() for name in ("clinic", "biobank")
+    }
+    assert again.stages["mae"].cohort == ["clinic"]
+    plan = recorded_plan(out)
+    assert tasks_of(plan, Choices(task="norm")) == ["norm"]
+    with pytest.raises(UserError, match="tasks are of the cohorts clinic, biobank; choose one with --task"):
+        tasks_of(plan, Choices())
+
+
+def test_the_page_describes_each_cohort(finished: Path) -> None:
+    assert main(["report", str(finished / "out")]) == 0
+    page = (finished / "out" / "report.html").read_text()
+    assert "Which cohort is used for what" in page
+    assert ">clinic</h3>" in page
+    assert ">biobank</h3>" in page
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(finished, tmp_path / "two")) / "two.yaml"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_changed_cohort_makes_what_used_it_run_again_and_nothing_else(copied: Path, commands: list) -> None:
+    folder = copied.parent
+    write(folder / "biobank2", range(200, 232), SPLITS, (NORM,), ecg=SHORT)
+    assert run(copied, "cohorts.biobank.root=" + str(folder / "biobank2")) == 0
+    assert commands == [("fit", "norm-mae-20"), ("predict", "norm-mae-20"), ("predict", "norm-mae-20")]
+    commands.clear()
+    # A copy elsewhere is the same cohort.
+    change(copied, lambda content: content["cohorts"]["biobank"].update(root="biobank2"))
+    (folder / "biobank2").rename(folder / "moved")
+    change(copied, lambda content: content["cohorts"]["biobank"].update(root="moved"))
+    change(copied, lambda content: content["evaluation"].update(resamples=21))
+    assert run(copied) == 0
+    assert commands == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_whoever_is_tested_on_another_cohort_is_left_out_of_pre_training(copied: Path, commands: list) -> None:
+    folder, out = copied.parent, copied.parent / "out"
+    # Recordings 3 and 4, on which mae is trained, are of people whom the other cohort tests and validates.
+    write(folder / "biobank", [*range(100, 124), 4, 125, *range(126, 131), 3], SPLITS, (NORM,), ecg=SHORT)
+    change(copied, lambda content: content["evaluation"].update(finetune=[]))
+    assert run(copied) == 0
+    assert commands == [("fit", "mae")]
+    settings = yaml.safe_load((out / "stages" / "mae" / "config.yaml").read_text())["data"]["init_args"]
+    assert [Path(root).name for root in settings["apart_from"]] == ["biobank"]
+    assert read_note(out / "stages" / "mae")["cohort"]["rows"]["train"] == 18
+    text = (out / "results.md").read_text()
+    assert "| stage mae | clinic | random weights | 18 | - |" in text
+    assert "stage mae: 2 recordings of its cohort are left out" in text
+    assert run(copied) == 0
+    assert commands == [("fit", "mae")]  # and that is how it is recognised
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_stage_may_be_trained_on_several_cohorts_as_one(copied: Path, commands: list) -> None:
+    def both(content: dict[str, Any]) -> None:
+        content["stages"]["mae"].update(cohort=["clinic", "biobank"], set={"data.weights": [3, 1]})
+        content["evaluation"].update(finetune=[])
+
+    change(copied, both)
+    assert run(copied) == 0
+    assert commands == [("fit", "mae")]
+    out = copied.parent / "out"
+    settings = yaml.safe_load((out / "stages" / "mae" / "config.yaml").read_text())["data"]["init_args"]
+    assert [Path(root).name for root in settings["root"]] == ["clinic", "biobank"]
+    assert settings["weights"] == [3, 1]
+    assert read_note(out / "stages" / "mae")["cohort"]["rows"]["train"] == 40
+    assert "| stage mae | clinic + biobank | random weights | 40 | - |" in (out / "results.md").read_text()
+
+
+def test_a_cohort_of_another_preparation_is_refused_before_anything_is_trained(
+    tmp_path: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_experiment(tmp_path)
+    write(tmp_path / "biobank", range(100, 132), SPLITS, (NORM,), ecg=replace(SHORT, sampling_rate=400.0))
+    assert run(path) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "stages.mae is trained on cohort clinic, but evaluation.tasks.norm gives it cohort biobank" in error
+    assert "sampling rate (Hz) 500.0 -> 400.0; prepare biobank like clinic" in error
+    change(path, lambda content: content["stages"]["mae"].update(cohort=["clinic", "biobank"]))
+    assert run(path) == 2
+    assert "are no one training set" in capsys.readouterr().err
+    assert commands == []
+
+
+def cohort_of(entry: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(content: dict[str, Any]) -> None:
+        *parents, last = entry.split("/")
+        for parent in parents:
+            content = content[parent]
+        if value is None:
+            del content[last]
+        else:
+            content[last] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "words"),
+    [
+        ("stages/mae/cohort", "clinc", "stages.mae.cohort: 'clinc' is not one of clinic, biobank"),
+        ("stages/mae/cohort", None, "stages.mae.cohort: is missing; name one of clinic, biobank"),
+        ("stages/mae/cohort", ["clinic", "clinic"], "stages.mae.cohort: names a cohort twice"),
+        ("evaluation/tasks/norm/cohort", None, "evaluation.tasks.norm.cohort: is missing"),
+        ("evaluation/tasks/norm/cohort", "clinic", "cohorts.biobank: no stage and no task uses it"),
+        ("cohort", {"root": "clinic"}, "cohort and cohorts: give one of them"),
+        ("cohorts/biobank", {}, "cohorts.biobank needs exactly one of synthesize, prepare, root; it has none"),
+        ("cohorts/biobank", {"root": "a", "synthesize": {}}, "cohorts.biobank needs exactly one of"),
+        ("cohorts/biobank", "biobank", "cohorts.biobank: expected a mapping, found str"),
+        ("cohorts/table", {"root": "a"}, "the name of a cohort becomes a folder"),
+        ("stages/mae/set", {"data.root": "x"}, "data.root is given by the experiment"),
+        ("stages/mae/set", {"data.apart_from": ["x"]}, "data.apart_from is given by the experiment"),
+    ],
+)
+def test_unclear_cohorts_are_refused(tmp_path: Path, entry: str, value: Any, words: str) -> None:
+    path = write_experiment(tmp_path)
+    change(path, cohort_of(entry, value))
+    with pytest.raises(UserError) as refused:
+        load_plan(path)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_cohorts_are_overridden_by_name_and_a_root_for_all_is_refused(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path)
+    given = load_plan(path, overrides=[f"cohorts.clinic={{root: {tmp_path / 'clinic'}}}", "stages.mae.cohort=biobank"])
+    assert given.cohorts["clinic"].root == str(tmp_path / "clinic")
+    assert given.stages["mae"].cohort == ["biobank"]
+    with pytest.raises(UserError, match=r"--root is for one cohort; of several give cohorts\.clinic="):
+        load_plan(path, root=tmp_path)
+    less = ["cohorts.biobank=null", "evaluation.tasks.norm=null", "evaluation.finetune=[]"]
+    one = load_plan(path, overrides=less)
+    assert list(one.cohorts) == ["clinic"]
+    assert np.unique([one.evaluation.tasks[name].cohort for name in one.evaluation.tasks]).tolist() == ["clinic"]
