@@ -192,6 +192,13 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(raw, tmp_path):
     (tmp_path / "echo").mkdir()
     with pytest.raises(UserError, match="holds no structured-measurement.csv.gz; name the folder"):
         gathered(raw, echo=tmp_path / "echo")
+    first = pd.read_csv(raw / "record_list.csv").iloc[0]
+    write_echo(tmp_path / "echo", [echo_row(first, 1, "lvef", 50, test_type="TEE"), echo_row(first, 1, "odd", 50)])
+    with pytest.raises(UserError, match=r"has no measurement of test type tte of anybody in --ecg; .* some of 'tee'"):
+        gathered(raw, echo=tmp_path / "echo")
+    write_echo(tmp_path / "echo", [{**echo_row(first, 1, "lvef", 50), "subject_id": 5}])
+    with pytest.raises(UserError, match="are both folders of one release"):
+        gathered(raw, echo=tmp_path / "echo")
     measured = pd.read_csv(raw / "machine_measurements.csv")
     measured.assign(study_id=measured["study_id"] + 100).to_csv(raw / "machine_measurements.csv", index=False)
     with pytest.raises(UserError, match="has a row for none of the recordings; take it from the release"):
