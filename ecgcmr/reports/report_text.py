@@ -64,8 +64,8 @@ def write_overview_md(
     """Write the leading tables of an experiment's tasks, then their details, atomically.
 
     For each task: the leading mean by method and number of labels, and paired differences of it; then tables by group
-    of targets, or by target, which lead where a task has a single target and so no mean. The best method of a column is bold; the
-    oracle is a ceiling and takes no part.
+    of targets, or by target, which lead where a task has a single target and so no mean. The best method of a column is
+    bold; the oracle is a ceiling and takes no part.
 
     Args:
         parts: An assessment for each task.
