@@ -215,6 +215,15 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(raw, tmp_path):
         gathered(raw)
 
 
+def test_a_download_is_not_taken_for_a_folder_of_strangers(raw, tmp_path, key_file):
+    shared = {"out": tmp_path / "out", "ecg": raw, "key_file": key_file, "beats": False, "workers": 1}
+    with pytest.raises(
+        UserError, match=r"holds record_list.csv, as the data set mimic-iv-ecg does; write --collection mi"
+    ):
+        prepare(PrepareOptions(**shared))
+    assert prepare(PrepareOptions(collection="ukb", **shared)).written == 6
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
