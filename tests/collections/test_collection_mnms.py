@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ from ecgcmr.preparation.collections.gathering import Gathered, gather
 from ecgcmr.preparation.collections.mnms import MnMsCollection
 from ecgcmr.preparation.collections.mnms2 import MnMs2Collection
 from ecgcmr.preparation.collections.protocol import Collection, SearchNotes
+from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.run import prepare
+from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.shards import read_cmr as read_frames
 
 
 def gathered(one: Collection, notes: SearchNotes | None = None) -> Gathered:
@@ -112,3 +117,25 @@ def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, cls: type, conte
         gathered(collection(cls, tmp_path))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_another_stated_frame_makes_the_frames_anew_and_the_same_one_does_not(tmp_path: Path) -> None:
+    opened = write_mnms(tmp_path / "raw", hearts(4), first=5)
+    options = PrepareOptions(tmp_path / "out", cmr=opened, collection="mnms", key_file=tmp_path / "key", workers=1)
+    (tmp_path / "key").write_bytes(bytes(32))
+
+    def unlabelled() -> np.ndarray:
+        prepare(replace(options, cine=OPTIONS))
+        index = ShardIndex.load(tmp_path / "out")
+        rows = index.positions("train", ["cmr"])
+        [row] = rows[np.isnan(read_labels(index, ["lv_edv"], rows)[:, 0])]
+        return read_frames(index, np.array([row]))
+
+    before, shards = unlabelled(), sorted((tmp_path / "out" / "shards").glob("*.h5"))
+    written = [shard.stat().st_mtime_ns for shard in shards]
+    np.testing.assert_array_equal(unlabelled(), before)
+    assert [shard.stat().st_mtime_ns for shard in shards] == written
+    lines = (opened / TABLE).read_text().splitlines()
+    lines[2] = lines[2].replace(",5,", ",4,", 1)
+    (opened / TABLE).write_text("\n".join(lines))
+    assert (unlabelled() != before).any()
