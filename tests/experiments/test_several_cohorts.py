@@ -21,6 +21,7 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.ahead import parts_of
+from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.export_choices import Choices, recorded_plan, tasks_of
 from ecgcmr.experiments.plan import load_plan
@@ -163,6 +164,26 @@ def test_features_and_boosting_run_ahead_on_the_cohort_of_their_task(finished: P
         "volumes": ("clinic", "classical@clinic"), "norm": ("biobank", "classical@biobank"),
     }  # fmt: skip
     assert BoostingRequest.of_plain(boosted["norm"].plain()).classical == "classical@biobank"
+
+
+def test_how_far_it_is_shows_all_parts_as_finished(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(finished / "out")]) == 0
+    assert "all finished" in capsys.readouterr().out
+    assert run(finished / "two.yaml", "--dry-run") == 0
+    assert "all finished" in capsys.readouterr().out
+
+
+def test_a_baseline_that_a_cohort_lacks_the_labels_of_names_the_task(finished: Path) -> None:
+    plan = load_plan(finished / "two.yaml", overrides=["evaluation.baselines=[age+sex]"])
+    with pytest.raises(UserError, match=r"task volumes: baseline age\+sex: label 'age' is not in the index"):
+        Experiment(plan, finished / "out", Console(quiet=True)).begin(make=False)
+
+
+def test_the_shipped_experiment_of_two_cohorts_is_read() -> None:
+    plan = load_plan(Path("mimic_to_ptbxl"))
+    assert plan.stages["mae_both"].cohort == ["mimic", "ptbxl"]
+    settings = read_settings(plan)
+    assert set(settings.stages) == {"mae_mimic", "mae_ptbxl", "mae_both"}
 
 
 def test_what_is_explained_is_of_the_cohort_it_is_explained_on(finished: Path) -> None:
