@@ -226,7 +226,10 @@ class Experiment:
             self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():
             if baseline in evaluation.baselines:
-                index.label_columns(labels)
+                try:
+                    index.label_columns(labels)
+                except UserError as error:
+                    raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
         available = len(problem.training(None))
         if not available:
             raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
