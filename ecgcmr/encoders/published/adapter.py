@@ -91,7 +91,7 @@ class InputAdapter:
     def __call__(self, x: Tensor) -> Tensor:
         """(B, 12, T) in mV -> (B, pieces, leads, samples of the network), in the type of x."""
         kind = torch.promote_types(x.dtype, torch.float32)
-        if len(x) == 0:
+        if x.shape[0] == 0:
             return x.new_zeros(0, self.pieces, self.made.leads, self.made.samples, dtype=kind)
         with torch.autocast(x.device.type, enabled=False):
             made = x.to(precise(x.device))
