@@ -61,12 +61,10 @@ def labelled_moments(path: Path) -> dict[int, npt.NDArray[np.uint8]]:
     header = read_header(path)
     if len(header.shape) != 4:
         raise UserError(f"{path.name}: has shape {header.shape}, expected axes X, Y, Z, T")
-    found = {}
+    found, size = dict[int, npt.NDArray[np.uint8]](), header.size // header.shape[3]
     with _voxel_stream(path, header) as stream:
         for moment in range(header.shape[3]):
-            values = (
-                _read(stream, header.size // header.shape[3]).view(header.kind).reshape(header.shape[:3], order="F")
-            )
+            values = _read(stream, size).view(header.kind).reshape(header.shape[:3], order="F")
             _require_finite(path, values)
             if header.slope is not None:
                 values = values.astype(np.float64) * header.slope + header.intercept

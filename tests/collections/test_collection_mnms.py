@@ -120,9 +120,7 @@ def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, cls: type, conte
 
 
 @pytest.mark.parametrize("damage", ["cut", "shape", "value"])
-def test_a_damaged_segmentation_of_a_cine_costs_its_patient_masks_and_volumes_alone(
-    tmp_path: Path, damage: str
-) -> None:
+def test_a_damaged_segmentation_costs_its_patient_masks_and_volumes_alone(tmp_path: Path, damage: str) -> None:
     opened = write_mnms(tmp_path, hearts(4))
     file = opened / "Training" / "Labeled" / "P0" / "P0_sa_gt.nii.gz"
     if damage == "cut":
