@@ -133,8 +133,8 @@ class Experiment:
         self.notes += leak_notes(self.cohorts)
         if self.plan.interpretation is not None:
             cohort = interpreted_cohort(self.plan)
-            own = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
-            names = {label.name for problem in own for label in problem.labels}
+            there = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
+            names = {label.name for problem in there for label in problem.labels}
             check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
         return True
 
