@@ -68,7 +68,7 @@ class PublishedECG(nn.Module):
         self.feature_dim: int = network.feature_dim
         self.num_layers: int = network.num_layers
 
-    def own_input(self, x: Tensor) -> Tensor:
+    def network_input(self, x: Tensor) -> Tensor:
         """Make the network's input of recordings: (B, 12, samples) mV -> (B, pieces, its leads, its samples).
 
         Raises:
@@ -81,12 +81,12 @@ class PublishedECG(nn.Module):
 
     def forward_tokens(self, x: Tensor) -> Tensor:
         """Tokens (B, pieces * N, D) of recordings (B, 12, samples) in mV."""
-        tokens = [self.network.forward_tokens(piece) for piece in self.own_input(x).unbind(1)]
+        tokens = [self.network.forward_tokens(piece) for piece in self.network_input(x).unbind(1)]
         return torch.cat(tokens, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, D) of recordings (B, 12, samples) in mV: the mean over their pieces."""
-        return torch.stack([self.network(piece) for piece in self.own_input(x).unbind(1)]).mean(dim=0)
+        return torch.stack([self.network(piece) for piece in self.network_input(x).unbind(1)]).mean(dim=0)
 
     def no_weight_decay(self) -> set[str]:
         """Those of the network."""
