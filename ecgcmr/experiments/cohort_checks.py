@@ -55,6 +55,8 @@ def _handed_over(plan: Plan, settings: ReadSettings) -> Iterator[tuple[str, str,
         if stage.set.get(_ACCEPTED, read_config(plan.file(stage.config)).get(_ACCEPTED)):
             continue
         for argument, source in stage.start_from.items():
+            if source in plan.encoders:
+                continue  # checked by the stage that takes it
             modality = "cmr" if argument == "cmr_encoder_weights" or _of_images(settings, source) else "ecg"
             for cohort in stage_cohorts(plan, name):
                 yield source, cohort, modality, f"stages.{name}.start_from.{argument}"
