@@ -91,7 +91,7 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
             if own_set or further:
                 network = method if method in plan.encoders else ""
                 where = f"{protocol}: {method} in task {name}"
-                yield where, network, task.finetune, {**task.set, **further, **own_set}
+                yield where, network, task.finetune, {**task.set, **own_set, **further}
 
 
 def _parser_of_fit() -> Any:

@@ -195,9 +195,9 @@ class FineTuning:
             "seed_everything": seed,
             **self._balanced(base, problem),
             **task.set,
-            **(OF_ATTENTION if trained != method else {}),
             **(network.set if network is not None else {}),
             **(as_given.set if as_given is not None and not from_random else {}),
+            **(OF_ATTENTION if trained != method else {}),
         }
         inputs = {"cohort": self.cohort}
         if not from_random:

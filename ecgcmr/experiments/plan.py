@@ -69,7 +69,8 @@ class EncoderPlan:
             says.
         weights: Folder of ``ecgcmr import-weights`` or run folder, relative to the experiment file; None: random
             weights, which the tables say.
-        set: Overrides of the tasks' configs where it is fine-tuned or probed by attention.
+        set: Overrides of the tasks' configs where it is fine-tuned or probed by attention; a probe's learning rate is
+            its own.
     """
 
     encoder: dict[str, Any] = field(default_factory=dict)

@@ -116,7 +116,7 @@ def _check_encoders(plan: Plan, where: str) -> None:
             raise UserError(f"{here}: name an encoder, or a folder of weights")
         if "${" in str(given.encoder):
             raise UserError(
-                f"{here}.encoder: refers to a setting of a stage, of which there is none here; write a value"
+                f"{here}.encoder: refers to a setting of a stage, which there is none of here; write a value"
             )
         if given.weights is not None and not (plan.file(given.weights) / CARD_FILE).is_file():
             raise UserError(
