@@ -57,6 +57,8 @@ def _handed_over(plan: Plan, settings: ReadSettings) -> Iterator[tuple[str, str,
         for argument, source in stage.start_from.items():
             if argument not in ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights"):
                 continue  # no recordings go in: the stage itself compares
+            if source in plan.encoders:
+                continue  # checked by the stage that takes it
             modality = "cmr" if argument == "cmr_encoder_weights" or _of_images(settings, source) else "ecg"
             for cohort in stage_cohorts(plan, name):
                 yield source, cohort, modality, f"stages.{name}.start_from.{argument}"

@@ -17,7 +17,10 @@ import jsonargparse
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
+from ecgcmr.experiments.fine_tuning import ATTENTION, OF_ATTENTION
+from ecgcmr.experiments.given_encoders import network_given
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
 
@@ -34,7 +37,7 @@ class ReadSettings:
 
     Attributes:
         stages: Stage -> settings of its model.
-        encoders: Supervised network with an encoder of its own -> settings of that encoder.
+        encoders: Supervised network, or given encoder, with an encoder of its own -> settings of that encoder.
     """
 
     stages: dict[str, Settings] = field(default_factory=dict)
@@ -56,10 +59,14 @@ def read_settings(plan: Plan) -> ReadSettings:
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
             found.stages[name] = reading.model(stage.config, stage_overrides(plan, name))
-    of_a_stage = exported(found.stages[plan.evaluation.random_encoder_of]).as_dict()
+    random = plan.evaluation.random_encoder_of
+    of_a_stage = network_given(plan, random) if random in plan.encoders else exported(found.stages[random]).as_dict()
     for entry, network, config, overrides in _fine_tunings(plan):
         with _refusals_of(f"{where}: evaluation.{entry}"):
-            named = plan.evaluation.supervised[network].encoder if network else {}
+            if network in plan.encoders:
+                named = network_given(plan, network)
+            else:
+                named = plan.evaluation.supervised[network].encoder if network else {}
             encoder = encoder_for_task(plan.file(config), named or of_a_stage)
             model = reading.model(config, {"model.encoder": encoder, **overrides})
             if named:
@@ -78,11 +85,18 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Give each kind of fine-tuning: entry of the evaluation, network of its own or "", config and overrides."""
     supervised = {name: own for name, own in plan.evaluation.supervised.items() if name in plan.evaluation.finetune}
     for name, task in plan.evaluation.tasks.items():
-        if task.finetune is None or not plan.evaluation.finetune:
+        if task.finetune is None or not trained_methods(plan.evaluation):
             continue
         yield f"tasks.{name}", "", task.finetune, task.set
         for network, own in supervised.items():
             yield f"supervised.{network} in task {name}", network, task.finetune, {**task.set, **own.set}
+        for method, protocol in trained_methods(plan.evaluation):
+            own_set = plan.encoders[method].set if method in plan.encoders else {}
+            further = OF_ATTENTION if protocol == ATTENTION else {}
+            if own_set or further:
+                network = method if method in plan.encoders else ""
+                where = f"{protocol}: {method} in task {name}"
+                yield where, network, task.finetune, {**task.set, **own_set, **further}
 
 
 def _parser_of_fit() -> Any:

@@ -19,7 +19,7 @@ from ecgcmr.yaml_file import parse_yaml
 
 T = TypeVar("T")
 
-_NAMED = ("stages", "tasks", "supervised", "stack", "cohorts")
+_NAMED = ("stages", "encoders", "tasks", "supervised", "stack", "cohorts")
 """Mappings whose keys are names of the user's own."""
 _CONFIGS = ("config", "finetune")
 _FOR_FIT = ("set", "encoder")
@@ -328,6 +328,8 @@ def _from_here(keys: list[str], value: Any) -> Any:
             missing = f"there is no file {printable(value, 200)} in {printable(Path.cwd())}"
             raise UserError(f"{'.'.join(keys)}: {missing}{close_names(value)}")
         return str(file.resolve())
+    if isinstance(value, str) and keys[0] == "encoders" and keys[2:] == ["weights"]:
+        return str(Path(value).resolve())
     prepared = keys[:2] == ["cohort", "prepare"] or (keys[:1] == ["cohorts"] and keys[2:3] == ["prepare"])
     if isinstance(value, str) and (keys[-1] == "root" or (prepared and Path(value).exists())):
         return str(Path(value).resolve())
