@@ -23,7 +23,8 @@ what a second process brings to them (ranks).
 Compare ratios of one run; rates differ between machines and hours. The part networks (samples/s, peak memory, share of
 the bfloat16 peak) is for GPUs and runs when it is named. The part choices, one to two minutes on two quiet cores, says
 whether the default settings are the fastest. The parts infer (ECG files to predictions: start, one file, many) and onnx
-(ONNX Runtime against torch; needs the extra onnx) run when they are named.
+(ONNX Runtime against torch; needs the extra onnx) run when they are named, and so does encoders: what each published
+encoder costs, in parameters, operations a recording and recordings/s.
 
   ecgcmr bench --out runs/bench
   ecgcmr bench --only cleaning loading
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help=f"some of: {', '.join(USUAL)}, infer, onnx, networks (default: all but these three)",
+        help=f"some of: {', '.join(USUAL)}, infer, onnx, networks, encoders (default: all but these four)",
     )
     parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
     parser.add_argument("--batch", type=int, default=128, help="samples in a step of the part networks (default: 128)")
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ecgcmr.benchmarks import (  # heavy: torch, numba
         choices,
         cleaning,
+        encoders,
         infer,
         loading,
         networks,
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         "choices": lambda: choices.measure(device=args.device),
         "infer": infer.measure,
         "onnx": onnx.measure,
+        "encoders": lambda: encoders.measure(device=args.device),
         "networks": lambda: networks.measure(args.batch, device=args.device, compiled=args.compile),
     }
     unknown = sorted(set(args.only or USUAL) - set(parts))

@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ecgcmr.encoders import ECGVisionTransformer, MaskedAutoencoder
 
@@ -59,16 +57,6 @@ def autoencoder_step_flops(autoencoder: MaskedAutoencoder, batch: int) -> int:
     hidden = linear_flops(first.attn.qkv, 1 + autoencoder.num_patches)  # once for the batch
     rest += linear_flops(first.attn.qkv, 1 + kept) - hidden
     return batch * (2 * embedding + 3 * rest) + 3 * hidden
-
-
-def counted_flops(step: Callable[[], object]) -> int:
-    """Return the operations of whatever ``step`` runs, as PyTorch's own counter sees them.
-
-    Attention runs as two products meanwhile, since some kernels are not known to the counter.
-    """
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
 
 
 def matmul_work(dtype: torch.dtype, place: torch.device, wait: Callable[[], None]) -> tuple[Callable[[], None], int]:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import torch
 
-from ecgcmr.benchmarks.flops import counted_flops, matmul_work
+from ecgcmr.benchmarks.flops import matmul_work
 from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps, TrainingSteps, waiting
 from ecgcmr.benchmarks.timing import interleaved, seconds
 from ecgcmr.benchmarks.training import default_device
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.encoders.ecg_vit import Size
+from ecgcmr.speed_choices.encoder_cost import counted_flops
 from ecgcmr.training.compilation import compile_networks
 
 

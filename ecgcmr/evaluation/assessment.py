@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.arrangement import Arrangement, SplitData, Variant
+from ecgcmr.evaluation.costs import CostRow
 from ecgcmr.evaluation.differences import difference_rows, pairs_of
 from ecgcmr.evaluation.doubts import coverage_notes, mix_up_notes
 from ecgcmr.evaluation.methods import gaps, is_ceiling
@@ -41,6 +42,7 @@ class Assessment:
         ranked: Whether methods may be ranked: every two share test subjects.
         metrics: Of the user's own, for rows of further runs.
         published: Scores of others that tables show beside ours.
+        costs: What networks of the table cost, shown in columns of its leading tables.
     """
 
     data: Arrangement
@@ -56,6 +58,7 @@ class Assessment:
     ranked: bool = True
     metrics: Sequence[Metric] = ()
     published: Sequence[PublishedRow] = ()
+    costs: Sequence[CostRow] = ()
 
 
 def assess(data: Arrangement, settings: Settings, on_step: OnStep = no_progress) -> Assessment:
@@ -108,7 +111,7 @@ class _Steps:
 def _steps_of_task(data: Arrangement, task: Task, settings: Settings) -> int:
     variants = data.variants_in(task)
     groups = sum(len(members) for members in subgroups_of(data.test.covariates).values())
-    pairs = sum(1 for _ in pairs_of(variants, settings))
+    pairs = sum(1 for _ in pairs_of(variants, settings, task.name))
     return len(variants) + pairs + groups * len({variant.line for variant in variants})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.costs import CostRow
 from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.result_file import FORMAT
 from ecgcmr.evaluation.result_rows import CHECKS, result_rows, shown
@@ -65,6 +66,7 @@ class AssessmentFile:
         subgroups: All of them.
         differences: All of them.
         published: Scores of others beside them.
+        costs: Of networks among the methods.
     """
 
     split: str
@@ -78,6 +80,7 @@ class AssessmentFile:
     subgroups: tuple[SubgroupRow, ...]
     differences: tuple[DifferenceRow, ...]
     published: tuple[PublishedRow, ...]
+    costs: tuple[CostRow, ...]
 
 
 def read_assessment(path: Path) -> AssessmentFile:
@@ -115,6 +118,7 @@ def read_assessment(path: Path) -> AssessmentFile:
         subgroups=tuple(_rows(SubgroupRow, content.get("subgroups"), f"{path}: subgroup", _SUBGROUP)),
         differences=tuple(_rows(DifferenceRow, content.get("differences"), f"{path}: difference", _DIFFERENCE)),
         published=tuple(_rows(PublishedRow, content.get("published", []), f"{path}: published score", _PUBLISHED)),
+        costs=tuple(_rows(CostRow, content.get("costs", []), f"{path}: cost", _COST)),
     )
     scored = {(row.task, row.task_name, row.metric) for row in plain}
     others: tuple[SubgroupRow | DifferenceRow | PublishedRow, ...]
@@ -201,6 +205,12 @@ _DIFFERENCE: dict[str, Check] = {
     "p": _NUMBER,
     "p_holm": _NUMBER,
     "family": _COUNT,
+}
+_COST: dict[str, Check] = {
+    "method": CHECKS["method"],
+    **dict.fromkeys(("parameters", "operations", "batch"), _COUNT),
+    "recordings_per_s": (finite_number, "a number"),
+    "measured_on": _TEXT,
 }
 _PUBLISHED: dict[str, Check] = {
     **{name: CHECKS[name] for name in ("method", "task", "task_name", "metric", "labels")},

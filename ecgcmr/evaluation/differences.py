@@ -39,7 +39,7 @@ def difference_rows(
     metric, columns = task.primary, scorer.data.columns(task)
     rows: list[DifferenceRow] = []
     families: dict[tuple[object, ...], list[int]] = {}
-    for first, second in pairs_of(list(scored), settings):
+    for first, second in pairs_of(list(scored), settings, task.name):
         one, two, cells = scores_of_both(scorer, task, scored, first, second)
         difference = one.values.only(metric) - two.values.only(metric)
         for place in places_of_rows(scorer.data, task, metric):
@@ -78,11 +78,21 @@ def scores_of_both(
     return one, two, common
 
 
-def pairs_of(variants: Sequence[Variant], settings: Settings) -> Iterator[tuple[Variant, Variant]]:
+def pairs_of(variants: Sequence[Variant], settings: Settings, task: str = "") -> Iterator[tuple[Variant, Variant]]:
     """Yield (method, reference): the later of a table less the earlier, or the focus less every other.
 
-    Pairs of ``compared`` are among them in either case, and are not given a second time the other way round.
+    With ``against`` every other less the reference of its number of labels. Pairs of ``compared`` are among them in
+    each case, and are not given a second time the other way round.
     """
+    if settings.against:
+        chosen = {(method, labels) for name, labels, method in settings.against if name == task}
+        for reference in (one for one in variants if one.protocol == "finetune" and (one.method, one.labels) in chosen):
+            rivals = (one for one in variants if one != reference and not is_ceiling(one.method))
+            yield from ((one, reference) for one in rivals if one.labels == reference.labels)
+        pairs = ((first, second) for first in variants for second in variants if first.labels == second.labels)
+        asked = (pair for pair in pairs if (pair[0].method, pair[1].method) in settings.compared)
+        yield from (pair for pair in asked if (pair[1].method, pair[1].labels) not in chosen)
+        return
     focus = settings.focus
     for earlier, later in combinations([variant for variant in variants if not is_ceiling(variant.method)], 2):
         if earlier.labels != later.labels:

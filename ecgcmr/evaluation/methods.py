@@ -17,7 +17,12 @@ METHODS = (
 CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
 STACK = "stack"
 """Protocol of a combination of other methods of the table."""
-_PROTOCOL_TITLES = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
+LAYER_PROBE, ATTENTION_PROBE = "layer_probe", "attention_probe"
+_PROTOCOL_TITLES: dict[str | None, str] = {
+    **{"linear_probe": "linear probe", LAYER_PROBE: "linear probe of a layer", ATTENTION_PROBE: "attention probe"},
+    **{"finetune": "fine-tuned", None: ""},
+}
+_PLACES = {"linear_probe": "0", LAYER_PROBE: "1", ATTENTION_PROBE: "2", "finetune": "3"}
 
 Method = tuple[str, str | None]
 """(method, protocol)."""
@@ -45,11 +50,11 @@ def is_ceiling(method: str) -> bool:
 
 
 def method_order(methods: Iterable[Method]) -> list[Method]:
-    """Sort (method, protocol) as in ``METHODS``, others behind by name, linear probe before fine-tuned."""
+    """Sort (method, protocol) as in ``METHODS``, others behind by name, probes before fine-tuned."""
 
     def place(item: Method) -> tuple[int, str, str]:
         known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
-        return known, item[0], {"linear_probe": "0", "finetune": "1"}.get(item[1] or "", "2")
+        return known, item[0], _PLACES.get(item[1] or "", "4")
 
     return sorted(set(methods), key=place)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.costs import CostRow
 from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import DifferenceRow, ResultRow
 from ecgcmr.files import write_atomically
@@ -41,13 +42,17 @@ def write_assessment(found: Assessment, path: Path | str, *, rows: Sequence[Resu
         "subgroups": map(asdict, found.subgroups),
         "calibration": map(asdict, found.calibration),
         **({"published": map(asdict, found.published)} if found.published else {}),
+        **({"costs": map(asdict, found.costs)} if found.costs else {}),
     }
     parts = [*head, *(f"{json.dumps(name)}: {_list(entries)}" for name, entries in lists.items())]
     return write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def write_rows(
-    rows: Iterable[ResultRow | DifferenceRow], path: Path | str, published: Sequence[PublishedRow] = ()
+    rows: Iterable[ResultRow | DifferenceRow],
+    path: Path | str,
+    published: Sequence[PublishedRow] = (),
+    costs: Sequence[CostRow] = (),
 ) -> Path:
     """Write rows alone, atomically, as the results.json of an experiment has them.
 
@@ -56,10 +61,13 @@ def write_rows(
         path: The file.
         published: Scores of others; where there are any, the file is an object of ``scores`` and ``published``, else
             the list of rows.
+        costs: Of networks, the same under ``costs``.
     """
     text = _list(map(asdict, rows))
-    if published:
-        text = f'{{\n"scores": {text},\n"published": {_list(map(asdict, published))}\n}}'
+    further: dict[str, Sequence[Any]] = {"published": published, "costs": costs}
+    sections = [f'"{name}": {_list(map(asdict, entries))}' for name, entries in further.items() if entries]
+    if sections:
+        text = "{\n" + ",\n".join([f'"scores": {text}', *sections]) + "\n}"
     return write_atomically(path, f"{text}\n".encode())
 
 

@@ -39,6 +39,8 @@ class Settings:
         smallest_group: A subgroup of fewer subjects is suppressed.
         horizon: Of the time-dependent AUROC; None takes the median time of the test events.
         focus: Method to compare with every other; None compares all pairs.
+        against: (task, number of labels, method) of fine-tuned methods that all others are compared with, and no other
+            pairs; empty: as ``focus`` says.
         compared: Further pairs, (method, reference): such as a stack and its parts.
     """
 
@@ -50,6 +52,7 @@ class Settings:
     horizon: float | None = None
     focus: str | None = None
     compared: tuple[tuple[str, str], ...] = ()
+    against: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ResultRow:
         group: The target's group; for a mean the name of the set it runs over, never the name of a target's group.
         task: Kind of the task: "regression", "classification" or "time_to_event".
         method: One of ``METHODS``, or another.
-        protocol: "linear_probe", "finetune", "stack", or None where none applies.
+        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "stack", or None where none applies.
         labels: Labelled training subjects; None for the oracle.
         metric: Key of the metric.
         value: The metric on the test rows.

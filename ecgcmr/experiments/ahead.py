@@ -14,7 +14,7 @@ from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.features import CLASSICAL_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
-from ecgcmr.experiments.run_graph import dependents, run_graph
+from ecgcmr.experiments.run_graph import COHORT, dependents, run_graph, source_of
 from ecgcmr.experiments.side_by_side import Part, SideBySide
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.trainings import DownstreamRun, Trainings, known_counts
@@ -62,12 +62,17 @@ def parts_of(
         return _LEAST_WEIGHT + sum(times.expected(each, counts) or 0.0 for each in (name, *follows))
 
     for name, stage in plan.stages.items():
-        needs = tuple(stage.start_from.values())
+        needs = tuple(source for source in stage.start_from.values() if source in plan.stages)
         yield Part(name, needs, partial(_stage, trainings, name), weight(name, dependents(nodes, name)))
     for problem in problems:
         for run in trainings.downstream(problem, counts[problem.name]):
-            yield Part(run.name, (run.source,), partial(_downstream, trainings, run), weight(run.name))
+            yield Part(run.name, _parts_among(run.source), partial(_downstream, trainings, run), weight(run.name))
     yield from _features(trainings, problems, counts)
+
+
+def _parts_among(source: str) -> tuple[str, ...]:
+    """Return a source as what a part needs; the cohort is no part, it is there."""
+    return () if source == COHORT else (source,)
 
 
 def _stage(trainings: Trainings, name: str) -> list[TrainRequest]:
@@ -100,11 +105,13 @@ def _features(
 
     for method in evaluation.linear_probe:
         if method != "random":
-            yield Part(_FEATURES.format(method), (method,), partial(embedded, method))
+            needs = _parts_among(source_of(trainings.plan, method))
+            yield Part(_FEATURES.format(method), needs, partial(embedded, method))
             continue
         for seed in trainings.plan.seeds:
             name = trainings.random_name(seed)
-            yield Part(_FEATURES.format(name), (evaluation.random_encoder_of,), partial(embedded, name, seed))
+            needs = _parts_among(source_of(trainings.plan, "random"))
+            yield Part(_FEATURES.format(name), needs, partial(embedded, name, seed))
     if not {"features", BOOSTING}.intersection(evaluation.baselines):
         return
     classical = {cohort: request(task, CLASSICAL_FOLDER) for cohort, task in first.items()}

@@ -33,7 +33,7 @@ def measurement_notes(plan: Plan, problems: Iterable[Problem], cohorts: CohortSe
     for name, stage in plan.stages.items():
         own = _measurements(plan, name)
         seen[name] = {(cohort, label) for cohort in stage_cohorts(plan, name) for label in own}
-        seen[name] |= {pair for source in stage.start_from.values() for pair in seen[source]}
+        seen[name] |= {pair for source in stage.start_from.values() for pair in seen.get(source, ())}
         if own:
             notes += _left_out(name, own, cohorts.of_stage(name))
     compared = [name for name in plan.stages if name in plan.evaluation.methods]

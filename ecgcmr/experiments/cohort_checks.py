@@ -36,16 +36,16 @@ def check_preparations(plan: Plan, settings: ReadSettings, cohorts: CohortSet) -
         if len(cohorts.of_stage(name)) > 1:
             JointIndex(cohorts.of_stage(name))  # refused if they are no one training set
     for stage, cohort, modality, use in _handed_over(plan, settings):
-        own = stage_cohorts(plan, stage)[0]
-        recipes = [recipe_of(cohorts.indices[name].layout, modality) for name in (own, cohort)]
+        first = stage_cohorts(plan, stage)[0]
+        recipes = [recipe_of(cohorts.indices[name].layout, modality) for name in (first, cohort)]
         if not all(recipes):
-            continue  # told by whoever looks for such recordings there
+            continue  # said by whoever looks for such recordings there
         differences = compare_recipes(recipes[0], recipes[1], modality).differences
         if differences:
             raise UserError(
-                f"{plan.path.name}: stages.{stage} is trained on cohort {own}, but {use} gives it cohort {cohort}, "
-                f"which was prepared otherwise: {'; '.join(differences)}; prepare {cohort} like {own}, or name another "
-                "cohort there"
+                f"{plan.path.name}: stages.{stage} is trained on cohort {first}, but {use} gives it cohort {cohort}, "
+                f"which was prepared otherwise: {'; '.join(differences)}; prepare {cohort} like {first}, or name "
+                "another cohort there"
             )
 
 
@@ -55,6 +55,10 @@ def _handed_over(plan: Plan, settings: ReadSettings) -> Iterator[tuple[str, str,
         if stage.set.get(_ACCEPTED, read_config(plan.file(stage.config)).get(_ACCEPTED)):
             continue
         for argument, source in stage.start_from.items():
+            if argument not in ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights"):
+                continue  # no recordings go in: the stage itself compares
+            if source in plan.encoders:
+                continue  # checked by the stage that takes it
             modality = "cmr" if argument == "cmr_encoder_weights" or _of_images(settings, source) else "ecg"
             for cohort in stage_cohorts(plan, name):
                 yield source, cohort, modality, f"stages.{name}.start_from.{argument}"

@@ -144,6 +144,8 @@ def plan_record(plan: Plan, out: Path) -> str:
     del content["path"]
     for stage in content["stages"].values():
         stage["config"] = from_out(stage["config"])
+    for given in content["encoders"].values():
+        given["weights"] = None if given["weights"] is None else from_out(given["weights"])
     for task in content["evaluation"]["tasks"].values():
         task["finetune"] = None if task["finetune"] is None else from_out(task["finetune"])
     for cohort in (content["cohort"], *content["cohorts"].values()):

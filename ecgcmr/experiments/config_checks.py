@@ -1,7 +1,7 @@
 """Whether ``fit`` will take the settings of every stage and network, told before the first stage is trained.
 
 A misspelt setting of the last stage would else be told when those before it are done, days later. Settings are read
-here, nothing is built from them.
+here, and what they describe is built once and thrown away: some values are refused by constructors alone.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
+from ecgcmr.experiments.fine_tuning import ATTENTION, OF_ATTENTION
+from ecgcmr.experiments.given_encoders import network_given
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
+
+if TYPE_CHECKING:
+    from ecgcmr.experiments.trial_builds import TrialBuilds
 
 Settings = Any
 """A namespace of ``class_path`` and ``init_args``, defaults and overrides in place."""
@@ -31,7 +37,7 @@ class ReadSettings:
 
     Attributes:
         stages: Stage -> settings of its model.
-        encoders: Supervised network with an encoder of its own -> settings of that encoder.
+        encoders: Supervised network, or given encoder, with an encoder of its own -> settings of that encoder.
     """
 
     stages: dict[str, Settings] = field(default_factory=dict)
@@ -47,16 +53,22 @@ def read_settings(plan: Plan) -> ReadSettings:
     Raises:
         UserError: In one line that names file and entry, if ``fit`` would refuse one.
     """
-    parser, found, where = _parser_of_fit(), ReadSettings(), plan.path.name
+    from ecgcmr.experiments.trial_builds import TrialBuilds
+
+    reading, found, where = _Reading(_parser_of_fit(), TrialBuilds(), plan), ReadSettings(), plan.path.name
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
-            found.stages[name] = _read(parser, plan, stage.config, stage_overrides(plan, name))
-    of_a_stage = exported(found.stages[plan.evaluation.random_encoder_of]).as_dict()
+            found.stages[name] = reading.model(stage.config, stage_overrides(plan, name))
+    random = plan.evaluation.random_encoder_of
+    of_a_stage = network_given(plan, random) if random in plan.encoders else exported(found.stages[random]).as_dict()
     for entry, network, config, overrides in _fine_tunings(plan):
         with _refusals_of(f"{where}: evaluation.{entry}"):
-            named = plan.evaluation.supervised[network].encoder if network else {}
+            if network in plan.encoders:
+                named = network_given(plan, network)
+            else:
+                named = plan.evaluation.supervised[network].encoder if network else {}
             encoder = encoder_for_task(plan.file(config), named or of_a_stage)
-            model = _read(parser, plan, config, {"model.encoder": encoder, **overrides})
+            model = reading.model(config, {"model.encoder": encoder, **overrides})
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
@@ -73,11 +85,18 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Give each kind of fine-tuning: entry of the evaluation, network of its own or "", config and overrides."""
     supervised = {name: own for name, own in plan.evaluation.supervised.items() if name in plan.evaluation.finetune}
     for name, task in plan.evaluation.tasks.items():
-        if task.finetune is None or not plan.evaluation.finetune:
+        if task.finetune is None or not trained_methods(plan.evaluation):
             continue
         yield f"tasks.{name}", "", task.finetune, task.set
         for network, own in supervised.items():
             yield f"supervised.{network} in task {name}", network, task.finetune, {**task.set, **own.set}
+        for method, protocol in trained_methods(plan.evaluation):
+            own_set = plan.encoders[method].set if method in plan.encoders else {}
+            further = OF_ATTENTION if protocol == ATTENTION else {}
+            if own_set or further:
+                network = method if method in plan.encoders else ""
+                where = f"{protocol}: {method} in task {name}"
+                yield where, network, task.finetune, {**task.set, **own_set, **further}
 
 
 def _parser_of_fit() -> Any:
@@ -89,26 +108,41 @@ def _parser_of_fit() -> Any:
         return jsonargparse.capture_parser(StageCLI, ["fit"])
 
 
-def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
-    """Return the settings of a config's model."""
-    from ecgcmr.training.candidates import candidates_of
-    from ecgcmr.training.config_files import Composition
+@dataclass(frozen=True)
+class _Reading:
+    """How the configs of a plan are read.
 
-    run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
+    Attributes:
+        parser: That of ``fit``.
+        builds: Of what was read.
+        plan: Names the configs.
+    """
 
-    def parsed(*words: str) -> Settings:
-        composition = Composition("fit", [*run.arguments(), *words])
+    parser: Any
+    builds: TrialBuilds
+    plan: Plan
+
+    def model(self, config: str, overrides: Mapping[str, Any]) -> Settings:
+        """Return the settings of a config's model."""
+        from ecgcmr.training.candidates import candidates_of
+
+        run = StageRun("", self.plan.path.parent, self.plan.file(config), {"data.root": "", **overrides}, {})
+        read = self._parsed(run.arguments())
+        _check_encoders(read.model)
+        self.builds.check(read)
+        for candidate in candidates_of(read.search or []) if read.search is not None else ():
+            with _refusals_of(f"search: candidate {candidate.name}"):
+                self.builds.check(self._parsed([*run.arguments(), *candidate.words(), "--search=null"]))
+        return read.model
+
+    def _parsed(self, words: list[str]) -> Settings:
+        from ecgcmr.training.config_files import Composition
+
+        composition = Composition("fit", words)
         with composition.parsing():
-            read = parser.parse_args(["fit", *composition.arguments()]).fit
+            read = self.parser.parse_args(["fit", *composition.arguments()]).fit
         _check_values(read)
         return read
-
-    read = parsed()
-    _check_encoders(read.model)
-    for candidate in candidates_of(read.search or []) if read.search is not None else ():
-        with _refusals_of(f"search: candidate {candidate.name}"):
-            parsed(*candidate.words(), "--search=null")
-    return read.model
 
 
 def _check_encoders(model: Settings) -> None:

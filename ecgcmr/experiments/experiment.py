@@ -27,6 +27,7 @@ from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.cohorts import finished_cohorts, resolve_cohorts
 from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
 from ecgcmr.experiments.features import CLASSICAL_FOLDER, encoder_features
+from ecgcmr.experiments.fine_tuning import ATTENTION
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
@@ -64,6 +65,8 @@ class Experiment:
         counts: Task -> entry of ``labels`` -> number of labelled training subjects.
         trainings: What is trained, and where it lies.
         predictions: Of the test split, and of classes of the validation split too, on which thresholds are chosen.
+        validated: (task, number of labels, method) -> score on the validation split for each seed, of the methods among
+            which a reference is chosen.
     """
 
     plan: Plan
@@ -80,6 +83,7 @@ class Experiment:
     targets: list[Target] = field(default_factory=list, init=False)
     counts: dict[str, dict[int | str, int]] = field(default_factory=dict, init=False)
     predictions: list[Predictions] = field(default_factory=list, init=False)
+    validated: dict[tuple[str, int, str], list[float]] = field(default_factory=dict, init=False)
     trainings: Trainings = field(init=False)
     _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
     _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
@@ -126,15 +130,17 @@ class Experiment:
         check_preparations(self.plan, settings, self.cohorts)
         self.read_tasks()
         # Classes that the plan's configs name are trusted: the stages import them too.
-        trusted = tuple(dict.fromkeys(exported(model).class_path for model in settings.stages.values()))
+        named = [exported(model).class_path for model in settings.stages.values()]
+        named += [given.encoder["class_path"] for given in self.plan.encoders.values() if given.encoder]
+        trusted = tuple(dict.fromkeys(named))
         self.trainings = Trainings(self.plan, self.cohorts, self.out, trusted, self._show, self.beside)
         for name in self.cohorts.of_tasks:
             check_windows(self.plan, settings, self.cohorts.indices[name], name)
         self.notes += leak_notes(self.cohorts)
         if self.plan.interpretation is not None:
             cohort = interpreted_cohort(self.plan)
-            own = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
-            names = {label.name for problem in own for label in problem.labels}
+            there = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
+            names = {label.name for problem in there for label in problem.labels}
             check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
         return True
 
@@ -159,6 +165,7 @@ class Experiment:
         Raises:
             UserError: It is not, or a part fails.
         """
+        self.trainings.make_given()
         states = node_states(self.trainings, self.problems, self.counts, finished=False)
         finished = {state.node.name for state in states if not state.open}
         for state in states:
@@ -178,6 +185,9 @@ class Experiment:
         Raises:
             UserError: If any part does not finish.
         """
+        if self.plan.encoders:
+            with self.step("encoders that are given"):
+                self.trainings.make_given()
         if self.jobs > 1:
             with self.step(f"training, {self.jobs} side by side"):
                 self._show(
@@ -226,7 +236,10 @@ class Experiment:
             self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():
             if baseline in evaluation.baselines:
-                index.label_columns(labels)
+                try:
+                    index.label_columns(labels)
+                except UserError as error:
+                    raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
         available = len(problem.training(None))
         if not available:
             raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
@@ -273,7 +286,11 @@ class Experiment:
             self._keep(recordings, method, "linear_probe", self._probed(problem, method))
         for run in self.trainings.downstream(problem, self.counts[problem.name]):
             found = [(run.count, run.seed, self.trainings.outcome(run))]
-            self._keep(recordings, run.method, "finetune", found)
+            self._keep(recordings, run.method, run.protocol, found)
+            if run.method in evaluation.against and found[0][2].validation is not None:
+                key = problem.name, run.count, run.method
+                score = problem.validation_score(found[0][2].validation)
+                self.validated.setdefault(key, []).append(score)
         classical = self.cohorts.features_folder(self.out, CLASSICAL_FOLDER, problem.name).name
         cohort = self.cohorts.task_fingerprint(problem.name)
         baselines = Baselines(index, self.out, self.workers, cohort, classical)
@@ -333,10 +350,16 @@ class Experiment:
         """Keep what a method predicted at every number of labels and with every seed, and its remarks."""
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
-                self._remarks.setdefault((count, note), []).append(method)
-            if protocol != "finetune":
+                self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
+            if protocol not in ("finetune", ATTENTION):
                 self._made[method, count, seed] = outcome
-            about = {"method": method, "protocol": protocol, "labels": count, "seed": seed, "ended": outcome.ended}
+            about = {
+                "method": self.plan.shown(method),
+                "protocol": protocol,
+                "labels": count,
+                "seed": seed,
+                "ended": outcome.ended,
+            }
             self.predictions.append(recordings.predictions("test", outcome.prediction, about))
             if recordings.problem.task.binary and outcome.validation is not None:
                 self.predictions.append(recordings.predictions("val", outcome.validation, about))

@@ -53,7 +53,7 @@ def recorded_plan(out: Path) -> Plan:
     """
     path = out / PLAN_FILE
     content = read_yaml(path, what="record of an experiment", root=dict)
-    return typed(Plan, {"cohort": {}, **content, "path": path.resolve()}, path.name)
+    return typed(Plan, {"cohort": {}, "stages": {}, **content, "path": path.resolve()}, path.name)
 
 
 def tasks_of(plan: Plan, choices: Choices) -> list[str]:

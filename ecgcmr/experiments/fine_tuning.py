@@ -27,6 +27,21 @@ from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
 from ecgcmr.yaml_file import mapping_at
 
+ATTENTION = "attention_probe"
+_TOKENS = "@attention"
+OF_ATTENTION = {
+    "model.protocol": ATTENTION,
+    "model.optimiser.lr": 1.0e-3,
+    "model.optimiser.layer_decay": 1.0,
+    "search": None,
+}
+"""What holds over a task's config where an attention pooling over frozen tokens is trained."""
+
+
+def trained_as(method: str, protocol: str) -> str:
+    """Return the name, in runs, of a method that is trained under a protocol."""
+    return f"{method}{_TOKENS}" if protocol == ATTENTION else method
+
 
 def _targets(problem: Problem) -> dict[str, Any]:
     """Return the override that names a problem's targets to the data module."""
@@ -112,7 +127,7 @@ class FineTuning:
 
         Args:
             problem: What is predicted.
-            method: ``scratch``, a supervised network or a stage.
+            method: ``scratch``, a supervised network, a stage or a given encoder, as ``trained_as`` names it.
             count: Labelled training subjects; fewer where fewer have a label of a model's own targets.
             seed: Of the choice of subjects, the head, the order of batches and random weights.
         """
@@ -138,14 +153,20 @@ class FineTuning:
             if part.task.followed:  # a model of several learns a disease of a single event too
                 prediction[:, [columns[k] for k in piece.empty]] = np.nan
                 notes += part.named(piece.empty)
-            if part.task.binary:
+            if "val" in piece.predict:
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
-        return Outcome(prediction, validation if problem.task.binary else None, notes, tuple(ended))
+        validated = "val" in self._predicted(problem, method)
+        return Outcome(prediction, validation if validated else None, notes, tuple(ended))
+
+    def _predicted(self, problem: Problem, method: str) -> tuple[str, ...]:
+        """Return the splits that a method predicts: validation too where thresholds or references are chosen on it."""
+        judged = problem.task.binary or method in self.plan.evaluation.against
+        return ("val", "test") if judged else ("test",)
 
     def pieces(self, problem: Problem, method: str, count: int, seed: int) -> Iterator[Piece]:
         """Give the downstream runs of a method; its encoder's folder must be there. Arguments as of ``outcome``."""
         task = self.plan.evaluation.tasks[problem.name]
-        predict = ("val", "test") if problem.task.binary else ("test",)
+        predict = self._predicted(problem, method)
         for name, columns in problem.columns_of(task.separately).items():
             part = problem.only(columns)
             own = min(count, len(part.training(None)))
@@ -155,11 +176,12 @@ class FineTuning:
             run = self._run(part, method, own, seed, folder) if learnable else None
             yield Piece(name, columns, part, empty, run, predict)
 
-    def _run(self, problem: Problem, method: str, count: int, seed: int, folder: Path) -> StageRun:
-        evaluation = self.plan.evaluation
+    def _run(self, problem: Problem, trained: str, count: int, seed: int, folder: Path) -> StageRun:
+        evaluation, method = self.plan.evaluation, trained.removesuffix(_TOKENS)
         task, network = evaluation.tasks[problem.name], evaluation.supervised.get(method)
         base = self.plan.file(task.finetune or "")
         from_random = method == "scratch" or network is not None
+        as_given = self.plan.encoders.get(evaluation.random_encoder_of if from_random else method)
         given = network.encoder if network is not None and network.encoder else None
         source = self.encoders["random" if from_random else method]
         overrides: dict[str, Any] = {
@@ -168,11 +190,14 @@ class FineTuning:
             **_targets(problem),
             "data.train_labels": count,
             "data.seed": seed,
+            **({"data.samples": read_encoder_card(source).input_spec["samples"]} if as_given and not given else {}),
             **({} if evaluation.windows == 1 else {"data.evaluation_windows": evaluation.windows}),
             "seed_everything": seed,
             **self._balanced(base, problem),
             **task.set,
             **(network.set if network is not None else {}),
+            **(as_given.set if as_given is not None and not from_random else {}),
+            **(OF_ATTENTION if trained != method else {}),
         }
         inputs = {"cohort": self.cohort}
         if not from_random:

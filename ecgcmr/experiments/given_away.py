@@ -60,6 +60,8 @@ def _covariates(name: str, plan: Plan) -> Iterable[tuple[str, list[str]]]:
     yield f"tasks.{name}", _names(of_task)
     for method, network in plan.evaluation.supervised.items():
         yield f"supervised.{method} in task {name}", _names(network.set.get("data.covariates", of_task))
+    for method, given in plan.encoders.items():
+        yield f"encoders.{method} in task {name}", _names(given.set.get("data.covariates", of_task))
 
 
 def _names(value: Any) -> list[str]:

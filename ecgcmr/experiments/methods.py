@@ -132,6 +132,21 @@ class Problem:
         outcomes = probe_label_counts(self.task, features, self.values, subsets, val, test)
         return {count: self.outcome(found) for count, found in outcomes.items()}
 
+    def validation_score(self, prediction: Floats) -> float:
+        """Return the metric that leads the task's tables, on the validation split, as a mean over its targets.
+
+        Args:
+            prediction: (n_val, K); a target without prediction counts like one that nothing is known of.
+
+        Returns:
+            NaN where no target can be scored.
+        """
+        truth, key = self.values[self.part("val")], self.task.primary
+        score = np.where(
+            np.isfinite(prediction).all(axis=0), self.task.score(truth, prediction)[key], self.task.metric(key).no_skill
+        )
+        return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")
+
     def outcome(self, found: BaselineOutcome) -> Outcome:
         """Return what a probe or a baseline found, its notes named by target."""
         notes = {**found.unavailable, **found.notes}

@@ -89,12 +89,18 @@ def _parts(
     """Give the runs of a node with the splits they predict; None for one that cannot be described yet."""
     if node.name not in runs:
         yield trainings.stage(node.name), ()
-    elif runs[node.name].method not in trainings.plan.stages and not (trainings.folder("random") / CARD_FILE).is_file():
+    elif not (trainings.folder(_made_of(trainings, runs[node.name].method)) / CARD_FILE).is_file():
         yield None
     else:
         for piece in trainings.pieces(runs[node.name]):
             if piece.run is not None:
                 yield piece.run, piece.predict
+
+
+def _made_of(trainings: Trainings, method: str) -> str:
+    """Return the encoder that a method starts from, or is shaped like."""
+    plan = trainings.plan
+    return method if method in (*plan.stages, *plan.encoders) else "random"
 
 
 def _state(parts: Iterator[tuple[StageRun, tuple[str, ...]] | None]) -> str:

@@ -61,6 +61,24 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
+class EncoderPlan:
+    """An ECG encoder that is compared as it is given, such as a published one.
+
+    Attributes:
+        encoder: Its ``class_path`` and ``init_args``, or the path of a file that holds them; empty: as ``weights``
+            says.
+        weights: Folder of ``ecgcmr import-weights`` or run folder, relative to the experiment file; None: random
+            weights, which the tables say.
+        set: Overrides of the tasks' configs where it is fine-tuned or probed by attention; a probe's learning rate is
+            its own.
+    """
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TaskPlan:
     """What is predicted from the ECG.
 
@@ -161,25 +179,35 @@ class EvaluationPlan:
     Attributes:
         tasks: Name -> task.
         labels: Numbers of labelled training subjects, parts of them such as ``10 %``, or ``all``.
-        linear_probe: Methods probed: ``random`` or names of stages.
-        finetune: Methods fine-tuned: ``scratch`` (random weights), names under ``supervised``, or names of stages.
+        linear_probe: Methods probed: ``random`` or names of stages and encoders.
+        layer_probe: Of these, methods whose layers are probed too, one by one; validation chooses the layer.
+        attention_probe: Methods on whose frozen tokens an attention pooling and a head are trained, by the tasks'
+            configs: names of stages and encoders.
+        finetune: Methods fine-tuned: ``scratch`` (random weights), or names under ``supervised``, of stages or of
+            encoders.
         finetune_labels: Labels fine-tuning is run with; the same as ``labels`` if empty.
         supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
         baselines: Any of ``BASELINES``.
         stack: Name -> methods that it combines: two or more under ``linear_probe`` and ``baselines``.
-        random_encoder_of: Stage whose encoder config, with random weights, is the ``random`` and ``scratch`` encoder.
+        random_encoder_of: Stage or encoder whose encoder config, with random weights, is the ``random`` and ``scratch``
+            encoder.
         seeds: Of label subsets, random encoders and probes; results are means over them. Empty: the plan's seed.
         finetune_seeds: Seeds of what takes long: fine-tuning and gradient boosting. Empty: the first of ``seeds``.
         resamples: Bootstrap resamples behind each interval.
         windows: Windows spread evenly over each recording, whose features are averaged for probes and for what
             fine-tuned networks predict; 1 looks at the first samples alone.
         gain: The comparison that the experiment is about.
+        against: Fine-tuned or supervised methods: paired differences are those to the one of them that reads best on
+            the validation split, for each task and number of labels; empty: as without.
+        costs: Whether what each network costs is measured and stands in the tables.
         metrics: Metrics of your own beside the built-in ones, ``package.module:NAME`` each.
     """
 
     tasks: dict[str, TaskPlan]
     labels: list[int | str]
     linear_probe: list[str] = field(default_factory=list)
+    layer_probe: list[str] = field(default_factory=list)
+    attention_probe: list[str] = field(default_factory=list)
     finetune: list[str] = field(default_factory=list)
     finetune_labels: list[int | str] = field(default_factory=list)
     supervised: dict[str, SupervisedPlan] = field(default_factory=dict)
@@ -191,12 +219,15 @@ class EvaluationPlan:
     resamples: int = 1000
     windows: int = 1
     gain: GainPlan | None = None
+    against: list[str] = field(default_factory=list)
+    costs: bool = False
     metrics: list[str] = field(default_factory=list)
 
     @property
     def methods(self) -> list[str]:
         """Every method that is compared."""
-        return list(dict.fromkeys([*self.linear_probe, *self.finetune, *self.baselines, *self.stack]))
+        trained = [*self.linear_probe, *self.layer_probe, *self.attention_probe, *self.finetune]
+        return list(dict.fromkeys([*trained, *self.baselines, *self.stack]))
 
     @property
     def compared(self) -> tuple[tuple[str, str], ...]:
@@ -224,6 +255,7 @@ class Plan:
             file that holds them, such as ``../encoders/ecg_cnn.yaml``; None: each stage's config has its own.
         interpretation: What is shown of what a stage learned; None: nothing.
         published: Scores of others that stand beside ours in the tables.
+        encoders: Name -> encoder that no stage of this experiment trains.
         cohorts: Name -> where its shards come from, in place of ``cohort``: each stage and task names its own.
     """
 
@@ -237,6 +269,7 @@ class Plan:
     interpretation: InterpretationPlan | None = None
     published: list[PublishedPlan] = field(default_factory=list)
     cohorts: dict[str, CohortPlan] = field(default_factory=dict)
+    encoders: dict[str, EncoderPlan] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
         """Return a path named in the plan, relative to the plan's own folder, or the shipped config of that name."""
@@ -252,6 +285,11 @@ class Plan:
     def finetune_seeds(self) -> list[int]:
         """Seeds of fine-tuning and gradient boosting."""
         return self.evaluation.finetune_seeds or self.seeds[:1]
+
+    def shown(self, method: str) -> str:
+        """Return what tables call a method: an encoder that was given no weights is a random one."""
+        given = self.encoders.get(method)
+        return f"{method} (random)" if given is not None and given.weights is None else method
 
     @property
     def focus(self) -> str | None:
@@ -317,17 +355,20 @@ def plan_of(
     where = where or path.name
     if "path" in content:
         raise UserError(f"{where}: unknown entry 'path'; paths in it start from its own folder")
-    networks = [content, *mapping_at(content, "stages").values()]
+    networks = [content, *mapping_at(content, "stages").values(), *mapping_at(content, "encoders").values()]
     networks += mapping_at(content, "evaluation", "supervised").values()
     for entry in networks:
         if isinstance(entry, dict) and "encoder" in entry:
             entry["encoder"] = network(entry["encoder"], (path.resolve(),), f"{where}: encoder")
-    for part in (content.get("stages"), *(mapping_at(content, "evaluation", name) for name in ("tasks", "supervised"))):
+    given = (content.get("stages"), content.get("encoders"))
+    for part in (*given, *(mapping_at(content, "evaluation", name) for name in ("tasks", "supervised"))):
         for name, entry in part.items() if isinstance(part, dict) else ():
             settings = entry.get("set") if isinstance(entry, dict) else None
             if isinstance(settings, dict):
                 entry["set"] = pieces_named(settings, (path.resolve(),), f"{where}: {name}.set")
     listed_cohorts(mapping_at(content, "stages"))
+    if "encoders" in content:
+        content.setdefault("stages", {})
     plan = typed(Plan, {"path": path.resolve(), **({"cohort": {}} if "cohorts" in content else {}), **content}, where)
     plan = replace(plan, cohort=_replaced(plan, root, data, where))
     check_cohorts(plan, where)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SOURCES = ("synthesize", "prepare", "root")
 BASELINES = ("mean", "age+sex", "age+sex+size", "features", "features-boosting", "oracle")
+CARD_FILE = "encoder.yaml"
+"""Of a folder that holds an encoder."""
 MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
 """Baselines that learn from what is known without a network: they may be parts of a stack."""
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights", "measurement_encoder_weights")
@@ -66,6 +68,7 @@ def check_plan(plan: Plan, where: str) -> None:
     """
     if plan.encoder is not None:
         _check_network(plan.encoder, f"{where}: encoder")
+    _check_encoders(plan, where)
     _check_stages(plan, where)
     _check_tasks(plan, where)
     _check_methods(plan, f"{where}: evaluation")
@@ -99,8 +102,34 @@ def _check_interpretation(plan: Plan, where: str) -> None:
         )
 
 
+def _check_encoders(plan: Plan, where: str) -> None:
+    compared = {*plan.evaluation.methods, plan.evaluation.random_encoder_of}
+    compared |= {source for stage in plan.stages.values() for source in stage.start_from.values()}
+    for name, given in plan.encoders.items():
+        here = f"{where}: encoders.{name}"
+        check_name(name, here, "an encoder")
+        if name in (*plan.stages, *plan.evaluation.supervised):
+            raise UserError(f"{here}: '{name}' is a stage or a network too; one method, one name")
+        if given.encoder:
+            _check_network(given.encoder, f"{here}.encoder")
+        elif given.weights is None:
+            raise UserError(f"{here}: name an encoder, or a folder of weights")
+        if "${" in str(given.encoder):
+            raise UserError(
+                f"{here}.encoder: refers to a setting of a stage, which there is none of here; write a value"
+            )
+        if given.weights is not None and not (plan.file(given.weights) / CARD_FILE).is_file():
+            raise UserError(
+                f"{here}.weights: there is no {CARD_FILE} in {printable(plan.file(given.weights))}; give a folder of "
+                "ecgcmr import-weights, or a run folder"
+            )
+        _check_set(given.set, _OF_THE_TASK, f"{here}.set")
+        if name not in compared:
+            raise UserError(f"{here}: nothing compares it; name it in evaluation.linear_probe, or take it out")
+
+
 def _check_stages(plan: Plan, where: str) -> None:
-    earlier: list[str] = []
+    earlier: list[str] = list(plan.encoders)
     for name, stage in plan.stages.items():
         here = f"{where}: stages.{name}"
         check_name(name, here, "a stage")
@@ -165,15 +194,23 @@ def _check_methods(plan: Plan, where: str) -> None:
         _check_set(network.set, _OF_THE_TASK, f"{here}.set")
         if name not in evaluation.finetune:
             raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
-    trained = dict.fromkeys(["scratch", *evaluation.supervised, *plan.stages])
+    given = [*plan.stages, *plan.encoders]
+    trained = dict.fromkeys(["scratch", *evaluation.supervised, *given])
     for method in evaluation.linear_probe:
-        check_choice(method, ["random", *plan.stages], f"{where}.linear_probe")
+        check_choice(method, ["random", *given], f"{where}.linear_probe")
+    for entry in ("layer_probe", "attention_probe"):
+        for method in getattr(evaluation, entry):
+            check_choice(method, given, f"{where}.{entry}")
+    for method in evaluation.against:
+        check_choice(method, evaluation.finetune, f"{where}.against")
+    if evaluation.against and evaluation.gain is not None:
+        raise UserError(f"{where}.against: gain names what is compared already; keep one of the two")
     for method in evaluation.finetune:
         check_choice(method, trained, f"{where}.finetune")
     _check_finetune(evaluation, where)
     for baseline in evaluation.baselines:
         check_choice(baseline, BASELINES, f"{where}.baselines")
-    check_choice(evaluation.random_encoder_of, list(plan.stages), f"{where}.random_encoder_of")
+    check_choice(evaluation.random_encoder_of, given, f"{where}.random_encoder_of")
     _check_stacks(plan, f"{where}.stack")
 
 
@@ -184,7 +221,7 @@ def _check_stacks(plan: Plan, where: str) -> None:
     for name, parts in evaluation.stack.items():
         here = f"{where}.{name}"
         check_name(name, here, "a stack")
-        if name in (*plan.stages, *evaluation.supervised):
+        if name in (*plan.stages, *plan.encoders, *evaluation.supervised):
             raise UserError(f"{here}: '{name}' is a stage or a network too; one method, one name")
         if len(set(parts)) < max(2, len(parts)):
             raise UserError(f"{here} is {parts}; name two or more different methods")
@@ -203,9 +240,11 @@ def _check_network(network: Mapping[str, Any], where: str) -> None:
 
 def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
     """Refuse methods to be fine-tuned where no task says how: nothing would be trained."""
-    if evaluation.finetune and not any(task.finetune for task in evaluation.tasks.values()):
+    entry = "finetune" if evaluation.finetune else "attention_probe"
+    methods = evaluation.finetune or evaluation.attention_probe
+    if methods and not any(task.finetune for task in evaluation.tasks.values()):
         raise UserError(
-            f"{where}.finetune names {', '.join(evaluation.finetune)}, but no task has a config; name one in "
+            f"{where}.{entry} names {', '.join(methods)}, but no task has a config; name one in "
             f"evaluation.tasks.{next(iter(evaluation.tasks), 'TASK')}.finetune, or leave the methods out"
         )
 

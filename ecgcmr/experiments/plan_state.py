@@ -10,11 +10,13 @@ from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
 from ecgcmr.experiments.cohort_plan import ONLY, cohort_plans
 from ecgcmr.experiments.plan import CohortPlan, Plan
+from ecgcmr.experiments.plan_checks import CARD_FILE
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
 from ecgcmr.named_class import code_digest
 from ecgcmr.own_code import own_code_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import contents_of
+from ecgcmr.yaml_file import read_yaml
 
 
 def is_whole(plan: Plan, out: Path) -> bool:
@@ -36,11 +38,22 @@ def plan_fingerprint(plan: Plan) -> str:
             "plan": settings,
             "configs": contents,
             **({"code": code} if code else {}),
+            **_weights(plan),
             **_cohorts(plan),
             "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
             "version": __version__,
         }
     )
+
+
+def _weights(plan: Plan) -> dict[str, Any]:
+    """Return what recognises the weights that encoders are given, whatever folder they lie in."""
+    folders = {name: plan.file(given.weights) for name, given in plan.encoders.items() if given.weights is not None}
+    cards = {
+        name: read_yaml(folder / CARD_FILE, what="encoder card", root=dict).get("sha256")
+        for name, folder in folders.items()
+    }
+    return {"weights": cards} if cards else {}
 
 
 def _cohorts(plan: Plan) -> dict[str, Any]:

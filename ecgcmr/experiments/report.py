@@ -17,9 +17,11 @@ from ecgcmr.evaluation.result_file import write_assessment, write_rows
 from ecgcmr.evaluation.rows import Settings, Target
 from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.cohort_table import cohort_table
+from ecgcmr.experiments.costs import measured_costs
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.published import published_rows
+from ecgcmr.experiments.references import chosen_references
 from ecgcmr.files import write_atomically
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.named_metric import load_metrics
@@ -37,21 +39,30 @@ def write_results(experiment: Experiment) -> None:
     write_prediction_table(out / FILE, frame)
     evaluation = plan.evaluation
     compared = evaluation.compared
-    settings = Settings(resamples=evaluation.resamples, seed=plan.seed, focus=plan.focus, compared=compared)
+    against, chosen = chosen_references(experiment)
+    settings = Settings(
+        resamples=evaluation.resamples,
+        seed=plan.seed,
+        focus=None if plan.focus is None else plan.shown(plan.focus),
+        compared=tuple((first, plan.shown(second)) for first, second in compared),
+        against=against,
+    )
     predicted = [task for task in experiment.tasks if task.name in frame["task"].cat.categories]
     metrics = load_metrics(plan.evaluation.metrics, "evaluation.metrics")
     found = [assess_task(frame, task, settings, experiment.targets, metrics) for task in predicted]
+    costs = measured_costs(experiment)
     for part in found:
+        part.costs = costs
         part.published = [row for task in part.data.tasks for row in _published(experiment, task)]
     write_evaluation(found, out)
     rows = [row for part in found for row in part.scores]
     reported = {metric for task in experiment.tasks for metric in task.reported} | {metric.key for metric in metrics}
     published = [row for part in found for row in part.published]
-    write_rows([row for row in rows if row.metric in reported], out / "results.json", published)
+    write_rows([row for row in rows if row.metric in reported], out / "results.json", published, costs)
     write_rows([row for part in found for row in part.differences], out / "differences.json")
     head = [_about(experiment), *cohort_table(experiment.cohorts, experiment.problems), *_gain(experiment, found)]
     title = plan.description or plan.path.stem
-    write_overview_md(found, out / "results.md", title=title, head=head, notes=experiment.notes)
+    write_overview_md(found, out / "results.md", title=title, head=head, notes=[*experiment.notes, *chosen])
     for part in found:
         draw_report(part, out / "figures", every_count=True)
 
@@ -60,8 +71,8 @@ def _predictions(experiment: Experiment) -> pd.DataFrame:
     """Return all predictions as one table, those of each cohort with its covariates."""
     frames = []
     for name, index in experiment.cohorts.indices.items():
-        own = [part for part in experiment.predictions if task_cohort(experiment.plan, part.task.name) == name]
-        frames += [prediction_frame(own, index)] if own else []
+        there = [part for part in experiment.predictions if task_cohort(experiment.plan, part.task.name) == name]
+        frames += [prediction_frame(there, index)] if there else []
     return frames[0] if len(frames) == 1 else joined_frames(frames)
 
 
@@ -121,6 +132,8 @@ def _gain(experiment: Experiment, found: Sequence[Assessment]) -> list[str]:
     gain = experiment.plan.evaluation.gain
     if gain is None:
         return []
+    shown = experiment.plan.shown
+    gain = replace(gain, method=shown(gain.method), over=list(map(shown, gain.over)))
     labels = experiment.counts[gain.task].get(gain.labels)
     if labels is None:
         return [

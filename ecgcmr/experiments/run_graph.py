@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.fine_tuning import run_name
-from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.fine_tuning import ATTENTION, run_name, trained_as
+from ecgcmr.experiments.plan import EvaluationPlan, Plan
 from ecgcmr.text import printable
 
 COHORT, TABLE = "cohort", "table"
@@ -38,7 +38,8 @@ def run_graph(plan: Plan, counts: Mapping[str, Mapping[int | str, int]] | None =
     """
     nodes = [GraphNode(COHORT, ())]
     nodes += [
-        GraphNode(name, (COHORT, *dict.fromkeys(stage.start_from.values()))) for name, stage in plan.stages.items()
+        GraphNode(name, tuple(dict.fromkeys([COHORT, *(source_of(plan, one) for one in stage.start_from.values())])))
+        for name, stage in plan.stages.items()
     ]
     evaluation = plan.evaluation
     for name, task in plan.evaluation.tasks.items():
@@ -48,14 +49,26 @@ def run_graph(plan: Plan, counts: Mapping[str, Mapping[int | str, int]] | None =
         amounts: Iterable[int | str] = dict.fromkeys(entries)
         if counts is not None:
             amounts = sorted({counts[name][entry] for entry in entries if entry in counts[name]})
-        for method in evaluation.finetune:
-            source = method if method in plan.stages else evaluation.random_encoder_of
+        for method, protocol in trained_methods(evaluation):
+            trained, source = trained_as(method, protocol), source_of(plan, method)
             nodes += [
-                GraphNode(run_name(plan, name, method, amount, seed), (source,))
+                GraphNode(run_name(plan, name, trained, amount, seed), (source,))
                 for amount in amounts
                 for seed in plan.finetune_seeds
             ]
     return [*nodes, GraphNode(TABLE, tuple(node.name for node in nodes))]
+
+
+def trained_methods(evaluation: EvaluationPlan) -> list[tuple[str, str]]:
+    """Return (method, protocol) of all that is trained on labels step by step, in the order of the plan."""
+    probed = [(method, ATTENTION) for method in evaluation.attention_probe]
+    return [*probed, *((method, "finetune") for method in evaluation.finetune)]
+
+
+def source_of(plan: Plan, method: str) -> str:
+    """Return the node that must be finished for a method: a stage, or the cohort where the encoder is given."""
+    source = method if method in (*plan.stages, *plan.encoders) else plan.evaluation.random_encoder_of
+    return COHORT if source in plan.encoders else source
 
 
 def chosen(names: Iterable[str], plan: Plan, counts: Mapping[str, Mapping[int | str, int]], flag: str) -> list[str]:
@@ -72,7 +85,7 @@ def chosen(names: Iterable[str], plan: Plan, counts: Mapping[str, Mapping[int | 
     """
     known = {node.name: node.name for node in run_graph(plan, counts)}
     for task, amounts in counts.items():
-        for method in plan.evaluation.finetune:
+        for method in (trained_as(*each) for each in trained_methods(plan.evaluation)):
             for seed in plan.finetune_seeds:
                 for entry, count in amounts.items():
                     name = run_name(plan, task, method, count, seed)

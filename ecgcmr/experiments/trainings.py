@@ -11,9 +11,11 @@ from typing import Any
 
 from ecgcmr.experiments.chain import stage_overrides
 from ecgcmr.experiments.cohort_set import CohortSet
-from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name
+from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name, trained_as
+from ecgcmr.experiments.given_encoders import check_given, given_fingerprint, make_given
 from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.run_graph import source_of, trained_methods
 from ecgcmr.experiments.stage_runs import StageRun, is_complete
 from ecgcmr.experiments.times import Times
 
@@ -26,17 +28,25 @@ class DownstreamRun:
         name: See ``run_name``, without a part.
         problem: The task.
         method: What is trained.
+        protocol: ``finetune`` or ``attention_probe``.
         count: Labelled training subjects.
         seed: Of their choice, and of the training.
-        source: The stage that must be finished: whose encoder it is, or whose encoder's shape it has.
+        source: What must be finished: the stage whose encoder it is, or whose encoder's shape it has; ``cohort`` for an
+            encoder that is given.
     """
 
     name: str
     problem: Problem
     method: str
+    protocol: str
     count: int
     seed: int
     source: str
+
+    @property
+    def trained_as(self) -> str:
+        """Return the name of what is trained, of which there may be two: an encoder, and a probe of its tokens."""
+        return trained_as(self.method, self.protocol)
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,21 @@ class Trainings:
         return run
 
     def fingerprint(self, stage: str) -> str:
-        """Return the fingerprint of a pre-training stage."""
+        """Return the fingerprint of a pre-training stage, or of an encoder that is given."""
+        if stage in self.plan.encoders:
+            return given_fingerprint(self.plan, stage)
         return self.fingerprints[stage] if stage in self.fingerprints else self.stage(stage).fingerprint
+
+    def make_given(self) -> None:
+        """Put the encoders that are given into their folders, and compare them with the cohorts that judge them.
+
+        Raises:
+            UserError: One cannot be built, or does not fit a cohort.
+        """
+        for name in self.plan.encoders:
+            folder = make_given(self.plan, name, self.folder(name), self.trusted)
+            for cohort in self.cohorts.of_tasks:
+                check_given(self.plan, name, folder, self.cohorts.indices[cohort])
 
     def lenders(self, kind: str) -> tuple[str, ...]:
         """Return the folders ``kind`` (stages, features) of the experiments beside this one."""
@@ -100,7 +123,7 @@ class Trainings:
             for run in self.downstream(problem, counts[problem.name]):
                 if run.name == part:
                     names = (
-                        run_name(self.plan, problem.name, run.method, run.count, run.seed, piece)
+                        run_name(self.plan, problem.name, run.trained_as, run.count, run.seed, piece)
                         for piece in problem.columns_of(separately)
                     )
                     return [self.folder(name) for name in names]
@@ -116,8 +139,8 @@ class Trainings:
         return random_encoder(like, self.folder(self.random_name(seed)), seed, self.trusted)
 
     def _fine_tuning(self, task: str) -> FineTuning:
-        folders = {name: self.folder(name) for name in ["random", *self.plan.stages]}
-        fingerprints = {name: self.fingerprint(name) for name in self.plan.stages}
+        folders = {name: self.folder(name) for name in ["random", *self.plan.stages, *self.plan.encoders]}
+        fingerprints = {name: self.fingerprint(name) for name in [*self.plan.stages, *self.plan.encoders]}
         cohorts = self.cohorts.of_task(task), self.cohorts.task_fingerprint(task)
         return FineTuning(
             self.plan, cohorts[0], self.out, cohorts[1], folders, fingerprints, self.trusted, self.show
@@ -125,14 +148,14 @@ class Trainings:
 
     def pieces(self, run: DownstreamRun) -> Iterator[Piece]:
         """Give the runs that a method takes; its stage must be finished, and ``make_ready`` have been called."""
-        return self._fine_tuning(run.problem.name).pieces(run.problem, run.method, run.count, run.seed)
+        return self._fine_tuning(run.problem.name).pieces(run.problem, run.trained_as, run.count, run.seed)
 
     def outcome(self, run: DownstreamRun) -> Outcome:
         """Train a method, unless that is finished, and return what it predicts."""
         self.make_ready(run)
         pieces = [piece for piece in self.pieces(run) if piece.run is not None]
         with self.timed(run.name, all(piece.run is None or is_complete(piece.run, piece.predict) for piece in pieces)):
-            return self._fine_tuning(run.problem.name).outcome(run.problem, run.method, run.count, run.seed)
+            return self._fine_tuning(run.problem.name).outcome(run.problem, run.trained_as, run.count, run.seed)
 
     @contextmanager
     def timed(self, name: str, finished: bool) -> Iterator[None]:
@@ -144,7 +167,7 @@ class Trainings:
 
     def make_ready(self, run: DownstreamRun) -> None:
         """Make the random encoder whose shape a network from random weights has, where there is need of it."""
-        if run.method not in self.plan.stages:
+        if run.method not in (*self.plan.stages, *self.plan.encoders):
             self.random(self.plan.seed)
 
     def downstream(self, problem: Problem, known: Mapping[int | str, int]) -> Iterator[DownstreamRun]:
@@ -158,12 +181,12 @@ class Trainings:
         if evaluation.tasks[problem.name].finetune is None:
             return
         counts = known_counts(evaluation.finetune_labels or evaluation.labels, known)
-        for method in evaluation.finetune:
-            source = method if method in self.plan.stages else evaluation.random_encoder_of
+        for method, protocol in trained_methods(evaluation):
+            source = source_of(self.plan, method)
             for count in counts:
                 for seed in self.plan.finetune_seeds:
-                    name = run_name(self.plan, problem.name, method, count, seed)
-                    yield DownstreamRun(name, problem, method, count, seed, source)
+                    name = run_name(self.plan, problem.name, trained_as(method, protocol), count, seed)
+                    yield DownstreamRun(name, problem, method, protocol, count, seed, source)
 
 
 def known_counts(labels: Iterable[int | str], known: Mapping[int | str, int]) -> list[int]:

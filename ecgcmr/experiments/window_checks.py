@@ -44,7 +44,7 @@ def _input_lengths(plan: Plan, settings: ReadSettings) -> dict[str, int]:
     """Return stage or supervised network -> samples that its encoder takes, of those that the evaluation compares."""
     evaluation = plan.evaluation
     compared = {*evaluation.linear_probe, *evaluation.finetune} - settings.encoders.keys()
-    if compared - plan.stages.keys():  # random weights in the shape of a stage's encoder
+    if compared - plan.stages.keys() - plan.encoders.keys():  # random weights in the shape of a stage's encoder
         compared.add(evaluation.random_encoder_of)
     found = {name: exported(model) for name, model in settings.stages.items() if name in compared}
     lengths = {

@@ -22,7 +22,7 @@ USES = {
     "hub": "hf:// models, push",
     "mlflow": "fit: runs in MLflow",
     "onnx": "export --onnx, bench --only onnx",
-    "open-data": "nothing in this version yet",
+    "open-data": "prepare --collection ecgbench:SLUG",
     "serve": "serve",
     "sweep": "sweep",
     "wandb": "fit: runs in Weights & Biases",

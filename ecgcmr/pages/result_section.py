@@ -49,13 +49,13 @@ def _task(found: AssessmentFile, task: Task, every_number: bool) -> Html:
         ),
         _leading_chart(scores, task),
     ]
-    lead = headline(scores, task, published=published)
+    lead = headline(scores, task, published=published, costs=found.costs)
     parts += [] if lead is None else [grid_table(lead)]
     differences = difference_grid(found.differences, task)
     if differences is not None:
         parts.append(_folded(differences.heading, [differences]))
     for key in (task.primary, *(metric.key for metric in task.named)):
-        heading, grids = details(scores, task, key, published=published)
+        heading, grids = details(scores, task, key, published=published, costs=found.costs)
         parts += [_folded(heading, grids)] if grids else []
     parts.append(_folded("All metrics", metric_grids(scores, task, published=published)))
     parts.append(_folded("Subgroups", subgroup_grids(found.subgroups, task)))

@@ -113,13 +113,16 @@ def _leading(
 ) -> list[str]:
     """Return the table of the leading mean, and that of its paired differences."""
     published = rows_of_task(found.published, task)
-    grids = headline(rows_of_task(rows, task), task, found.ranked, published), difference_grid(differences, task)
+    grids = (
+        headline(rows_of_task(rows, task), task, found.ranked, published, found.costs),
+        difference_grid(differences, task),
+    )
     return [_markdown(grid) for grid in grids if grid is not None]
 
 
 def _leading_differences(found: Assessment) -> list[DifferenceRow]:
     """Return those of the focus and of pairs that were asked for; without a focus all pairs are too many to lead."""
-    if found.settings.focus:
+    if found.settings.focus or found.settings.against:
         return found.differences
     return [row for row in found.differences if (row.method, row.reference) in found.settings.compared]
 
@@ -127,7 +130,7 @@ def _leading_differences(found: Assessment) -> list[DifferenceRow]:
 def _details(rows: Sequence[ResultRow], task: Task, found: Assessment) -> list[str]:
     parts, published = list[str](), rows_of_task(found.published, task)
     for key in (task.primary, *(metric.key for metric in task.named)):
-        heading, grids = details(rows_of_task(rows, task), task, key, found.ranked, published)
+        heading, grids = details(rows_of_task(rows, task), task, key, found.ranked, published, found.costs)
         parts += [f"## {markdown_cell(heading)}", *map(_markdown, grids)] if grids else []
     return parts
 

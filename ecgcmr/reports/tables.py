@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.costs import CostRow
 from ecgcmr.evaluation.methods import Method, best_row, headline_group, leading_rows, method_order, method_title
 from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.rows import MEAN, DifferenceRow, ResultRow, SubgroupRow
 from ecgcmr.evaluation.training_ends import marked
 from ecgcmr.metrics.catalogue import Metric
 from ecgcmr.metrics.tasks import Task, labelled, task_for
+from ecgcmr.reports.cost_columns import with_costs
 from ecgcmr.reports.grid import Grid, Line
 from ecgcmr.reports.published_lines import column_at, rows_at, with_published
 
@@ -48,7 +50,11 @@ def rows_of_task(rows: Iterable[R], task: Task) -> list[R]:
 
 
 def headline(
-    rows: Sequence[ResultRow], task: Task, ranked: bool = True, published: Sequence[PublishedRow] = ()
+    rows: Sequence[ResultRow],
+    task: Task,
+    ranked: bool = True,
+    published: Sequence[PublishedRow] = (),
+    costs: Sequence[CostRow] = (),
 ) -> Grid | None:
     """Make the table of the leading mean: methods down, numbers of labels across; None where there are no means.
 
@@ -57,6 +63,7 @@ def headline(
         task: Which.
         ranked: Whether the best of a column is marked.
         published: Scores of others on the task, which stand below.
+        costs: Of networks among the methods, which stand in columns of their own.
     """
     rows, metric = [row for row in rows if row.metric == task.primary], task.metric(task.primary)
     group = headline_group(rows)
@@ -73,7 +80,7 @@ def headline(
         _lines(columns, [metric] * len(columns), ranked),
         f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
     )
-    return with_published(grid, published, metric, lambda row: column_at(row, counts))
+    return with_costs(with_published(grid, published, metric, lambda row: column_at(row, counts)), costs)
 
 
 def _number_of_targets(rows: Iterable[ResultRow]) -> str:
@@ -84,12 +91,17 @@ def _number_of_targets(rows: Iterable[ResultRow]) -> str:
 
 
 def details(
-    rows: Sequence[ResultRow], task: Task, key: str, ranked: bool = True, published: Sequence[PublishedRow] = ()
+    rows: Sequence[ResultRow],
+    task: Task,
+    key: str,
+    ranked: bool = True,
+    published: Sequence[PublishedRow] = (),
+    costs: Sequence[CostRow] = (),
 ) -> tuple[str, list[Grid]]:
     """Make one table of a metric for each number of labels: groups of targets, or single ones; returns the heading too.
 
-    Single ones also where there is no mean over targets, or it has no meaning. Scores of others stand in that of the
-    only target; else they stand with the leading mean.
+    Single ones also where there is no mean over targets, or it has no meaning. Scores of others and costs stand in that
+    of the only target; else they stand with the leading mean.
     """
     rows, metric = [row for row in rows if row.metric == key], task.metric(key)
     grouped = task.grouped and metric.averaged and any(row.target == MEAN for row in rows)
@@ -101,7 +113,8 @@ def details(
         keys = [*pairs, *[(MEAN, "all")][: (len(pairs) - 1) * metric.averaged]]
         names = [target for target, _ in keys]
     grids, counts = [], _counts(rows)
-    alone = published if key == task.primary and len(keys) == 1 and headline_group(rows) is None else ()
+    is_alone = key == task.primary and len(keys) == 1 and headline_group(rows) is None
+    alone, priced = (published, costs) if is_alone else ((), ())
     for count in counts if keys else []:
         shown = [row for row in rows if row.labels in (count, None)]
         columns = [[row for row in shown if (row.target, row.group) == key] for key in keys]
@@ -109,7 +122,7 @@ def details(
         titles = [f"{name} (n = {n})" for name, n in zip(names, numbers, strict=True)]
         heading = f"{count:,} labels" if count is not None else "any labels"
         grid = Grid(heading, ("method", *titles), _lines(columns, [metric] * len(columns), ranked), level=3)
-        grids.append(with_published(grid, rows_at(alone, count, counts), metric, _always(0)))
+        grids.append(with_costs(with_published(grid, rows_at(alone, count, counts), metric, _always(0)), priced))
     by = task.detail if grouped or not task.grouped else "phenotype"
     return f"{metric.title[0].upper()}{metric.title[1:]} by {by}{task.suffix}", grids
 

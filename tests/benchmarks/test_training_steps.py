@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from ecgcmr.benchmarks import networks, training
-from ecgcmr.benchmarks.flops import autoencoder_step_flops, counted_flops
+from ecgcmr.benchmarks.flops import autoencoder_step_flops
 from ecgcmr.benchmarks.plain import PlainEncoder, PlainImageEncoder, PlainMaskedAutoencoder, plain_loss
 from ecgcmr.benchmarks.steps import AlignmentSteps, AutoencoderSteps
 from ecgcmr.benchmarks.timing import interleaved
 from ecgcmr.encoders import CMRResNet, ECGVisionTransformer
 from ecgcmr.errors import UserError
+from ecgcmr.speed_choices.encoder_cost import counted_flops
 from ecgcmr.training import compilation
 
 CPU = torch.device("cpu")

@@ -160,6 +160,7 @@ def test_a_cohort_of_z_scores_says_what_is_off_and_flags_nothing_by_millivolts(t
     assert (report.written, report.skipped) == (8, [])
     assert any("z-scores, not in millivolts" in remark for remark in report.remarks)
     assert report.units_doubtful == {"skipped": 0, "used": 0}
+    assert report.formats == {"rows of a NumPy array": 8}
     index = ShardIndex.load(out)
     assert index.layout.ecg is not None
     assert index.layout.ecg.unit == "z-score"

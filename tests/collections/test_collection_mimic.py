@@ -192,6 +192,13 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(raw, tmp_path):
     (tmp_path / "echo").mkdir()
     with pytest.raises(UserError, match="holds no structured-measurement.csv.gz; name the folder"):
         gathered(raw, echo=tmp_path / "echo")
+    first = pd.read_csv(raw / "record_list.csv").iloc[0]
+    write_echo(tmp_path / "echo", [echo_row(first, 1, "lvef", 50, test_type="TEE"), echo_row(first, 1, "odd", 50)])
+    with pytest.raises(UserError, match=r"has no measurement of test type tte of anybody in --ecg; .* some of 'tee'"):
+        gathered(raw, echo=tmp_path / "echo")
+    write_echo(tmp_path / "echo", [{**echo_row(first, 1, "lvef", 50), "subject_id": 5}])
+    with pytest.raises(UserError, match="are both folders of one release"):
+        gathered(raw, echo=tmp_path / "echo")
     measured = pd.read_csv(raw / "machine_measurements.csv")
     measured.assign(study_id=measured["study_id"] + 100).to_csv(raw / "machine_measurements.csv", index=False)
     with pytest.raises(UserError, match="has a row for none of the recordings; take it from the release"):
@@ -206,6 +213,15 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(raw, tmp_path):
     pd.concat([table, table]).to_csv(raw / "record_list.csv", index=False)
     with pytest.raises(UserError, match="record_list.csv: lists 6 study_ids twice"):
         gathered(raw)
+
+
+def test_a_download_is_not_taken_for_a_folder_of_strangers(raw, tmp_path, key_file):
+    shared = {"out": tmp_path / "out", "ecg": raw, "key_file": key_file, "beats": False, "workers": 1}
+    with pytest.raises(
+        UserError, match=r"holds record_list.csv, as the data set mimic-iv-ecg does; write --collection mi"
+    ):
+        prepare(PrepareOptions(**shared))
+    assert prepare(PrepareOptions(collection="ukb", **shared)).written == 6
 
 
 @pytest.mark.parametrize(

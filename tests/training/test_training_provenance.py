@@ -11,11 +11,11 @@ import yaml
 from tiny_configs import write_mae
 from torch.nn.functional import scaled_dot_product_attention
 
-from ecgcmr.benchmarks.flops import counted_flops
 from ecgcmr.cli import main
 from ecgcmr.provenance.run_note import read_note
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
+from ecgcmr.speed_choices.encoder_cost import counted_flops
 from ecgcmr.training import provenance
 from ecgcmr.training.operations import OperationCount, can_be_counted
 

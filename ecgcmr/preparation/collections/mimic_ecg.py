@@ -150,7 +150,7 @@ class MimicECGCollection:
         median = f", {away.median():.1f} days away at the median" if found else ""
         notes.remarks.append(
             f"{found} of {len(records)} recordings have an echocardiogram within {self.days:g} days{median}; of other "
-            f"tests than at rest through the chest {studies.other_tests} values are left out"
+            f"tests than at rest through the chest {studies.other_tests.total()} values are left out"
         )
         for (name, unit), count in sorted(studies.units.items()):
             notes.remarks.append(f"{name}: {count} values in {unit!r:.30} are left out, whose unit is not known")
