@@ -71,3 +71,10 @@ def test_a_cohort_without_a_label_or_one_that_is_yet_to_be_made_is_refused(monke
     made = replace(absent, cohort=replace(absent.cohort, root=None, synthesize={"subjects": 9}))
     with pytest.raises(UserError, match=r"tasks\.numbers\.targets: 'every number' needs a prepared cohort; .* --root"):
         for_its_cohort(made, "your_data.yaml")
+
+
+def test_of_several_cohorts_labels_are_named(monkeypatch, tmp_path):
+    plan = load_plan(Path("your_data"))
+    several = replace(plan, cohorts={"mine": plan.cohort, "theirs": plan.cohort})
+    with pytest.raises(UserError, match="'every number' is for a single cohort"):
+        for_its_cohort(several, "your_data.yaml")
