@@ -17,7 +17,7 @@ class CMRDataModule(ShardDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: list[str] | str | Path,
         batch_size: int = 128,
         *,
         image_size: int | None = None,
@@ -27,7 +27,7 @@ class CMRDataModule(ShardDataModule):
         """Set up the data module; no file is touched.
 
         Args:
-            root: Folder of the prepared cohort.
+            root: Folder of the prepared cohort, or a list of them, see ``ShardDataModule``.
             batch_size: Rows per device and batch.
             image_size: Resize the frames to this many rows and columns on the device; None keeps the stored ones.
             augmentation: ``augmentation(cmr (B, frames, height, width) in [0, 1], generator) -> cmr`` for training

@@ -172,9 +172,9 @@ def cohort_rows(rows: np.ndarray, cohort: np.ndarray, take: Sequence[int], seed:
     """
     parts = []
     for number, count in enumerate(take):
-        own = rows[cohort == number]
-        turn = (epoch * count + np.arange(count)) % max(len(own), 1)
-        parts.append(own[generator(seed, PURPOSE.cohorts, number).permutation(len(own))[turn]])
+        members = rows[cohort == number]
+        turn = (epoch * count + np.arange(count)) % max(len(members), 1)
+        parts.append(members[generator(seed, PURPOSE.cohorts, number).permutation(len(members))[turn]])
     return np.sort(np.concatenate(parts))
 
 

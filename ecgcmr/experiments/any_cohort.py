@@ -50,12 +50,17 @@ def for_its_cohort(plan: Plan, where: str) -> Plan:
         where: Start of messages.
 
     Raises:
-        UserError: Such an experiment has a cohort that is yet to be made, or one without any label.
+        UserError: Such an experiment has several cohorts, one that is yet to be made, or one without any label.
     """
     asked = {name: word for name, task in plan.evaluation.tasks.items() for word in EVERY if word in task.targets}
     if not asked:
         return plan
     name, word = next(iter(asked.items()))
+    if plan.cohorts:
+        raise UserError(
+            f"{where}: evaluation.tasks.{name}.targets: '{word}' is for a single cohort; of several write the names of "
+            "labels"
+        )
     if plan.cohort.root is None:
         raise UserError(
             f"{where}: evaluation.tasks.{name}.targets: '{word}' needs a prepared cohort; name it with --root"

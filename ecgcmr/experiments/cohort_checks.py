@@ -36,16 +36,16 @@ def check_preparations(plan: Plan, settings: ReadSettings, cohorts: CohortSet) -
         if len(cohorts.of_stage(name)) > 1:
             JointIndex(cohorts.of_stage(name))  # refused if they are no one training set
     for stage, cohort, modality, use in _handed_over(plan, settings):
-        own = stage_cohorts(plan, stage)[0]
-        recipes = [recipe_of(cohorts.indices[name].layout, modality) for name in (own, cohort)]
+        first = stage_cohorts(plan, stage)[0]
+        recipes = [recipe_of(cohorts.indices[name].layout, modality) for name in (first, cohort)]
         if not all(recipes):
-            continue  # told by whoever looks for such recordings there
+            continue  # said by whoever looks for such recordings there
         differences = compare_recipes(recipes[0], recipes[1], modality).differences
         if differences:
             raise UserError(
-                f"{plan.path.name}: stages.{stage} is trained on cohort {own}, but {use} gives it cohort {cohort}, "
-                f"which was prepared otherwise: {'; '.join(differences)}; prepare {cohort} like {own}, or name another "
-                "cohort there"
+                f"{plan.path.name}: stages.{stage} is trained on cohort {first}, but {use} gives it cohort {cohort}, "
+                f"which was prepared otherwise: {'; '.join(differences)}; prepare {cohort} like {first}, or name "
+                "another cohort there"
             )
 
 
@@ -55,6 +55,8 @@ def _handed_over(plan: Plan, settings: ReadSettings) -> Iterator[tuple[str, str,
         if stage.set.get(_ACCEPTED, read_config(plan.file(stage.config)).get(_ACCEPTED)):
             continue
         for argument, source in stage.start_from.items():
+            if argument not in ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights"):
+                continue  # no recordings go in: the stage itself compares
             if source in plan.encoders:
                 continue  # checked by the stage that takes it
             modality = "cmr" if argument == "cmr_encoder_weights" or _of_images(settings, source) else "ecg"
@@ -74,7 +76,7 @@ def _task_on(plan: Plan, cohort: str) -> str:
 
 
 def leak_notes(cohorts: CohortSet) -> list[str]:
-    """Say of each stage how many recordings it leaves out for cohorts on which it is judged."""
+    """Say of each stage how many recordings it leaves out for cohorts on which it is judged, and what is not known."""
     notes = []
     for stage in cohorts.plan.stages:
         rows = cohorts.left_out(stage)
@@ -82,5 +84,11 @@ def leak_notes(cohorts: CohortSet) -> list[str]:
             notes.append(
                 f"stage {stage}: {len(rows):,} recordings of its cohort are left out, for their subjects stand in the "
                 "validation or test split of a cohort on which it is judged"
+            )
+        unknown = cohorts.not_comparable(stage)
+        if unknown:
+            notes.append(
+                f"stage {stage}: recordings of {', '.join(unknown)} are stored in another length or type than those it "
+                "is trained on; whether a recording is in both is not known"
             )
     return notes

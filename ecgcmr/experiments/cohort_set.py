@@ -20,6 +20,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.joint_index import joined, leaks_into
+from ecgcmr.shards.same_recordings import are_comparable
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,24 @@ class CohortSet:
 
         The same subject is found by an equal recording.
         """
-        own, others = tuple(stage_cohorts(self.plan, stage)), self._apart(stage)
-        if (own, others) not in self._leaks:
+        trained_on, others = tuple(stage_cohorts(self.plan, stage)), self._apart(stage)
+        if (trained_on, others) not in self._leaks:
             judges = [self.indices[name] for name in others]
-            self._leaks[own, others] = leaks_into(joined(self.of_stage(stage)), judges) if judges else []
-        return self._leaks[own, others]
+            self._leaks[trained_on, others] = leaks_into(joined(self.of_stage(stage)), judges)
+        return self._leaks[trained_on, others]
+
+    def not_comparable(self, stage: str) -> list[str]:
+        """Return the cohorts judging a stage whose recordings are stored otherwise: copies in them are not found."""
+        trained_on = self.of_stage(stage)
+        return [
+            name
+            for name in self._apart(stage)
+            if not all(are_comparable(self.indices[name], one) for one in trained_on)
+        ]
 
     def _apart(self, stage: str) -> tuple[str, ...]:
-        own = stage_cohorts(self.plan, stage)
-        return tuple(name for name in judging_cohorts(self.plan, stage) if name not in own)
+        trained_on = stage_cohorts(self.plan, stage)
+        return tuple(name for name in judging_cohorts(self.plan, stage) if name not in trained_on)
 
     def features_folder(self, out: Path, features: str, task: str) -> Path:
         """Return where features of a task's cohort are kept."""
@@ -88,7 +98,7 @@ class CohortSet:
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of all of them together; that of a single one is its own."""
+        """Fingerprint of all of them together; that of a single one is simply that."""
         prints = {name: cohort_fingerprint(index) for name, index in self.indices.items()}
         return prints[ONLY] if ONLY in prints else fingerprint_of(prints)
 

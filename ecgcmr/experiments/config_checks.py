@@ -1,7 +1,7 @@
 """Whether ``fit`` will take the settings of every stage and network, told before the first stage is trained.
 
 A misspelt setting of the last stage would else be told when those before it are done, days later. Settings are read
-here, nothing is built from them.
+here, and what they describe is built once and thrown away: some values are refused by constructors alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 
@@ -23,6 +23,9 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
+
+if TYPE_CHECKING:
+    from ecgcmr.experiments.trial_builds import TrialBuilds
 
 Settings = Any
 """A namespace of ``class_path`` and ``init_args``, defaults and overrides in place."""
@@ -50,10 +53,12 @@ def read_settings(plan: Plan) -> ReadSettings:
     Raises:
         UserError: In one line that names file and entry, if ``fit`` would refuse one.
     """
-    parser, found, where = _parser_of_fit(), ReadSettings(), plan.path.name
+    from ecgcmr.experiments.trial_builds import TrialBuilds
+
+    reading, found, where = _Reading(_parser_of_fit(), TrialBuilds(), plan), ReadSettings(), plan.path.name
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
-            found.stages[name] = _read(parser, plan, stage.config, stage_overrides(plan, name))
+            found.stages[name] = reading.model(stage.config, stage_overrides(plan, name))
     random = plan.evaluation.random_encoder_of
     of_a_stage = network_given(plan, random) if random in plan.encoders else exported(found.stages[random]).as_dict()
     for entry, network, config, overrides in _fine_tunings(plan):
@@ -63,7 +68,7 @@ def read_settings(plan: Plan) -> ReadSettings:
             else:
                 named = plan.evaluation.supervised[network].encoder if network else {}
             encoder = encoder_for_task(plan.file(config), named or of_a_stage)
-            model = _read(parser, plan, config, {"model.encoder": encoder, **overrides})
+            model = reading.model(config, {"model.encoder": encoder, **overrides})
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
@@ -103,26 +108,41 @@ def _parser_of_fit() -> Any:
         return jsonargparse.capture_parser(StageCLI, ["fit"])
 
 
-def _read(parser: Any, plan: Plan, config: str, overrides: Mapping[str, Any]) -> Settings:
-    """Return the settings of a config's model."""
-    from ecgcmr.training.candidates import candidates_of
-    from ecgcmr.training.config_files import Composition
+@dataclass(frozen=True)
+class _Reading:
+    """How the configs of a plan are read.
 
-    run = StageRun("", plan.path.parent, plan.file(config), {"data.root": "", **overrides}, {})
+    Attributes:
+        parser: That of ``fit``.
+        builds: Of what was read.
+        plan: Names the configs.
+    """
 
-    def parsed(*words: str) -> Settings:
-        composition = Composition("fit", [*run.arguments(), *words])
+    parser: Any
+    builds: TrialBuilds
+    plan: Plan
+
+    def model(self, config: str, overrides: Mapping[str, Any]) -> Settings:
+        """Return the settings of a config's model."""
+        from ecgcmr.training.candidates import candidates_of
+
+        run = StageRun("", self.plan.path.parent, self.plan.file(config), {"data.root": "", **overrides}, {})
+        read = self._parsed(run.arguments())
+        _check_encoders(read.model)
+        self.builds.check(read)
+        for candidate in candidates_of(read.search or []) if read.search is not None else ():
+            with _refusals_of(f"search: candidate {candidate.name}"):
+                self.builds.check(self._parsed([*run.arguments(), *candidate.words(), "--search=null"]))
+        return read.model
+
+    def _parsed(self, words: list[str]) -> Settings:
+        from ecgcmr.training.config_files import Composition
+
+        composition = Composition("fit", words)
         with composition.parsing():
-            read = parser.parse_args(["fit", *composition.arguments()]).fit
+            read = self.parser.parse_args(["fit", *composition.arguments()]).fit
         _check_values(read)
         return read
-
-    read = parsed()
-    _check_encoders(read.model)
-    for candidate in candidates_of(read.search or []) if read.search is not None else ():
-        with _refusals_of(f"search: candidate {candidate.name}"):
-            parsed(*candidate.words(), "--search=null")
-    return read.model
 
 
 def _check_encoders(model: Settings) -> None:

@@ -139,8 +139,8 @@ class Experiment:
         self.notes += leak_notes(self.cohorts)
         if self.plan.interpretation is not None:
             cohort = interpreted_cohort(self.plan)
-            own = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
-            names = {label.name for problem in own for label in problem.labels}
+            there = [problem for problem in self.problems if task_cohort(self.plan, problem.name) == cohort]
+            names = {label.name for problem in there for label in problem.labels}
             check_interpretation(self.plan, settings.stages[self.plan.interpretation.method], names)
         return True
 
@@ -236,7 +236,10 @@ class Experiment:
             self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
         for baseline, labels in COVARIATES.items():
             if baseline in evaluation.baselines:
-                index.label_columns(labels)
+                try:
+                    index.label_columns(labels)
+                except UserError as error:
+                    raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
         available = len(problem.training(None))
         if not available:
             raise UserError(f"task {name}: no training subject has an ECG and one of its labels")

@@ -52,7 +52,8 @@ def check_interpretation(plan: Plan, model: Settings, targets: Collection[str]) 
             )
     unknown = [name for name in asked.targets if name not in targets]
     if unknown:
-        raise UserError(f"{where}.targets: {printable(unknown[0], 60)} is no target of this experiment's tasks")
+        which = f" on cohort {interpreted_cohort(plan)}" if plan.cohorts else ""
+        raise UserError(f"{where}.targets: {printable(unknown[0], 60)} is no target of this experiment's tasks{which}")
 
 
 def interpret(

@@ -385,7 +385,9 @@ def plan_of(
 def _name_every_encoder(content: dict[str, Any]) -> None:
     """Put the names under ``encoders`` in place of ``EVERY_ENCODER``, in the entries as the file has them."""
     evaluation = content.get("evaluation")
-    for entry in _OF_ENCODERS if isinstance(evaluation, dict) else ():
+    if not isinstance(evaluation, dict):
+        return  # refused when it is typed
+    for entry in _OF_ENCODERS:
         methods = evaluation.get(entry)
         if isinstance(methods, list) and EVERY_ENCODER in methods:
             place = methods.index(EVERY_ENCODER)

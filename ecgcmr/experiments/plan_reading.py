@@ -66,7 +66,7 @@ def with_entries(content: Mapping[str, Any], entries: Mapping[str, Any], where: 
 
 
 def _put(content: dict[str, Any], keys: Sequence[str], value: Any, where: str) -> None:
-    """Set one entry; null takes what bears a name of the user's own out."""
+    """Set one entry; null takes what bears a name of the user's own out, a task with what others published of it."""
     node: Any = content
     for depth, key in enumerate(keys[:-1]):
         node = node.setdefault(key, {}) if isinstance(node, dict) else None
@@ -74,8 +74,21 @@ def _put(content: dict[str, Any], keys: Sequence[str], value: Any, where: str) -
             raise UserError(f"{where}: {'.'.join(keys[: depth + 1])} holds no entries")
     if value is None and len(keys) > 1 and keys[-2] in _NAMED:
         node.pop(keys[-1], None)
+        if keys[-2] == "tasks":
+            _forget_published(content, keys[-1])
     else:
         node[keys[-1]] = value
+
+
+def _forget_published(content: dict[str, Any], task: str) -> None:
+    """Take a task's scores out of ``published``, and whoever has none of another; mistakes are left for the check."""
+    published = content.get("published")
+    if not isinstance(published, list):
+        return
+    for entry in published[:]:
+        scores = entry.get("scores") if isinstance(entry, dict) else None
+        if isinstance(scores, dict) and scores.pop(task, None) is not None and not scores:
+            published.remove(entry)
 
 
 def network(value: Any, within: tuple[Path, ...], where: str) -> Any:

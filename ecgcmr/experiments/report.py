@@ -71,8 +71,8 @@ def _predictions(experiment: Experiment) -> pd.DataFrame:
     """Return all predictions as one table, those of each cohort with its covariates."""
     frames = []
     for name, index in experiment.cohorts.indices.items():
-        own = [part for part in experiment.predictions if task_cohort(experiment.plan, part.task.name) == name]
-        frames += [prediction_frame(own, index)] if own else []
+        there = [part for part in experiment.predictions if task_cohort(experiment.plan, part.task.name) == name]
+        frames += [prediction_frame(there, index)] if there else []
     return frames[0] if len(frames) == 1 else joined_frames(frames)
 
 

@@ -9,15 +9,8 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.formats.dicom_cine import read_cine_folders
 from ecgcmr.formats.folder_members import list_members
-from ecgcmr.formats.nifti import (
-    LEFT_FIRST,
-    check_cine,
-    load_labels,
-    load_segmentation,
-    load_volume,
-    load_voxels,
-    spacing_of,
-)
+from ecgcmr.formats.nifti_header import check_cine, spacing_of
+from ecgcmr.formats.nifti_voxels import LEFT_FIRST, load_labels, load_segmentation, load_volume, load_voxels
 from ecgcmr.formats.record import ShortAxis
 
 

@@ -96,7 +96,14 @@ def largest_difference(model: Model, path: Path) -> float:
         inputs = example(model, count)
         with torch.inference_mode():
             expected = [value.double().numpy() for value in model(*inputs)]
-        found = run_session(session, *(value.numpy() for value in inputs))
+        try:
+            found = run_session(session, *(value.numpy() for value in inputs))
+        except Exception as error:  # the runtime's own, of several kinds
+            reason = printable(" ".join(str(error).split()), 200)
+            raise UserError(
+                f"--onnx: {type(model.encoder).__name__} does not run in ONNX for {count} recordings ({reason}); leave "
+                "--onnx out"
+            ) from error
         for one, other in zip(found, expected, strict=True):
             if other.size:
                 worst = max(worst, float((np.abs(one - other) / np.maximum(1.0, np.abs(other))).max()))

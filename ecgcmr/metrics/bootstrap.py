@@ -127,11 +127,22 @@ class Resampled:
         return Resampled({metric: self.point[metric]}, {metric: self.drawn[metric].copy()}, self.ranges)
 
     def mean(self, metric: str, places: Sequence[int] | NDArray[np.intp]) -> tuple[float, Floats, int]:
-        """Return the mean over the targets at ``places`` that are defined, that of each resample (B,), and how many."""
+        """Return the mean over the targets at ``places`` that are defined, that of each resample (B,), and how many.
+
+        A target that few subjects have is in some resamples without any of them, and undefined there. Of many such
+        targets nearly every resample lacks one, so the mean of a resample is over those defined in it, if they are at
+        least half.
+        """
         defined = [place for place in places if np.isfinite(self.point[metric][place])]
         if not defined:
             return float("nan"), np.empty(0), 0
-        return float(self.point[metric][defined].mean()), self.drawn[metric][:, defined].mean(axis=1), len(defined)
+        drawn = self.drawn[metric][:, defined]
+        there = np.isfinite(drawn)
+        means = drawn.mean(axis=1)
+        partly = (there.sum(axis=1) >= _LEAST_DEFINED * len(defined)) & ~there.all(axis=1)
+        if partly.any():
+            means[partly] = np.nanmean(np.where(there, drawn, np.nan)[partly], axis=1)
+        return float(self.point[metric][defined].mean()), means, len(defined)
 
     def entry(self, metric: str, places: Sequence[int] | NDArray[np.intp], level: float = LEVEL) -> Interval:
         """Return the mean over the targets at ``places`` that are defined, with its interval."""

@@ -32,8 +32,8 @@ def cohorts_facts(cohorts: Mapping[str, ShardIndex | None], plan: dict[str, Any]
         return cohort_facts(cohorts[""], plan)
     parts = [_uses(plan)]
     for name, cohort in cohorts.items():
-        own = {"cohort": mapping_at(plan, "cohorts", name)}
-        parts += [element("h3", name, id=anchor("cohort", name)), cohort_facts(cohort, own)]
+        made = {"cohort": mapping_at(plan, "cohorts", name)}
+        parts += [element("h3", name, id=anchor("cohort", name)), cohort_facts(cohort, made)]
     return joined(parts)
 
 

@@ -67,11 +67,11 @@ def read_label_table(
     if not table.rows:
         raise UserError(f"{table.name}: has no row with an id below its header")
     if ids and not len(table.ids):
-        by_row = "; its column file is read with --collection folder, a row for each recording"
-        hint = by_row if "file" in map(str.lower, table.unread) else ""
+        has_files = "file" in map(str.lower, table.unread)
+        by_row = "; its column file is read with --collection folder, a row for each recording" if has_files else ""
         raise UserError(
             f"{table.name}: none of its {table.rows} rows is of a subject with an ECG or images; check its id column "
-            f"against the files' names (leading zeros count) or --subjects{hint}"
+            f"against the files' names (leading zeros count) or --subjects{by_row}"
         )
     return table
 

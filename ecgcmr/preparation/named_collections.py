@@ -21,6 +21,7 @@ class NamedCollection:
         needs: Options without which there is nothing to prepare, as fields of ``PrepareOptions``.
         takes: Further options that it uses; all others of ``CHOOSABLE`` are refused.
         part: What stands behind a colon after its name, such as ``SLUG``; empty where nothing may.
+        known_by: Names of files, in lower case, of which one is in each download and in no other folder.
     """
 
     about: str
@@ -28,6 +29,7 @@ class NamedCollection:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     part: str = ""
+    known_by: tuple[str, ...] = ()
 
 
 CHOOSABLE = (
@@ -57,12 +59,14 @@ COLLECTIONS: dict[str, NamedCollection] = {
         "EchoNext as downloaded (--ecg): table and arrays of its splits",
         f"{_COLLECTIONS}.echonext:EchoNextCollection",
         needs=("ecg",),
+        known_by=("echonext_metadata_100k.csv",),
     ),
     "mimic-iv-ecg": NamedCollection(
         "MIMIC-IV-ECG as downloaded (--ecg), with MIMIC-IV-ECHO's table of measurements if given (--echo)",
         f"{_COLLECTIONS}.mimic_ecg:MimicECGCollection",
         needs=("ecg",),
         takes=("echo", "echo_days"),
+        known_by=("record_list.csv", "record-list.csv"),
     ),
     "code15": NamedCollection(
         "CODE-15 % or SaMi-Trop as downloaded and unpacked (--ecg)",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from ecgcmr.formats.acdc import is_acdc
 from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
@@ -14,6 +16,12 @@ from ecgcmr.preparation.options import PrepareOptions
 
 _MOST_LOOKED_AT = 2000
 _NIFTI = (".nii", ".nii.gz")
+_DOWNLOADS = {
+    re.compile(r"[A-Z0-9]{2,8}_sa\.nii(\.gz)?"): "mnms",
+    re.compile(r"\d{3}_(SA|LA)_CINE\.nii(\.gz)?"): "mnms2",
+    re.compile(r"(sax|2ch|4ch)_\d+"): "dsb2015",
+}
+"""How a name within a known download of images looks -> the collection's name."""
 
 
 def nothing_found(options: PrepareOptions, skipped: Sequence[tuple[str, str]]) -> str:
@@ -48,8 +56,12 @@ def _cmr_hint(folder: Path, view: str) -> str:
     if cmr_kind(folder, view) is not None:
         return f"that is one subject's folder itself: name the folder above it, --cmr {folder.absolute().parent}"
     for path in _below(folder):
+        known = next((name for sign, name in _DOWNLOADS.items() if sign.fullmatch(path.name)), None)
+        if known is not None:
+            return f"{path.name} is as in a download that has a name: add --collection {known}, see docs/open_cmr.md"
         if cmr_kind(path, view) is not None:
-            return f"the subjects' folders lie deeper: name --cmr {path.parent}"
+            named = "; or add --collection acdc, see docs/open_cmr.md" if is_acdc(path) else ""
+            return f"the subjects' folders lie deeper: name --cmr {path.parent}{named}"
         if path.name.lower().endswith(_NIFTI):
             return (
                 f"{path.name} has another name than is looked for (as in ACDC's layout without its Info.cfg): in a "

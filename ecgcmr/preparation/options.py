@@ -112,7 +112,11 @@ class PrepareOptions:
         metavar="DIR",
     )
     cmr: Path | None = _option(
-        INPUTS, "folder of one folder of NIfTI files, or one DICOM zip, per subject", None, type=Path, metavar="DIR"
+        INPUTS,
+        "folder of one folder of NIfTI files, or one DICOM zip, per subject; or a collection of images as downloaded",
+        None,
+        type=Path,
+        metavar="DIR",
     )
     echo: Path | None = _option(
         INPUTS,

@@ -25,6 +25,7 @@ from ecgcmr.shards.joint_index import leaks_into, open_cohorts, without_rows
 from ecgcmr.speed_choices.choose import COMPUTES_AS
 from ecgcmr.termination import EXIT_CODE, Terminated
 from ecgcmr.text import printable
+from ecgcmr.yaml_file import parse_yaml
 
 _ROOT, _APART = "data.root", "data.apart_from"
 
@@ -69,20 +70,23 @@ def check_inputs(folder: Path, note: Mapping[str, Any], places: Mapping[str, str
         UserError: One is missing or another; or a place is of something that the run does not have.
     """
     settings = settings_of(folder)
-    known = [name for name in settings if name == _ROOT or (name.startswith("model.") and name.endswith("_weights"))]
+    known = [
+        name
+        for name in settings
+        if name in (_ROOT, _APART) or (name.startswith("model.") and name.endswith("_weights"))
+    ]
     for name in places:
         if name not in known:
             raise UserError(f"--place {printable(name, 60)}: is no place that this run has; it has {', '.join(known)}")
     root = places.get(_ROOT, settings.get(_ROOT))
     cohort = note.get("cohort")
-    roots = [root] if isinstance(root, str) else root if isinstance(root, list) else []
-    apart = settings.get(_APART) or []
+    roots, apart = _folders(root), _folders(places.get(_APART, settings.get(_APART)))
     if roots and isinstance(cohort, dict):
         for folder_of_cohort in (*roots, *apart):
             if not Path(str(folder_of_cohort)).is_dir():
                 name = _ROOT if folder_of_cohort in roots else _APART
                 raise UserError(
-                    f"{name}: {folder_of_cohort}: no such folder; say where its cohort is: --place {_ROOT}=DIR"
+                    f"{name}: {folder_of_cohort}: no such folder; say where its cohort is: --place {name}=DIR"
                 )
         index = open_cohorts(roots)
         if apart:
@@ -98,6 +102,13 @@ def check_inputs(folder: Path, note: Mapping[str, Any], places: Mapping[str, str
             raise UserError(
                 f"{name}: {file} holds other weights than the run began from; give those: --place {name}=DIR"
             )
+
+
+def _folders(value: Any) -> list[str]:
+    """Return the folders of one cohort or of several, which on the command line are a list such as [a, b]."""
+    if isinstance(value, str) and value.startswith("["):
+        value = parse_yaml(value, _ROOT)
+    return [value] if isinstance(value, str) else [str(one) for one in value] if isinstance(value, list) else []
 
 
 def fit_again(folder: Path, note: Mapping[str, Any], out: Path, places: Mapping[str, str]) -> None:

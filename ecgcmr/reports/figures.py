@@ -183,6 +183,8 @@ def roc(
         axes.set(aspect="equal", anchor="N")  # the legend takes the room below
         for place, method in enumerate(drawn):
             keep = np.isfinite(truth[:, k]) & np.isfinite(predictions[method][:, k])
+            if not keep.any():
+                continue  # the method has no prediction of this target
             area = classification_metrics(truth[keep, k], predictions[method][keep, k])["auroc"]
             if not np.isfinite(area):
                 continue

@@ -15,7 +15,7 @@ from ecgcmr.shards.index import MODALITIES, ShardIndex
 from ecgcmr.shards.index_writer import count_rows, label_statistics
 from ecgcmr.shards.joint_layout import joint_layout
 from ecgcmr.shards.layout import Layout
-from ecgcmr.shards.same_recordings import SharedSubjects, are_comparable, shared_subjects
+from ecgcmr.shards.same_recordings import SharedSubjects, shared_subjects
 from ecgcmr.shards.shard_reader import ShardReader
 
 
@@ -122,22 +122,22 @@ class JointIndex(ShardIndex):
 
     def shard_path(self, shard: int) -> Path:
         """Return the file of a shard."""
-        member, own = self._member(shard)
-        return member.shard_path(own)
+        member, number = self._member(shard)
+        return member.shard_path(number)
 
     def reader(self, shard: int, locking: bool | None = False) -> ShardReader:
         """Return a reader of a shard."""
-        member, own = self._member(shard)
-        return member.reader(own, locking)
+        member, number = self._member(shard)
+        return member.reader(number, locking)
 
     def labels_in(self, shard: int, rows: NDArray[np.int64], columns: Sequence[int]) -> NDArray[np.float32]:
         """Return (k, columns) labels of a shard's rows; NaN where its cohort has no such label."""
-        member, own = self._member(shard)
+        member, number = self._member(shard)
         names, known = [self.label_names[column] for column in columns], member.label_names
         result = np.full((len(rows), len(columns)), np.nan, dtype=np.float32)
         there = [place for place, name in enumerate(names) if name in known]
         if there:
-            result[:, there] = member.labels_in(own, rows, [known.index(names[place]) for place in there])
+            result[:, there] = member.labels_in(number, rows, [known.index(names[place]) for place in there])
         return result
 
     def _member(self, shard: int) -> tuple[ShardIndex, int]:
@@ -179,17 +179,16 @@ def leaks_into(index: ShardIndex, others: Sequence[ShardIndex]) -> list[int]:
 
     Args:
         index: The cohort.
-        others: Cohorts that a model of it is judged on; those whose recordings are stored in another shape or
-            type cannot be compared and are passed over, see ``are_comparable``.
+        others: Cohorts that a model of it is judged on. In one whose recordings are stored in another shape or type
+            subjects are found by their hashes alone, see ``are_comparable``.
     """
-    judges = [other for other in others if are_comparable(index, other)]
-    if not judges:
+    if not others:
         return []
-    own = len(index)
-    found = shared_subjects([index, *judges])
-    held = np.unique(found.subject[own:][found.several[own:] & (found.rank[own:] > 0)])
-    of_judges = np.isin(found.subject[:own], held)
-    return np.flatnonzero(of_judges & found.several[:own] & (found.rank[:own] < found.strongest[:own])).tolist()
+    size = len(index)
+    found = shared_subjects([index, *others])
+    held = np.unique(found.subject[size:][found.several[size:] & (found.rank[size:] > 0)])
+    of_judges = np.isin(found.subject[:size], held)
+    return np.flatnonzero(of_judges & found.several[:size] & (found.rank[:size] < found.strongest[:size])).tolist()
 
 
 def without_rows(index: ShardIndex, rows: Sequence[int]) -> ShardIndex:

@@ -19,6 +19,7 @@ from ecgcmr.encoders import View, require_encoder
 from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, encoder_modality, read_out
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice
+from ecgcmr.shards.index import MODALITIES
 from ecgcmr.stages.covariates import covariate_inputs, covariates_of_a_checkpoint
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.head_start import HEAD_STARTS, check_head_start, start_head
@@ -130,6 +131,10 @@ class Downstream(PartlyTrained):
         data = self.data
         check_head_start(self)
         if self.modality not in data.input_spec:
+            if self.modality not in MODALITIES:
+                raise UserError(
+                    f"model.encoder takes {self.modality}; a downstream stage takes an encoder of ECGs or images"
+                )
             raise UserError(f"model.encoder takes {self.modality.upper()}: set data.input to {self.modality}")
         check_input(self, self.encoder, self.modality, "model.encoder")
         check_missing_leads(self, self.encoder, "model.encoder")

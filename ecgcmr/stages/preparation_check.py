@@ -42,7 +42,7 @@ def check_encoder_preparation(
         UserError: They differ; the message says in what.
     """
     name = f"{argument}: {folder / CARD_FILE}"
-    check_own_preparation(card.input_spec, layout, argument, accept=accept)
+    check_as_measured(card.input_spec, layout, argument, accept=accept)
     if card.preparation is None:
         if card.fingerprint != layout.fingerprint:
             warn(
@@ -61,9 +61,7 @@ def check_encoder_preparation(
     )
 
 
-def check_own_preparation(
-    specification: Mapping[str, Any], layout: Layout, argument: str, *, accept: bool = False
-) -> None:
+def check_as_measured(specification: Mapping[str, Any], layout: Layout, argument: str, *, accept: bool = False) -> None:
     """Refuse recordings that were cleaned or scaled, where the encoder itself does that with what was measured.
 
     Args:

@@ -19,7 +19,7 @@ from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.leads import LEADS
-from ecgcmr.stages.preparation_check import check_encoder_preparation, check_own_preparation
+from ecgcmr.stages.preparation_check import check_as_measured, check_encoder_preparation
 from ecgcmr.stages.run_contract import contract_between
 from ecgcmr.stages.stage_module import StageModule
 
@@ -90,7 +90,7 @@ def check_measured(stage: StageModule, encoder: Encoder, argument: str) -> None:
         UserError: It is such a cohort; the message has the command that mends it.
     """
     specification = dataclasses.asdict(encoder.input_spec)
-    check_own_preparation(specification, stage.data.index.layout, argument, accept=stage.accept_other_preparation)
+    check_as_measured(specification, stage.data.index.layout, argument, accept=stage.accept_other_preparation)
 
 
 def check_shape(encoder: Encoder, given: Mapping[str, Any], modality: str, argument: str, giver: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +26,20 @@ def gathered(folder: Path, view: str = "sax", notes: SearchNotes | None = None) 
     return gather(collection(DSB2015Collection, folder, view), "test", notes or SearchNotes())
 
 
-@pytest.fixture
-def download(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two patients that train, one that validates, one of the test part."""
+    root = tmp_path_factory.mktemp("bowl")
     for part, patient, heart in zip(("train", "train", "validate", "test"), (1, 2, 501, 701), hearts(4), strict=True):
-        write_patient(tmp_path, part, patient, heart)
-    write_tables(tmp_path, {"train": {1: (60.5, 150), 2: (40, 120)}, "validate": {501: (50, 140)}})
-    return tmp_path
+        write_patient(root, part, patient, heart)
+    write_tables(root, {"train": {1: (60.5, 150), 2: (40, 120)}, "validate": {501: (50, 140)}})
+    return root
+
+
+@pytest.fixture
+def download(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "bowl"))
 
 
 def test_the_cine_is_read_from_its_folders_and_only_what_is_needed(download: Path) -> None:

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from cohort_of import ecg_where, listed, prepared
 from ecgbench_folders import signal_of, write_chapman, write_ludb, write_medalcare, write_sph
+from echonext_folder import write_echonext
+from ptbxl_folder import write_ptbxl
 
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.collections.ecgbench import EcgbenchCollection, twelve_lead_collections
+from ecgcmr.preparation.collections.echonext import EchoNextCollection
+from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.preparation.options import PrepareOptions
 
 ecgbench = pytest.importorskip("ecgbench")
@@ -24,7 +28,7 @@ def collection(slug, folder):
 def test_the_twelve_lead_collections_are_those_from_which_twelve_leads_follow(tmp_path):
     found = twelve_lead_collections()
     assert {"ptbxl", "challenge2021", "sph", "ludb", "code15", "zzu_pecg", "ikem", "ptbdb"} <= set(found)
-    assert {"mitdb", "challenge2017", "edgar", "echonext"}.isdisjoint(found)
+    assert {"mitdb", "challenge2017", "edgar"}.isdisjoint(found)
     for slug in found:
         assert collection(slug, tmp_path).slug == slug
 
@@ -74,6 +78,47 @@ def test_the_publishers_split_is_kept_and_rows_of_leads_are_read(tmp_path):
     np.testing.assert_allclose(ecg_where(index, "pathology_sinus", lambda is_so: is_so == 1), signal_of(0), atol=2e-3)
 
 
+def test_ptbxl_by_the_library_has_the_labels_of_our_own_and_no_sex_by_number(tmp_path):
+    """A second loader of the same folder, by others; in it 0 is a man."""
+    folder = write_ptbxl(tmp_path / "ptbxl")
+    theirs, ours = listed(collection("ptbxl", folder)), listed(PTBXLCollection(folder))
+    assert "sex" not in theirs.names
+    assert math.isnan(theirs.of("00002_hr.hea")["age"])  # 300 stands for over 89
+    assert [one.subject for one in theirs.candidates] == [one.subject for one in ours.candidates]
+    for ecg_id in range(1, 6):
+        name = f"{ecg_id:05d}_hr.hea"
+        for prefix, own in (("form_codes_", "form_"), ("rhythm_codes_", "rhythm_"), ("subclasses_", "subclass_")):
+            said = {label.removeprefix(prefix) for label, value in theirs.of(name).items()
+                    if label.startswith(prefix) and value == 1}  # fmt: skip
+            meant = {label.removeprefix(own) for label, value in ours.of(name).items()
+                     if label.startswith(own) and value == 1}  # fmt: skip
+            assert said == meant
+
+
+def test_echonext_by_the_library_is_a_z_score_and_what_was_not_measured_is_missing(tmp_path):
+    """Beside our own collection of the same folder."""
+    folder = tmp_path / "echonext"
+    table = write_echonext(folder)
+    before = sorted(folder.rglob("*"))
+    theirs = listed(collection("echonext", folder))
+    ours = listed(EchoNextCollection(PrepareOptions(tmp_path / "out", ecg=folder, collection="echonext")))
+    assert sorted(folder.rglob("*")) == before
+    assert len(theirs.candidates) == len(ours.candidates) == (table["split"] != "no_split").sum()
+    own = {(one.split, one.read_by.row): row for row, one in enumerate(ours.candidates)}
+    flags = [name for name in ours.groups["echo_flags"] if name in theirs.names]
+    assert len(flags) == 11
+    for row, one in enumerate(theirs.candidates):
+        other = own[one.split, one.read_by.row]
+        assert one.subject == ours.candidates[other].subject
+        np.testing.assert_array_equal(
+            theirs.labels[row, [theirs.names.index(name) for name in flags]],
+            ours.labels[other, [ours.names.index(name) for name in flags]],
+        )
+    index = prepared(tmp_path, "--collection", "ecgbench:echonext", "--ecg", folder)
+    assert index.layout.ecg is not None
+    assert index.layout.ecg.unit == "z-score"
+
+
 def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):
     folders = {
         "sph": write_sph(tmp_path / "sph"),
@@ -92,7 +137,6 @@ def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):
     [
         ("mitdb", r"ecgbench:mitdb: has leads MLII, V1, from which the twelve do not follow"),
         ("nosuch", r"ecgbench:nosuch: ecgbench knows no such collection; it has brugada_huca, "),
-        ("echonext", r"ecgbench:echonext: --collection echonext reads it"),
     ],
 )
 def test_a_collection_that_cannot_be_taken_is_refused_in_one_line(tmp_path, slug, reason):

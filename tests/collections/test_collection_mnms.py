@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mnms2_folder import write_mnms2
 from mnms_folder import TABLE, write_mnms
-from small_hearts import hearts
+from small_hearts import hearts, write_image
 from test_collection_acdc import OPTIONS, collection, expected_frames, true_volumes, values_of
 
 from ecgcmr.errors import UserError
@@ -18,6 +19,10 @@ from ecgcmr.preparation.collections.gathering import Gathered, gather
 from ecgcmr.preparation.collections.mnms import MnMsCollection
 from ecgcmr.preparation.collections.mnms2 import MnMs2Collection
 from ecgcmr.preparation.collections.protocol import Collection, SearchNotes
+from ecgcmr.preparation.options import PrepareOptions
+from ecgcmr.preparation.run import prepare
+from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.shards import read_cmr as read_frames
 
 
 def gathered(one: Collection, notes: SearchNotes | None = None) -> Gathered:
@@ -112,3 +117,43 @@ def test_what_is_no_mnms_is_refused_in_one_line(tmp_path: Path, cls: type, conte
         gathered(collection(cls, tmp_path))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "value"])
+def test_a_damaged_segmentation_costs_its_patient_masks_and_volumes_alone(tmp_path: Path, damage: str) -> None:
+    opened = write_mnms(tmp_path, hearts(4))
+    file = opened / "Training" / "Labeled" / "P0" / "P0_sa_gt.nii.gz"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-600])
+    else:
+        values = np.full((48, 48, 6, 8) if damage == "value" else (48, 48, 6), 300 if damage == "value" else 1)
+        write_image(file, values.astype(np.int16), hearts(1)[0].spacing_mm)
+    notes = SearchNotes()
+    found = gathered(collection(MnMsCollection, opened), notes)
+    assert np.isnan(values_of(found, "P0")["lv_edv"])
+    assert values_of(found, "P3")["lv_edv"] > 0
+    said = {"cut": "probably cut off", "shape": "expected axes X, Y, Z, T", "value": "labels outside 0 to 255"}
+    assert any("no mask and no volume of Training/Labeled/P0" in one and said[damage] in one for one in notes.remarks)
+    assert frames_and_masks(read_cmr(found.candidates[0].cmr), OPTIONS).masks is None
+
+
+def test_another_stated_frame_makes_the_frames_anew_and_the_same_one_does_not(tmp_path: Path) -> None:
+    opened = write_mnms(tmp_path / "raw", hearts(4), first=5)
+    options = PrepareOptions(tmp_path / "out", cmr=opened, collection="mnms", key_file=tmp_path / "key", workers=1)
+    (tmp_path / "key").write_bytes(bytes(32))
+
+    def unlabelled() -> np.ndarray:
+        prepare(replace(options, cine=OPTIONS))
+        index = ShardIndex.load(tmp_path / "out")
+        rows = index.positions("train", ["cmr"])
+        [row] = rows[np.isnan(read_labels(index, ["lv_edv"], rows)[:, 0])]
+        return read_frames(index, np.array([row]))
+
+    before, shards = unlabelled(), sorted((tmp_path / "out" / "shards").glob("*.h5"))
+    written = [shard.stat().st_mtime_ns for shard in shards]
+    np.testing.assert_array_equal(unlabelled(), before)
+    assert [shard.stat().st_mtime_ns for shard in shards] == written
+    lines = (opened / TABLE).read_text().splitlines()
+    lines[2] = lines[2].replace(",5,", ",4,", 1)
+    (opened / TABLE).write_text("\n".join(lines))
+    assert (unlabelled() != before).any()

@@ -45,7 +45,9 @@ MADE: dict[str, tuple[Callable[[Path], Path], int, int]] = {
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_download_is_prepared_by_its_name(name: str, tmp_path: Path, key_file: Path) -> None:
+def test_a_download_is_prepared_by_its_name(
+    name: str, tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make, rows, masked = MADE[name]
     words = ["--cmr", str(make(tmp_path / "raw")), "--out", str(tmp_path / "out"), "--key-file", str(key_file)]
     assert main(["prepare", "--collection", name, *words, "--workers", "1", "--size", "32"]) == 0
@@ -62,8 +64,12 @@ def test_a_download_is_prepared_by_its_name(name: str, tmp_path: Path, key_file:
         assert (known.any(axis=(1, 2, 3)).sum(), known[:, 1].any()) == (masked, False)  # nobody segments mid-beat
     assert main(["verify", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "report.json").read_text())["skipped"] == []
-    refused = ["prepare", "--collection", name, "--ecg", str(tmp_path / "raw"), "--out", str(tmp_path / "other")]
-    assert main(refused) == 2
+    raw, other = str(tmp_path / "raw"), ["--out", str(tmp_path / "other")]
+    capsys.readouterr()
+    assert main(["prepare", "--collection", name, "--ecg", raw, *other]) == 2
+    assert f"--ecg: is not used with --collection {name}, which takes --cmr" in capsys.readouterr().err
+    assert main(["prepare", "--cmr", raw, *other, "--key-file", str(key_file)]) == 2
+    assert f"add --collection {name}, see docs/open_cmr.md" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ def shown_files() -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_three_commands_go_from_raw_files_to_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

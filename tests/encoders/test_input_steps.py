@@ -170,6 +170,24 @@ def test_an_input_is_made_on_the_device_and_recordings_do_not_mix(adapter):
     assert (x.grad != 0).any()
 
 
+def test_a_flat_recording_has_an_input_and_a_gradient(adapter):
+    make, _ = adapter
+    x = torch.zeros(1, 12, make.samples, requires_grad=True)
+    made = make(x)
+    made.sum().backward()
+    assert made.isfinite().all()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_an_input_has_the_type_of_the_recordings(adapter):
+    make, _ = adapter
+    x = torch.from_numpy(draw(1, 12, make.samples)).float()
+    rough = make(x.bfloat16())
+    assert rough.dtype == torch.bfloat16
+    assert (rough.float() - make(x)).norm() < 0.1 * make(x).norm()
+
+
 def test_an_input_survives_copies_processes_and_half_precision(adapter):
     make, _ = adapter
     x = torch.from_numpy(draw(1, 12, make.samples)).float()

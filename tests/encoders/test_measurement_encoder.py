@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ecgcmr.encoders import MeasurementEncoder, StandardisingEncoder, export_encoder, load_encoder, require_encoder
+from ecgcmr.encoders import (
+    ECGCNN,
+    MeasurementEncoder,
+    MeasurementInput,
+    StandardisingEncoder,
+    export_encoder,
+    load_encoder,
+    require_encoder,
+)
+from ecgcmr.encoders.own_class import check_own_class
 from ecgcmr.errors import UserError
 
 NAMES = ["lvef", "ivs", "age", "sex"]
@@ -95,7 +104,44 @@ def test_what_it_cannot_be_made_of_is_refused(arguments: dict[str, Any], words: 
 
 
 def test_a_network_without_its_member_is_no_encoder_of_measurements() -> None:
-    from ecgcmr.encoders import ECGCNN
-
     with pytest.raises(UserError, match="ECGCNN is not an encoder of measurements.*lacks standardise_by"):
         require_encoder(ECGCNN(samples=200, widths=[4]), StandardisingEncoder)
+
+
+class OwnMeasured(nn.Module):
+    """As a user would write one: a linear layer over standardised numbers and which are known."""
+
+    def __init__(self, names: list[str], width: int = 4, says: int = 4) -> None:
+        super().__init__()
+        self.input_spec = MeasurementInput(tuple(names))
+        self.feature_dim, self.num_layers = says, 1
+        self.register_buffer("mean", torch.zeros(len(names)))
+        self.register_buffer("deviation", torch.ones(len(names)))
+        self.linear = nn.Linear(2 * len(names), width)
+
+    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+
+    def forward_tokens(self, x: Tensor) -> Tensor:
+        known = torch.isfinite(x)
+        values = torch.where(known, (x - self.mean) / self.deviation, 0.0)
+        return self.linear(torch.cat([values, known.float()], dim=1))[:, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_tokens(x)[:, 0]
+
+    def no_weight_decay(self) -> set[str]:
+        return set()
+
+    def layer_of(self, name: str) -> int:
+        return 0
+
+
+def test_one_of_somebody_elses_class_is_tried_on_measurements() -> None:
+    assert require_encoder(OwnMeasured(NAMES), StandardisingEncoder).feature_dim == 4
+    check_own_class(OwnMeasured(NAMES), "model.measurement_encoder")
+    with pytest.raises(
+        UserError, match=r"OwnMeasured.forward gives \(2, 4\) for 2 recordings, not \(B, feature_dim 5\)"
+    ):
+        check_own_class(OwnMeasured(NAMES, says=5), "model.measurement_encoder")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny_configs
+import torch
 import yaml
 
 from ecgcmr.cli import main
@@ -17,6 +18,9 @@ from ecgcmr.experiments.plan import load_plan
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "configs" / "experiments").glob("*.yaml"))
 CNN = {"encoder": {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000}}}
+
+AUGMENTATION = {"class_path": "ecgcmr.augmentations.Jitter", "init_args": {"sigma": -1.0}}
+STOPPING = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "mode": "up"}}
 
 
 @pytest.fixture
@@ -118,6 +122,12 @@ def test_it_ends_the_command_before_any_stage(
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
+        ("model.mask_ratio", 7, "mask"),
+        ("model.decoder_heads", 5, "heads"),
+        ("model.seed", -1, "model.seed"),
+        ("data.batch_size", 0, "batch_size"),
+        ("data.augmentation", AUGMENTATION, "sigma"),
+        ("trainer.callbacks", [STOPPING], "mode"),
         ("model.optimiser.warmup_epochs", 2, "optimiser has no learning rate: give lr, or base_lr"),
         ("model.optimiser", {"lr": 1e-3, "base_lr": 1e-3}, "are both given, and one would count"),
         ("trainer.max_steps", 0, "trainer.max_steps 0: nothing would be trained"),
@@ -130,3 +140,23 @@ def test_a_number_that_fit_refuses_is_told_by_its_entry(
     content["stages"]["mae"]["set"] = {setting: value}
     with pytest.raises(UserError, match=f"^trial.yaml: stages.mae: .*{told}"):
         read_settings(load_plan(write(tmp_path, content)))
+
+
+def test_building_on_trial_changes_no_random_number(tmp_path: Path, content: dict[str, Any]) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    read_settings(load_plan(write(tmp_path, content)))
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_refused_value_leaves_the_results_of_the_finished_run(tmp_path: Path, content: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    file = write(tmp_path, content)
+    (out / "stage.json").write_text('{"fingerprint": "of another plan", "finished": true}')
+    for name in ("results.json", "results.md", "experiment.yaml"):
+        (out / name).write_text("{}")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert main(["experiment", str(file), "stages.mae.set.model.mask_ratio=7", "--out", str(out), "--overwrite"]) == 2
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.name in before} == before

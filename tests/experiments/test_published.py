@@ -81,6 +81,14 @@ def test_without_published_scores_results_json_is_the_list_it_was(copied: Path, 
     assert "published" not in (out / "results.md").read_text()
 
 
+def test_a_task_that_is_taken_out_takes_its_published_scores_along(tmp_path: Path, cohort_root: Path) -> None:
+    path = write_experiment(tmp_path, cohort_root)
+    both = {"method": "both", "source": "x", "scores": {"diseases": 0.9, "phenotypes": 0.5}}
+    change(path, lambda plan: plan.update(published=[NET, both]))
+    plan = load_plan(path, overrides=["evaluation.tasks.diseases=null", "evaluation.gain=null"])
+    assert [(entry.method, entry.scores) for entry in plan.published] == [("both", {"phenotypes": 0.5})]
+
+
 @pytest.mark.parametrize(
     ("published", "words"),
     [

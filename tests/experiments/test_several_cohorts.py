@@ -14,13 +14,19 @@ import yaml
 from labelled_cohort import write_stage
 from made_once import made_once
 from numbered_cohort import AF, ECG, EDV, NORM, write
+from rich.console import Console
 from tiny_experiment import change
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
+from ecgcmr.experiments.ahead import parts_of
+from ecgcmr.experiments.config_checks import read_settings
+from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.export_choices import Choices, recorded_plan, tasks_of
 from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest
+from ecgcmr.experiments.times import Times
 from ecgcmr.provenance.run_note import read_note
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
@@ -126,6 +132,70 @@ def test_the_page_describes_each_cohort(finished: Path) -> None:
     assert "Which cohort is used for what" in page
     assert ">clinic</h3>" in page
     assert ">biobank</h3>" in page
+
+
+def test_a_method_is_exported_with_the_heads_of_one_cohort(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["export", str(finished / "out"), "--method", "mae", "--protocol", "linear_probe"]
+    assert main([*given, "--out", str(tmp_path / "none")]) == 2
+    assert "choose one with --task: volumes, norm" in capsys.readouterr().err
+    for task, target in (("volumes", "lv_edv"), ("norm", "norm")):
+        assert main([*given, "--task", task, "--out", str(tmp_path / task)]) == 0
+        described = yaml.safe_load((tmp_path / task / "model.yaml").read_text())
+        assert [entry["name"] for entry in described["targets"]] == [target]
+
+
+def test_features_and_boosting_run_ahead_on_the_cohort_of_their_task(finished: Path, tmp_path: Path) -> None:
+    asked = ["evaluation.baselines=[features, features-boosting]", "evaluation.linear_probe=[mae]"]
+    plan = load_plan(finished / "two.yaml", overrides=asked)
+    experiment = Experiment(plan, finished / "out", Console(quiet=True))
+    assert experiment.begin(make=False)
+    parts = parts_of(experiment.trainings, experiment.problems, experiment.counts, Times.load(tmp_path))
+    requests = [
+        each for part in parts if "features" in part.name or "boosting" in part.name for each in part.requests()
+    ]
+    found = {(each.name, Path(each.root).name) for each in requests if isinstance(each, FeaturesRequest)}
+    assert found == {
+        (f"features of {what}@{cohort}", cohort) for what in ("mae", "classical") for cohort in ("clinic", "biobank")
+    }
+    boosted = {each.task: each for each in requests if isinstance(each, BoostingRequest)}
+    assert {task: (Path(each.root).name, each.classical) for task, each in boosted.items()} == {
+        "volumes": ("clinic", "classical@clinic"), "norm": ("biobank", "classical@biobank"),
+    }  # fmt: skip
+    assert BoostingRequest.of_plain(boosted["norm"].plain()).classical == "classical@biobank"
+
+
+def test_how_far_it_is_shows_all_parts_as_finished(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(finished / "out")]) == 0
+    assert "all finished" in capsys.readouterr().out
+    assert run(finished / "two.yaml", "--dry-run") == 0
+    assert "all finished" in capsys.readouterr().out
+
+
+def test_a_baseline_that_a_cohort_lacks_the_labels_of_names_the_task(finished: Path) -> None:
+    plan = load_plan(finished / "two.yaml", overrides=["evaluation.baselines=[age+sex]"])
+    with pytest.raises(UserError, match=r"task volumes: baseline age\+sex: label 'age' is not in the index"):
+        Experiment(plan, finished / "out", Console(quiet=True)).begin(make=False)
+
+
+def test_the_shipped_experiment_of_two_cohorts_is_read() -> None:
+    plan = load_plan(Path("mimic_to_ptbxl"))
+    assert plan.stages["mae_both"].cohort == ["mimic", "ptbxl"]
+    settings = read_settings(plan)
+    assert set(settings.stages) == {"mae_mimic", "mae_ptbxl", "mae_both"}
+
+
+def test_what_is_explained_is_of_the_cohort_it_is_explained_on(finished: Path) -> None:
+    asked = "interpretation={method: mae, kinds: [attribution], targets: [norm]%s}"
+    for cohort, refused in (("", True), (", cohort: biobank", False)):
+        plan = load_plan(finished / "two.yaml", overrides=[asked % cohort])
+        experiment = Experiment(plan, finished / "out", Console(quiet=True))
+        if refused:
+            with pytest.raises(UserError, match="norm is no target of this experiment's tasks on cohort clinic"):
+                experiment.begin(make=False)
+        else:
+            assert experiment.begin(make=False)
 
 
 @pytest.fixture

@@ -200,3 +200,26 @@ def test_bad_arguments_raise() -> None:
         scored(truth, prediction).entry("r2", [0], 95.0)
     with pytest.raises(ValueError, match="at least one"):
         Resamples.draw([], 10, 0)
+
+
+def test_a_mean_over_rare_targets_has_an_interval_though_every_resample_lacks_some() -> None:
+    """Of 40 targets that two to four of 150 subjects have, hardly a resample has all."""
+    generator = np.random.default_rng(3)
+    truth = np.zeros((150, 40))
+    for column in range(40):
+        truth[generator.choice(150, 2 + column % 3, replace=False), column] = 1.0
+    found = scored(truth, truth + generator.normal(size=truth.shape), "classification", resamples=400)
+    assert np.isnan(found.drawn["auroc"]).any(axis=1).mean() > 0.9
+    interval = found.entry("auroc", np.arange(40))
+    assert interval.defined == 40
+    assert interval.low < interval.value < interval.high
+    assert interval.high - interval.low < 0.25
+    _, means, _ = found.mean("auroc", np.arange(40))
+    np.testing.assert_allclose(means, np.nanmean(found.drawn["auroc"], axis=1))
+
+
+def test_a_resample_that_lacks_most_targets_has_no_mean() -> None:
+    found = Resampled(
+        {"auroc": np.array([0.5, 0.6, 0.7])}, {"auroc": np.array([[0.5, np.nan, np.nan], [0.4, 0.6, np.nan]])}
+    )
+    np.testing.assert_array_equal(found.mean("auroc", [0, 1, 2])[1], [np.nan, 0.5])

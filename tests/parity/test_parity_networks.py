@@ -19,9 +19,10 @@ from encoder_vectors import (
 )
 from torch import nn
 
-from ecgcmr.encoders.published import ECGCPC, ECGFounder, MERLResNet
+from ecgcmr.encoders.published import ECGCPC, ECGFounder, MERLResNet, MERLZeroShot
 from ecgcmr.encoders.published.ecg_cpc import ECG_CPC_NAMES
 from ecgcmr.encoders.published.merl_resnet import MERL_RESNET_NAMES
+from ecgcmr.encoders.published.merl_zero_shot import MERL_ZERO_SHOT_NAMES
 from ecgcmr.encoders.published.names import PublishedNames
 from ecgcmr.encoders.published.net1d import ECGFOUNDER_NAMES
 from ecgcmr.encoders.published.registry import published_encoders
@@ -130,6 +131,22 @@ def between(name: str, golden: EncoderVectors, network: Any, x: torch.Tensor) ->
         golden.compare("mid/layer0_out", network.blocks[0](places).transpose(1, 2))
 
 
+def with_projection(samples: int, numbers: dict[str, Any]) -> MERLZeroShot:
+    return MERLZeroShot(
+        samples=samples, widths=numbers["widths"], projection=numbers["projection"], heads=numbers["num_heads"]
+    ).eval()
+
+
+@pytest.mark.parametrize("path", vector_files("merl_resnet18_seed*.npz"), ids=lambda path: path.stem)
+def test_the_projection_of_zero_shot_classification(path: Path) -> None:
+    with EncoderVectors(path) as golden:
+        x, numbers = torch.from_numpy(golden["x"]), MANIFEST["merl_resnet18"]["small_constructor"]
+        network = with_projection(x.shape[2], {**numbers, "num_heads": numbers["attention_pool"]["num_heads"]})
+        weights = {name[2:]: torch.from_numpy(golden[name]) for name in golden.arrays if name.startswith("w/")}
+        load_published(network, MERL_ZERO_SHOT_NAMES.ours(weights), weights)
+        golden.compare("proj", network(x))
+
+
 LISTINGS = [(entry.name, entry.listing) for entry in published_encoders().values()]
 LISTINGS += [("merl-resnet18", "merl_resnet18_ckpt")]
 
@@ -176,3 +193,17 @@ def test_full_size(name: str, listing: str, numbers: dict[str, Any]) -> None:
         load_published(network, ours, weights)
         golden.compare("emb", network(torch.from_numpy(golden["x"])))
         assert golden.left_over() == []
+
+
+@pytest.mark.long
+@MISSING
+def test_the_projection_in_full_size() -> None:
+    network = MERLZeroShot().eval()
+    shapes = read_json("merl_resnet18_ckpt_full_shapes.json")
+    ours = MERL_ZERO_SHOT_NAMES.ours(shapes)
+    used = {key: shape for key, shape in shapes.items() if ours[key] is not None and shape}
+    counted = {key: torch.tensor(0) for key, shape in shapes.items() if ours[key] is not None and not shape}
+    load_published(network, ours, weights_by_formula(used, norm_tensors(network, ours)) | counted)
+    (path,) = vector_files("merl_resnet18_fullcheck.npz")
+    with EncoderVectors(path) as golden, torch.no_grad():
+        golden.compare("proj", network(torch.from_numpy(golden["x"])))

@@ -255,6 +255,7 @@ def folder(tmp_path):
     """Prepare a folder with a table."""
     write_ecgs(tmp_path / "raw", ["a/1.xml", "a/2.xml", "3.xml", "4.xml", "5.xml"])
     (tmp_path / "raw" / "notes.txt").write_text("hello")
+    (tmp_path / "raw" / "ecg.yaml").write_text("unit: mV")  # of recordings that do not state it
     (tmp_path / "key").write_bytes(bytes(32))
     (tmp_path / "labels.yaml").write_text("age: {range: [0, 120], covariate: true}\nsick: {kind: yes/no}")
 
@@ -276,7 +277,7 @@ def test_a_folder_with_a_table_has_a_row_a_recording_and_the_declared_labels_alo
     assert sorted(values.tolist()) == [[50.5, 1], [51.5, 0]]
     assert np.isnan(read_labels(index, ["age", "sick"], index.positions("val", ()))).all()
     report = report_in(tmp_path / "out")
-    assert [item["file"] for item in report["skipped"]] == ["../key", "away.xml", "notes.txt"]
+    assert [item["file"] for item in report["skipped"]] == ["../key", "away.xml", "notes.txt"]  # ecg.yaml is no file
     assert report["tables"][0]["columns_unread"] == ["shoe"]
     assert report["phenotypes_out_of_range"] == {"age": 1}
     assert report["tables"][0]["subjects_repeated"] == 1

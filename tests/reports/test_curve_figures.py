@@ -90,3 +90,11 @@ def test_a_method_looks_alike_in_every_figure_whichever_others_are_drawn() -> No
         assert [(line.get_color(), line.get_marker()) for line in curves] == expected
     drawn = forest(result_rows(LINES), None, "auroc", targets=TARGETS, methods=LEADING).axes[0].containers
     assert [(made.lines[0].get_color(), made.lines[0].get_marker()) for made in drawn] == expected
+
+
+def test_a_target_of_which_a_method_has_no_prediction_has_no_curve_of_it() -> None:
+    truth = (np.arange(40) % 2).astype(float)[:, None].repeat(len(TARGETS), axis=1)
+    scores = np.random.default_rng(0).normal(size=truth.shape)
+    figure = roc(truth, {PROBED[0]: np.where([True, False], np.nan, scores), PROBED[1]: scores}, TARGETS)
+    first, second = figure.axes[:2]
+    assert [len(axes.get_legend().get_texts()) for axes in (first, second)] == [1, 2]

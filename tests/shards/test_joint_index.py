@@ -114,9 +114,11 @@ def test_rows_whose_subjects_judge_elsewhere_are_found_and_left_out(tmp_path: Pa
     assert (left.counts["train"], left.statistics["lv_edv"]["mean"]) == (2, 2.5)
     assert a.positions("train", ()).tolist() == [0, 1, 2]  # the index itself is as it was
     assert cohort_fingerprint(left) != cohort_fingerprint(a)
-    # Stored in another length, recordings cannot be compared byte by byte.
+    # Stored in another length, recordings cannot be compared byte by byte; hashes can.
     short = write(tmp_path / "short", [1], ["test"], ecg=replace(ECG, samples=100))
     assert leaks_into(a, [short]) == []
+    named = write(tmp_path / "named", [50], ["test"], ecg=replace(ECG, samples=100), subjects=[str(a.subjects()[1])])
+    assert leaks_into(a, [named]) == [1]
     joint = open_cohorts([a.root, write(tmp_path / "c", [7, 8], ["train", "val"]).root])
     assert without_rows(joint, leaks_into(joint, [b])).counts["train"] == joint.counts["train"] - 1
 

@@ -58,8 +58,8 @@ def _fit(paths: list[Path], cohort_root: Path, out: Path, *further: str) -> int:
     arguments += ["--trainer.default_root_dir", str(out), "--trainer.enable_progress_bar", "false"]
     if paths[0] in RECIPES:
         arguments += small_recipe(_content(*paths))
-    if paths[0].name == "ptbxl.yaml" and _content(*paths)["data"]["init_args"].get("labels"):
-        # The cohort of these tests has diseases in place of PTB-XL's findings; both are 0/1 labels.
+    if paths[0].name in ("ptbxl.yaml", "cmr_groups.yaml") and _content(*paths)["data"]["init_args"].get("labels"):
+        # The cohort of these tests has diseases in place of PTB-XL's findings and ACDC's groups; all are 0/1 labels.
         arguments += ["--data.labels", "[cad_ever, af_ever, dm_ever]"]
     return main(["fit", *[word for path in paths for word in ("-c", str(path))], *arguments, *further])
 

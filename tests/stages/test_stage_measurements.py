@@ -127,6 +127,19 @@ def test_the_ecg_encoder_goes_on_to_a_probe(fitted: Path, root: Path, tmp_path: 
     assert (config.with_suffix("") / "best.ckpt").is_file()
 
 
+def test_the_encoder_of_measurements_is_none_of_ecgs(
+    fitted: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = fitted.with_suffix("") / "measurement_encoder"
+    model = {"encoder": None, "encoder_weights": str(weights)}
+    data = {"labels": ["lv_edv"], "samples": 100}
+    config = write_config(tmp_path / "probe.yaml", "PhenotypeRegression", model, "LabelledDataModule", root, **data)
+    assert main(["fit", "-c", str(config)]) == 2
+    assert (
+        "model.encoder takes measurements; a downstream stage takes an encoder of ECGs or images" in errors(capsys)[0]
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [

@@ -20,7 +20,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.features import encoder_features
 from ecgcmr.leads import LEADS
 from ecgcmr.shards import ShardIndex
-from ecgcmr.stages.preparation_check import check_own_preparation
+from ecgcmr.stages.preparation_check import check_as_measured
 from ecgcmr.stages.transfer import check_shape
 
 ENTRIES = published_encoders()
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused_with_what_mends_it(name: str, cleaned: Pat
     refused_as(r"\(--model.encoder.init_args.sampling_rate 250\)$", sampling_rate=250.0)
     specification, layout = dataclasses.asdict(encoder.input_spec), ShardIndex.load(cleaned).layout
     with pytest.raises(UserError, match="'ecgcmr prepare ... --cleaning none'"):
-        check_own_preparation(specification, layout, "model.encoder")
+        check_as_measured(specification, layout, "model.encoder")
 
 
 def test_the_command_line_refuses_in_one_line(

@@ -154,6 +154,29 @@ def test_the_shipped_experiment_fits_prepared_ptbxl(ptbxl_root: Path, tmp_path: 
     assert all(0 <= row["ci_low"] <= row["ci_high"] <= 1 for row in means)
 
 
+@pytest.mark.long
+def test_the_six_tasks_of_ptbxl_run_to_their_tables(ptbxl_root: Path, tmp_path: Path) -> None:
+    """The file as it stands, found by its name, with few steps and two of its networks."""
+    out = tmp_path / "out"
+    tasks = ("statement", "diagnostic", "subclass", "superclass", "form", "rhythm")
+    settings = ["evaluation.labels=[10, all]", "evaluation.resamples=20", "evaluation.finetune=[cnn, mae]"]
+    settings += ["evaluation.supervised.xresnet1d101=null", "evaluation.supervised.s4=null"]
+    settings += ["stages.mae.set.trainer.max_epochs=1"]
+    settings += [f"evaluation.tasks.{name}.set={{budget.most: 4}}" for name in tasks]
+    command = ["experiment", "ptbxl_all", "--root", str(ptbxl_root), "--out", str(out), "--jobs", "1"]
+    assert main([*command, *settings]) == 0
+    results = json.loads((out / "results.json").read_text())
+    means = [row for row in results["scores"] if row["target"] == "mean" and row["metric"] == "auroc"]
+    for name in tasks:
+        found = [row for row in means if row["task_name"] == name and row["value"] is not None]
+        assert {("mae", "linear_probe"), ("random", "linear_probe"), ("cnn", "finetune"), ("mae", "finetune")} <= {
+            (row["method"], row["protocol"]) for row in found
+        }
+        assert all(0 <= row["ci_low"] <= row["ci_high"] <= 1 for row in found)
+        assert "S4, from scratch" in {row["method"] for row in results["published"] if row["task_name"] == name}
+    assert "(published)" in (out / "results.md").read_text()
+
+
 def test_acdc_is_prepared_with_its_two_real_frames(real_data_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "acdc"
     source.mkdir()

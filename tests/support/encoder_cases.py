@@ -66,6 +66,7 @@ CASES = {
     **{
         f"prepared-{name}": (f"{PUBLISHED}.PublishedECG", {"name": name, "sizes": dict(entry.small)})
         for name, entry in published_encoders().items()
+        if entry.vectors or entry.lead_sets  # others are the same networks in another size
     },
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgcmr.preparation.cleaning import Cleaning
 from ecgcmr.shards import ECGLayout, Label, Layout, ShardIndex, ShardRows, write_index, write_shard
 
 EDV = Label("lv_edv", "phenotype", "mL", "LV", "volume")
@@ -28,7 +29,8 @@ def write(
     **preparation: Any,
 ) -> ShardIndex:
     """Write a cohort whose ECGs are those of numbered recordings; equal numbers are equal recordings."""
-    layout = Layout(ecg, None, tuple(labels), {"version": 3, "ecg": {"cleaning": {"steps": []}}, **preparation})
+    steps = {"cleaning": Cleaning.from_name("published").to_dict(), "short": "reject", "window": "first"}
+    layout = Layout(ecg, None, tuple(labels), {"version": 3, "ecg": steps, **preparation})
     signals = np.stack([np.random.default_rng(k).standard_normal(ecg.shape, dtype=np.float32) for k in recordings])
     hashes = list(subjects) or [
         f"{root.name}{k:05d}".encode().hex().rjust(32, "0")[-32:] for k in range(len(recordings))

@@ -30,13 +30,13 @@ def config(tmp_path: Path) -> Path:
     return write_stage(tmp_path, tmp_path / "a", "ECGMaskedAutoencoder", "mae", data="ECGDataModule")
 
 
-def roots(config: Path) -> str:
-    return json.dumps([str(config.parent / "a"), str(config.parent / "b")])
+def roots(config: Path) -> list[str]:
+    return [str(config.parent / "a"), str(config.parent / "b")]
 
 
 def test_a_fit_takes_a_list_of_cohorts(config: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = config.parent / "whole"
-    words = ["fit", "-c", str(config), "--data.root", roots(config), "--data.weights", "[2, 1]"]
+    words = ["fit", "-c", str(config), "--data.root", f"[{', '.join(roots(config))}]", "--data.weights", "[2, 1]"]
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         assert main([*words, f"--trainer.default_root_dir={folder}"]) == 0
     assert "1 subjects stand in several of the cohorts; 1 rows of theirs are left out" in caplog.text
@@ -53,7 +53,7 @@ def test_a_fit_takes_a_list_of_cohorts(config: Path, caplog: pytest.LogCaptureFi
 @pytest.mark.long
 def test_killed_on_one_rank_and_on_two_it_goes_on_as_if_nothing_had_happened(config: Path) -> None:
     content = yaml.safe_load(config.read_text())
-    content["data"]["init_args"] |= {"root": json.loads(roots(config)), "weights": [2, 1]}
+    content["data"]["init_args"] |= {"root": roots(config), "weights": [2, 1]}
     saves = {"class_path": "ecgcmr.training.StepCheckpoint", "init_args": {"every_n_train_steps": 2}}
     content["trainer"] |= {
         "max_epochs": 3, "deterministic": True, "callbacks": [{"class_path": "killed_runs.Recorder"}, saves],

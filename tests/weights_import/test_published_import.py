@@ -53,7 +53,7 @@ def test_each_is_imported_key_by_key(name: str, tmp_path: Path) -> None:
     }
     assert all(torch.equal(value, state[key]) for key, value in encoder.network.state_dict().items())
     x = _recordings(encoder)
-    torch.testing.assert_close(encoder(x), network(encoder.own_input(x)[:, 0]), rtol=0, atol=0)
+    torch.testing.assert_close(encoder(x), network(encoder.network_input(x)[:, 0]), rtol=0, atol=0)
     report = json.loads((out / "import.json").read_text())
     assert (report["kind"], report["new"], report["dropped"]) == ("published", 0, len(HEADS.get(name, ())))
     assert report["mapped"] == len(state)
@@ -178,7 +178,7 @@ def test_options_of_the_recordings_are_kept(tmp_path: Path) -> None:
     encoder: Any = load_encoder(tmp_path / "out").eval()
     assert (encoder.input_spec.sampling_rate, encoder.input_spec.samples) == (250.0, 1000)
     x = _recordings(encoder)
-    made = encoder.own_input(x)
+    made = encoder.network_input(x)
     assert made.shape == (2, 4, 12, 500)
     each = torch.stack([encoder.network(made[:, piece]) for piece in range(4)], dim=1)
     torch.testing.assert_close(encoder(x), each.mean(dim=1), rtol=1e-5, atol=1e-6)

@@ -12,6 +12,7 @@ from ecgcmr.encoders.published.ecg_jepa import ECGJEPA
 from ecgcmr.encoders.published.hubert_ecg import HuBERTECG
 from ecgcmr.encoders.published.merl_resnet import MERLResNet
 from ecgcmr.encoders.published.merl_vit import MERLVisionTransformer
+from ecgcmr.encoders.published.merl_zero_shot import MERLZeroShot
 from ecgcmr.encoders.published.net1d import ECGFounder
 from ecgcmr.encoders.published.published_ecg import PublishedECG
 from ecgcmr.encoders.published.registry import Published, published_encoder, published_encoders

@@ -90,15 +90,14 @@ class InputAdapter:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, 12, T) in mV -> (B, pieces, leads, samples of the network), in the type of x."""
-        kind = torch.promote_types(x.dtype, torch.float32)
-        if len(x) == 0:
-            return x.new_zeros(0, self.pieces, self.made.leads, self.made.samples, dtype=kind)
+        if x.shape[0] == 0:
+            return x.new_zeros(0, self.pieces, self.made.leads, self.made.samples)
         with torch.autocast(x.device.type, enabled=False):
             made = x.to(precise(x.device))
             for operation in self.operations:
                 made = operation(made)
             made = made if self.cuts else made.unsqueeze(1)
-        return made.to(kind)
+        return made.to(x.dtype)
 
 
 def _same_length(shape: Shape, published: PublishedInput) -> bool:

@@ -111,7 +111,7 @@ class DBETA(WaveEncoder):
         self.input_spec.check(x)
         tokens = self.embed(x)
         tokens = tokens + self.positions(tokens)
-        first = self.class_embedding.expand(len(tokens), 1, -1).to(tokens.dtype)
+        first = self.class_embedding.expand(tokens.shape[0], 1, -1).to(tokens.dtype)
         return self.run_layers(torch.cat([first, tokens], dim=1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class ECGJEPA(PatchEncoder):
         mask = (lead[:, :, None] == lead[:, None]) | (column[:, :, None] == column[:, None])
         if lead_mask is None:
             return mask
-        recorded = lead_mask.gather(1, lead.expand(len(lead_mask), -1))
+        recorded = lead_mask.gather(1, lead.expand(lead_mask.shape[0], -1))
         # A token of a missing lead sees itself, for a softmax over nothing is NaN; what it makes of it is left out.
         alone = torch.eye(places.shape[1], dtype=torch.bool, device=places.device)
         return (mask & recorded[:, None]) | alone

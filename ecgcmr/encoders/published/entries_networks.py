@@ -7,6 +7,7 @@ from dataclasses import replace
 from ecgcmr.encoders.published.ecg_cpc import ECG_CPC_NAMES
 from ecgcmr.encoders.published.inputs import ECG_CPC, ECGFOUNDER, ECGFOUNDER_SCALED, MERL
 from ecgcmr.encoders.published.merl_resnet import MERL_RESNET_NAMES
+from ecgcmr.encoders.published.merl_zero_shot import MERL_ZERO_SHOT_NAMES
 from ecgcmr.encoders.published.net1d import ECGFOUNDER_NAMES
 from ecgcmr.encoders.published.registry import Published, PublishedFile
 
@@ -36,6 +37,24 @@ ECGFOUNDER_12 = Published(
     vectors="ecgfounder",
 )
 
+MERL_RESNET = Published(
+    name="merl-resnet18",
+    title="MERL, ResNet1d-18",
+    class_path="ecgcmr.encoders.published.MERLResNet",
+    paper="Liu et al., ICML 2024, arXiv 2403.06659",
+    code="github.com/cheliu-computation/MERL-ICML2024, MIT",
+    weights="Google Drive, linked from the README; no licence of their own",
+    files=("res18_best_encoder.pth", "res18_best_ckpt.pth"),
+    takes=replace(MERL, any_length=True),
+    layout=PublishedFile(MERL_RESNET_NAMES),
+    feature="mean over time, 512",
+    small={"widths": [6, 8, 12, 16], "samples": 500},
+    masked=_MASKED,
+    unverified=("Whether the published encoder file holds `linear.*`, which is left out.",),
+    listing="merl_resnet18",
+    vectors="merl_resnet18",
+)
+
 ENTRIES = (
     ECGFOUNDER_12,
     replace(
@@ -47,22 +66,19 @@ ENTRIES = (
         listing="ecgfounder_1lead",
         vectors="",
     ),
-    Published(
-        name="merl-resnet18",
-        title="MERL, ResNet1d-18",
-        class_path="ecgcmr.encoders.published.MERLResNet",
-        paper="Liu et al., ICML 2024, arXiv 2403.06659",
-        code="github.com/cheliu-computation/MERL-ICML2024, MIT",
-        weights="Google Drive, linked from the README; no licence of their own",
-        files=("res18_best_encoder.pth", "res18_best_ckpt.pth"),
-        takes=replace(MERL, any_length=True),
-        layout=PublishedFile(MERL_RESNET_NAMES),
-        feature="mean over time, 512",
-        small={"widths": [6, 8, 12, 16], "samples": 500},
-        masked=_MASKED,
-        unverified=("Whether the published encoder file holds `linear.*`, which is left out.",),
-        listing="merl_resnet18",
-        vectors="merl_resnet18",
+    MERL_RESNET,
+    replace(
+        MERL_RESNET,
+        name="merl-resnet18-zero-shot",
+        title="MERL, ResNet1d-18 with the projection of its zero-shot classification",
+        class_path="ecgcmr.encoders.published.MERLZeroShot",
+        files=("res18_best_ckpt.pth",),
+        takes=MERL,
+        layout=PublishedFile(MERL_ZERO_SHOT_NAMES),
+        feature="attention of a class token over projected times, before its L2 norm, 256",
+        small={"widths": [6, 8, 12, 16], "projection": 12, "samples": 500},
+        unverified=(),
+        listing="merl_resnet18_ckpt",
     ),
     Published(
         name="ecg-cpc",

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import ECGInput
@@ -68,7 +69,7 @@ class PublishedECG(nn.Module):
         self.num_layers: int = network.num_layers
         self.channel_axis: int = network.channel_axis
 
-    def own_input(self, x: Tensor) -> Tensor:
+    def network_input(self, x: Tensor) -> Tensor:
         """Make the network's input of recordings: (B, 12, samples) mV -> (B, pieces, its leads, its samples).
 
         Raises:
@@ -76,17 +77,17 @@ class PublishedECG(nn.Module):
         """
         self.input_spec.check(x)
         made, spec = self._adapter(x), self.network.input_spec
-        return made.reshape(*made.shape[:2], spec.leads, spec.samples)
+        shape = (spec.leads, spec.samples)
+        return made if made.shape[2:] == shape else made.unflatten(-1, shape).squeeze(2)  # one row of all leads
 
     def forward_tokens(self, x: Tensor) -> Tensor:
         """Tokens (B, pieces * N, D) of recordings (B, 12, samples) in mV."""
-        made = self.own_input(x)
-        return self.network.forward_tokens(made.flatten(0, 1)).unflatten(0, made.shape[:2]).flatten(1, 2)
+        tokens = [self.network.forward_tokens(piece) for piece in self.network_input(x).unbind(1)]
+        return torch.cat(tokens, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, D) of recordings (B, 12, samples) in mV: the mean over their pieces."""
-        made = self.own_input(x)
-        return self.network(made.flatten(0, 1)).unflatten(0, made.shape[:2]).mean(dim=1)
+        return torch.stack([self.network(piece) for piece in self.network_input(x).unbind(1)]).mean(dim=0)
 
     def no_weight_decay(self) -> set[str]:
         """Those of the network."""

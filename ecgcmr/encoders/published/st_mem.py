@@ -99,10 +99,10 @@ class STMEM(PatchEncoder):
         vectors = torch.stack(list(self.lead_embeddings))
         tokens = self.to_patch_embedding(patches) + self.pos_embedding[0, 1:][column] + vectors[lead]
         ends = self.sep_embedding + self.pos_embedding[0, [0, -1]] + vectors[:, None]  # (leads, 2, D)
-        separators = ends.flatten(0, 1).expand(len(patches), -1, -1).to(tokens.dtype)
+        separators = ends.flatten(0, 1).expand(patches.shape[0], -1, -1).to(tokens.dtype)
         mask = None
         if lead_mask is not None:
-            of_patches = lead_mask.gather(1, lead.expand(len(patches), -1))
+            of_patches = lead_mask.gather(1, lead.expand(patches.shape[0], -1))
             mask = torch.cat([lead_mask.repeat_interleave(2, dim=1), of_patches], dim=1)
         # Attention does not ask for the order of tokens, so the separators may stand together in front.
         tokens = run_blocks(self.blocks, torch.cat([separators, tokens], dim=1), mask, self.gradient_checkpointing)

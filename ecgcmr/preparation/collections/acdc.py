@@ -11,7 +11,7 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.formats.acdc import INFO, acdc_image, acdc_moments, read_info
 from ecgcmr.formats.image_files import ImageFiles
-from ecgcmr.formats.nifti import RIGHT_FIRST
+from ecgcmr.formats.nifti_voxels import RIGHT_FIRST
 from ecgcmr.label_declarations import ONE_OF, DeclaredLabel
 from ecgcmr.preparation.collections.cmr_tables import require_view
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.ptbxl import is_ptbxl
@@ -13,7 +14,13 @@ from ecgcmr.preparation.collections.folder import FolderCollection
 from ecgcmr.preparation.collections.protocol import Collection
 from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.preparation.folder_checks import require_folder
-from ecgcmr.preparation.named_collections import CHOOSABLE, NamedCollection, collection_names, named_collection
+from ecgcmr.preparation.named_collections import (
+    CHOOSABLE,
+    COLLECTIONS,
+    NamedCollection,
+    collection_names,
+    named_collection,
+)
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.text import printable
 
@@ -46,6 +53,8 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
     entry = named_collection(options.collection)
     if options.collection is not None and entry is not None and entry.home:
         return [(f"--collection {options.collection}", _built(options, options.collection, entry))]
+    if options.collection is None and options.ecg is not None:
+        _refuse_unnamed(options.ecg)
     options.refuse_unused(("echo",), "is not used for this data set; leave it out")
     plus = None if options.ptbxl_plus is None else require_folder(options.ptbxl_plus, "--ptbxl-plus")
     if options.collection == "folder":
@@ -63,6 +72,22 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
         options.refuse_unused(_TABLES, "is not used for a PTB-XL download, whose tables say it all; leave it out")
         return [("PTB-XL", PTBXLCollection(ecg, plus))]
     return [("--cmr", BiobankCollection(replace(options, ecg=None))), ("PTB-XL", PTBXLCollection(ecg, plus))]
+
+
+def _refuse_unnamed(folder: Path) -> None:
+    """Refuse a download whose name is needed: by their names alone, files of one patient would be of several.
+
+    Raises:
+        UserError: The folder is such a download; the message says what to write.
+    """
+    there = {path.name.lower(): path.name for path in folder.iterdir()} if folder.is_dir() else {}
+    for name, entry in COLLECTIONS.items():
+        found = [there[file] for file in entry.known_by if file in there]
+        if found:
+            raise UserError(
+                f"--ecg {folder}: holds {found[0]}, as the data set {name} does; write --collection {name}, or "
+                "--collection ukb to take each file for itself"
+            )
 
 
 def _built(options: PrepareOptions, name: str, entry: NamedCollection) -> Collection:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ecgcmr.errors import UserError
-from ecgcmr.formats.nifti import LARGEST_VOLUME, LEFT_FIRST, RIGHT_FIRST, load_labels, voxel_mm3
+from ecgcmr.formats.nifti_header import LARGEST_VOLUME, voxel_mm3
+from ecgcmr.formats.nifti_voxels import LEFT_FIRST, RIGHT_FIRST, labelled_moments, load_labels
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.phenotypes import phenotype_positions, phenotypes
 from ecgcmr.preparation.collections.protocol import SearchNotes
@@ -77,17 +77,13 @@ def count_cine(path: Path, moments: tuple[int | None, int | None]) -> tuple[Mask
     Raises:
         UserError: The file is damaged or no cine.
     """
-    labels = load_labels(path)
-    if labels.ndim != 4:
-        raise UserError(f"{path.name}: has shape {labels.shape}, expected axes X, Y, Z, T")
-    segmented = [t for t in range(labels.shape[3]) if labels[..., t].any()]
-    if not (moments[0] in segmented and moments[1] in segmented and moments[0] != moments[1]):
-        if len(segmented) != 2:
+    labels = labelled_moments(path)
+    ed, es = moments
+    if ed is None or es is None or ed not in labels or es not in labels or ed == es:
+        if len(labels) != 2:
             return MaskCounts(), (None, None)
-        first, second = (_enclosed(labels[..., t]) for t in segmented)
-        moments = (segmented[0], segmented[1]) if first >= second else (segmented[1], segmented[0])
-    ed, es = (labels[..., t] for t in moments)
-    return _counts(ed, es, voxel_mm3(path)), moments
+        ed, es = sorted(labels, key=lambda moment: -_enclosed(labels[moment]))
+    return _counts(labels[ed], labels[es], voxel_mm3(path)), (ed, es)
 
 
 def _enclosed(labels: npt.NDArray[np.uint8]) -> int:

@@ -21,6 +21,7 @@ from ecgcmr.formats.declared_files import DeclaredFile, LeadRowsFile, ScaledFile
 from ecgcmr.formats.lead_names import standard_lead
 from ecgcmr.formats.record import MILLIVOLTS, Z_SCORE
 from ecgcmr.formats.record_reader import RecordReader
+from ecgcmr.formats.ukb_table import clean_id
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.frame_labels import FrameLabels, labels_of_frame
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
@@ -34,7 +35,8 @@ PREFIX = "ecgbench:"
 EXTRA = "open-data"
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """From which the twelve follow."""
-_OWN = ("echonext",)
+_WRITES_BESIDE_ITS_SOURCE = ("echonext",)
+"""Where the library does not ask its config where its own table lies."""
 _FORMATS = ("wfdb", "csv", "csv_lead_rows", "npy", "hdf5")
 
 
@@ -68,7 +70,10 @@ class EcgbenchCollection:
         splitting, labelling = _library("ecgbench.splitting"), _library("ecgbench.labels")
         with tempfile.TemporaryDirectory(prefix="ecgcmr-") as scratch:
             config = _away_from(self._config, Path(scratch))
-            records = self._ask(lambda: splitting.get_splitter(self.slug).load_metadata(self.folder, config))
+            folder = self.folder
+            if self.slug in _WRITES_BESIDE_ITS_SOURCE:
+                folder = _linked(self.folder, Path(scratch) / "linked")
+            records = self._ask(lambda: splitting.get_splitter(self.slug).load_metadata(folder, config))
             try:
                 labels = self._ask(lambda: labelling.load_labels(config, self.folder))
             except labelling.LabelsUnavailableError:
@@ -153,7 +158,8 @@ class EcgbenchCollection:
         if not column or column not in records.columns:
             return list(names)
         known = records[column].notna()
-        return [str(patient) if has else name for patient, has, name in zip(records[column], known, names, strict=True)]
+        ids = zip(records[column], known, names, strict=True)
+        return [clean_id(str(patient)) if has else name for patient, has, name in ids]
 
     def _splits(self, records: pd.DataFrame) -> list[str | None]:
         """Return the publisher's split of each record, empty where it is in none; None where there are no splits."""
@@ -227,8 +233,6 @@ def twelve_lead_collections() -> list[str]:
 
 def _config(slug: str) -> Any:
     library = _library("ecgbench.config")
-    if slug in _OWN:
-        raise UserError(f"--collection {PREFIX}{slug}: --collection {slug} reads it, with all that is known of it")
     if slug not in library.list_available_configs():
         known = ", ".join(twelve_lead_collections())
         raise UserError(
@@ -244,13 +248,19 @@ def _config(slug: str) -> Any:
 def _why_not(config: Any) -> str:
     """Say why a collection cannot be taken; empty if it can."""
     leads = [standard_lead(name) for name in config.lead_names or ()]
-    if config.slug in _OWN:
-        return "has a collection of its own"
     if not set(INDEPENDENT_LEADS) <= set(leads):
         return f"has leads {', '.join(leads[:12]) or 'that are not named'}, from which the twelve do not follow"
     if config.signal_format not in _FORMATS:
         return f"is of format {config.signal_format}, which is not read"
     return ""
+
+
+def _linked(folder: Path, place: Path) -> Path:
+    """Return a folder of links to all that lies in another."""
+    place.mkdir()
+    for entry in folder.iterdir():
+        (place / entry.name).symlink_to(entry.absolute())
+    return place
 
 
 def _away_from(config: Any, scratch: Path) -> Any:

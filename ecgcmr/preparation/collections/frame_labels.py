@@ -29,6 +29,8 @@ _TECHNICAL = re.compile(
     r"|^(sampling_rate|duration_seconds|header_seconds|duration_delta_seconds|ecg_duration|channel_names|record_name)$"
 )
 """What a library adds for folds and for reading, and texts that say a code once more."""
+_MEASURED = "_measured"
+"""What a column's name is followed by where another says in which rows it was measured at all."""
 _SEPARATORS = ("|", ";", ",")
 
 
@@ -66,8 +68,9 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
     """Turn a table into labels.
 
     A column of truth values, or of 0 and 1, is yes or no; one of numbers is a number; of texts each becomes yes or no,
-    ``column_text``; of lists each item, and a row with an empty list has none of them. Age and sex are covariates. An
-    empty cell is missing.
+    ``column_text``; of lists each item, and a row with an empty list has none of them. Age and sex are covariates; sex
+    that is written as a number is not used, for nobody says which is which. An empty cell is missing, and so is one of
+    which ``column_measured`` says no.
 
     Args:
         frame: A row a recording.
@@ -77,10 +80,14 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
     found: _Columns = {}
     unused = []
     left_out, reserved = set(not_labels), {label.name for label in MEASUREMENTS}
+    left_out |= {f"{column}{_MEASURED}" for column in frame.columns}
     for column in map(str, frame.columns):
         if column in left_out:
             continue
         cells = [None if _is_empty(cell) else cell for cell in frame[column]]
+        if f"{column}{_MEASURED}" in frame.columns:
+            measured = frame[f"{column}{_MEASURED}"]
+            cells = [cell if has is True or has == 1 else None for cell, has in zip(cells, measured, strict=True)]
         taken = reserved | set(found)
         more = {} if _TECHNICAL.search(column) else _column(column, cells, taken, is_list=column in lists)
         found |= more
@@ -93,6 +100,10 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
 def _column(column: str, cells: list[Any], taken: set[str], *, is_list: bool) -> _Columns:
     """Return the labels of one column."""
     there = {row: cell for row, cell in enumerate(cells) if cell is not None}
+    if any(isinstance(cell, Mapping) for cell in there.values()):
+        return {}
+    if column.lower() in _SEX and any(str(cell).strip()[:1].isdigit() for cell in there.values()):
+        return {}  # 0 is a man in PTB-XL and a woman elsewhere
     for label, spellings in ((AGE, _AGE), (SEX, _SEX)):
         if column.lower() in spellings and label.name not in taken:
             texts = np.array([*(cell if cell is None else str(cell) for cell in cells), None], dtype=object)[:-1]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecgcmr.formats.plain_table import numbers, plain_table_parts, require_file
+from ecgcmr.errors import UserError
+from ecgcmr.formats.plain_table import numbers, plain_table_parts, require_file, timestamps
 from ecgcmr.label_declarations import DeclaredLabel
 
 TABLES = tuple(
@@ -91,15 +92,17 @@ class EchoStudies:
 
     Attributes:
         table: Columns ``subject`` (integers), ``time``, and one of numbers for each label; a row a study.
-        other_tests: Rows of other test types, which are left out.
+        other_tests: Test type -> values that are left out for being of that type.
         units: (label, unit) -> values in a unit that is not known, which are left out.
         unreadable: Label -> results that are no number.
+        timeless: Values that are left out because nobody knows when they were measured.
     """
 
     table: pd.DataFrame
-    other_tests: int = 0
+    other_tests: Counter[str] = field(default_factory=Counter)
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    timeless: int = 0
 
 
 def read_echo(folder: Path, subjects: pd.Series) -> EchoStudies:
@@ -113,7 +116,7 @@ def read_echo(folder: Path, subjects: pd.Series) -> EchoStudies:
         A row a subject and time of measurement; of several values of one name their median.
 
     Raises:
-        UserError: The table is missing, damaged or lacks a column.
+        UserError: The table is missing, damaged, lacks a column or has nothing of any of them.
     """
     path = require_file(folder, "--echo", *TABLES)
     known = set(subjects.dropna().astype("int64"))
@@ -123,6 +126,12 @@ def read_echo(folder: Path, subjects: pd.Series) -> EchoStudies:
     for part in plain_table_parts(path, needs):
         kept.append(_wanted(part, known, found))
     long = pd.concat(kept, ignore_index=True)
+    if long.empty:
+        others = ", ".join(f"{kind!r:.20}" for kind, _ in found.other_tests.most_common(5))
+        raise UserError(
+            f"{path.name}: has no measurement of test type {RESTING} of anybody in --ecg"
+            + (f"; there are some of {others}" if others else "; are both folders of one release?")
+        )
     wide = long.groupby(["subject", "time", "name"], observed=True)["value"].median().unstack("name")
     wide.columns = pd.Index([str(name) for name in wide.columns])
     found.table = wide.reindex(columns=[one.name for one in MEASURED]).reset_index()
@@ -134,8 +143,9 @@ def _wanted(part: pd.DataFrame, known: set[int], found: EchoStudies) -> pd.DataF
     name = part["measurement"].str.strip().str.lower().map({name: one.name for name, one in _CALLED.items()})
     subject = numbers(part["subject_id"])
     there = name.notna() & subject.isin(known)
-    resting = part["test_type"].str.strip().str.lower() == RESTING
-    found.other_tests += int((there & ~resting).sum())
+    kind = part["test_type"].fillna("").str.strip().str.lower()
+    resting = kind == RESTING
+    found.other_tests.update(kind[there & ~resting])
     part, name, subject = part[there & resting], name[there & resting], subject[there & resting].astype("int64")
     value = numbers(part["result"])
     found.unreadable.update(name[value.isna() & part["result"].notna()])
@@ -149,7 +159,8 @@ def _wanted(part: pd.DataFrame, known: set[int], found: EchoStudies) -> pd.DataF
             factor[of_one & (unit == other)] = times
     strange = factor.isna() & value.notna()
     found.units.update(zip(name[strange], unit[strange], strict=True))
-    time = pd.to_datetime(part["measurement_datetime"], errors="coerce")
+    time = timestamps(part["measurement_datetime"])
+    found.timeless += int((value.notna() & time.isna()).sum())
     rows = pd.DataFrame({"subject": subject, "time": time, "name": name.astype(_NAMES), "value": value * factor})
     return rows[rows["value"].notna() & rows["time"].notna()]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.image_files import ImageFiles
-from ecgcmr.formats.nifti import LEFT_FIRST, nifti_file
+from ecgcmr.formats.nifti import nifti_file
+from ecgcmr.formats.nifti_voxels import LEFT_FIRST
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.cmr_tables import (
     classes,

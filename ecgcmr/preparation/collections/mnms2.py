@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.image_files import ImageFiles
-from ecgcmr.formats.nifti import LEFT_FIRST, nifti_file
+from ecgcmr.formats.nifti import nifti_file
+from ecgcmr.formats.nifti_voxels import LEFT_FIRST
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.cmr_tables import classes, require_view, say_unmatched, table_rows, text_of
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels

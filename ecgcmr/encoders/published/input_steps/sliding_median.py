@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_ROWS = 512
+"""Rows at a time, which bounds the memory: each takes a dozen arrays of whole numbers."""
+
 
 def sliding_median(x: Tensor, width: int) -> Tensor:
     """Return the median of the samples about each sample; beyond the ends lie zeros.
@@ -21,11 +24,15 @@ def sliding_median(x: Tensor, width: int) -> Tensor:
     Returns:
         (..., T); a gradient goes to the one sample that is the median.
     """
-    shape, half = x.shape, width // 2
-    values = F.pad(x.reshape(-1, shape[-1]), (half, half))
-    order = values.detach().argsort(dim=-1, stable=True)
-    found = _kth_rank(order.argsort(dim=-1), shape[-1], width, half)
-    return values.gather(-1, order.gather(-1, found)).reshape(shape)
+    rows = F.pad(x.reshape(-1, x.shape[-1]), (width // 2, width // 2))
+    medians = [part.gather(-1, _middle(part.detach(), x.shape[-1], width)) for part in rows.split(_ROWS)]
+    return torch.cat(medians).reshape(x.shape)
+
+
+def _middle(values: Tensor, windows: int, width: int) -> Tensor:
+    """Return the place of each window's median in its row: (rows, n) -> (rows, windows)."""
+    order = values.argsort(dim=-1, stable=True)
+    return order.gather(-1, _kth_rank(order.argsort(dim=-1), windows, width, width // 2))
 
 
 def _kth_rank(ranks: Tensor, windows: int, width: int, k: int) -> Tensor:

@@ -53,21 +53,25 @@ class Constant:
 
     def __init__(self, values: NDArray[Any]) -> None:
         self.values = np.ascontiguousarray(values)
-        self._held: dict[torch.device, Tensor] = {}
+        self._held: dict[torch.device, Tensor] = {torch.device("cpu"): torch.from_numpy(self.values)}
 
     def on(self, device: torch.device) -> Tensor:
         """Return them on a device, in double precision where it has that."""
-        if device not in self._held:
-            tensor = torch.from_numpy(self.values)
-            if tensor.is_floating_point() or tensor.is_complex():
-                double = precise(device) == torch.float64
-                kinds = (torch.complex128, torch.float64) if double else (torch.complex64, torch.float32)
-                tensor = tensor.to(kinds[0] if tensor.is_complex() else kinds[1])
-            self._held[device] = tensor.to(device)
-        return self._held[device]
+        found = self._held.get(device)
+        if found is None:
+            whole = self._held[torch.device("cpu")]
+            if precise(device) == torch.float32:
+                whole = whole.to(torch.complex64 if whole.is_complex() else torch.float32)
+            found = whole.to(device)
+            if type(found) is Tensor:  # and none that an export has put in its place
+                self._held[device] = found
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"values": self.values, "_held": {}}
+        return {"values": self.values}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["values"])  # type: ignore[misc]
 
 
 def precise(device: torch.device) -> torch.dtype:
