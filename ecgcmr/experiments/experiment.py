@@ -33,6 +33,7 @@ from ecgcmr.experiments.interpreting import check_interpretation, interpret, rem
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
 from ecgcmr.experiments.node_states import node_states, remaining
 from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.plan_state import plan_fingerprint
 from ecgcmr.experiments.run_graph import TABLE
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import is_complete, run_stage
@@ -96,6 +97,11 @@ class Experiment:
             UserError: One of them cannot be carried out.
         """
         return read_settings(self.plan)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the plan and its cohorts, as they were when it was first asked for: what changes later is not run."""
+        return plan_fingerprint(self.plan)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
