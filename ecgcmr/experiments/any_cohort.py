@@ -73,7 +73,7 @@ def for_its_cohort(plan: Plan, where: str) -> Plan:
         if not targets:
             left_out.append(f"{name} (no such label)")
         elif by_kind and (reason := why_not(index, name, task)):
-            left_out.append(f"{name} ({reason})")
+            left_out.append(f"{name} ({reason.partition(';')[0].partition(' among ')[0]})")
             reasons.append(f"{root}: task {name}: {reason}")
         else:
             tasks[name] = task

@@ -66,7 +66,9 @@ def test_what_a_cohort_lacks_is_left_out_and_said(monkeypatch, tmp_path):
 
 def test_a_task_that_the_splits_are_too_small_for_is_left_out_and_said(monkeypatch, tmp_path):
     given = (EJECTION, RHYTHM, *STROKE, AGE, SEX)
-    plan = plan_for(monkeypatch, tmp_path, *given, findings="split val has no target with both classes")
+    plan = plan_for(
+        monkeypatch, tmp_path, *given, findings="split val has no target with both classes among a, b; do this"
+    )
     assert list(plan.evaluation.tasks) == ["numbers", "events"]
     assert "left out: findings (split val has no target with both classes)" in plan.description
     with pytest.raises(UserError, match="task findings: nobody"):
