@@ -16,7 +16,7 @@ from joblib.externals.loky import reusable_executor
 from jsonargparse._typehints import ActionTypeHint
 from lightning.fabric.loggers import logger
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import launchers
 from packaging.requirements import Requirement
@@ -70,7 +70,11 @@ USED: dict[tuple[str, str], Owner] = {
     ("ecgcmr/worker_processes.py", "_flags"): _started_executor,
 }
 """File and member -> what has it."""
-OVERRIDDEN = [(LightningCLI, "_parse_ckpt_path"), (LightningCLI, "_set_seed")]
+OVERRIDDEN = [
+    (LightningCLI, "_parse_ckpt_path"),
+    (LightningCLI, "_set_seed"),
+    (RichProgressBar, "_get_train_description"),
+]
 PUBLIC = {"_asdict", "_replace"}
 """Of named tuples, which document it."""
 STANDARD = {"argparse", "os"}

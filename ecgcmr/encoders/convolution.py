@@ -64,6 +64,8 @@ class ConvolutionalECG(nn.Module):
 
     input_spec: ECGInput
 
+    channel_axis = 1
+
     def __init__(
         self,
         leads: int,

@@ -100,6 +100,8 @@ class ECGVisionTransformer(nn.Module):
 
     pos_embed: Tensor
 
+    channel_axis = -1
+
     def __init__(
         self,
         leads: int = 12,

@@ -133,6 +133,15 @@ class SizedEncoder(Protocol):
 
 
 @runtime_checkable
+class LayeredEncoder(Encoder, Protocol):
+    """An encoder whose layers 1 to ``num_layers`` - 1 are modules that are called, so that each can be probed."""
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels are in what a layer gives: 1 for (B, D, T), -1 for (B, N, D)."""
+
+
+@runtime_checkable
 class MaskableEncoder(Encoder, Protocol):
     """An encoder that a masked autoencoder can train: it can encode only the patches that are left visible."""
 
@@ -235,6 +244,7 @@ class AdaptableEncoder(Encoder, Protocol):
 _KINDS: dict[type, str] = {
     Encoder: "an encoder",
     MaskableEncoder: "an encoder for masked autoencoding",
+    LayeredEncoder: "an encoder whose layers can be probed (it says channel_axis)",
     VariableLeadEncoder: "an encoder for recordings with missing leads",
     LocalFeatureEncoder: "an encoder with local features",
     AttendingEncoder: "an encoder whose attention over leads and time can be shown, as ECGVisionTransformer is",

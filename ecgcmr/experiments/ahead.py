@@ -6,12 +6,13 @@ What is computed here lies in the experiment's folder under fingerprints, where 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ecgcmr.experiments.baseline_methods import BOOSTING
 from ecgcmr.experiments.cohort_plan import task_cohort
-from ecgcmr.experiments.features import CLASSICAL_FOLDER
+from ecgcmr.experiments.features import CLASSICAL_FOLDER, LAYERS_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
 from ecgcmr.experiments.run_graph import COHORT, dependents, run_graph, source_of
@@ -21,6 +22,7 @@ from ecgcmr.experiments.trainings import DownstreamRun, Trainings, known_counts
 
 LOGS = "logs"
 _FEATURES = "features of {}"
+_LAYERS = "layers of {}"
 _LEAST_WEIGHT = 1e-3
 """Of what nothing else waits for and nobody has timed."""
 
@@ -103,6 +105,10 @@ def _features(
         encoder = trainings.folder(name) if seed is None else trainings.random(seed)
         return [request(task, encoder.name, str(encoder)) for task in first.values()]
 
+    def layered(name: str) -> list[FeaturesRequest]:
+        found = [request(task, LAYERS_FOLDER.format(name), str(trainings.folder(name))) for task in first.values()]
+        return [replace(each, layers=True) for each in found]
+
     for method in evaluation.linear_probe:
         if method != "random":
             needs = _parts_among(source_of(trainings.plan, method))
@@ -112,6 +118,9 @@ def _features(
             name = trainings.random_name(seed)
             needs = _parts_among(source_of(trainings.plan, "random"))
             yield Part(_FEATURES.format(name), needs, partial(embedded, name, seed))
+    for method in evaluation.layer_probe:
+        needs = _parts_among(source_of(trainings.plan, method))
+        yield Part(_LAYERS.format(method), needs, partial(layered, method))
     if not {"features", BOOSTING}.intersection(evaluation.baselines):
         return
     classical = {cohort: request(task, CLASSICAL_FOLDER) for cohort, task in first.items()}

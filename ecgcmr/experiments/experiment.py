@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.methods import STACK
+from ecgcmr.evaluation.methods import LAYER_PROBE, STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.ahead import run_ahead
@@ -26,7 +26,7 @@ from ecgcmr.experiments.cohort_plan import interpreted_cohort, task_cohort
 from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.cohorts import finished_cohorts, resolve_cohorts
 from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
-from ecgcmr.experiments.features import CLASSICAL_FOLDER, encoder_features
+from ecgcmr.experiments.features import CLASSICAL_FOLDER, LAYERS_FOLDER, encoder_features, encoder_layers
 from ecgcmr.experiments.fine_tuning import ATTENTION
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
@@ -284,6 +284,9 @@ class Experiment:
         for method in evaluation.linear_probe:
             self._show(f"linear probe: {method}")
             self._keep(recordings, method, "linear_probe", self._probed(problem, method))
+        for method in evaluation.layer_probe:
+            self._show(f"linear probe of each layer: {method}")
+            self._keep(recordings, method, LAYER_PROBE, self._probed_by_layer(problem, method))
         for run in self.trainings.downstream(problem, self.counts[problem.name]):
             found = [(run.count, run.seed, self.trainings.outcome(run))]
             self._keep(recordings, run.method, run.protocol, found)
@@ -327,6 +330,19 @@ class Experiment:
             needed = [count for count in counts if not (again and count == most)]
             yield from ((count, seed, outcome) for count, outcome in problem.probe(features, needed, seed).items())
 
+    def _probed_by_layer(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
+        """Yield (labels, seed, outcome) of the linear probe on the layer that reads best on the validation split."""
+        trainings, windows = self.trainings, self.plan.evaluation.windows
+        folder, index = trainings.folder(method), self.cohorts.of_task(problem.name)
+        cache = self.cohorts.features_folder(self.out, LAYERS_FOLDER.format(method), problem.name)
+        layers = encoder_layers(folder, index, problem.rows, cache, windows, trainings.trusted)
+        counts, most = self._counts(self.plan.evaluation.labels, problem), len(problem.training(None))
+        for seed in self.plan.seeds:
+            needed = [count for count in counts if seed == self.plan.seeds[0] or count != most]
+            found = [problem.probe(features.astype(np.float64), needed, seed) for features in layers]
+            for count in needed:
+                yield count, seed, problem.best_of([outcomes[count] for outcomes in found], "layer")
+
     def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
         """Return the features (n, D) of a problem's rows, kept on disk."""
         trainings, windows = self.trainings, self.plan.evaluation.windows
@@ -351,7 +367,7 @@ class Experiment:
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
                 self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
-            if protocol not in ("finetune", ATTENTION):
+            if protocol not in ("finetune", ATTENTION, LAYER_PROBE):
                 self._made[method, count, seed] = outcome
             about = {
                 "method": self.plan.shown(method),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data_modules import cut_windows, window_starts
 from ecgcmr.encoders import View, load_encoder, read_encoder_card
 from ecgcmr.encoders.kernels import use_kernels
+from ecgcmr.encoders.layer_features import layer_features
 from ecgcmr.encoders.readout import read_out
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_finite_features
+from ecgcmr.experiments.kept_results import kept_arrays
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
@@ -31,6 +34,7 @@ _BLOCK = 256
 CLASSICAL = "the classical ECG features"
 CLASSICAL_FOLDER = "classical"
 """Below ``features`` of an experiment's folder; no encoder is called so."""
+LAYERS_FOLDER = "{}@layers"
 
 
 def encoder_features(
@@ -58,10 +62,66 @@ def encoder_features(
         UserError: If the encoder takes other leads or another sampling rate, or was trained on recordings of another
             preparation, the recordings have no place for so many windows, or a feature is not finite.
     """
-    card, method = read_encoder_card(encoder_folder), f"the encoder of {encoder_folder.name}"
+    method = f"the encoder of {encoder_folder.name}"
     fingerprint = encoder_fingerprint(encoder_folder, index, rows, windows)
     if is_finished(cache, fingerprint):
         return _kept(cache, method)
+    encoder, length = _checked(encoder_folder, index, windows, trusted)
+    device = _placed(encoder)
+
+    def read(ecg: Tensor) -> Tensor:
+        return read_out(encoder, None, View(ecg))
+
+    parts = list(_read_all(read, index, rows, length, (encoder.input_spec.samples, windows), device))
+    return _keep(np.concatenate(parts), cache, fingerprint, method)
+
+
+def layer_fingerprint(encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], windows: int) -> str:
+    """Return what recognises the kept features of an encoder's layers; arguments as of ``encoder_features``."""
+    return fingerprint_of({"layers_of": encoder_fingerprint(encoder_folder, index, rows, windows)})
+
+
+def encoder_layers(
+    encoder_folder: Path,
+    index: ShardIndex,
+    rows: NDArray[np.int64],
+    cache: Path,
+    windows: int = 1,
+    trusted: Collection[str] = (),
+) -> list[NDArray]:
+    """Return features of each layer of an exported encoder, means over its tokens and over windows of each recording.
+
+    Arguments, and what is refused, as of ``encoder_features``.
+
+    Returns:
+        (n, D) float32 of layers 1 to ``num_layers`` - 1.
+    """
+    method = f"the layers of the encoder of {encoder_folder.name}"
+
+    def compute() -> dict[str, NDArray]:
+        encoder, length = _checked(encoder_folder, index, windows, trusted)
+        encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # by plain modules: faster ways may leave some out
+        widths: list[int] = []
+
+        def read(ecg: Tensor) -> Tensor:
+            found = layer_features(encoder, ecg.flatten(0, 1))
+            widths[:] = [each.shape[1] for each in found]
+            return torch.cat(found, dim=1).unflatten(0, ecg.shape[:2]).mean(dim=1)
+
+        device = next(encoder.parameters()).device
+        parts = list(_read_all(read, index, rows, length, (encoder.input_spec.samples, windows), device))
+        features = np.concatenate(parts)
+        require_finite_features(features, method)
+        bounds = np.cumsum([0, *widths])
+        return {str(k + 1): features[:, bounds[k] : bounds[k + 1]] for k in range(len(widths))}
+
+    kept = kept_arrays(cache, layer_fingerprint(encoder_folder, index, rows, windows), compute)
+    return [kept[name] for name in sorted(kept, key=int)]
+
+
+def _checked(encoder_folder: Path, index: ShardIndex, windows: int, trusted: Collection[str]) -> tuple[Any, int]:
+    """Return an encoder that fits a cohort, and how much of each recording it reads; errors of ``encoder_features``."""
+    card = read_encoder_card(encoder_folder)
     encoder: Any = load_encoder(encoder_folder, trusted).eval()
     specification = encoder.input_spec
     if index.layout.ecg is None or len(index.layout.ecg.leads) != specification.leads:
@@ -76,16 +136,31 @@ def encoder_features(
     check_encoder_preparation(card, encoder_folder, recipe, index.layout, "evaluation.linear_probe")
     stored, samples = index.layout.ecg.samples, specification.samples
     length = window_starts(stored, samples, windows, "evaluation.windows")[-1] + samples
+    return encoder, length
+
+
+def _placed(encoder: Any) -> torch.device:
+    """Move an encoder to where it runs, in the fastest way that is known there."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         use_kernels(encoder, choose_on_cpu(torch.nn.ModuleList([encoder]), FULL_PRECISION, training=False).kernels)
     encoder.to(device)
-    parts = []
+    return device
+
+
+def _read_all(
+    read: Callable[[Tensor], Tensor],
+    index: ShardIndex,
+    rows: NDArray[np.int64],
+    length: int,
+    cut: tuple[int, int],
+    device: torch.device,
+) -> Iterator[NDArray]:
+    """Give what is read of windows (B, W, leads, samples) of the recordings, block by block."""
     with torch.inference_mode():
         for start in range(0, len(rows), _BLOCK):
             ecg = torch.from_numpy(read_ecgs(index, rows[start : start + _BLOCK], length=length)).to(device)
-            parts.append(read_out(encoder, None, View(cut_windows(ecg, samples, windows))).float().cpu().numpy())
-    return _keep(np.concatenate(parts), cache, fingerprint, method)
+            yield read(cut_windows(ecg, *cut)).float().cpu().numpy()
 
 
 def classical_features(index: ShardIndex, rows: NDArray[np.int64], cache: Path, workers: int) -> NDArray:

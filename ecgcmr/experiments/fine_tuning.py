@@ -150,11 +150,13 @@ class FineTuning:
             for column in columns:
                 ended[column] = budget_end(folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")
-            if part.task.followed:  # a model of several learns a disease of a single event too
-                prediction[:, [columns[k] for k in piece.empty]] = np.nan
-                notes += part.named(piece.empty)
             if "val" in piece.predict:
                 validation[:, columns] = self._read(folder / "predictions_val.npz", part, "val")
+            # A model of several gives a number for a target that it had nothing to learn of; a probe does not, and
+            # means over targets are to be of the same ones.
+            without = [columns[k] for k in piece.empty]
+            prediction[:, without] = validation[:, without] = np.nan
+            notes += part.named(piece.empty)
         validated = "val" in self._predicted(problem, method)
         return Outcome(prediction, validation if validated else None, notes, tuple(ended))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -146,6 +146,22 @@ class Problem:
             np.isfinite(prediction).all(axis=0), self.task.score(truth, prediction)[key], self.task.metric(key).no_skill
         )
         return float(np.nanmean(score)) if np.isfinite(score).any() else float("nan")
+
+    def best_of(self, outcomes: Sequence[Outcome], what: str) -> Outcome:
+        """Return the outcome that reads best on the validation split, the first of equals, with a note that says so.
+
+        Args:
+            outcomes: With predictions of the validation split.
+            what: What differs between them, in the singular.
+        """
+        scores = [self.validation_score(each.validation) for each in outcomes if each.validation is not None]
+        best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
+        metric = self.task.metric(self.task.primary)
+        note = (
+            f"{self.name}: validation chose {what} {best + 1} of {len(outcomes)}, mean {metric.title} there "
+            f"{scores[best]:.{metric.digits}f}, of the last {scores[-1]:.{metric.digits}f}"
+        )
+        return replace(outcomes[best], notes=[*outcomes[best].notes, note])
 
     def outcome(self, found: BaselineOutcome) -> Outcome:
         """Return what a probe or a baseline found, its notes named by target."""

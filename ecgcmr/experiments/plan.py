@@ -20,6 +20,9 @@ from ecgcmr.experiments.published import check_published
 from ecgcmr.shipped_configs import config_at, find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
+EVERY_ENCODER = "every encoder"
+"""Among methods to be compared: all under ``encoders``."""
+_OF_ENCODERS = ("linear_probe", "layer_probe", "attention_probe", "finetune")
 FOCUS = "mae+alignment"
 """The method that is compared with every other where the file names none under ``gain``."""
 
@@ -179,7 +182,8 @@ class EvaluationPlan:
     Attributes:
         tasks: Name -> task.
         labels: Numbers of labelled training subjects, parts of them such as ``10 %``, or ``all``.
-        linear_probe: Methods probed: ``random`` or names of stages and encoders.
+        linear_probe: Methods probed: ``random`` or names of stages and encoders; ``every encoder`` stands here, and in
+            the next entries, for all under ``encoders``.
         layer_probe: Of these, methods whose layers are probed too, one by one; validation chooses the layer.
         attention_probe: Methods on whose frozen tokens an attention pooling and a head are trained, by the tasks'
             configs: names of stages and encoders.
@@ -366,6 +370,7 @@ def plan_of(
             settings = entry.get("set") if isinstance(entry, dict) else None
             if isinstance(settings, dict):
                 entry["set"] = pieces_named(settings, (path.resolve(),), f"{where}: {name}.set")
+    _name_every_encoder(content)
     listed_cohorts(mapping_at(content, "stages"))
     if "encoders" in content:
         content.setdefault("stages", {})
@@ -375,6 +380,19 @@ def plan_of(
     check_plan(plan, where)
     check_published(plan, where)
     return for_its_cohort(plan, where)
+
+
+def _name_every_encoder(content: dict[str, Any]) -> None:
+    """Put the names under ``encoders`` in place of ``EVERY_ENCODER``, in the entries as the file has them."""
+    evaluation = content.get("evaluation")
+    if not isinstance(evaluation, dict):
+        return  # refused when it is typed
+    for entry in _OF_ENCODERS:
+        methods = evaluation.get(entry)
+        if isinstance(methods, list) and EVERY_ENCODER in methods:
+            place = methods.index(EVERY_ENCODER)
+            named = [*methods[:place], *mapping_at(content, "encoders"), *methods[place + 1 :]]
+            evaluation[entry] = list(dict.fromkeys(named))
 
 
 def _replaced(plan: Plan, root: Path | None, data: Path | None, where: str) -> CohortPlan:

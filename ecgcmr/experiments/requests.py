@@ -21,6 +21,8 @@ from ecgcmr.experiments.features import (
     classical_fingerprint,
     encoder_features,
     encoder_fingerprint,
+    encoder_layers,
+    layer_fingerprint,
 )
 from ecgcmr.experiments.methods import Floats, Problem
 from ecgcmr.experiments.stage_runs import StageRun, is_complete, is_finished, run_stage
@@ -117,6 +119,7 @@ class FeaturesRequest:
         windows: Of each recording, whose features are averaged.
         trusted: Classes beside this package's that the encoder may be of.
         lenders: Folders of features that may be the same.
+        layers: Whether each layer of the encoder is read, in place of what it pools.
     """
 
     root: str
@@ -125,6 +128,7 @@ class FeaturesRequest:
     windows: int = 1
     trusted: tuple[str, ...] = ()
     lenders: tuple[str, ...] = ()
+    layers: bool = False
 
     @property
     def name(self) -> str:
@@ -137,7 +141,8 @@ class FeaturesRequest:
         index, rows = self._cohort()
         if self.encoder is None:
             return classical_fingerprint(index, rows)
-        return encoder_fingerprint(Path(self.encoder), index, rows, self.windows)
+        recognise = layer_fingerprint if self.layers else encoder_fingerprint
+        return recognise(Path(self.encoder), index, rows, self.windows)
 
     def _cohort(self) -> tuple[ShardIndex, NDArray[np.int64]]:
         index = ShardIndex.load(Path(self.root))
@@ -154,7 +159,8 @@ class FeaturesRequest:
         if self.encoder is None:
             classical_features(index, rows, cache, workers=1)
         else:
-            encoder_features(Path(self.encoder), index, rows, cache, self.windows, self.trusted)
+            compute = encoder_layers if self.layers else encoder_features
+            compute(Path(self.encoder), index, rows, cache, self.windows, self.trusted)
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""

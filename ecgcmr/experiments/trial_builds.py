@@ -26,10 +26,10 @@ class TrialBuilds:
 
     def __init__(self) -> None:
         self._built = set[str]()
-        self._parser = jsonargparse.ArgumentParser(exit_on_error=False)
-        self._parser.add_subclass_arguments(LightningModule, "model")
-        self._parser.add_subclass_arguments(LightningDataModule, "data")
-        self._parser.add_argument("--callbacks", type=list[Callback] | None, default=None)
+        self._settings = jsonargparse.ArgumentParser(exit_on_error=False)
+        self._settings.add_subclass_arguments(LightningModule, "model")
+        self._settings.add_subclass_arguments(LightningDataModule, "data")
+        self._settings.add_argument("--callbacks", type=list[Callback] | None, default=None)
 
     def check(self, settings: Any) -> None:
         """Build the model, the data and the callbacks of a fit.
@@ -63,6 +63,6 @@ class TrialBuilds:
             warnings.simplefilter("ignore")  # what is worth a warning is said when the stage begins
             try:
                 with torch.device("meta"):
-                    self._parser.instantiate_classes(settings)
+                    self._settings.instantiate_classes(settings)
             except Exception:  # a network that looks at values as it is made, or one that is refused: memory tells
-                self._parser.instantiate_classes(settings)
+                self._settings.instantiate_classes(settings)

@@ -5,15 +5,16 @@ A word such as ``none`` is a value there, not an empty cell.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.regular_file import require_regular
+from ecgcmr.formats.table_file import TextTable, open_table
+from ecgcmr.text import printable
 
+_ROWS = 500_000
 _EMPTY = ("", "nan", "NaN", "NA", "<NA>", "NULL", "null")
 
 
@@ -36,7 +37,7 @@ def read_plain_table(path: Path, needs: Sequence[str], takes: Sequence[str] = ()
 
 
 def plain_table_parts(
-    path: Path, needs: Sequence[str], takes: Sequence[str] = (), rows: int = 500_000
+    path: Path, needs: Sequence[str], takes: Sequence[str] = (), rows: int = _ROWS
 ) -> Iterator[pd.DataFrame]:
     """Read a table as ``read_plain_table`` does, some rows at a time, so that tens of millions fit.
 
@@ -49,34 +50,55 @@ def plain_table_parts(
     Raises:
         UserError: As of ``read_plain_table``.
     """
-    try:
-        require_regular(path)
-        header = [str(name) for name in pd.read_csv(path, nrows=0, dtype=str, encoding="utf-8-sig").columns]
-        known = {name.strip().lower(): name for name in reversed(header)}
-        missing = [name for name in needs if name not in known]
-        if missing:
-            raise UserError(f"lacks column {', '.join(missing)}")
-        names = [name for name in (*needs, *takes) if name in known]
-        for part in pd.read_csv(
-            path,
-            dtype=str,
-            encoding="utf-8-sig",
-            usecols=[known[name] for name in names],
-            chunksize=rows,
-            keep_default_na=False,
-            na_values=list(_EMPTY),
-        ):
-            renamed = part.rename(columns={known[name]: name for name in names})
-            yield renamed.reindex(columns=[*needs, *takes])
-    except UserError as error:
-        raise UserError(f"{path.name}: {error}") from error
-    except (ValueError, OSError, EOFError, csv.Error) as error:
-        raise UserError(f"{path.name}: cannot be read as a table ({type(error).__name__})") from error
+    table = open_comma_table(path)
+    place_of = {name.lower(): place for place, name in reversed(list(enumerate(table.columns)))}
+    missing = [name for name in needs if name not in place_of]
+    if missing:
+        raise UserError(f"{path.name}: lacks column {', '.join(missing)}")
+    names = {place_of[name]: name for name in (*needs, *takes) if name in place_of}
+    for part in table.frames(sorted(names), rows, _EMPTY):
+        yield part.rename(columns=names).reindex(columns=[*needs, *takes])
+
+
+def read_whole_table(path: Path, is_wanted: Callable[[str], bool] = bool) -> pd.DataFrame:
+    """Read columns of a table under their names as written; empty is what pandas takes as such.
+
+    Args:
+        path: The file.
+        is_wanted: Which columns, by their names; those with a name unless it is given.
+
+    Raises:
+        UserError: The file is missing or no table.
+    """
+    table = open_comma_table(path)
+    names = {place: name for place, name in enumerate(table.columns) if is_wanted(name)}
+    frame = pd.concat(list(table.frames(list(names), _ROWS)), ignore_index=True)
+    return frame.rename(columns=names)
+
+
+def open_comma_table(path: Path) -> TextTable:
+    """Open a table whose columns are separated by commas, as publishers write them: there is no decimal comma.
+
+    Raises:
+        UserError: The file is missing or no such table, or two columns have one name.
+    """
+    table = open_table(path)
+    if not isinstance(table, TextTable) or (len(table.columns) > 1 and table.separator != ","):
+        raise UserError(f"{path.name}: is no table separated by commas, as it was published; take it as downloaded")
+    twice = next((name for name in table.columns if name and table.columns.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path.name}: column {printable(twice, 60)} stands there twice; keep one")
+    return table
 
 
 def numbers(column: pd.Series) -> pd.Series:
     """Return a column of text as numbers, NaN where it is empty or none."""
     return pd.to_numeric(column, errors="coerce")
+
+
+def timestamps(column: pd.Series) -> pd.Series:
+    """Return a column of text as times, NaT where it is empty or none; some rows may have a date alone."""
+    return pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
 
 
 def find_file(folder: Path, *names: str) -> Path | None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.plain_table import read_whole_table
 from ecgcmr.formats.regular_file import refuse_special
 from ecgcmr.formats.ukb_table import clean_id
 
@@ -80,10 +81,7 @@ def _read(path: Path, provider: str, features: str) -> PlusFeatures:
     def is_wanted(column: str) -> bool:
         return column == _KEY or features == "all" or column.lower().endswith(_GLOBAL)
 
-    try:
-        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", usecols=is_wanted)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path.name}: cannot be read as a table ({type(error).__name__})") from error
+    frame = read_whole_table(path, is_wanted)
     if _KEY not in frame.columns:
         raise UserError(f"{path.name}: lacks column {_KEY}, so that nobody knows whose features they are")
     ids = [clean_id(one) if isinstance(one, str) else "" for one in frame.pop(_KEY)]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.plain_table import read_whole_table
 from ecgcmr.formats.regular_file import refuse_special
 
 STATEMENTS = "scp_statements.csv"
@@ -90,12 +91,9 @@ def read_part(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame
         UserError: It is missing, no table, or lacks one of the columns.
     """
     refuse_special(folder / name)
-    try:
-        frame = pd.read_csv(folder / name, dtype=str, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: missing in the PTB-XL folder") from error
-    except (ValueError, OSError) as error:
-        raise UserError(f"{name}: cannot be read as a table ({type(error).__name__})") from error
+    if not (folder / name).exists():
+        raise UserError(f"{name}: missing in the PTB-XL folder")
+    frame = read_whole_table(folder / name, lambda _: True)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise UserError(f"{name}: lacks column {', '.join(missing)}")

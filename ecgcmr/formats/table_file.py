@@ -135,8 +135,24 @@ class TextTable:
 
     def chunks(self, positions: Sequence[int]) -> Iterator[pd.DataFrame]:
         """Yield the wanted columns; see ``TableFile``."""
-        width = len(self.columns)
         rows = 0
+        for frame in self.frames(positions, rows_at_once(len(positions))):
+            rows += len(frame)
+            check_rows(self.name, rows)
+            yield frame
+
+    def frames(self, positions: Sequence[int], rows: int, empty: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the wanted columns of as many rows as there are.
+
+        Args:
+            positions: Wanted columns, as positions in ``columns``.
+            rows: Rows of a frame.
+            empty: Texts of an empty cell; None for those that pandas takes as such.
+
+        Raises:
+            UserError: The file is damaged, or a row has more values than there are columns.
+        """
+        width = len(self.columns)
         # Positions as header, one more than there are: pandas then finds rows that are too long or too short.
         header = self.separator.join(map(str, range(width + 1))).encode() + b"\n"
         with _reading(self.name), self.open() as stream:
@@ -148,11 +164,11 @@ class TextTable:
                 usecols=[*positions, width],
                 index_col=False,  # a separator at each line's end must not shift the columns
                 dtype=str,
-                chunksize=rows_at_once(len(positions)),
+                chunksize=rows,
+                keep_default_na=empty is None,
+                na_values=None if empty is None else list(empty),
             ) as frames:
                 for frame in frames:
-                    rows += len(frame)
-                    check_rows(self.name, rows)
                     frame.columns = frame.columns.astype(int)
                     self._check_width(frame.pop(width))
                     yield frame

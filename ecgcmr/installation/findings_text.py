@@ -24,10 +24,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield from _wrapped(there)
     yield ""
     yield "extras:"
+    width = 2 + max((len(extra["for"]) for extra in found["extras"].values()), default=0)
     for name, extra in found["extras"].items():
         versions = ", ".join(f"{package['name']} {package['found']}" for package in extra["packages"])
         missing = f"missing; pip install 'ecgcmr[{name}]'"
-        yield f"  {name:<13}{extra['for']:<35}{versions if extra['installed'] else missing}"
+        yield f"  {name:<13}{extra['for']:<{width}}{versions if extra['installed'] else missing}"
     if "speed" in found:
         yield ""
         yield "speed, in two seconds:"

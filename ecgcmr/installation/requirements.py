@@ -18,7 +18,7 @@ USES = {
     "compression": "compressed shards",
     "dask": "prepare --backend dask",
     "explain": "explain: maps by UMAP",
-    "formats": "ECGs of HL7, Philips, Mortara, SCP-ECG, ISHNE, EDF, MFER, Kardia",
+    "formats": "ECGs: HL7, SCP, EDF, ISHNE, ...",
     "hub": "hf:// models, push",
     "mlflow": "fit: runs in MLflow",
     "onnx": "export --onnx, bench --only onnx",

@@ -16,7 +16,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.encoders import View, require_encoder
-from ecgcmr.encoders.low_rank import has_low_rank, merge_low_rank
 from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, encoder_modality, read_out
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice
@@ -25,14 +24,11 @@ from ecgcmr.stages.covariates import covariate_inputs, covariates_of_a_checkpoin
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.head_start import HEAD_STARTS, check_head_start, start_head
 from ecgcmr.stages.optimisation import OptimiserSettings, layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.partly_trained import PartlyTrained
 from ecgcmr.stages.protocol import StageData
-from ecgcmr.stages.stage_module import StageModule, predicted
+from ecgcmr.stages.stage_module import predicted
 from ecgcmr.stages.trained_part import (
     TrainedPart,
-    accept_plain_weights,
-    keep_plain_weights,
-    take_parts,
-    trained_line,
 )
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
 from ecgcmr.stages.whole_split import EpochCollector
@@ -41,7 +37,7 @@ from ecgcmr.stages.window_pooling import check_window_pooling, window_pooling_fo
 PROTOCOLS = ("finetune", "linear_probe", "attention_probe")
 
 
-class Downstream(StageModule):
+class Downstream(PartlyTrained):
     """What the downstream stages share: encoder, head, protocol and the flow of an epoch.
 
     Subclasses give ``task``, ``monitor``, ``mode``, ``score_kind``, ``_loss`` and ``_to_prediction``. Head and label
@@ -112,17 +108,21 @@ class Downstream(StageModule):
         self._losses = {split: EpochCollector() for split in ("val", "test")}
         self._noted: set[str] = set()
         self.target_scores: dict[int, dict[str, float]] = {}
-        self.trained_part = TrainedPart.from_text(trained)
-        if not self._is_probe:
-            self.trained_part.choose(self.encoder)
-        elif self.trained_part.kind != "all":
+        part = TrainedPart.from_text(trained)
+        if self._is_frozen and part.kind != "all":
             raise UserError(f"model.trained is {trained}, but model.protocol {protocol} trains none of the encoder")
-        else:
+        self._train_part(part)
+        if self._is_frozen:
             self.encoder.requires_grad_(False)
-        self.register_load_state_dict_pre_hook(accept_plain_weights)
 
     @property
-    def _is_probe(self) -> bool:
+    def partly_trained(self) -> nn.Module:
+        """The encoder."""
+        return self.encoder
+
+    @property
+    def _is_frozen(self) -> bool:
+        """Whether the encoder is probed."""
         return self.protocol != "finetune"
 
     def setup(self, stage: str) -> None:
@@ -162,9 +162,7 @@ class Downstream(StageModule):
         )
         if self.trainer.state.fn == "fit":
             check_window_pooling(self.window_pooling, data)
-            self.trained_part.begin(self.encoder, torch.initial_seed())
-            if self.trained_part.kind != "all":
-                rank_zero_info(trained_line(self.trained_part, self))
+            self._begin_part()
 
     @property
     def takes_statistics_from_checkpoint(self) -> bool:
@@ -195,32 +193,9 @@ class Downstream(StageModule):
                 f"data.diseases is the target of ecgcmr.stages.TimeToEvent; {type(self).__name__} takes data.labels"
             )
 
-    def train(self, mode: bool = True) -> Downstream:
-        """Switch to training; what is frozen of the encoder stays in evaluation mode."""
-        super().train(mode)
-        self.trained_part.set_modes(self.encoder, training=mode and not self._is_probe)
-        return self
-
     def on_fit_start(self) -> None:
         """Start the head at the probe, where that is asked for and the fit begins here."""
         start_head(self)
-
-    def on_train_start(self) -> None:
-        """Put what is frozen into evaluation mode; Lightning keeps modes as they are and never calls ``train``."""
-        self.train(self.training)
-
-    def on_train_end(self) -> None:
-        """Leave ordinary weights, whatever they were trained by."""
-        merge_low_rank(self.encoder)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Hold ordinary weights, and what a resumed fit goes on with beside them."""
-        keep_plain_weights(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with what was trained, where that is not the weights themselves."""
-        if has_low_rank(self.encoder) and self.trainer.state.fn == "fit":
-            take_parts(checkpoint)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the head's raw outputs (B, L) for recordings as the encoder takes them, all leads recorded.

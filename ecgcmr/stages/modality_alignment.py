@@ -6,7 +6,7 @@ The objective sees the batch of all ranks, with exact gradients.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ from ecgcmr.encoders import View
 from ecgcmr.errors import UserError
 from ecgcmr.stages.contrast import Contrast
 from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
+from ecgcmr.stages.partly_trained import PartlyTrained
 from ecgcmr.stages.stage_module import predicted
 from ecgcmr.stages.towers import Tower
+from ecgcmr.stages.trained_part import TrainedPart
 from ecgcmr.stages.transfer import check_input, check_missing_leads, start_from
 from ecgcmr.stages.whole_split import retrieval_scores
 
@@ -43,16 +45,40 @@ class Side(NamedTuple):
     weights: str | None
 
 
-class ModalityAlignment(Contrast):
+class ModalityAlignment(Contrast, PartlyTrained):
     """Draws one subject's modalities together and different subjects' apart.
 
     Subclasses make ``ecg_encoder``, the others, their projections and the contrast, and give ``sides``.
+
+    Args:
+        trained: What is trained of the ECG encoder: ``all``; ``last:K``, the last K blocks and what stands above them;
+            ``low_rank:R``, updates of rank R of its weight matrices; ``norms``, norms and biases.
+        options: Those of ``Contrast``.
     """
 
     task = "alignment"
     warmup_epochs = 30.0
     ecg_encoder: Any  # meets the encoder contract, checked at construction
     ecg_projection: nn.Module
+
+    def __init__(self, trained: str = "all", **options: Any) -> None:
+        super().__init__(**options)
+        self._part = TrainedPart.from_text(trained)
+
+    @property
+    def partly_trained(self) -> nn.Module:
+        """The ECG encoder."""
+        return self.ecg_encoder
+
+    def _contrast(self, objective: nn.Module, offered: Collection[str]) -> None:
+        """As every contrast; of the ECG encoder a part may be trained alone."""
+        super()._contrast(objective, offered)
+        if self.target is not None and self._part.kind == "low_rank":
+            raise UserError(
+                f"model.trained is {self._part}, but {type(objective).__name__} has a copy that follows the encoder, "
+                "which has no such updates; take last:K, norms or all"
+            )
+        self._train_part(self._part)
 
     @property
     @abstractmethod
@@ -80,6 +106,7 @@ class ModalityAlignment(Contrast):
         for side in self.sides:
             start_from(self, side.encoder, side.weights, f"model.{side.name}_encoder_weights", adapt_input=adapt)
         super().setup(stage)
+        self._begin_part()
 
     def _make_ready(self) -> None:
         """Do to encoders, which fit the data, what comes before weights."""

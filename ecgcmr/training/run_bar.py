@@ -34,6 +34,11 @@ class RunBar(RichProgressBar):
         self.numbers = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if value != ""}
         return {}
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Return what stands before the bar: of epochs whose number is open, as under a budget, no last one."""
+        text = super()._get_train_description(current_epoch)
+        return text.replace("/-2", "") if self.trainer.max_epochs == -1 else text
+
     def configure_columns(self, trainer: Any) -> list[Any]:
         """Return what the line is made of, from left to right."""
         whole: dict[str, Any] = {"table_column": Column(no_wrap=True)}  # what does not fit is taken off the numbers

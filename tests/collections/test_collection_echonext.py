@@ -236,3 +236,16 @@ def test_a_loader_of_the_field_agrees(made):
         np.testing.assert_array_equal(values(found, flag)[measured], theirs[flag].to_numpy(dtype=float)[measured])
     for name in ("lvef_value", "ivs_measurement", "lvpw_measurement", "pasp_value", "tr_max_velocity_value"):
         np.testing.assert_allclose(values(found, name), theirs[name], rtol=1e-6)
+
+
+def test_flags_in_words_are_flags_as_well(tmp_path: Path) -> None:
+    table = write_echonext(tmp_path / "numbers")
+    write_echonext(tmp_path / "words")
+    flags = [name for name in table.columns if name.endswith("_flag")]
+    path = tmp_path / "words" / "echonext_metadata_100k.csv"
+    written = pd.read_csv(path, index_col=0)
+    written[flags] = written[flags].astype(bool)
+    written.to_csv(path)
+    numbers, words = (gathered(tmp_path / name) for name in ("numbers", "words"))
+    np.testing.assert_array_equal(words.labels, numbers.labels)
+    assert sum(np.nansum(values(numbers, name)) for name in flags) > 0

@@ -98,6 +98,48 @@ def test_sentinels_of_the_recorder_are_missing(raw):
     assert notes.counts.out_of_range == {"qrs_axis": 1}  # a sentinel is no implausible value
 
 
+def test_an_axis_of_the_northwest_is_not_lost(raw):
+    path = raw / "machine_measurements.csv"
+    table = pd.read_csv(path)
+    table["qrs_axis"] = [263, 360, 180, -180, -89, 181, *table["qrs_axis"][6:]]
+    table.to_csv(path, index=False)
+    found = gathered(raw)
+    place = [list(table["study_id"]).index(int(one.id)) for one in found.candidates]
+    wanted = np.array([-97, 0, 180, -180, -89, -179, *table["qrs_axis"][6:]])[place]
+    np.testing.assert_array_equal(values(found, "qrs_axis"), wanted)
+
+
+def test_measurements_of_another_patient_with_the_same_study_are_not_taken(raw):
+    path = raw / "machine_measurements.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "subject_id"] = 99
+    table.to_csv(path, index=False)
+    notes = SearchNotes()
+    found = gathered(raw, notes)
+    there = np.isfinite(values(found, "rr_interval"))
+    assert [int(found.candidates[row].id) for row in np.flatnonzero(~there)] == [table["study_id"][0]]
+    assert any("1 recordings have no row of their study and patient" in remark for remark in notes.remarks)
+    table.assign(subject_id=99).to_csv(path, index=False)
+    with pytest.raises(UserError, match="has a row for none of the recordings"):
+        gathered(raw)
+
+
+def test_times_with_and_without_an_hour_stand_beside_each_other(raw, tmp_path):
+    table = pd.read_csv(raw / "record_list.csv")
+    rows = [echo_row(table.iloc[row], 1, "lvef", 50 + row, unit="%") for row in (0, 2, 4)]
+    rows[1]["measurement_datetime"] = str(rows[1]["measurement_datetime"])[:10]
+    rows[2]["measurement_datetime"] = "some day"
+    write_echo(tmp_path / "echo", rows)
+    table["ecg_time"] = [str(time) if row else str(time)[:10] for row, time in enumerate(table["ecg_time"])]
+    table.to_csv(raw / "record_list.csv", index=False)
+    notes = SearchNotes()
+    found = gathered(raw, notes, echo=tmp_path / "echo")
+    assert values(found, "lvef")[[0, 2]].tolist() == [50, 52]
+    assert np.isnan(values(found, "lvef")[4])
+    assert np.isfinite(values(found, "age")).all()
+    assert any("1 values of echocardiograms have no readable time" in remark for remark in notes.remarks)
+
+
 def test_age_is_that_on_the_day_of_the_ecg(raw, tmp_path):
     table = pd.read_csv(raw / "record_list.csv")
     people = pd.read_csv(raw / "patients.csv").set_index("subject_id")

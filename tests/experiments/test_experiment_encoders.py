@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -65,7 +67,7 @@ def write_table(folder: Path, root: Path) -> Path:
             },
             "labels": ["all"],
             "linear_probe": ["ecg-fm", "ecgfounder"],
-            "layer_probe": [],
+            "layer_probe": ["ecgfounder"],
             "attention_probe": ["ecg-fm"],
             "finetune": ["ecg-fm", "cnn", "narrow"],
             "supervised": {"cnn": {"encoder": CNN}, "narrow": {"encoder": cnn}},
@@ -95,9 +97,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_encoder_is_a_row_by_every_protocol_and_random_weights_say_so(table: Path) -> None:
     rows = json.loads((table / "out" / "results.json").read_text())["scores"]
     assert {(row["method"], row["protocol"]) for row in rows} == {
-        ("ecg-fm", "linear_probe"), ("ecg-fm", "attention_probe"), ("ecg-fm", "finetune"),
-        ("ecgfounder (random)", "linear_probe"), ("cnn", "finetune"), ("narrow", "finetune"), ("mean", None),
-    }  # fmt: skip
+        *(("ecg-fm", protocol) for protocol in ("linear_probe", "attention_probe", "finetune")),
+        *(("ecgfounder (random)", protocol) for protocol in ("linear_probe", "layer_probe")),
+        *(("cnn", "finetune"), ("narrow", "finetune"), ("mean", None)),
+    }
     given = read_encoder_card(table / "weights").sha256
     assert read_encoder_card(table / "out" / "stages" / "ecg-fm").sha256 == given
     text = (table / "out" / "results.md").read_text()
@@ -113,6 +116,16 @@ def test_an_attention_probe_trains_none_of_the_encoder(table: Path) -> None:
         torch.testing.assert_close(after.state_dict()[name], value, rtol=0, atol=0)
     tuned: Any = load_encoder(table / "out" / "stages" / "fibrillation-ecg-fm-8")
     assert any(not torch.equal(tuned.state_dict()[name], value) for name, value in before.state_dict().items())
+
+
+def test_the_layer_that_reads_best_on_validation_is_probed(table: Path) -> None:
+    text = (table / "out" / "results.md").read_text()
+    [note] = [line for line in text.splitlines() if "volume: validation chose layer " in line]
+    best, last = (float(re.search(rf"{word} (-?[0-9.]+)", note)[1]) for word in ("there", "of the last"))  # type: ignore[index]
+    assert best >= last
+    assert "(ecgfounder (random))" in note
+    with np.load(table / "out" / "features" / "ecgfounder@layers" / "outcome.npz") as kept:
+        assert {name: kept[name].shape for name in kept} == {"1": (16, 8), "2": (16, 16)}
 
 
 def test_costs_stand_in_columns_beside_the_scores(table: Path) -> None:

@@ -88,6 +88,16 @@ def test_an_extra_counts_where_it_is_needed(
     assert "--needs tea: is no extra; choose of compression, " in capsys.readouterr().err
 
 
+def test_the_column_of_uses_is_as_wide_as_the_longest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(requirements.USES, "serve", "s" * 60)
+    assert main(["doctor", "--without-speed"]) == 0
+    lines = capsys.readouterr().out.split("extras:\n")[1].split("\n\n")[0].splitlines()
+    assert len(lines) == len(requirements.USES)
+    assert {line[15 + 60 : 15 + 62] for line in lines} == {"  "}
+
+
 @pytest.mark.parametrize("missing", [None, "absent"])
 def test_without_torch_the_packages_are_told_and_nothing_else(
     missing: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

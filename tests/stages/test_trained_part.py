@@ -48,6 +48,7 @@ def expected_names(case: str, part: str) -> set[str]:
         return {name for name in named if encoder.layer_of(name) >= encoder.num_layers - 1}
     tables = ("cls_token", "pos_embed", "space.log_decay", "space.frequency", "space.readout")
     tables += ("pos_embedding", "positions.weight_g", "positions.weight_v", "space.C", "space.D", "mix.bias")
+    tables += ("network.weight", "network.bias")  # of measurements, a row each
     return {name for name, parameter in named.items() if parameter.ndim > 1 and not name.endswith(tables)}
 
 

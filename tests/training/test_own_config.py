@@ -7,6 +7,7 @@ import shutil
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -108,3 +109,10 @@ def test_the_bar_keeps_to_one_line(width: int) -> None:
     assert "40/100" in lines[0]
     assert ("val/loss 0.1" in lines[0]) == (width == 200)
     assert lines[0].rstrip().endswith("…") == (width < 200)
+
+
+@pytest.mark.parametrize(("epochs", "shown"), [(10, "Epoch 3/9"), (-1, "Epoch 3"), (None, "Epoch 3")])
+def test_the_bar_names_a_last_epoch_where_there_is_one_alone(epochs: int | None, shown: str) -> None:
+    bar = RunBar()
+    bar._trainer = SimpleNamespace(max_epochs=epochs, sanity_checking=False)
+    assert bar._get_train_description(3).strip() == shown

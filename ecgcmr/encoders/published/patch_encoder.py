@@ -41,6 +41,8 @@ class PatchEncoder(nn.Module):
         UserError: A number does not fit another one.
     """
 
+    channel_axis = -1
+
     def __init__(
         self,
         spec: ECGInput,

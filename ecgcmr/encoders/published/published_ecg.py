@@ -72,6 +72,7 @@ class PublishedECG(nn.Module):
         )
         self.feature_dim: int = network.feature_dim
         self.num_layers: int = network.num_layers
+        self.channel_axis: int = network.channel_axis
 
     def network_input(self, x: Tensor) -> Tensor:
         """Make the network's input of recordings: (B, 12, samples) mV -> (B, pieces, its leads, its samples).

@@ -51,6 +51,8 @@ class WaveEncoder(nn.Module):
         UserError: A number does not fit another one.
     """
 
+    channel_axis = -1
+
     def __init__(
         self,
         spec: ECGInput,

@@ -109,8 +109,9 @@ def label_values(table: pd.DataFrame) -> dict[str, pd.Series]:
     """
     values: dict[str, pd.Series] = {}
     for flag, behind in BEHIND.items():
-        values[flag] = table[flag].where(table[list(behind)].notna().all(axis=1))
-    values |= {name: table[name] for name in (COMPOSITE, *(value[0] for value in VALUES))}
+        values[flag] = _truth(table[flag]).where(table[list(behind)].notna().all(axis=1))
+    values[COMPOSITE] = _truth(table[COMPOSITE])
+    values |= {name: table[name] for name, *_ in VALUES}
     for name, levels in GRADES.items():
         grade = table[name].str.strip().str.lower().map(levels)
         values[name] = grade.where(grade.notna(), table[name])
@@ -118,6 +119,10 @@ def label_values(table: pd.DataFrame) -> dict[str, pd.Series]:
         value = numbers(table[column])
         values[name] = value.where(value != 0)  # a recorder's 0 is no measurement
     return values | {"age": table["age_at_ecg"], "sex": yes_no(table["sex"], ("male", "m"), ("female", "f"))}
+
+
+def _truth(flag: pd.Series) -> pd.Series:
+    return yes_no(flag, ("true", "1", "1.0"), ("false", "0", "0.0"))
 
 
 def misjoined(table: pd.DataFrame, features: np.ndarray) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.plain_table import find_file, numbers, read_plain_table, require_file
+from ecgcmr.formats.plain_table import find_file, numbers, read_plain_table, require_file, timestamps
 from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.inside import is_inside
 from ecgcmr.preparation.collections.label_frames import label_rows, yes_no
@@ -73,7 +73,9 @@ class MimicECGCollection:
         repeated = records["study"].duplicated()
         if repeated.any():
             raise UserError(f"{path.name}: lists {int(repeated.sum())} study_ids twice; keep one row of each")
-        records["time"] = pd.to_datetime(records["ecg_time"], errors="coerce")
+        records["time"] = timestamps(records["ecg_time"])
+        if (timeless := int(records["time"].isna().sum())) and (self.echo or find_file(self.folder, *PATIENTS)):
+            notes.remarks.append(f"{path.name}: {timeless} recordings have no readable ecg_time")
         values = self._measured(records, notes) | self._person(records, notes) | self._echo(records, notes)
         labels = label_rows(values, self.labels(), notes.counts)
         strange = 0
@@ -102,9 +104,11 @@ class MimicECGCollection:
             notes.skip(MEASUREMENTS[0], "missing, so that nothing is known of what the recorder measured")
             return dict.fromkeys((*TIMES, *AXES), empty)
         notes.files.append(path.name)
-        table = read_plain_table(path, ("study_id",), (*TIMES, *AXES))
+        table = read_plain_table(path, ("study_id", "subject_id"), (*TIMES, *AXES))
         table = table.assign(study=numbers(table["study_id"])).dropna(subset="study").drop_duplicates("study")
         table = table.set_index("study").reindex(records["study"]).set_axis(records.index)
+        # A study's number alone may be another patient's: the open demo numbers its studies anew.
+        table = table.where(numbers(table["subject_id"]) == records["subject"])
         without = int(table["study_id"].isna().sum())
         if without == len(records):
             raise UserError(
@@ -112,11 +116,13 @@ class MimicECGCollection:
                 "open demo numbers its studies anew)"
             )
         if without:
-            notes.remarks.append(f"{path.name}: {without} recordings have no row")
+            notes.remarks.append(f"{path.name}: {without} recordings have no row of their study and patient")
         values = {}
         for name in (*TIMES, *AXES):
             read = numbers(table[name])
             values[name] = table[name].where(~read.isin(SENTINELS))
+            if name in AXES:  # recorders write the northwest as 181 to 270
+                values[name] = values[name].mask(read.between(180, 360, inclusive="right"), read - 360)
         return values
 
     def _person(self, records: pd.DataFrame, notes: SearchNotes) -> dict[str, pd.Series]:
@@ -152,6 +158,8 @@ class MimicECGCollection:
             f"{found} of {len(records)} recordings have an echocardiogram within {self.days:g} days{median}; of other "
             f"tests than at rest through the chest {studies.other_tests.total()} values are left out"
         )
+        if studies.timeless:
+            notes.remarks.append(f"{studies.timeless} values of echocardiograms have no readable time and are left out")
         for (name, unit), count in sorted(studies.units.items()):
             notes.remarks.append(f"{name}: {count} values in {unit!r:.30} are left out, whose unit is not known")
         for name, count in studies.unreadable.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.plain_table import numbers, plain_table_parts, require_file
+from ecgcmr.formats.plain_table import numbers, plain_table_parts, require_file, timestamps
 from ecgcmr.label_declarations import DeclaredLabel
 
 TABLES = tuple(
@@ -95,12 +95,14 @@ class EchoStudies:
         other_tests: Test type -> values that are left out for being of that type.
         units: (label, unit) -> values in a unit that is not known, which are left out.
         unreadable: Label -> results that are no number.
+        timeless: Values that are left out because nobody knows when they were measured.
     """
 
     table: pd.DataFrame
     other_tests: Counter[str] = field(default_factory=Counter)
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    timeless: int = 0
 
 
 def read_echo(folder: Path, subjects: pd.Series) -> EchoStudies:
@@ -157,7 +159,8 @@ def _wanted(part: pd.DataFrame, known: set[int], found: EchoStudies) -> pd.DataF
             factor[of_one & (unit == other)] = times
     strange = factor.isna() & value.notna()
     found.units.update(zip(name[strange], unit[strange], strict=True))
-    time = pd.to_datetime(part["measurement_datetime"], errors="coerce")
+    time = timestamps(part["measurement_datetime"])
+    found.timeless += int((value.notna() & time.isna()).sum())
     rows = pd.DataFrame({"subject": subject, "time": time, "name": name.astype(_NAMES), "value": value * factor})
     return rows[rows["value"].notna() & rows["time"].notna()]
 
