@@ -27,6 +27,7 @@ from ecgcmr.row_random import RowGenerator, with_host_copy
 from ecgcmr.shards.index import ShardIndex, read_labels
 from ecgcmr.shards.joint_index import JointIndex, leaks_into, open_cohorts, without_rows
 from ecgcmr.shards.layout import SPLITS
+from ecgcmr.shards.same_recordings import not_comparable
 from ecgcmr.windows import cut_windows, cut_windows_at, window_starts
 
 ALL = "all"
@@ -187,12 +188,21 @@ class ShardDataModule(LightningDataModule):
                     f"note: {index.shared:,} subjects stand in several of the cohorts; {len(index.left_out):,} rows of "
                     "theirs are left out"
                 )
-            if self.apart_from:
-                leaks = leaks_into(index, [ShardIndex.load(root) for root in self.apart_from])
+            judges = [ShardIndex.load(root) for root in self.apart_from]
+            self._say_what_is_not_found([*(index.members if isinstance(index, JointIndex) else (index,)), *judges])
+            if judges:
+                leaks = leaks_into(index, judges)
                 rank_zero_info(f"note: {len(leaks):,} rows are left out, for their subjects stand in data.apart_from")
                 index = without_rows(index, leaks)
             self._index = index
         return self._index
+
+    def _say_what_is_not_found(self, cohorts: Sequence[ShardIndex]) -> None:
+        for number in not_comparable(cohorts):
+            rank_zero_info(
+                f"note: {cohorts[number].root} stores recordings in another length or type, or prepared otherwise, "
+                "than the other cohorts; a person in both is found by hash, perhaps not by recording"
+            )
 
     @property
     def input_spec(self) -> dict[str, dict[str, Any]]:

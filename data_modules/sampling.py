@@ -137,7 +137,8 @@ def rows_of_cohorts(available: Sequence[int], weights: Sequence[float], epoch_ro
     Raises:
         UserError: A cohort that is to be taken from has no rows, or too few for so long an epoch.
     """
-    shares = np.asarray(weights, dtype=np.float64) / float(sum(weights))
+    shares = np.asarray(weights, dtype=np.float64) / max(weights)
+    shares /= shares.sum()
     empty = [number for number, share in enumerate(shares) if share > 0 and not available[number]]
     if empty:
         raise UserError(f"weights: cohort {empty[0] + 1} of root has no training row; give it the weight 0")
@@ -155,6 +156,12 @@ def rows_of_cohorts(available: Sequence[int], weights: Sequence[float], epoch_ro
             counts[number] += 1
     if not counts.sum():
         raise UserError(f"weights {list(weights)}: an epoch would have no row; give the smallest cohort less weight")
+    never = [number + 1 for number, weight in enumerate(weights) if weight > 0 and not counts[number]]
+    if never:
+        raise UserError(
+            f"weights {list(weights)}: of {total:,} rows of an epoch none would be of cohort {never[0]} of root; give "
+            "it more weight, or 0 to leave it out"
+        )
     return counts.tolist()
 
 

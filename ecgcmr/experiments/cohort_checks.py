@@ -88,7 +88,7 @@ def leak_notes(cohorts: CohortSet) -> list[str]:
         unknown = cohorts.not_comparable(stage)
         if unknown:
             notes.append(
-                f"stage {stage}: recordings of {', '.join(unknown)} are stored in another length or type than those it "
-                "is trained on; whether a recording is in both is not known"
+                f"stage {stage}: recordings of {', '.join(unknown)} are stored in another length or type, or were "
+                "prepared otherwise, than those it is trained on; whether a recording is in both is not known"
             )
     return notes

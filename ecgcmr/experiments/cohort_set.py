@@ -20,7 +20,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.joint_index import joined, leaks_into
-from ecgcmr.shards.same_recordings import are_comparable
+from ecgcmr.shards.same_recordings import not_comparable
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,9 @@ class CohortSet:
         return self._leaks[trained_on, others]
 
     def not_comparable(self, stage: str) -> list[str]:
-        """Return the cohorts judging a stage whose recordings are stored otherwise: copies in them are not found."""
-        trained_on = self.of_stage(stage)
-        return [
-            name
-            for name in self._apart(stage)
-            if not all(are_comparable(self.indices[name], one) for one in trained_on)
-        ]
+        """Return the cohorts of a stage, or judging it, whose recordings are stored otherwise: no copies are found."""
+        names = [*stage_cohorts(self.plan, stage), *self._apart(stage)]
+        return [names[number] for number in not_comparable([self.indices[name] for name in names])]
 
     def _apart(self, stage: str) -> tuple[str, ...]:
         trained_on = stage_cohorts(self.plan, stage)

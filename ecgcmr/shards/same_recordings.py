@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from ecgcmr.errors import UserError
 from ecgcmr.shards.index import MODALITIES, ShardIndex
+from ecgcmr.shards.recipe import compare_recipes, recipe_of
 
 _RANK = {"train": 0, "val": 1, "test": 2}
 """Of the rows of a subject in several splits those of the last stay: the training split can spare them."""
+_CUTTING = ("short", "window")
+"""What a recording is cut by, of the recipe of ECGs: networks do not care, bytes do."""
 _SAMPLES = 128
 """Of ECGs with equal checksums so many samples of every lead are compared: two by chance are not equal in both."""
 
@@ -43,9 +46,28 @@ class SharedSubjects:
 
 
 def are_comparable(one: ShardIndex, other: ShardIndex) -> bool:
-    """Return whether equal recordings of two cohorts are stored as equal bytes: by type and shape of what both have."""
-    pairs = [(getattr(one.layout, name), getattr(other.layout, name)) for name in MODALITIES]
-    return all(a is None or b is None or (a.shape, a.dtype) == (b.shape, b.dtype) for a, b in pairs)
+    """Return whether the same recording is stored in two cohorts as the same bytes: made and cut alike."""
+    return all(_are_stored_alike(one, other, name) for name in MODALITIES)
+
+
+def _are_stored_alike(one: ShardIndex, other: ShardIndex, name: str) -> bool:
+    first, second = getattr(one.layout, name), getattr(other.layout, name)
+    if first is None or second is None:
+        return True
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
+        return False
+    recipes = [recipe_of(index.layout, name) for index in (one, other)]
+    cut_alike = all(recipes[0].get(entry) == recipes[1].get(entry) for entry in _CUTTING)
+    return cut_alike and not compare_recipes(recipes[0], recipes[1], name).differences
+
+
+def not_comparable(members: Sequence[ShardIndex]) -> list[int]:
+    """Return which of several cohorts store recordings otherwise than one before them, so that copies are not found."""
+    return [
+        number
+        for number, member in enumerate(members)
+        if not all(are_comparable(member, earlier) for earlier in members[:number])
+    ]
 
 
 def shared_subjects(members: Sequence[ShardIndex]) -> SharedSubjects:

@@ -125,7 +125,7 @@ def _imported(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[st
 
     if args.name is not None:
         return _of_others(args)
-    given = [name for name in (*_OTHERS, "argument") if getattr(args, name)]
+    given = [name for name in (*_OTHERS, "argument") if getattr(args, name) not in (None, [])]
     if given:
         raise UserError(f"--{given[0]} is for encoders of others; say which by --as")
     checkpoint = read_checkpoint(args.file)
@@ -138,7 +138,7 @@ def _of_others(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[s
     from ecgcmr.encoders.published import published_encoder
     from ecgcmr.weights_import.published_network import convert_published, measured_preparation, read_published
 
-    given = [name for name in (*_SIGNAL, "fresh_norm", "size") if getattr(args, name)]
+    given = [name for name in (*_SIGNAL, "fresh_norm", "size") if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} is not for an encoder of others (--as {args.name})")
     entry = published_encoder(args.name)

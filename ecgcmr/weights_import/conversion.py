@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ecgcmr.errors import UserError
@@ -59,6 +60,20 @@ def drop_reason(name: str, rules: Mapping[str, str], dropped: Sequence[str]) -> 
     return "dropped as asked (--drop)" if any(name.startswith(prefix) for prefix in dropped) else ""
 
 
+_NAMED = 12
+"""Problems that are spelled out; a file of another encoder has hundreds."""
+
+
+def _lost_in(given: Tensor, place: Tensor) -> str:
+    """Say what a tensor would lose in a parameter's type, "" for nothing: half and double precision are one weight."""
+    if place.is_floating_point() and not given.is_floating_point():
+        what = str(given.dtype).removeprefix("torch.")
+        return f"is of {what}, no floating-point weight (quantised?); fetch the file of the full weights"
+    if place.is_floating_point() and not torch.isfinite(given.to(place.dtype)).all():
+        return f"holds values beyond {str(place.dtype).removeprefix('torch.')}; fetch the file again"
+    return ""
+
+
 def fill(encoder: nn.Module, file: str, tensors: Mapping[str, Tensor], keys: Sequence[KeyLine]) -> None:
     """Load the mapped tensors of a checkpoint into an encoder; every parameter must get exactly one of its shape.
 
@@ -69,7 +84,7 @@ def fill(encoder: nn.Module, file: str, tensors: Mapping[str, Tensor], keys: Seq
         keys: What becomes of each; lines without a source name parameters that keep their initial values.
 
     Raises:
-        UserError: A key has no place, a parameter no or two sources, or shapes differ; all of them are named.
+        UserError: A key has no place, a parameter no or two sources, or shape or type differs; the first are named.
     """
     state, taken, problems = encoder.state_dict(), dict[str, str](), list[str]()
     for line in keys:
@@ -82,9 +97,12 @@ def fill(encoder: nn.Module, file: str, tensors: Mapping[str, Tensor], keys: Seq
         elif line.source and tensors[line.source].shape != state[line.target].shape:
             given, wanted = tuple(tensors[line.source].shape), tuple(state[line.target].shape)
             problems.append(f"{line.source} is {given}, the encoder's {line.target} {wanted}")
+        elif line.source and (lost := _lost_in(tensors[line.source], state[line.target])):
+            problems.append(f"{line.source} {lost}")
         taken.setdefault(line.target, line.source)
     problems += [f"{name} is missing" for name in state if name not in taken]
     if problems:
-        raise UserError(f"{file}: does not fit {type(encoder).__name__}: {'; '.join(problems)}")
+        more = f"; and {len(problems) - _NAMED:,} more" if len(problems) > _NAMED else ""
+        raise UserError(f"{file}: does not fit {type(encoder).__name__}: {'; '.join(problems[:_NAMED])}{more}")
     state.update({line.target: tensors[line.source] for line in keys if line.source and line.target})
     encoder.load_state_dict(state, strict=True)

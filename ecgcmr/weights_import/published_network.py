@@ -105,7 +105,8 @@ def convert_published(
         UserError: Keys are missing, unknown or misshapen.
     """
     options = {"samples": samples, "sampling_rate": sampling_rate, "pieces": pieces, "preparation": preparation}
-    arguments: dict[str, Any] = {"name": entry.name, **{key: value for key, value in options.items() if value}}
+    given = {key: value for key, value in options.items() if value is not None}
+    arguments: dict[str, Any] = {"name": entry.name, **given}
     if sizes:
         arguments["sizes"] = dict(sizes)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten; the caller's draws stay his own

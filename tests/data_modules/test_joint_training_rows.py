@@ -117,6 +117,26 @@ def test_rows_of_cohorts(available: list[int], weights: list[float], asked: int 
     assert rows_of_cohorts(available, weights, asked) == taken
 
 
+@pytest.mark.parametrize(("weights", "asked"), [([1e6, 1.0], None), ([1.0, 1e-300], None), ([50.0, 1.0], 7)])
+def test_a_cohort_that_no_epoch_would_take_from_is_refused(weights: list[float], asked: int | None) -> None:
+    with pytest.raises(UserError, match="none would be of cohort 2 of root"):
+        rows_of_cohorts([24, 8], weights, asked)
+
+
+def test_weights_count_by_their_proportion_however_large() -> None:
+    assert rows_of_cohorts([24, 8], [1e308, 1e308], None) == [8, 8]
+    assert rows_of_cohorts([24, 8], [3e-310, 1e-310], None) == [24, 8]
+
+
+def test_a_cohort_in_which_copies_cannot_be_found_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    a = write(tmp_path / "a", range(4), ["train", "train", "val", "test"])
+    write(tmp_path / "b", [8, 9], ["test", "val"], window="centre")
+    with caplog.at_level("INFO"):
+        data = ECGDataModule(str(a.root), 4, samples=100, apart_from=[str(tmp_path / "b")])
+        assert len(data.index.positions("train", ())) == 2
+    assert "b stores recordings in another length or type, or prepared otherwise," in caplog.text
+
+
 def test_cohort_rows_are_a_pure_function_and_take_turns() -> None:
     rows, cohort = np.arange(10, 20), np.array([0] * 7 + [1] * 3)
     drawn = [cohort_rows(rows, cohort, [3, 1], 0, epoch) for epoch in range(7)]

@@ -15,6 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.shards import ShardIndex, read_ecgs, read_labels
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.shards.joint_index import JointIndex, leaks_into, open_cohorts, without_rows
+from ecgcmr.shards.same_recordings import are_comparable, not_comparable
 
 
 def test_rows_and_labels_of_all_cohorts_are_read_by_one_count(tmp_path: Path) -> None:
@@ -121,6 +122,24 @@ def test_rows_whose_subjects_judge_elsewhere_are_found_and_left_out(tmp_path: Pa
     assert leaks_into(a, [named]) == [1]
     joint = open_cohorts([a.root, write(tmp_path / "c", [7, 8], ["train", "val"]).root])
     assert without_rows(joint, leaks_into(joint, [b])).counts["train"] == joint.counts["train"] - 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ecg": replace(ECG, unit="mV")},
+        {"ecg": replace(ECG, samples=100)},
+        {"ecg": replace(ECG, dtype="float32")},
+        {"version": 2},
+        {"window": "centre"},
+    ],
+)
+def test_copies_are_looked_for_where_the_same_file_is_the_same_bytes(tmp_path: Path, change: dict[str, Any]) -> None:
+    a, alike = write(tmp_path / "a", [1], ["train"]), write(tmp_path / "alike", [2], ["train"])
+    other = write(tmp_path / "other", [3], ["train"], **change)
+    assert are_comparable(a, alike)
+    assert not are_comparable(a, other)
+    assert not_comparable([a, alike, other]) == [2]
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ def write(
     subjects: Sequence[str] = (),
     ecg: ECGLayout = ECG,
     shards: int = 1,
+    window: str = "first",
     **preparation: Any,
 ) -> ShardIndex:
     """Write a cohort whose ECGs are those of numbered recordings; equal numbers are equal recordings."""
-    steps = {"cleaning": Cleaning.from_name("published").to_dict(), "short": "reject", "window": "first"}
+    steps = {"cleaning": Cleaning.from_name("published").to_dict(), "short": "reject", "window": window}
     layout = Layout(ecg, None, tuple(labels), {"version": 3, "ecg": steps, **preparation})
     signals = np.stack([np.random.default_rng(k).standard_normal(ecg.shape, dtype=np.float32) for k in recordings])
     hashes = list(subjects) or [

@@ -132,6 +132,65 @@ def test_what_no_tensor_shows_is_read_in_the_file_or_asked_for(
     assert load_encoder(tmp_path / "told").network.norm_first is False
 
 
+@pytest.mark.parametrize("prefix", [False, True])
+def test_a_model_of_several_devices_is_the_same_encoder(prefix: bool, tmp_path: Path) -> None:
+    tensors, network = published_tensors(ENTRIES["st-mem"], prefix)
+    torch.save({"model": {f"module.{name}": value for name, value in tensors.items()}}, tmp_path / "file.pth")
+    assert _import(tmp_path / "file.pth", "--as", "st-mem", "--out", tmp_path / "out", *_sizes("st-mem")) == 0
+    encoder: Any = load_encoder(tmp_path / "out")
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in encoder.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("cast", "words"),
+    [
+        (lambda x: (x * 10).to(torch.int8), "is of int8, no floating-point weight"),
+        (lambda x: x.to(torch.complex64), "is of complex64, no floating-point weight"),
+        (lambda x: x.double() * 1e300, "holds values beyond float32"),
+    ],
+)
+def test_weights_that_a_cast_would_change_are_refused(
+    cast: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, _ = published_tensors(ENTRIES["st-mem"])
+    name = "block0.ff.fn.net.0.weight"
+    torch.save({"model": {**tensors, name: cast(tensors[name])}}, tmp_path / "file.pth")
+    line = _error(capsys, tmp_path / "file.pth", "--as", "st-mem", "--out", tmp_path / "out", *_sizes("st-mem"))
+    assert f"{name} {words}" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_precision_is_the_same_weights(tmp_path: Path) -> None:
+    tensors, _ = published_tensors(ENTRIES["st-mem"])
+    torch.save({"model": {name: value.half() for name, value in tensors.items()}}, tmp_path / "file.pth")
+    assert _import(tmp_path / "file.pth", "--as", "st-mem", "--out", tmp_path / "out", *_sizes("st-mem")) == 0
+    encoder: Any = load_encoder(tmp_path / "out")
+    assert encoder.network.norm.weight.dtype == torch.float32
+
+
+def test_a_file_of_another_encoder_is_a_line_that_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_published(ENTRIES["merl-vit-tiny"], tmp_path / "file.pth")
+    line = _error(capsys, tmp_path / "file.pth", "--as", "merl-resnet18", "--out", tmp_path / "out")
+    assert "pos_embedding has no place in the encoder" in line
+    assert " more" in line
+    assert len(line) < 2000
+
+
+@pytest.mark.parametrize(
+    "option", ["samples=0", "samples=-5", "pieces=0", "sampling-rate=0", "sampling-rate=nan", "sampling-rate=-250"]
+)
+def test_a_number_out_of_its_range_is_never_taken_for_none(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_published(ENTRIES["st-mem"], tmp_path / "file.pth")
+    given = (tmp_path / "file.pth", "--out", tmp_path / "out", f"--{option}")
+    assert option.partition("=")[0].replace("-", "_") in _error(capsys, *given, "--as", "st-mem", *_sizes("st-mem"))
+    if "rate" not in option:
+        assert "is for encoders of others" in _error(capsys, *given)
+
+
 def test_keys_that_do_not_fit_are_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry, options = ENTRIES["ecgfounder"], ["--as", "ecgfounder", *_sizes("ecgfounder")]
     tensors, _ = published_tensors(entry)

@@ -6,6 +6,9 @@ import dataclasses
 import re
 from collections.abc import Collection
 
+_WRAPPER = "module."
+"""What torch puts before every name of a model that is trained over several devices."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PublishedNames:
@@ -30,10 +33,13 @@ class PublishedNames:
         """Return our name of each tensor of a file; None where it is no part of the encoder.
 
         Args:
-            published: All names of the file.
+            published: All names of the file; where training over several devices put its own beginning before all of
+                them, that is left out.
         """
-        prefix = next((prefix for prefix in self.prefixes if prefix + self.anchor in published), "")
-        return {name: self._ours(name, prefix) for name in published}
+        wrapped = bool(published) and all(name.startswith(_WRAPPER) for name in published)
+        inside = {name: name.removeprefix(_WRAPPER) if wrapped else name for name in published}
+        prefix = next((prefix for prefix in self.prefixes if prefix + self.anchor in inside.values()), "")
+        return {name: self._ours(bare, prefix) for name, bare in inside.items()}
 
     def _ours(self, name: str, prefix: str) -> str | None:
         if not name.startswith(prefix):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from ecgcmr.encoders.published.adapter import InputAdapter
 from ecgcmr.encoders.published.registry import Published, published_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.leads import LEADS
+from ecgcmr.option_checks import check_least
 
 RATE = 500.0
 """Hz of the recordings that are given, unless it is said."""
@@ -49,6 +51,9 @@ class PublishedECG(nn.Module):
     ) -> None:
         super().__init__()
         entry = published_encoder(name)
+        if not 0 < sampling_rate < math.inf:
+            raise UserError(f"{name}: sampling_rate {sampling_rate}: must be a number of Hz above 0")
+        check_least(1, pieces=pieces, **({} if samples is None else {"samples": samples}))
         given = {**entry.init_args, **(sizes or {})}
         takes = entry.input_as(preparation, given)
         length = round(takes.seconds * sampling_rate) if samples is None else samples
