@@ -17,6 +17,7 @@ import jsonargparse
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
+from ecgcmr.experiments.cohort_plan import stage_cohorts
 from ecgcmr.experiments.fine_tuning import ATTENTION, OF_ATTENTION
 from ecgcmr.experiments.given_encoders import network_given
 from ecgcmr.experiments.plan import Plan
@@ -58,7 +59,7 @@ def read_settings(plan: Plan) -> ReadSettings:
     reading, found, where = _Reading(_parser_of_fit(), TrialBuilds(), plan), ReadSettings(), plan.path.name
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
-            found.stages[name] = reading.model(stage.config, stage_overrides(plan, name))
+            found.stages[name] = reading.model(stage.config, {**_root(plan, name), **stage_overrides(plan, name)})
     random = plan.evaluation.random_encoder_of
     of_a_stage = network_given(plan, random) if random in plan.encoders else exported(found.stages[random]).as_dict()
     for entry, network, config, overrides in _fine_tunings(plan):
@@ -72,6 +73,12 @@ def read_settings(plan: Plan) -> ReadSettings:
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
+
+
+def _root(plan: Plan, stage: str) -> dict[str, Any]:
+    """Return as many folders as a stage has cohorts, which are not there yet: options are counted against them."""
+    names = stage_cohorts(plan, stage)
+    return {"data.root": names} if len(names) > 1 else {}
 
 
 def exported(model: Settings) -> Settings:

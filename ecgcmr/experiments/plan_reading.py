@@ -189,6 +189,8 @@ def _check_mappings(kind: type, content: Mapping[str, Any], where: str) -> None:
             continue
         if (entries is not None or several) and not isinstance(value, dict | None):
             raise UserError(f"{where}: {name}: expected a mapping, found {type(value).__name__}")
+        if entries is None and isinstance(value, dict):
+            _check_lists(name, value, declared, where)
         if entries is None or value is None:
             continue
         if not several:
@@ -199,6 +201,17 @@ def _check_mappings(kind: type, content: Mapping[str, Any], where: str) -> None:
                 found = type(inner).__name__
                 raise UserError(f"{where}: {name}.{printable(key, 60)}: expected a mapping, found {found}")
             _check_mappings(entries, inner or {}, f"{where}: {name}.{printable(key, 60)}")
+
+
+def _check_lists(name: str, value: Mapping[str, Any], declared: Any, where: str) -> None:
+    """Refuse a mapping where a list belongs, by itself or under names of the user's own."""
+    choices = [declared, *get_args(declared)]
+    named = next((get_args(choice)[1] for choice in choices if get_origin(choice) is dict), None)
+    if named is None and any(get_origin(choice) is list for choice in choices):
+        raise UserError(f"{where}: {name}: expected a list, found a mapping")
+    wrong = [key for key, inner in value.items() if get_origin(named) is list and isinstance(inner, dict)]
+    if wrong:
+        raise UserError(f"{where}: {name}.{printable(wrong[0], 60)}: expected a list, found a mapping")
 
 
 def _check_list(kind: type, value: Any, where: str) -> None:

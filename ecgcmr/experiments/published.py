@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.published import PublishedRow
-from ecgcmr.experiments.plan_checks import is_amount
+from ecgcmr.experiments.plan_checks import FRACTION, is_amount
 from ecgcmr.metrics.tasks import TASKS, Task
 from ecgcmr.text import LONGEST_NAME, printable
 
@@ -47,9 +47,9 @@ def check_published(plan: Plan, where: str) -> None:
                     "labels, such as {all: 0.9, 10 %: 0.8}"
                 )
             _check_value(TASKS[plan.evaluation.tasks[name].task], value, key)
-            if (entry.method, name, str(asked)) in seen:
+            if (entry.method, name, _same(asked)) in seen:
                 raise UserError(f"{key}: {entry.method} has a score of {name} at {asked} labels twice; keep one")
-            seen.add((entry.method, name, str(asked)))
+            seen.add((entry.method, name, _same(asked)))
 
 
 def _example(plan: Plan) -> str:
@@ -64,6 +64,12 @@ def _check_value(task: Task, value: Any, where: str) -> None:
             f"{where} is {printable(repr(value), 40)}; it is a mean {metric.title} over the targets of the task, from "
             f"{metric.low:g} to {metric.high:g}; null where none is published"
         )
+
+
+def _same(asked: int | str) -> str:
+    """Return an entry of ``labels`` in one spelling: ``10%`` and ``10.0 %`` are ``10 %``."""
+    part = FRACTION.fullmatch(str(asked))
+    return str(asked) if part is None else f"{float(part[1]):g} %"
 
 
 def scores_in(entry: PublishedPlan) -> Iterator[tuple[str, int | str, Any]]:
@@ -81,9 +87,17 @@ def published_rows(plan: Plan, task: Task, counts: Mapping[int | str, int]) -> l
         task: Of its own, under its name.
         counts: Entry of ``labels`` -> number of labelled training subjects, of those that were run.
     """
+    run = {_same(asked): count for asked, count in counts.items()}
     return [
         PublishedRow(
-            entry.method, entry.source, task.kind, task.name, task.primary, str(asked), counts.get(asked), float(value)
+            entry.method,
+            entry.source,
+            task.kind,
+            task.name,
+            task.primary,
+            _same(asked),
+            run.get(_same(asked)),
+            float(value),
         )
         for entry in plan.published
         for name, asked, value in scores_in(entry)

@@ -18,7 +18,7 @@ from ecgcmr.evaluation.result_rows import read_results_json
 from ecgcmr.experiments.plan import load_plan
 
 S4 = {"method": "S4, from scratch", "source": "arXiv 1234.56789", "scores": {"diseases": 0.999, "phenotypes": None}}
-NET = {"method": "Net1D", "source": "A journal, 2026", "scores": {"diseases": {"50 %": 0.91, "all": 0.9876}}}
+NET = {"method": "Net1D", "source": "A journal, 2026", "scores": {"diseases": {"50%": 0.91, "all": 0.9876}}}
 PUBLISHED = [S4, NET]
 
 
@@ -102,6 +102,7 @@ def test_a_task_that_is_taken_out_takes_its_published_scores_along(tmp_path: Pat
         ([{"method": "S4", "source": "x", "scores": {"diseases": 93.2}}], "is 93.2; it is a mean AUROC"),
         ([{"method": "S4", "source": "x", "scores": {"diseases": "high"}}], "'high'"),
         ([{"method": "S4", "source": "x", "scores": {"diseases": {"some": 0.9}}}], "'some' is no number of labels"),
+        ([{**NET, "scores": {"diseases": {"10 %": 0.9, "10%": 0.8}}}], "has a score of diseases at 10% labels twice"),
         ([S4, S4], "has a score of diseases at all labels twice"),
     ],
 )
