@@ -21,7 +21,8 @@ class NamedCollection:
         needs: Options without which there is nothing to prepare, as fields of ``PrepareOptions``.
         takes: Further options that it uses; all others of ``CHOOSABLE`` are refused.
         part: What stands behind a colon after its name, such as ``SLUG``; empty where nothing may.
-        known_by: Names of files, in lower case, of which one is in each download and in no other folder.
+        known_by: Names of files, in lower case and without ``.gz``, of which one is in each download and in no other
+            folder.
     """
 
     about: str
@@ -54,7 +55,10 @@ CHOOSABLE = (
 COLLECTIONS: dict[str, NamedCollection] = {
     "ukb": NamedCollection("folders of ECG files and images with tables of participants, as in UK Biobank"),
     "folder": NamedCollection("a folder with one table that has a row for each recording"),
-    "ptbxl": NamedCollection("PTB-XL as downloaded (--ecg), with features of PTB-XL+ if given (--ptbxl-plus)"),
+    "ptbxl": NamedCollection(
+        "PTB-XL as downloaded (--ecg), with features of PTB-XL+ if given (--ptbxl-plus)",
+        known_by=("ptbxl_database.csv",),
+    ),
     "echonext": NamedCollection(
         "EchoNext as downloaded (--ecg): table and arrays of its splits",
         f"{_COLLECTIONS}.echonext:EchoNextCollection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,13 @@ def test_a_download_is_not_taken_for_a_folder_of_strangers(raw, tmp_path, key_fi
     ):
         prepare(PrepareOptions(**shared))
     assert prepare(PrepareOptions(collection="ukb", **shared)).written == 6
+    with pytest.raises(UserError, match=r"lies in raw, which holds record_list.csv, as the data set mimic-iv-ecg does"):
+        prepare(PrepareOptions(**{**shared, "ecg": raw / "files"}))
+    packed = raw / "record_list.csv.gz"
+    packed.write_bytes(gzip.compress((raw / "record_list.csv").read_bytes()))
+    (raw / "record_list.csv").unlink()
+    with pytest.raises(UserError, match="holds record_list.csv.gz, as the data set mimic-iv-ecg does"):
+        prepare(PrepareOptions(**shared))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from cohort_of import listed, prepared
 from ptbxl_folder import write_ptbxl, write_ptbxl_plus
 
+from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.shards import read_labels
@@ -150,3 +151,11 @@ def test_features_come_by_the_command_line_and_belong_to_ptbxl_alone(folder, tmp
     assert np.nansum(read_labels(index, ["qrs_dur_global_12sl"], rows)) == 90 + 100 + 110
     prepared(tmp_path, "--ecg", folder / "records500", "--ptbxl-plus", plus, code=2)
     prepared(tmp_path, "--collection", "challenge2021", "--ecg", folder, "--ptbxl-plus", plus, code=2)
+
+
+@pytest.mark.parametrize("place", ["records500", "records500/00000"])
+def test_a_folder_in_ptbxl_is_not_taken_for_recordings_of_as_many_people(folder, tmp_path, capsys, place):
+    words = ("prepare", "--out", str(tmp_path / "out"), "--ecg", str(folder / place))
+    assert main([*words]) == 2
+    assert "which holds ptbxl_database.csv, as the data set ptbxl does" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
