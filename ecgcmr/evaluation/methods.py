@@ -24,6 +24,9 @@ _PROTOCOL_TITLES: dict[str | None, str] = {
 }
 _PLACES = {"linear_probe": "0", LAYER_PROBE: "1", ATTENTION_PROBE: "2", "finetune": "3"}
 
+UNTRAINED, OF_RANDOM_WEIGHTS = "random", " (random)"
+"""A method of random weights, and what the names of others end with whose weights were random before fine-tuning."""
+
 Method = tuple[str, str | None]
 """(method, protocol)."""
 

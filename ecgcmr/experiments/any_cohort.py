@@ -12,7 +12,7 @@ from ecgcmr.shards.label_choice import EVENT, TIME
 from ecgcmr.shards.layout import Label
 
 if TYPE_CHECKING:
-    from ecgcmr.experiments.plan import Plan
+    from ecgcmr.experiments.plan import Plan, TaskPlan
 
 _BASELINES = {"age+sex": ("age", "sex"), "age+sex+size": ("age", "sex", "height", "weight")}
 """Baseline -> labels without which it is left out."""
@@ -42,15 +42,16 @@ EVERY: dict[str, Callable[[Sequence[Label]], list[str]]] = {
 def for_its_cohort(plan: Plan, where: str) -> Plan:
     """Return an experiment with the names of labels in place of ``EVERY``.
 
-    A task of a kind that the cohort has no label of is left out, and so is a baseline whose labels it lacks; the
-    description says so. An experiment that names its targets comes back as it is.
+    A task of a kind that the cohort has no label of, or too few for its splits, is left out, and so is a baseline whose
+    labels it lacks; the description says so. An experiment that names its targets comes back as it is.
 
     Args:
         plan: The experiment.
         where: Start of messages.
 
     Raises:
-        UserError: Such an experiment has several cohorts, one that is yet to be made, or one without any label.
+        UserError: Such an experiment has several cohorts, one that is yet to be made, or one with no task that can be
+            learned.
     """
     asked = {name: word for name, task in plan.evaluation.tasks.items() for word in EVERY if word in task.targets}
     if not asked:
@@ -68,14 +69,22 @@ def for_its_cohort(plan: Plan, where: str) -> Plan:
     root = plan.file(plan.cohort.root)
     if not (root / INDEX_NAME).is_file():
         return plan  # said when the cohort is opened
-    labels = ShardIndex.load(root).layout.labels
-    tasks, left_out = {}, []
+    index = ShardIndex.load(root)
+    labels = index.layout.labels
+    tasks, left_out, reasons = {}, [], []
     for name, task in plan.evaluation.tasks.items():
         targets = [one for entry in task.targets for one in (EVERY[entry](labels) if entry in EVERY else [entry])]
-        if targets:
-            tasks[name] = replace(task, targets=list(dict.fromkeys(targets)))
-        else:
+        by_kind = all(entry in EVERY for entry in task.targets)
+        task = replace(task, targets=list(dict.fromkeys(targets)))
+        if not targets:
             left_out.append(f"{name} (no such label)")
+        elif by_kind and (reason := why_not(index, name, task)):
+            left_out.append(f"{name} ({reason.partition(';')[0].partition(' among ')[0]})")
+            reasons.append(f"{root}: task {name}: {reason}")
+        else:
+            tasks[name] = task
+    if not tasks and reasons:
+        raise UserError(reasons[0])
     if not tasks:
         raise UserError(f"{root}: has no label to predict; declare some with prepare --labels (docs/your_data.md)")
     known = {label.name for label in labels}
@@ -88,3 +97,16 @@ def for_its_cohort(plan: Plan, where: str) -> Plan:
     description = f"{plan.description}; left out: {', '.join(left_out)}" if left_out else plan.description
     evaluation = replace(plan.evaluation, tasks=tasks, baselines=baselines)
     return replace(plan, evaluation=evaluation, description=description)
+
+
+def why_not(index: ShardIndex, name: str, task: TaskPlan) -> str:
+    """Say why nobody could learn a task on a cohort; empty if it can be learned."""
+    from ecgcmr.experiments.learnable import check_learnable
+    from ecgcmr.experiments.methods import Problem
+
+    problem = Problem.of(name, task.task, task.targets, index)
+    try:
+        check_learnable(problem)
+    except UserError as error:
+        return str(error).removeprefix(f"task {name}: ")
+    return ""

@@ -18,12 +18,15 @@ from ecgcmr.experiments.cohort_plan import cohort_folder, cohort_plans
 from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.plan_checks import SOURCES
+from ecgcmr.experiments.raw_files import are_raw_files_changed, note_raw_files, raw_files_digest
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shipped_configs import name_of_shipped
 
 COMMANDS = {"synthesize": "synthesis", "prepare": "preparation"}
 """Command -> the package that holds it."""
+_PATHS = ("ecg", "cmr", "echo", "ptbxl_plus", "key_file", "subjects", "declare", "codes", "labels", "withdrawn")
+"""Arguments of ``prepare`` that are one path."""
 _PASSED_ON = ("set", "encoder", "synthesize", "prepare")
 
 
@@ -60,6 +63,7 @@ def _resolved(plan: Plan, cohort: CohortPlan, folder: Path) -> ShardIndex:
     if cohort.root is not None:
         return ShardIndex.load(plan.file(cohort.root))
     name, entries, fingerprint = _order(plan, cohort)
+    raw = raw_files_digest(_raw_places(entries)) if name == "prepare" else None  # as they are before they are read
     # Preparing looks at the raw files itself: it does nothing where none has changed.
     if name == "prepare" or not is_finished(folder, fingerprint):
         command = import_module(f"ecgcmr.{COMMANDS[name]}.command")  # heavy, and often not needed
@@ -68,7 +72,25 @@ def _resolved(plan: Plan, cohort: CohortPlan, folder: Path) -> ShardIndex:
             which = "the cohort" if folder.name == "cohort" else f"the cohort {folder.name}"
             raise UserError(f"{which} could not be made: {name} ended with code {code}")
         write_marker(folder, fingerprint, finished=True)
+        if name == "prepare":
+            note_raw_files(folder, raw)
     return ShardIndex.load(folder)
+
+
+def is_prepared_from_others(plan: Plan, out: Path) -> bool:
+    """Return whether a cohort was prepared from raw files that have changed since, as far as they are still there."""
+    changed = False
+    for name, cohort in cohort_plans(plan).items():
+        if cohort.prepare is not None and cohort.root is None:
+            digest = raw_files_digest(_raw_places(_with_paths(plan, cohort.prepare)))
+            changed = changed or are_raw_files_changed(cohort_folder(out, name), digest)
+    return changed
+
+
+def _raw_places(entries: dict[str, Any]) -> list[Path]:
+    """Return what ``prepare`` reads, of its arguments with paths resolved; the key of subjects is no part of it."""
+    tables = [Path(table) for table in entries.get("table", [])]
+    return [*(Path(entries[key]) for key in _PATHS if key in entries and key != "key_file"), *tables]
 
 
 def finished_cohorts(plan: Plan, out: Path) -> CohortSet | None:
@@ -123,7 +145,7 @@ def with_class(entries: dict[str, Any]) -> dict[str, Any]:
 def _with_paths(plan: Plan, entries: dict[str, Any]) -> dict[str, Any]:
     """Resolve the paths among the arguments of ``prepare`` relative to the experiment file."""
     resolved = with_class(entries)
-    for key in ("ecg", "cmr", "echo", "ptbxl_plus", "key_file", "subjects", "declare", "codes", "labels", "withdrawn"):
+    for key in _PATHS:
         if key in resolved:
             resolved[key] = str(plan.file(resolved[key]))
     if str(resolved.get("cleaning", "")).endswith((".yaml", ".yml")):

@@ -94,6 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns 0 when every stage finished."""
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: must be at least 1")
     file = find_config(args.file, what="experiment", room="experiments")
     out = (args.out or Path("runs") / file.stem).resolve()
     given: dict[str, Any] = {"root": args.root, "data": args.data, "overrides": args.overrides}

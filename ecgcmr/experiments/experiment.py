@@ -30,9 +30,11 @@ from ecgcmr.experiments.features import CLASSICAL_FOLDER, LAYERS_FOLDER, encoder
 from ecgcmr.experiments.fine_tuning import ATTENTION
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
+from ecgcmr.experiments.learnable import check_learnable, event_counts
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
 from ecgcmr.experiments.node_states import node_states, remaining
 from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.plan_state import plan_fingerprint
 from ecgcmr.experiments.run_graph import TABLE
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import is_complete, run_stage
@@ -96,6 +98,11 @@ class Experiment:
             UserError: One of them cannot be carried out.
         """
         return read_settings(self.plan)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the plan and its cohorts, as they were when it was first asked for: what changes later is not run."""
+        return plan_fingerprint(self.plan)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -241,17 +248,9 @@ class Experiment:
                 except UserError as error:
                     raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
         available = len(problem.training(None))
-        if not available:
-            raise UserError(f"task {name}: no training subject has an ECG and one of its labels")
-        for split in ("val", "test"):
-            if not len(problem.part(split)):
-                raise UserError(f"task {name}: the cohort has no ECG in split {split}, so nothing can be compared")
-            if not np.isfinite(problem.values[problem.part(split)]).any():
-                raise UserError(f"task {name}: no subject of split {split} has one of its labels")
+        check_learnable(problem)
         if problem.task.followed:
-            self._check_events(problem)
-        elif problem.task.binary:
-            _check_classes(problem)
+            self._note_events(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
@@ -266,15 +265,9 @@ class Experiment:
             self.notes.append(f"{name}: of {available:,} labelled training subjects, {', '.join(parts)}")
         return problem
 
-    def _check_events(self, problem: Problem) -> None:
-        """Note how many events there are, on which all depends, and refuse a cohort that has none to choose by."""
-        splits = ("train", "val", "test")
-        counts = np.array([np.nansum(problem.values[problem.part(split), :, 0], axis=0) for split in splits], dtype=int)
-        names = [label.name for label in problem.labels]
-        for split, events in zip(splits[:2], counts, strict=False):
-            if not events.any():
-                raise UserError(f"task {problem.name}: no subject of split {split} has an event of {', '.join(names)}")
-        each = [f"{name} {'/'.join(map(str, events))}" for name, events in zip(names, counts.T, strict=True)]
+    def _note_events(self, problem: Problem) -> None:
+        """Note how many events there are, on which all depends."""
+        each = [f"{name} {'/'.join(map(str, counts))}" for name, counts in event_counts(problem).items()]
         self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(each)}")
 
     def _predict(self, problem: Problem) -> None:
@@ -410,15 +403,6 @@ class Recordings:
             problem.task, self.targets, self.subjects[rows], self.numbers[rows], problem.values[rows], values, split,
             **about,
         )  # fmt: skip
-
-
-def _check_classes(problem: Problem) -> None:
-    """Refuse a cohort in which no target has both classes to learn from, or to choose by."""
-    for split in ("train", "val"):
-        values = problem.values[problem.part(split)]
-        if not ((values == 0).any(axis=0) & (values == 1).any(axis=0)).any():
-            names = ", ".join(label.name for label in problem.labels)
-            raise UserError(f"task {problem.name}: split {split} has no target with both classes among {names}")
 
 
 def refuse_shared_targets(problems: Sequence[Problem]) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ecgcmr.encoders.weights import CARD_FILE, read_encoder_card
 from ecgcmr.experiments.methods import Problem
+from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.run_graph import COHORT, TABLE, GraphNode, run_graph
 from ecgcmr.experiments.stage_runs import StageRun, is_complete, marker_state
 from ecgcmr.experiments.times import Times
@@ -19,6 +20,7 @@ from ecgcmr.locks import is_locked
 from ecgcmr.text import duration, printable
 
 FINISHED, RUNNING, BEGUN, STALE, WAITING = "finished", "running", "begun", "to run again", "to run"
+UNKNOWN = "not known"
 """States: ``begun`` goes on from its last checkpoint; ``to run again`` is of other settings, cohort or parents."""
 
 
@@ -45,6 +47,30 @@ class NodeState:
 def states_without_cohort(nodes: Sequence[GraphNode], times: Times) -> list[NodeState]:
     """Return the states of an experiment whose cohort is still to be made."""
     return [NodeState(node, WAITING, times.expected(node.name)) for node in nodes]
+
+
+def states_by_notes(plan: Plan, out: Path) -> list[NodeState]:
+    """Return the states that the folder itself notes, where its cohort cannot be read to compare them with it."""
+    times, states = Times.load(out), dict[str, str]()
+    whole = bool(marker_state(out).get("finished"))
+    for node in run_graph(plan):
+        folder = out / "stages" / node.name
+        if whole or node.name == COHORT:
+            states[node.name] = FINISHED
+        elif node.name == TABLE:
+            states[node.name] = WAITING
+        elif node.name in plan.stages or folder.is_dir():
+            states[node.name] = _noted(folder)
+        else:  # the name of its folder follows from the number of subjects
+            states[node.name] = UNKNOWN
+    return [NodeState(node, states[node.name], times.expected(node.name)) for node in run_graph(plan)]
+
+
+def _noted(folder: Path) -> str:
+    if is_locked(folder):
+        return RUNNING
+    marker = marker_state(folder)
+    return FINISHED if marker.get("finished") else BEGUN if marker else WAITING
 
 
 def node_states(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.methods import OF_RANDOM_WEIGHTS
 from ecgcmr.experiments.any_cohort import for_its_cohort
 from ecgcmr.experiments.cohort_plan import check_cohorts, listed_cohorts
 from ecgcmr.experiments.plan_checks import FRACTION, LEAST_LABELS, MEASURED, check_plan
@@ -293,7 +294,7 @@ class Plan:
     def shown(self, method: str) -> str:
         """Return what tables call a method: an encoder that was given no weights is a random one."""
         given = self.encoders.get(method)
-        return f"{method} (random)" if given is not None and given.weights is None else method
+        return f"{method}{OF_RANDOM_WEIGHTS}" if given is not None and given.weights is None else method
 
     @property
     def focus(self) -> str | None:

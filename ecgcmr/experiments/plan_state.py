@@ -9,6 +9,7 @@ from typing import Any
 from ecgcmr import __version__
 from ecgcmr.config_pieces import read_config
 from ecgcmr.experiments.cohort_plan import ONLY, cohort_plans
+from ecgcmr.experiments.cohorts import is_prepared_from_others
 from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.plan_checks import CARD_FILE
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
@@ -20,9 +21,11 @@ from ecgcmr.yaml_file import read_yaml
 
 
 def is_whole(plan: Plan, out: Path) -> bool:
-    """Return whether a folder holds the finished results of a plan."""
-    return is_finished(out, plan_fingerprint(plan)) and all(
-        (out / name).is_file() for name in ("results.json", "results.md")
+    """Return whether a folder holds the finished results of a plan, of the raw files as they are."""
+    return (
+        is_finished(out, plan_fingerprint(plan))
+        and all((out / name).is_file() for name in ("results.json", "results.md"))
+        and not is_prepared_from_others(plan, out)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def _states(out: Path) -> list[NodeState]:
     """
     from ecgcmr.experiments.cohorts import finished_cohorts
     from ecgcmr.experiments.experiment import Experiment
-    from ecgcmr.experiments.node_states import node_states, states_without_cohort, trusted_by_cards
+    from ecgcmr.experiments.node_states import node_states, states_by_notes, states_without_cohort, trusted_by_cards
     from ecgcmr.experiments.run_graph import run_graph
     from ecgcmr.experiments.times import Times
     from ecgcmr.experiments.trainings import Trainings
@@ -82,7 +83,15 @@ def _states(out: Path) -> list[NodeState]:
     if not (out / "experiment.yaml").is_file():
         raise UserError(f"{printable(out.name)}: holds no experiment.yaml, so it is no folder of an experiment")
     plan = load_plan(out / "experiment.yaml")
-    cohorts = finished_cohorts(plan, out)
+    try:
+        cohorts = finished_cohorts(plan, out)
+    except UserError as error:  # the experiment or its cohort has moved, or is damaged
+        print(
+            f"note: {error}: states are those that the folder notes, not compared with the cohort; to go on give it "
+            f"with 'ecgcmr experiment {printable(out.name)}/experiment.yaml --root COHORT --out {printable(out.name)}'",
+            file=sys.stderr,
+        )
+        return states_by_notes(plan, out)
     if cohorts is None:
         return states_without_cohort(run_graph(plan), Times.load(out))
     experiment = Experiment(plan, out, Console(quiet=True))

@@ -13,7 +13,7 @@ from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.node_states import node_states, remaining, states_table, states_without_cohort
 from ecgcmr.experiments.noted import noted
 from ecgcmr.experiments.out_folder import RECORD, claim_folder
-from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
+from ecgcmr.experiments.plan_state import is_whole
 from ecgcmr.experiments.report import write_results
 from ecgcmr.experiments.run_graph import COHORT, TABLE, chosen, dependents, run_graph
 from ecgcmr.experiments.stage_runs import is_finished, marker_state, write_marker
@@ -64,7 +64,7 @@ def finish(experiment: Experiment) -> None:
         (out / "results.json").unlink(missing_ok=True)
         raise
     Times.load(out).record(TABLE, time.perf_counter() - start)
-    write_marker(out, plan_fingerprint(experiment.plan), finished=True)
+    write_marker(out, experiment.fingerprint, finished=True)
 
 
 def run_parts(experiment: Experiment, file: Path, names: Sequence[str], *, overwrite: bool) -> None:
@@ -82,13 +82,13 @@ def run_parts(experiment: Experiment, file: Path, names: Sequence[str], *, overw
     out = experiment.out
     if TABLE in names:
         raise UserError("--only table: the tables are made by the whole command, without --only, once all is trained")
-    changed = marker_state(out).get("fingerprint") != plan_fingerprint(experiment.plan)
+    changed = marker_state(out).get("fingerprint") != experiment.fingerprint
     if changed and is_locked(out):
         raise UserError(
             f"--only: {out} is being written by a run of other settings; wait for it or choose another --out"
         )
     claim_folder(out, file, overwrite=overwrite)
-    if not is_finished(out, plan_fingerprint(experiment.plan)):
+    if not is_finished(out, experiment.fingerprint):
         write_plan(experiment)
     if COHORT in names:
         with FolderLock(out / f"{COHORT}.making", "experiment"):
@@ -139,7 +139,7 @@ def write_plan(experiment: Experiment) -> None:
     """
     out, plan = experiment.out, experiment.plan
     _ = experiment.settings  # read before anything is written
-    write_marker(out, plan_fingerprint(plan), finished=False)
+    write_marker(out, experiment.fingerprint, finished=False)
     (out / "results.json").unlink(missing_ok=True)  # a table stands for a finished experiment
     write_atomically(out / RECORD, plan_record(plan, out).encode())
 

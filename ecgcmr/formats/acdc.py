@@ -55,7 +55,7 @@ def read_info(folder: Path) -> dict[str, str]:
     """Return the entries of a patient's ``Info.cfg``, such as ``Group``; empty where it cannot be read."""
     try:
         with (folder / INFO).open("rb") as file:
-            text = file.read(_LARGEST_INFO).decode("utf-8", "replace")
+            text = file.read(_LARGEST_INFO).decode("utf-8-sig", "replace")
     except OSError:  # its images are then not found, which is reported
         return {}
     return dict(_ENTRY.findall(text))

@@ -127,6 +127,26 @@ def test_a_mask_that_contradicts_the_others_or_itself_is_left_out_and_said(tmp_p
     assert frames_and_masks(read_cmr(found.candidates[4].cmr), OPTIONS).frames.any()
 
 
+def test_an_info_of_another_editor_is_read_and_one_that_lacks_a_frame_is_said(tmp_path: Path) -> None:
+    folder = write_acdc(tmp_path, hearts(3), hearts(2))
+    plain = gathered(folder)
+    infos = sorted(folder.rglob("Info.cfg"))
+    for info in infos:
+        info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes().replace(b"\n", b"\r\n"))
+    notes = SearchNotes()
+    np.testing.assert_array_equal(gathered(folder, notes).labels, plain.labels)
+    assert not any("does not state" in remark for remark in notes.remarks)
+    infos[0].write_text(infos[0].read_text(encoding="utf-8-sig").replace("ES:", "SE:"))
+    infos[1].unlink()
+    notes = SearchNotes()
+    found = gathered(folder, notes)
+    assert len(found.candidates) == len(plain.candidates) - 1
+    assert np.isnan(values_of(found, infos[0].parent.name)["lv_ef"])
+    assert (infos[1].parent.relative_to(folder).as_posix(), "has no Info.cfg") in notes.skipped
+    said = f"ACDC: {infos[0].parent.name}: Info.cfg does not state both ED and ES"
+    assert any(remark.startswith(said) for remark in notes.remarks)
+
+
 def test_without_a_testing_folder_the_hash_gives_the_splits(tmp_path: Path) -> None:
     notes = SearchNotes()
     database = write_acdc(tmp_path, hearts(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def test_what_is_ptbxl_once_more_is_left_out(root):
     assert "1 recordings of ptb-xl are left out: --collection ptbxl prepares them" in found.notes.remarks
     with pytest.raises(UserError, match=r"holds no header \(.hea\) of the Challenge but 1 of PTB-XL"):
         listed(collection(root / "training" / "ptb-xl"))
+
+
+@pytest.mark.parametrize("name", ["WFDB_PTBXL", "PTB_XL", "some_folder"])
+def test_ptbxl_is_known_under_its_other_names_and_by_its_recordings(root, tmp_path, name):
+    shutil.copytree(root / "training" / "ptb-xl", tmp_path / name)
+    shutil.copytree(root / "training" / "ptb", tmp_path / "WFDB_PTB")
+    found = listed(collection(tmp_path))
+    assert found.candidates
+    assert all(one.ecg_name.startswith("WFDB_PTB/") for one in found.candidates)
+    assert {one.split for one in found.candidates} == {"train"}  # its patients have several recordings
+    assert "1 recordings of ptb-xl are left out: --collection ptbxl prepares them" in found.notes.remarks
 
 
 def test_codes_become_labels_and_four_pairs_count_as_one(root):

@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+from code15_folder import write_code15
 from cohort_of import ecg_where, listed, prepared
 from ecgbench_folders import signal_of, write_chapman, write_ludb, write_medalcare, write_sph
 from echonext_folder import write_echonext
 from ptbxl_folder import write_ptbxl
 
 from ecgcmr.errors import UserError
+from ecgcmr.preparation.collections.code15 import Code15Collection
 from ecgcmr.preparation.collections.ecgbench import EcgbenchCollection, twelve_lead_collections
 from ecgcmr.preparation.collections.echonext import EchoNextCollection
 from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
@@ -107,6 +109,7 @@ def test_echonext_by_the_library_is_a_z_score_and_what_was_not_measured_is_missi
     own = {(one.split, one.read_by.row): row for row, one in enumerate(ours.candidates)}
     flags = [name for name in ours.groups["echo_flags"] if name in theirs.names]
     assert len(flags) == 11
+    flags.append("age")
     for row, one in enumerate(theirs.candidates):
         other = own[one.split, one.read_by.row]
         assert one.subject == ours.candidates[other].subject
@@ -117,6 +120,26 @@ def test_echonext_by_the_library_is_a_z_score_and_what_was_not_measured_is_missi
     index = prepared(tmp_path, "--collection", "ecgbench:echonext", "--ecg", folder)
     assert index.layout.ecg is not None
     assert index.layout.ecg.unit == "z-score"
+
+
+def test_code15_by_the_library_is_without_padding_and_with_the_labels_of_our_own(tmp_path):
+    folder = tmp_path / "code15"
+    write_code15(folder)
+    theirs = listed(collection("code15", folder))
+    ours = listed(Code15Collection(PrepareOptions(tmp_path / "out", ecg=folder, collection="code15")))
+    own = {(one.ecg, one.read_by.row): row for row, one in enumerate(ours.candidates)}
+    assert len(theirs.candidates) == len(own)
+    same = {"x_1davb": "avb_1d", "followup_years": "death_years"}
+    same |= {name: name for name in ("rbbb", "af", "death", "age", "sex", "normal_ecg")}
+    for row, one in enumerate(theirs.candidates):
+        other = ours.candidates[own[one.ecg, one.read_by.row]]
+        np.testing.assert_array_equal(one.read_by.read(one.ecg).signal, other.read_by.read(other.ecg).signal)
+        for name, our_name in same.items():
+            np.testing.assert_array_equal(
+                theirs.labels[row, theirs.names.index(name)],
+                ours.labels[own[one.ecg, one.read_by.row], ours.names.index(our_name)],
+            )
+    assert not {"is_male", "trace_file_exams_part0_hdf5"} & set(theirs.names)
 
 
 def test_nothing_is_written_into_the_folder_of_the_collection(tmp_path):

@@ -249,3 +249,20 @@ def test_flags_in_words_are_flags_as_well(tmp_path: Path) -> None:
     numbers, words = (gathered(tmp_path / name) for name in ("numbers", "words"))
     np.testing.assert_array_equal(words.labels, numbers.labels)
     assert sum(np.nansum(values(numbers, name)) for name in flags) > 0
+
+
+def test_a_word_for_no_value_leaves_the_flag_unknown(tmp_path: Path) -> None:
+    write_echonext(tmp_path / "raw")
+    path = tmp_path / "raw" / "echonext_metadata_100k.csv"
+    table = pd.read_csv(path, index_col=0, keep_default_na=False)
+    words = ("not assessed", " ", "Unknown")
+    table["aortic_stenosis_value"] = [words[row % 3] if row % 2 else "none" for row in range(len(table))]
+    table["aortic_stenosis_moderate_or_greater_flag"] = 0
+    table.to_csv(path)
+    found = gathered(tmp_path / "raw")
+    there = np.isfinite(values(found, "aortic_stenosis_moderate_or_greater_flag"))
+    wanted = in_order(found, table)["aortic_stenosis_value"] == "none"
+    np.testing.assert_array_equal(there, wanted)
+    assert there.any()
+    assert not there.all()
+    np.testing.assert_array_equal(np.isfinite(values(found, "aortic_stenosis_value")), wanted)

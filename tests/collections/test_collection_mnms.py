@@ -99,6 +99,18 @@ def test_mnms2_has_the_four_chamber_view_too(tmp_path: Path) -> None:
         collection(MnMs2Collection, root, "2ch")
 
 
+def test_two_rows_of_a_patient_that_say_different_things_are_refused(tmp_path: Path) -> None:
+    folder = write_mnms(tmp_path, hearts(3))
+    path = next(folder.rglob(TABLE))
+    rows = path.read_text().splitlines()
+    plain = gathered(collection(MnMsCollection, folder))
+    path.write_text("\n".join([*rows, rows[1]]))  # the same once more says nothing new
+    np.testing.assert_array_equal(gathered(collection(MnMsCollection, folder)).labels, plain.labels)
+    path.write_text("\n".join([*rows, rows[1].replace(",A,", ",B,")]))
+    with pytest.raises(UserError, match="two rows of one external code say different things"):
+        gathered(collection(MnMsCollection, folder))
+
+
 @pytest.mark.parametrize(
     ("cls", "content", "reason"),
     [

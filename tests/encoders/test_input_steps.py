@@ -113,7 +113,10 @@ def test_the_sliding_median_is_exact(samples, width):
     x = draw(2, samples).round(1)  # with ties
     padded = np.pad(x, ((0, 0), (width // 2, width // 2)))
     wanted = np.median(np.lib.stride_tricks.sliding_window_view(padded, width, axis=1), axis=-1)
-    assert np.array_equal(sliding_median(torch.from_numpy(x), width).numpy(), wanted)
+    given = torch.from_numpy(x)
+    assert np.array_equal(sliding_median(given, width).numpy(), wanted)
+    by_ranks = sliding_median(given.clone().requires_grad_(), width)  # as on a GPU, and where a gradient is asked for
+    assert np.array_equal(by_ranks.detach().numpy(), wanted)
 
 
 def test_scales():

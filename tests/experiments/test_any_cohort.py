@@ -36,8 +36,9 @@ CAD = (_label("cad_ever", "disease"), _label("cad_incident", "disease"), _label(
 RATE = _label("heart_rate", "measurement", "ECG")
 
 
-def plan_for(monkeypatch: pytest.MonkeyPatch, folder: Path, *labels: Label):
+def plan_for(monkeypatch: pytest.MonkeyPatch, folder: Path, *labels: Label, **unlearnable: str):
     monkeypatch.setattr(any_cohort, "ShardIndex", _Index(*labels))
+    monkeypatch.setattr(any_cohort, "why_not", lambda index, name, task: unlearnable.get(name, ""))
     (folder / "index.json").write_text("{}")
     return load_plan(Path("your_data"), root=folder)
 
@@ -61,6 +62,17 @@ def test_what_a_cohort_lacks_is_left_out_and_said(monkeypatch, tmp_path):
     assert plan.description.endswith(
         "left out: findings (no such label), events (no such label), age+sex (no label sex)"
     )
+
+
+def test_a_task_that_the_splits_are_too_small_for_is_left_out_and_said(monkeypatch, tmp_path):
+    given = (EJECTION, RHYTHM, *STROKE, AGE, SEX)
+    plan = plan_for(
+        monkeypatch, tmp_path, *given, findings="split val has no target with both classes among a, b; do this"
+    )
+    assert list(plan.evaluation.tasks) == ["numbers", "events"]
+    assert "left out: findings (split val has no target with both classes)" in plan.description
+    with pytest.raises(UserError, match="task findings: nobody"):
+        plan_for(monkeypatch, tmp_path, RHYTHM, AGE, findings="nobody")
 
 
 def test_a_cohort_without_a_label_or_one_that_is_yet_to_be_made_is_refused(monkeypatch, tmp_path):

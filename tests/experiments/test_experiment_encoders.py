@@ -18,6 +18,7 @@ from tiny_experiment import CNN, TWO_STEPS, change
 from ecgcmr.cli import main
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.encoders.published import PublishedECG, published_encoders
+from ecgcmr.experiments.plan import load_plan
 from ecgcmr.weights_import.published_network import measured_preparation
 
 PUBLISHED = "ecgcmr.encoders.published.PublishedECG"
@@ -210,3 +211,49 @@ def test_a_cohort_that_an_encoder_cannot_take_is_refused_before_anything_is_trai
     assert main(["experiment", str(path), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 2
     assert "encoders.ecgfounder takes 1,501 samples" in capsys.readouterr().err
     assert commands == []
+
+
+def test_the_shipped_tables_compare_the_published_encoders_by_every_protocol() -> None:
+    full, reduced = load_plan(Path("encoders")), load_plan(Path("encoders_small"))
+    names = {given.encoder["init_args"]["name"] for given in full.encoders.values()}
+    further = {"ecgfounder-1-lead", "st-mem-small", "merl-resnet18-zero-shot"}  # of a family that is there
+    assert {*published_encoders()} - names == further
+    assert {*full.encoders} - {*reduced.encoders} == {"hubert-ecg-base", "hubert-ecg-large"}
+    for plan in (full, reduced):
+        evaluation = plan.evaluation
+        assert evaluation.linear_probe == evaluation.attention_probe == list(plan.encoders)
+        assert {*evaluation.finetune} == {*plan.encoders, *evaluation.supervised}
+        assert evaluation.costs
+        assert evaluation.against == list(evaluation.supervised)
+        assert plan.cohort.prepare is not None
+        assert plan.cohort.prepare["cleaning"] == "none"
+    for name, given in reduced.encoders.items():
+        arguments = dict(given.encoder["init_args"])
+        assert arguments.pop("sizes")
+        assert arguments == full.encoders[name].encoder["init_args"]  # the same input, made in the same way
+
+
+@pytest.mark.long
+def test_the_shipped_small_table_runs_to_its_end(tmp_path: Path, undrawn: None) -> None:
+    root = write_measured(tmp_path / "cohort", samples=5000)
+    words = ["evaluation.tasks.superclass.targets=[af_ever]", "evaluation.tasks.superclass.set.budget.most=2"]
+    words += ["evaluation.labels=[all]", "evaluation.baselines=[mean]", "evaluation.resamples=10"]
+    out = tmp_path / "out"
+    arguments = [
+        "experiment",
+        "encoders_small",
+        "--root",
+        str(root),
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+        "--jobs",
+        "2",
+    ]
+    assert main([*arguments, *words]) == 0
+    content = json.loads((out / "results.json").read_text())
+    names = {f"{name} (random)" for name in load_plan(Path("encoders_small")).encoders}
+    for protocol in ("linear_probe", "attention_probe", "finetune"):
+        assert names <= {row["method"] for row in content["scores"] if row["protocol"] == protocol}
+    assert names <= {row["method"] for row in content["costs"]}

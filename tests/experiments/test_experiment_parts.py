@@ -11,10 +11,12 @@ import pytest
 from tiny_experiment import change
 
 from ecgcmr.cli import main
+from ecgcmr.experiments import cohorts
 from ecgcmr.experiments.node_states import NodeState, expected_seconds
 from ecgcmr.experiments.plan import CohortPlan, load_plan
-from ecgcmr.experiments.plan_state import plan_fingerprint
+from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
 from ecgcmr.experiments.run_graph import GraphNode, dependents, run_graph
+from ecgcmr.experiments.stage_runs import write_marker
 from ecgcmr.experiments.times import Times
 from ecgcmr.locks import FolderLock
 
@@ -223,3 +225,81 @@ def test_the_rest_is_as_long_as_its_longest_chain() -> None:
     assert expected_seconds(states, jobs=2) == 10.0
     assert expected_seconds(states, jobs=1) == 17.0
     assert expected_seconds(states[:1], jobs=2) == 0.0
+
+
+def test_a_folder_that_was_moved_away_from_its_cohort_still_has_a_status(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied / "out"
+    change(out / "experiment.yaml", lambda plan: plan["cohort"].update(root="../nowhere"))
+    assert set(states_of(out, capsys).values()) == {"finished"}
+    assert main(["status", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "all finished" in shown.out
+    assert "not compared with the cohort" in shown.err
+    assert "--root COHORT" in shown.err
+    for folder, note in ((out, {"finished": False}), (out / "stages" / "mae+alignment", {"finished": False})):
+        (folder / "stage.json").write_text(json.dumps({"fingerprint": "a", **note}))
+    shutil.rmtree(out / "stages" / "alignment")
+    states = states_of(out, capsys)
+    assert {name: states[name] for name in PARTS[1:4]} == {
+        "mae": "finished",
+        "alignment": "to run",
+        "mae+alignment": "begun",
+    }
+    assert states["table"] == "to run"
+
+
+def test_raw_files_that_changed_make_a_finished_experiment_run_again(
+    cohort_root: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, table, out = tmp_path / "raw", tmp_path / "labels.csv", tmp_path / "out"
+    (raw / "below").mkdir(parents=True)
+    (raw / "below" / "one.xml").write_text("first")
+    table.write_text("eid\n1\n")
+    prepare = {"ecg": str(raw), "table": str(table)}
+    plan = replace(load_plan(finished / "trial.yaml"), cohort=CohortPlan(prepare=prepare))
+
+    def prepared(name: str, command: object, words: list[str]) -> int:
+        shutil.copytree(cohort_root, out / "cohort", dirs_exist_ok=True)
+        return 0
+
+    def finish() -> None:
+        cohorts.resolve_cohorts(plan, out)
+        for name in ("results.json", "results.md"):
+            (out / name).write_text("[]")
+        write_marker(out, plan_fingerprint(plan), finished=True)
+
+    monkeypatch.setattr(cohorts, "run_command", prepared)
+    finish()
+    assert is_whole(plan, out)
+    for change_it in (
+        lambda: (raw / "below" / "one.xml").write_text("another"),
+        lambda: (raw / "two.xml").write_text("new"),
+        lambda: table.write_text("eid\n1\n2\n"),
+        lambda: (raw / "two.xml").unlink(),
+        lambda: (out / "cohort" / "raw_files.json").write_text("of an earlier version"),
+    ):
+        change_it()
+        assert not is_whole(plan, out)
+        finish()
+        assert is_whole(plan, out)
+    shutil.rmtree(raw)  # what is finished stays so without its raw files
+    assert is_whole(plan, out)
+
+
+def test_raw_files_that_change_while_they_are_prepared_are_noticed(
+    cohort_root: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    plan = replace(load_plan(finished / "trial.yaml"), cohort=CohortPlan(prepare={"ecg": str(raw)}))
+
+    def prepared(name: str, command: object, words: list[str]) -> int:
+        (raw / "late.xml").write_text("after the search")
+        shutil.copytree(cohort_root, out / "cohort")
+        return 0
+
+    monkeypatch.setattr(cohorts, "run_command", prepared)
+    cohorts.resolve_cohorts(plan, out)
+    assert cohorts.is_prepared_from_others(plan, out)

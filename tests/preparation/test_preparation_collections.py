@@ -293,10 +293,19 @@ def test_a_folder_with_a_table_has_a_row_a_recording_and_the_declared_labels_alo
         ("file,Age,sick\n3.xml,1,1\n", "t.csv: has no id column"),
         ("subject,file,sick\nA,3.xml,1\n", "--labels: age: no table has the column age"),
         ("subject,file,ecg,age,sick\nA,3.xml,,1,1\n", "t.csv: columns file and ecg hold the same; keep one"),
-        ("subject,file,split,age,sick\nA,3.xml,dev,1,1\n", "candidate 1 is in split 'dev'"),
-        ("subject,file,age,sick\nA,3.xml,1,1\nA,3.xml,2,1\n", "candidate 2 is of the same subject as candidate 1"),
-        ("subject,file,age,sick\nA,3.xml,1,1\nB,3.xml,2,1\n", "candidate 2 is of the same file as candidate 1"),
-        ("subject,file,age,sick\nA,away.xml,1,1\n", "returned no candidate"),
+        ("subject,file,split,age,sick\nA,3.xml,dev,1,1\n", "t.csv: its column split holds 'dev'; write one of train"),
+        ("subject,file,age,sick\nA,3.xml,1,1\nA,3.xml,2,1\n", "t.csv: two rows name the file 3.xml; keep one"),
+        ("subject,file,age,sick\nA,3.xml,1,1\nB,3.xml,2,1\n", "t.csv: two rows name the file 3.xml; keep one"),
+        ("subject,file,age,sick\nA,away.xml,1,1\n", "t.csv: none of its 1 rows with a subject names a usable file"),
+        ("subject,file,age,sick\nA,a\\1.xml,1,1\n", "the first, a\\1.xml, has a backslash: write the path"),
+        ("subject,file,age,sick\n", "t.csv: none of its 0 rows with a subject names a usable file below --ecg"),
+        ('subject,file,age,sick\nA,3.xml,"50,5",1\n', "column age: none of its 1 values is a number; a decimal comma"),
+        ("subject;file;age;sick\nA;3.xml;old;1\n", "column age: none of its 1 values is a number; write numbers alone"),
+        (
+            "subject,file,age,sick\nA,3.xml,1,Ja\nB,4.xml,1,Nein\n",
+            "column sick: none of its 2 values is one of",
+        ),
+        ("subject,file,age,sick\nA,3.xml,500,1\nB,4.xml,-2,1\n", "none of its 2 values is from 0 to 120, as declared"),
     ],
 )
 def test_a_table_of_recordings_that_cannot_be_used_is_refused(folder, tmp_path, table, reason):
@@ -304,6 +313,11 @@ def test_a_table_of_recordings_that_cannot_be_used_is_refused(folder, tmp_path, 
         folder(table)
     assert reason in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_split_may_be_written_in_capitals(folder):
+    index = folder(TABLE.replace(";train;", ";Train;").replace(";test;", ";TEST;"))
+    assert {split: index.counts[split] for split in ("train", "val", "test")} == {"train": 2, "val": 1, "test": 1}
 
 
 def test_ten_thousand_recordings_are_planned_in_seconds(tmp_path):

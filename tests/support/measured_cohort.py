@@ -19,23 +19,24 @@ LABELS = (
 )
 
 
-def write_measured(root: Path, cleaning: str = "none", **ecg: Any) -> Path:
+def write_measured(root: Path, cleaning: str = "none", samples: int = SAMPLES, **ecg: Any) -> Path:
     """Write the cohort.
 
     Args:
         root: Its folder.
         cleaning: That it says it was prepared by.
+        samples: Of each lead.
         ecg: Entries of its ``ECGLayout``.
     """
     chain, n, draw = Cleaning.from_name(cleaning), len(SPLITS), np.random.default_rng(0)
     preparation = {"version": 3, "ecg": {"cleaning": chain.to_dict(), "short": "reject", "window": "first"}}
     layout = Layout(
-        replace(ECGLayout(), samples=SAMPLES, **{"unit": chain.unit, **ecg}),
+        replace(ECGLayout(), samples=samples, **{"unit": chain.unit, **ecg}),
         CMRLayout(frames=("ES", "mid", "ED"), height=32, width=32, spacing_mm=4.0),
         LABELS,
         preparation,
     )
-    signal = draw.standard_normal((n, 12, SAMPLES), dtype=np.float32).cumsum(axis=-1) / 20
+    signal = draw.standard_normal((n, 12, samples), dtype=np.float32).cumsum(axis=-1) / 20
     rows = ShardRows(
         subject=[f"{i:032x}" for i in range(n)],
         split=list(SPLITS),

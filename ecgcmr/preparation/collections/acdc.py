@@ -53,6 +53,7 @@ class ACDCCollection:
         patients = sorted(info.parent for pattern in patterns for info in self.folder.glob(pattern))
         if not patients:
             raise UserError(f"--cmr {self.folder}: no folder in it has an {INFO}; name ACDC's folder 'database'")
+        _say_incomplete(self.folder, patients, notes)
         part_of = {patient.name: patient.parent.name.lower() for patient in patients}
         splits = published_splits(lambda name: _split(name, part_of[name]), list(part_of), notes, "ACDC")
         found = [one for patient in patients if (one := self._patient(patient, splits, notes)) is not None]
@@ -71,6 +72,23 @@ class ACDCCollection:
         )
         labels = {key: info.get(key.capitalize()) for key in ("group", "height", "weight")}
         return Imaged(patient.name, name, files, labels, splits.get(patient.name))
+
+
+def _say_incomplete(folder: Path, patients: Sequence[Path], notes: SearchNotes) -> None:
+    """Say whose ``Info.cfg`` is missing, and whose does not state both frames."""
+    known = set(patients)
+    for depth in range(1, _DEEPEST + 1):
+        for cine in sorted(folder.glob("/".join([*["*"] * depth, "*_4d.nii*"]))):
+            if cine.parent not in known:
+                known.add(cine.parent)
+                notes.skip(cine.parent.relative_to(folder).as_posix(), f"has no {INFO}")
+    unstated = [patient.name for patient in patients if not {"ED", "ES"} <= acdc_moments(patient).keys()]
+    if unstated:
+        more = f" and {len(unstated) - 3} more" if len(unstated) > 3 else ""
+        notes.remarks.append(
+            f"ACDC: {', '.join(unstated[:3])}{more}: {INFO} does not state both ED and ES; the other one has no volume "
+            "and no mask, and its frame is found as in other cines"
+        )
 
 
 def _split(patient: str, part: str) -> str:

@@ -6,6 +6,7 @@ of a patient without saying of whom.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,20 @@ PARTS = (
     "ningbo",
     *SEVERAL_A_PATIENT,
 )
+_SPELLINGS = {
+    **{re.sub(r"[^a-z0-9]", "", part): part for part in PARTS},
+    "wfdbcpsc2018": "cpsc_2018",
+    "wfdbcpsc20182": "cpsc_2018_extra",
+    "wfdbga": "georgia",
+    "wfdbptbxl": PTBXL_PART,
+    "wfdbchapmanshaoxing": "chapman_shaoxing",
+    "wfdbningbo": "ningbo",
+    "wfdbptb": "ptb",
+    "wfdbstpetersburg": "st_petersburg_incart",
+}
+"""Letters and digits of a folder's name -> part; those that begin with wfdb are of the Challenge's own archives."""
+_OF_PTBXL = re.compile(r"HR\d{5}")
+"""Names of PTB-XL's recordings, wherever they lie."""
 ARRHYTHMIA = "ecg-arrhythmia"
 """The release of Chapman-Shaoxing-Ningbo by itself, whose records lie below ``WFDBRecords``."""
 
@@ -71,7 +86,7 @@ class Challenge2021Collection:
         for header in sorted(self.folder.rglob("*.hea")):
             relative = header.relative_to(self.folder)
             part = part_of(relative, self.folder.name)
-            if part == PTBXL_PART:
+            if part == PTBXL_PART or _OF_PTBXL.fullmatch(header.stem):
                 of_ptbxl += 1
                 continue
             try:
@@ -155,7 +170,8 @@ def part_of(relative: PurePath, root: str) -> str:
         root: Name of that folder.
     """
     folders = [root, *relative.parts[:-1]]
-    known = [folder for folder in folders if folder in PARTS]
+    plain = (re.sub(r"[^a-z0-9]", "", folder.lower()) for folder in folders)
+    known = [_SPELLINGS[name] for name in plain if name in _SPELLINGS]
     if known:
         return known[-1]
     if "WFDBRecords" in folders:

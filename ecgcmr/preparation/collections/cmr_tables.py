@@ -27,6 +27,21 @@ def table_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     return [dict(zip(header, cells, strict=False)) for _, cells in rows[1:]]
 
 
+def rows_by(path: Path, rows: Iterable[dict[str, str]], name: str) -> dict[str, dict[str, str]]:
+    """Return the rows by the text of a column; one without it is of nobody.
+
+    Raises:
+        UserError: Two rows of one text differ in what they say.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        text = text_of(row, name)
+        said = {column: cell for column, cell in row.items() if column}  # a column without a name counts the rows
+        if text is not None and found.setdefault(text, said) != said:
+            raise UserError(f"{path.name}: two rows of one {name} say different things; keep the right one")
+    return found
+
+
 def text_of(row: Mapping[str, str], name: str) -> str | None:
     """Return a cell's text, None where it is empty or a word for that."""
     text = word(row.get(name, ""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.label_declarations import DeclaredLabel
-from ecgcmr.preparation.collections.cmr_tables import require_view, table_rows, text_of
+from ecgcmr.preparation.collections.cmr_tables import require_view, rows_by, table_rows, text_of
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.folder_checks import require_folder
 from ecgcmr.preparation.options import PrepareOptions
@@ -53,7 +53,7 @@ class DSB2015Collection:
         for name in _TABLES:
             if (self.folder / name).is_file():
                 rows = table_rows(self.folder / name, ("id", "systole", "diastole"))
-                found.update({row["id"]: row for row in rows})
+                found.update(rows_by(self.folder / name, rows, "id"))
         if (self.folder / _SOLUTION).is_file():
             for row in table_rows(self.folder / _SOLUTION, ("id", "volume")):
                 patient, _, phase = row["id"].partition("_")

@@ -194,7 +194,8 @@ class EcgbenchCollection:
         if config.signal_format == "npy":
             return _Source(path, NpyRow(int(place[0]), content))
         if len(place) == 2:  # a row of (records, time, leads); without one the data set is (leads, time)
-            return _Source(path, HDF5Row(int(place[1]), place[0], content))
+            # All are of one length there: what is shorter lies between zeros, as in CODE-15 %.
+            return _Source(path, HDF5Row(int(place[1]), place[0], replace(content, is_zero_padded=True)))
         return _Source(path, WholeHDF5(place[0] if place else "", replace(content, time_first=False)))
 
     def _ask(self, question: Callable[[], Any]) -> Any:

@@ -51,6 +51,18 @@ GRADES: dict[str, dict[str, int]] = {
 }
 """Column -> level -> grade. ``presumed none`` is what the publisher infers where a report says nothing of a valve."""
 
+_NOT_MEASURED = (
+    "",
+    "unknown",
+    "not assessed",
+    "not evaluated",
+    "not measured",
+    "not reported",
+    "not visualized",
+    "n/a",
+)
+"""Texts that say of a value that there is none."""
+
 VALUES = (
     ("lvef_value", "%", 1.0, 95.0, "LV ejection fraction by echocardiogram"),
     ("ivs_measurement", "cm", 0.2, 5.0, "Thickness of the interventricular septum"),
@@ -109,7 +121,7 @@ def label_values(table: pd.DataFrame) -> dict[str, pd.Series]:
     """
     values: dict[str, pd.Series] = {}
     for flag, behind in BEHIND.items():
-        values[flag] = _truth(table[flag]).where(table[list(behind)].notna().all(axis=1))
+        values[flag] = _truth(table[flag]).where(table[list(behind)].apply(_is_measured).all(axis=1))
     values[COMPOSITE] = _truth(table[COMPOSITE])
     values |= {name: table[name] for name, *_ in VALUES}
     for name, levels in GRADES.items():
@@ -119,6 +131,11 @@ def label_values(table: pd.DataFrame) -> dict[str, pd.Series]:
         value = numbers(table[column])
         values[name] = value.where(value != 0)  # a recorder's 0 is no measurement
     return values | {"age": table["age_at_ecg"], "sex": yes_no(table["sex"], ("male", "m"), ("female", "f"))}
+
+
+def _is_measured(column: pd.Series) -> pd.Series:
+    said = column.str.strip().str.lower()
+    return said.notna() & ~said.isin(_NOT_MEASURED)
 
 
 def _truth(flag: pd.Series) -> pd.Series:

@@ -23,6 +23,8 @@ from ecgcmr.preparation.label_table import check_units
 from ecgcmr.preparation.labels import TableLabels
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.table_use import check_declared, use_of_table
+from ecgcmr.shards.layout import SPLITS
+from ecgcmr.text import printable
 
 _COLUMN = {"ecg": "file", "cmr": "cmr"}
 _PLACES = {"file": "ecg", "ecg": "ecg", "cmr": "cmr", "split": "split"}
@@ -62,26 +64,38 @@ class FolderCollection:
         table = self._read(options.tables[0], notes)
         labels = self._label(table, notes)
         used: set[Path] = set()
+        usable_rows, named_before, first_reason = 0, set(), ""
         for row, subject in enumerate(table.ids):
             named = {part: str(table.named[part][row] or "") for part in ("ecg", "cmr", "split") if part in table.named}
             found = {part: folders[part] / named[part] for part in folders if named.get(part)}
             used.update(found.values())
+            if (recording := named.get("ecg") or named.get("cmr") or "") in named_before:
+                raise UserError(f"{table.name}: two rows name the file {printable(recording, 60)}; keep one")
+            named_before |= {recording} - {""}
             for part, path in list(found.items()):
                 reason = self._why_not(part, named[part], path)
                 if reason:
                     notes.skip(named[part], reason)
+                    first_reason = first_reason or f"; the first, {printable(named[part], 60)}, {reason}"
                     del found[part]
             if found:
+                usable_rows += 1
                 yield Candidate(
                     str(subject),
                     found.get("ecg"),
                     found.get("cmr"),
                     labels[row],
-                    named.get("split") or None,
+                    _split(named.get("split", ""), table.name),
                     id=named.get("ecg") or named["cmr"],
                     ecg_name=named.get("ecg", ""),
                     cmr_name=named.get("cmr", ""),
                 )
+        if not usable_rows:
+            where = " and ".join(f"--{part}" for part in folders)
+            raise UserError(
+                f"{table.name}: none of its {len(table.ids)} rows with a subject names a usable file below {where}"
+                f"{first_reason}"
+            )
         everything = (path for folder in folders.values() for path in folder.rglob("*"))
         others = [path for path in everything if path.is_file() and path.name != DECLARATION_FILE]
         unnamed = sum(used.isdisjoint((path, *path.parents, path.with_suffix(".hea"))) for path in others)
@@ -109,16 +123,45 @@ class FolderCollection:
         """Return (rows, L): the declared labels of each row."""
         labels = np.empty((len(table.ids), len(self.labels())), dtype=np.float32)
         for place, column in enumerate(self.labels()):
-            numbers = column.read(table.named[column.plain_column], decimal_comma=table.decimal_comma)
+            texts = table.named[column.plain_column]
+            numbers = column.read(texts, decimal_comma=table.decimal_comma)
             labels[:, place] = usable(column, numbers, notes.counts)
+            refused = int((numbers.unreadable | np.isfinite(numbers.values)).sum())
+            if refused and not np.isfinite(labels[:, place]).any():
+                raise UserError(_none_is_used(table, column, refused, is_read=bool(np.isfinite(numbers.values).any())))
         return labels
 
     def _why_not(self, part: str, name: str, path: Path) -> str:
         """Say why a file that a row names cannot be used; empty if it can."""
         options = self.options
+        if "\\" in name:
+            return "has a backslash: write the path below the folder with /"
         if "\0" in name or ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             return "is no path below the folder"
         if part == "ecg":
             declared = options.declaration is not None
             return identify_ecg(path, declared=declared, reader=load_reader(options.reader)).reason
         return "" if cmr_kind(path, options.view) else f"holds no images of --view {options.view}"
+
+
+def _split(text: str, table: str) -> str | None:
+    """Return the split that a cell names, in any case; None of an empty one."""
+    split = text.strip().lower()
+    if split and split not in SPLITS:
+        raise UserError(
+            f"{table}: its column split holds {printable(text, 40)!r}; write one of {', '.join(SPLITS)}, or nothing"
+        )
+    return split or None
+
+
+def _none_is_used(table: Table, column: LabelColumn, count: int, *, is_read: bool) -> str:
+    """Say that a declared column has values and not one that can be used, and what is mostly to blame."""
+    where = f"{table.name}: column {column.column}: none of its {count} values is"
+    if column.words is not None:
+        known = ", ".join(list(column.words)[:6])
+        return f"{where} one of the declared words ({known} ...); mend them in --labels"
+    if is_read:
+        return f"{where} from {column.low:g} to {column.high:g}, as declared; mend the range, or the unit, in --labels"
+    if table.decimal_comma:
+        return f"{where} a number; write numbers alone, or declare another kind of label in --labels"
+    return f"{where} a number; a decimal comma is read only where semicolons or tabs separate the columns"

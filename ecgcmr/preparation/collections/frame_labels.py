@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 MOST_CLASSES = 200
 """Of a column of texts with more, nothing becomes a label."""
 _LONGEST_NAME = 60
-_AGE, _SEX = ("age", "age_years"), ("sex", "gender")
+_AGE, _SEX = ("age", "age_years", "age_at_ecg"), ("sex", "gender")
+_SAYS_SEX = ("is_male", "is_female")
+"""Columns that say what one of ``_SEX`` says as well: a label to predict would be given away by it."""
 _TECHNICAL = re.compile(
     r"^(stratify|primary|n)_|_(raw|names|descriptions|path|paths)$"
-    r"|^(sampling_rate|duration_seconds|header_seconds|duration_delta_seconds|ecg_duration|channel_names|record_name)$"
+    r"|^(trace_file|sampling_rate|duration_seconds|header_seconds|duration_delta_seconds|ecg_duration|channel_names|record_name)$"
 )
 """What a library adds for folds and for reading, and texts that say a code once more."""
 _MEASURED = "_measured"
@@ -82,7 +84,7 @@ def labels_of_frame(frame: pd.DataFrame, not_labels: Iterable[str], lists: froze
     left_out, reserved = set(not_labels), {label.name for label in MEASUREMENTS}
     left_out |= {f"{column}{_MEASURED}" for column in frame.columns}
     for column in map(str, frame.columns):
-        if column in left_out:
+        if column in left_out or (column in _SAYS_SEX and any(name in frame.columns for name in _SEX)):
             continue
         cells = [None if _is_empty(cell) else cell for cell in frame[column]]
         if f"{column}{_MEASURED}" in frame.columns:

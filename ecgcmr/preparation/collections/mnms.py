@@ -19,6 +19,7 @@ from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.cmr_tables import (
     classes,
     require_view,
+    rows_by,
     say_unmatched,
     table_rows,
     text_of,
@@ -66,7 +67,7 @@ class MnMsCollection:
     @cached_property
     def _rows(self) -> dict[str, dict[str, str]]:
         rows = table_rows(self._table, (_CODE, "vendor", "centre", "ed", "es", "pathology"))
-        return {row[_CODE]: row for row in rows if row.get(_CODE)}
+        return rows_by(self._table, rows, _CODE)
 
     def labels(self) -> Sequence[DeclaredLabel]:
         """Return what the table has, and volumes from the segmentations."""

@@ -15,7 +15,7 @@ from ecgcmr.formats.image_files import ImageFiles
 from ecgcmr.formats.nifti import nifti_file
 from ecgcmr.formats.nifti_voxels import LEFT_FIRST
 from ecgcmr.label_declarations import DeclaredLabel
-from ecgcmr.preparation.collections.cmr_tables import classes, require_view, say_unmatched, table_rows, text_of
+from ecgcmr.preparation.collections.cmr_tables import classes, require_view, rows_by, say_unmatched, table_rows, text_of
 from ecgcmr.preparation.collections.cmr_volumes import volume_labels
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.collections.segmented import Imaged, published_splits, segmented_candidates
@@ -51,7 +51,7 @@ class MnMs2Collection:
     @cached_property
     def _rows(self) -> dict[str, dict[str, str]]:
         rows = table_rows(self._root / _TABLE, (_CODE, "disease", "vendor", "field"))
-        return {code.zfill(3): row for row in rows if (code := text_of(row, _CODE)) is not None}
+        return {code.zfill(3): row for code, row in rows_by(self._root / _TABLE, rows, _CODE).items()}
 
     def labels(self) -> Sequence[DeclaredLabel]:
         """Return disease, vendor and field strength as the table has them, and volumes from the segmentations."""

