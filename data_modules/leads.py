@@ -38,9 +38,11 @@ class LeadChoice:
         self._usable: Tensor | None = None
 
     def specification(self, ecg: ECGLayout) -> dict[str, Any]:
-        """Return how many leads an encoder is fed and, of a subset, their places among the standard twelve."""
+        """Return how many leads an encoder is fed and, if not the twelve in order, their places among them."""
         if self.names is None:
-            return {"leads": len(ecg.leads)}
+            all_twelve = tuple(ecg.leads) != LEADS and sorted(ecg.leads) == sorted(LEADS)
+            order = {"lead_rows": tuple(LEADS.index(name) for name in ecg.leads)} if all_twelve else {}
+            return {"leads": len(ecg.leads), **order}
         places = {"lead_rows": tuple(LEADS.index(name) for name in self.names)} if set(self.names) <= set(LEADS) else {}
         return {"leads": len(self.names), **places}
 

@@ -69,7 +69,8 @@ def export_encoder_folder(
     """
     card = read_encoder_card(folder)
     if card.input_spec.get("kind") != "ECGInput":
-        raise UserError(f"{folder / CARD_FILE}: is an encoder of images; a model folder is for ECGs")
+        what = "measurements" if card.input_spec.get("kind") == "MeasurementInput" else "images"
+        raise UserError(f"{folder / CARD_FILE}: is an encoder of {what}; a model folder is for ECGs")
     contract = card.training or {}
     if card.input_spec.get("preparation") is not None:  # it is given what was measured, whatever prepared its training
         cohort = {"version": RECIPE_VERSION, **(cohort or {})}

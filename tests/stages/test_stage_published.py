@@ -155,6 +155,17 @@ def test_the_command_line_refuses_in_one_line(
     assert "PublishedECG is not an encoder for masked autoencoding: it lacks" in refused(config, capsys)
 
 
+def test_a_cohort_of_twelve_leads_in_another_order_is_refused_until_they_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve are not yet the standard twelve: MIMIC-IV-ECG has aVF before aVL."""
+    swapped = write_measured(tmp_path / "swapped", leads=(*LEADS[:4], "aVF", "aVL", *LEADS[6:]))
+    config = regression(tmp_path, swapped, prepared("st-mem"))
+    order = f"[{','.join(LEADS)}]"
+    assert refused(config, capsys).endswith(f"(--data.leads {order})")
+    assert main(["fit", "-c", str(config), *QUICK, f"--data.leads={order}"]) == 0
+
+
 @pytest.mark.parametrize("name", ["st-mem", "merl-vit-tiny", "hubert-ecg-base", "ecg-fm", "ecg-jepa"])
 def test_windows_that_do_not_become_the_input_are_refused_when_it_is_built(name: str) -> None:
     arguments = prepared(name)["init_args"]
