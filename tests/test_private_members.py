@@ -41,6 +41,9 @@ def _started_executor(_: Trainer) -> object:
 USED: dict[tuple[str, str], Owner] = {
     ("data_modules/dataset.py", "_new_shared"): lambda _: torch.UntypedStorage,
     ("ecgcmr/encoders/bfloat16_attention.py", "_softmax_backward_data"): lambda _: torch.ops.aten,
+    ("ecgcmr/speed_choices/encoder_cost.py", "_fft_c2c"): lambda _: torch.ops.aten,
+    ("ecgcmr/speed_choices/encoder_cost.py", "_fft_c2r"): lambda _: torch.ops.aten,
+    ("ecgcmr/speed_choices/encoder_cost.py", "_fft_r2c"): lambda _: torch.ops.aten,
     ("ecgcmr/stages/whole_pass.py", "_on_before_batch_transfer"): lambda _: LightningModule,
     ("ecgcmr/sweeps/study.py", "_trial_id"): lambda _: optuna.create_study().ask(),
     ("ecgcmr/training/budget.py", "_should_accumulate"): lambda trainer: trainer.fit_loop.epoch_loop,
