@@ -6,6 +6,7 @@ Such a stage has seen these labels of all training recordings, whatever number o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,10 @@ from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.shards.joint_index import joined
 from ecgcmr.yaml_file import mapping_at
 
-_SETTINGS = ("data.measurements", "data.init_args.measurements")
+_SETTINGS = ("data.{}", "data.init_args.{}")
 
 
 def measurement_notes(plan: Plan, problems: Iterable[Problem], cohorts: CohortSet) -> list[str]:
@@ -35,7 +37,10 @@ def measurement_notes(plan: Plan, problems: Iterable[Problem], cohorts: CohortSe
         seen[name] = {(cohort, label) for cohort in stage_cohorts(plan, name) for label in own}
         seen[name] |= {pair for source in stage.start_from.values() for pair in seen.get(source, ())}
         if own:
-            notes += _left_out(name, own, cohorts.of_stage(name))
+            need = ("ecg", "cmr") if _setting(plan, name, "images") else ("ecg",)
+            index = joined(cohorts.of_stage(name))
+            rows = np.setdiff1d(index.positions("train", need), cohorts.left_out(name)).astype(np.int64)
+            notes += _left_out(name, own, index, rows)
     compared = [name for name in plan.stages if name in plan.evaluation.methods]
     for problem in problems:
         cohort = task_cohort(plan, problem.name)
@@ -51,18 +56,22 @@ def measurement_notes(plan: Plan, problems: Iterable[Problem], cohorts: CohortSe
 
 def _measurements(plan: Plan, name: str) -> list[str]:
     """Return the labels that a stage aligns ECGs with, empty for other stages."""
-    stage = plan.stages[name]
-    of_config = mapping_at(read_config(plan.file(stage.config)), "data", "init_args").get("measurements")
-    given = next((stage.set[setting] for setting in _SETTINGS if setting in stage.set), of_config)
+    given = _setting(plan, name, "measurements")
     return [str(label) for label in given] if isinstance(given, list) else []
 
 
-def _left_out(name: str, labels: list[str], indices: Iterable[ShardIndex]) -> list[str]:
-    total = missing = 0
-    for index in indices:
-        rows, there = index.positions("train", ["ecg"]), [label for label in labels if label in index.label_names]
-        total += len(rows)
-        missing += int((~np.isfinite(read_labels(index, there, rows)).any(axis=1)).sum())
+def _setting(plan: Plan, name: str, option: str) -> Any:
+    """Return an option of a stage's data: of its overrides, else of its config."""
+    stage = plan.stages[name]
+    of_config = mapping_at(read_config(plan.file(stage.config)), "data", "init_args").get(option)
+    return next(
+        (stage.set[entry.format(option)] for entry in _SETTINGS if entry.format(option) in stage.set), of_config
+    )
+
+
+def _left_out(name: str, labels: list[str], index: ShardIndex, rows: np.ndarray) -> list[str]:
+    there = [label for label in labels if label in index.label_names]
+    total, missing = len(rows), int((~np.isfinite(read_labels(index, there, rows)).any(axis=1)).sum())
     if not missing:
         return []
     return [

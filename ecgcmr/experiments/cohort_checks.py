@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.cohort_plan import judging_cohorts, stage_cohorts, task_cohort
+from ecgcmr.experiments.cohort_plan import seen_cohorts, stage_cohorts, task_cohort
 from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.config_checks import ReadSettings
 from ecgcmr.experiments.plan import Plan
@@ -64,7 +64,7 @@ def _handed_over(plan: Plan, settings: ReadSettings) -> Iterator[tuple[str, str,
                 yield source, cohort, modality, f"stages.{name}.start_from.{argument}"
     for name in plan.stages:
         if not _of_images(settings, name):
-            yield from ((name, cohort, "ecg", _task_on(plan, cohort)) for cohort in judging_cohorts(plan, name))
+            yield from ((name, cohort, "ecg", _task_on(plan, cohort)) for cohort in seen_cohorts(plan, name))
 
 
 def _of_images(settings: ReadSettings, stage: str) -> bool:
@@ -72,7 +72,8 @@ def _of_images(settings: ReadSettings, stage: str) -> bool:
 
 
 def _task_on(plan: Plan, cohort: str) -> str:
-    return next(f"evaluation.tasks.{name}" for name in plan.evaluation.tasks if task_cohort(plan, name) == cohort)
+    tasks = (f"evaluation.tasks.{name}" for name in plan.evaluation.tasks if task_cohort(plan, name) == cohort)
+    return next(tasks, "interpretation")
 
 
 def leak_notes(cohorts: CohortSet) -> list[str]:

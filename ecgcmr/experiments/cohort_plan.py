@@ -103,15 +103,20 @@ def interpreted_cohort(plan: Plan) -> str:
 
 
 def judging_cohorts(plan: Plan, stage: str) -> list[str]:
-    """Return the names of the cohorts on which a stage, or what starts from it, is judged."""
-    evaluation, grown = plan.evaluation, {stage}
+    """Return the names of the cohorts on which a stage, or what starts from it, is judged or explained."""
+    grown = {stage}
     for name, other in plan.stages.items():  # a stage stands behind those that it starts from
         if grown.intersection(other.start_from.values()):
             grown.add(name)
-    parts = [part for parts in evaluation.stack.values() for part in parts]
-    if not grown.intersection([*evaluation.linear_probe, *evaluation.finetune, *parts]):
-        return []
-    return list(dict.fromkeys(task_cohort(plan, name) for name in evaluation.tasks))
+    return list(dict.fromkeys(cohort for name in grown for cohort in seen_cohorts(plan, name)))
+
+
+def seen_cohorts(plan: Plan, stage: str) -> list[str]:
+    """Return the names of the cohorts whose recordings a stage's own encoder is judged or explained on."""
+    judged = stage in plan.evaluation.methods  # by whatever protocol
+    names = [task_cohort(plan, name) for name in plan.evaluation.tasks] if judged else []
+    explained = plan.interpretation is not None and plan.interpretation.method == stage
+    return list(dict.fromkeys([*names, *([interpreted_cohort(plan)] if explained else [])]))
 
 
 def cohort_folder(out: Path, name: str) -> Path:

@@ -117,6 +117,13 @@ def test_a_stage_that_starts_from_an_aligned_one_has_seen_what_that_saw(root: Pa
     assert [note.split(" was aligned")[0] for note in notes(path, root)[1:]] == ["phenotypes: later"]
 
 
+def test_rows_left_out_are_counted_among_those_that_have_all_else(root: Path, tmp_path: Path) -> None:
+    """One of 20 recordings has no measurement; where images are asked for, which none has, nobody is counted."""
+    assert any("1 of 20 training recordings" in note for note in notes(write_experiment(tmp_path, root), root))
+    path = write_experiment(tmp_path, root, **{"data.images": True})
+    assert not any("left out" in note for note in notes(path, root))
+
+
 def test_without_such_stages_there_are_no_notes(root: Path, tmp_path: Path) -> None:
     path = write_experiment(tmp_path, root)
     content = yaml.safe_load(path.read_text())

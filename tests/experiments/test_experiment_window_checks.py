@@ -72,7 +72,7 @@ def test_a_wrong_number_ends_the_command_in_one_line_before_any_stage(
 
 
 @pytest.mark.parametrize("key", ["model.encoder.samples", "model.init_args.encoder.init_args.samples"])
-@pytest.mark.parametrize(("samples", "windows"), [(STORED - 8, 10), (STORED + 50, 2)])
+@pytest.mark.parametrize(("samples", "windows"), [(STORED - 50, 52), (STORED + 50, 2)])
 def test_overrides_of_the_stage_count(tmp_path: Path, cohort_root: Path, key: str, samples: int, windows: int) -> None:
     path, index = write_experiment(tmp_path, cohort_root, windows), ShardIndex.load(cohort_root)
     check(load_plan(path), index)
@@ -84,8 +84,8 @@ def test_overrides_of_the_stage_count(tmp_path: Path, cohort_root: Path, key: st
 
 
 def test_as_many_windows_as_places_pass(tmp_path: Path, cohort_root: Path) -> None:
-    path, index = write_experiment(tmp_path, cohort_root, windows=9), ShardIndex.load(cohort_root)
-    check(load_plan(changed(path, STORED - 8)), index)
+    path, index = write_experiment(tmp_path, cohort_root, windows=51), ShardIndex.load(cohort_root)
+    check(load_plan(changed(path, STORED - 50)), index)
     single = load_plan(changed(write_experiment(tmp_path, cohort_root, windows=1), STORED))
     check(single, index)
     assert single.evaluation.windows == 1
@@ -97,6 +97,8 @@ def test_as_many_windows_as_places_pass(tmp_path: Path, cohort_root: Path) -> No
         ({"linear_probe": ["random"]}, "mae"),
         ({"linear_probe": [], "finetune": ["scratch"]}, "mae"),
         ({"finetune": ["scratch", "cnn"], "supervised": {"cnn": {"encoder": {}, "set": {}}}}, "mae"),
+        ({"linear_probe": [], "layer_probe": ["mae"]}, "mae"),
+        ({"linear_probe": [], "attention_probe": ["mae"]}, "mae"),
         ({"linear_probe": [], "baselines": ["age+sex"]}, None),
     ],
 )

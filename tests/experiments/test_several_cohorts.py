@@ -21,6 +21,9 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.ahead import parts_of
+from ecgcmr.experiments.cohort_checks import check_preparations, leak_notes
+from ecgcmr.experiments.cohort_plan import judging_cohorts
+from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.export_choices import Choices, recorded_plan, tasks_of
@@ -237,6 +240,52 @@ def test_whoever_is_tested_on_another_cohort_is_left_out_of_pre_training(copied:
     assert "stage mae: 2 recordings of its cohort are left out" in text
     assert run(copied) == 0
     assert commands == [("fit", "mae")]  # and that is how it is recognised
+
+
+@pytest.mark.parametrize("protocol", ["linear_probe", "layer_probe", "attention_probe", "finetune", "interpretation"])
+def test_a_stage_is_kept_apart_and_checked_whatever_judges_it(protocol: str, tmp_path: Path) -> None:
+    path = write_experiment(tmp_path)
+    write(tmp_path / "biobank", [*range(100, 124), 4, 125, *range(126, 131), 3], SPLITS, (NORM,), ecg=SHORT)
+
+    def by_one_protocol(content: dict[str, Any]) -> None:
+        content["evaluation"].update(linear_probe=[], finetune=[], baselines=["mean"])
+        if protocol == "interpretation":
+            content["interpretation"] = {"method": "mae", "cohort": "biobank"}
+        else:
+            content["evaluation"][protocol] = ["mae"]
+
+    change(path, by_one_protocol)
+    plan = load_plan(path)
+    assert "biobank" in judging_cohorts(plan, "mae")
+    cohorts = CohortSet(plan, {name: ShardIndex.load(tmp_path / name) for name in ("clinic", "biobank")})
+    assert cohorts.left_out("mae") == [3, 4]
+    other = write(tmp_path / "slow", range(100, 132), SPLITS, (NORM,), ecg=replace(SHORT, sampling_rate=400.0))
+    with pytest.raises(UserError, match=r"stages\.mae is trained on cohort clinic, but .* gives it cohort biobank"):
+        check_preparations(plan, read_settings(plan), CohortSet(plan, {**cohorts.indices, "biobank": other}))
+
+
+def test_what_is_not_judged_itself_may_be_of_another_preparation_that_is_accepted(tmp_path: Path) -> None:
+    """A stage that goes on from it on the cohort that judges takes the responsibility, as a fit does."""
+    path = write_experiment(tmp_path)
+
+    def in_a_row(content: dict[str, Any]) -> None:
+        content["stages"]["later"] = {
+            "config": "mae.yaml", "cohort": "biobank", "start_from": {"encoder_weights": "mae"},
+            "set": {"accept_other_preparation": True},
+        }  # fmt: skip
+        content["evaluation"]["tasks"].pop("volumes")
+        content["evaluation"].update(linear_probe=["later"], finetune=[])
+
+    change(path, in_a_row)
+    plan = load_plan(path)
+    other = write(tmp_path / "other", range(100, 132), SPLITS, (NORM,), ecg=replace(SHORT, unit="mV"))
+    cohorts = CohortSet(plan, {"clinic": ShardIndex.load(tmp_path / "clinic"), "biobank": other})
+    check_preparations(plan, read_settings(plan), cohorts)
+    assert any("whether a recording is in both is not known" in note for note in leak_notes(cohorts))
+    change(path, lambda content: content["evaluation"].update(linear_probe=["later", "mae"]))
+    plan = load_plan(path)
+    with pytest.raises(UserError, match=r"evaluation\.tasks\.norm gives it cohort biobank"):
+        check_preparations(plan, read_settings(plan), CohortSet(plan, cohorts.indices))
 
 
 @pytest.mark.usefixtures("undrawn")
