@@ -73,6 +73,7 @@ def test_a_download_is_prepared_by_its_name(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_encoder_is_pre_trained_and_judged_on_images_alone(
     tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

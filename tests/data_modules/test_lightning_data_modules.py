@@ -324,6 +324,7 @@ def fit_on_two_ranks(root: Path, folder: Path) -> None:
 
 
 @pytest.mark.multiprocess
+@pytest.mark.long
 def test_two_ranks_read_disjoint_rows(cohort: ShardIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``use_distributed_sampler`` left on, which must not divide the rows a second time."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -45,6 +45,7 @@ def rows_of(data: ECGDataModule, sampler: PlanSampler, epoch: int, training: boo
     shuffle=st.sampled_from(SHUFFLES),
 )
 @settings(max_examples=12, deadline=None)
+@pytest.mark.long
 def test_every_rank_and_worker(
     shards: list[int], world_size: int, workers: int, batch_size: int, epoch: int, shuffle: str
 ) -> None:

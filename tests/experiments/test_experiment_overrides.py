@@ -143,6 +143,7 @@ def test_one_override_gives_a_whole_chain_another_encoder(name: str, tmp_path: P
         assert exported(found.stages["cmr_simclr"]).class_path == "ecgcmr.encoders.CMRResNet"
 
 
+@pytest.mark.long
 def test_one_stage_has_an_encoder_of_its_own_and_one_of_images_takes_none() -> None:
     words = [f"stages.{stage}.encoder={ENCODERS / 'ecg_cnn.yaml'}" for stage in ("mae+alignment", "cmr_simclr")]
     found = read_settings(load_plan(SHIPPED / "turgut2025.yaml", overrides=words[:1]))
@@ -152,6 +153,7 @@ def test_one_stage_has_an_encoder_of_its_own_and_one_of_images_takes_none() -> N
         read_settings(load_plan(SHIPPED / "turgut2025.yaml", overrides=words[1:]))
 
 
+@pytest.mark.long
 def test_a_chain_with_another_encoder_runs_and_is_recorded(tmp_path: Path, cohort_root: Path) -> None:
     (tmp_path / "cnn.yaml").write_text(
         "{class_path: ecgcmr.encoders.ECGCNN, init_args: {samples: '${data.samples}', widths: [8, 8]}}"

@@ -68,6 +68,7 @@ def test_a_folder_of_nothing_has_no_status(tmp_path: Path, capsys: pytest.Captur
     assert "holds no experiment.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_parts_run_anew_with_all_that_builds_on_them(
     copied: Path,
     commands: list[tuple[str, str]],
@@ -78,6 +79,7 @@ def test_parts_run_anew_with_all_that_builds_on_them(
     assert commands == [("fit", "mae+alignment")]
 
 
+@pytest.mark.long
 def test_parts_run_alone_once_their_needs_are_finished(
     copied: Path,
     tmp_path: Path,
@@ -111,6 +113,7 @@ def test_a_cohort_that_is_made_otherwise_makes_other_results(finished: Path) -> 
     assert fingerprint(workers=1) == fingerprint(workers=2)
 
 
+@pytest.mark.long
 def test_an_experiment_is_run_again_by_its_record(
     copied: Path, cohort_root: Path, commands: list[tuple[str, str]], undrawn: None
 ) -> None:

@@ -235,6 +235,7 @@ def test_results_without_their_table_are_written_again(
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.long
 def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
     copied: Path, commands: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +283,7 @@ def test_an_interpretation_that_cannot_be_had_is_refused_before_anything_is_trai
     assert commands == []
 
 
+@pytest.mark.long
 def test_the_note_of_an_experiment_sums_its_stages_and_counts_its_calls(copied: Path) -> None:
     out = copied / "out"
     note = read_note(out)
@@ -385,6 +387,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_counts_of_batches_stay_whole_numbers_in_a_fresh_process(copied: Path) -> None:
     """As they must, whatever was imported before Lightning: 1 would else mean all batches."""
     path, out = copied / "trial.yaml", copied / "out"

@@ -164,6 +164,7 @@ def test_the_settings_of_a_borrowed_run_name_its_new_folder_whatever_its_path(tm
     }
 
 
+@pytest.mark.long
 def test_a_matrix_runs_to_its_table_and_trains_equal_stages_once(
     file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

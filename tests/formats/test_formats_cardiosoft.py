@@ -76,7 +76,7 @@ def test_nothing_of_the_person_is_kept():
         (b"   \n", "empty"),
         (cardiosoft_xml()[:20_000], "not well-formed"),
         (cardiosoft_xml(strip=False), "no StripData"),
-        (b"<Other/>", "is XML of kind Other; known are CardiologyXML (CardioSoft) and RestingECG (MUSE)"),
+        (b"<Other/>", "is XML of kind Other; known are CardiologyXML (GE CardioSoft XML), RestingECG (GE MUSE XML)"),
         (cardiosoft_xml(units="mV"), "expected uvperlsb"),
         (cardiosoft_xml().replace(b">500</SampleRate>\n<Channel", b"></SampleRate>\n<Channel"), "SampleRate"),
         (cardiosoft_xml(texts={"V1": "1,2,x,4"}), "lead V1"),

@@ -93,6 +93,7 @@ def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.mark.slow
 @pytest.mark.multiprocess
+@pytest.mark.long
 def test_sigterm_finishes_what_runs_and_no_name_is_logged(tmp_path: Path) -> None:
     content = write_ecg(tmp_path / "Jane-Doe.xml").read_bytes()
     with started(tmp_path) as (process, address), ThreadPoolExecutor(6) as pool:

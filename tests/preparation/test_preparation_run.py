@@ -167,6 +167,7 @@ def test_same_files_same_bytes_and_other_key_other_hashes(raw, tmp_path, key_fil
 
 
 @pytest.mark.multiprocess
+@pytest.mark.long
 def test_processes_give_the_same_bytes(raw, tmp_path, key_file):
     words = (*everything(raw), "--shard-size", 3, "--size", 32)
     call("--out", tmp_path / "a", *words, key_file=key_file)

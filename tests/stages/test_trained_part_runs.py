@@ -95,6 +95,7 @@ def test_a_fit_goes_on_with_the_updates_it_had(config: Path, tmp_path: Path, cap
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.long
 def test_a_killed_fit_goes_on_to_the_last_bit(config: Path, ranks: int) -> None:
     content = yaml.safe_load(config.read_text())
     content["trainer"] |= {
