@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import LayeredEncoder, require_encoder
@@ -26,23 +27,27 @@ def layer_features(encoder: Any, x: Tensor) -> list[Tensor]:
         ValueError: A layer gave no tensor: it is computed otherwise than by its module.
     """
     axis = require_encoder(encoder, LayeredEncoder).channel_axis
-    outputs: dict[int, tuple[int, Tensor]] = {}
+    outputs: dict[nn.Module, list[Tensor]] = {}
+    last: dict[int, tuple[int, nn.Module]] = {}
 
-    def keep(layer: int, depth: int, output: Any) -> None:
-        if isinstance(output, Tensor) and (layer not in outputs or depth <= outputs[layer][0]):
-            outputs[layer] = depth, output  # what holds a layer's parts gives its output after them
+    def keep(layer: int, depth: int, module: nn.Module, output: Any) -> None:
+        if isinstance(output, Tensor):
+            outputs.setdefault(module, []).append(output)  # more than one where pieces are looked at one by one
+            if layer not in last or depth <= last[layer][0]:
+                last[layer] = depth, module  # what holds a layer's parts gives its output after them
 
     with ExitStack() as hooks:
         for layer, depth, module in _of_one_layer(encoder):
             handle = module.register_forward_hook(
-                lambda _, __, output, layer=layer, depth=depth: keep(layer, depth, output)
+                lambda module, _, output, layer=layer, depth=depth: keep(layer, depth, module, output)
             )
             hooks.callback(handle.remove)
         encoder(x)
-    missing = [layer for layer in range(1, encoder.num_layers) if layer not in outputs]
+    missing = [layer for layer in range(1, encoder.num_layers) if layer not in last]
     if missing:
         raise ValueError(f"layer {missing[0]} of {type(encoder).__name__} gave no tensor")
-    return [_mean(outputs[layer][1], axis, len(x)) for layer in range(1, encoder.num_layers)]
+    pieces = [outputs[last[layer][1]] for layer in range(1, encoder.num_layers)]
+    return [torch.stack([_mean(piece, axis, len(x)) for piece in given]).mean(dim=0) for given in pieces]
 
 
 def _of_one_layer(encoder: Any) -> Iterator[tuple[int, int, nn.Module]]:
