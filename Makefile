@@ -9,7 +9,7 @@ WORKERS ?= 2
 COUNT ?= 3000
 SEED ?= 0
 # Rooms whose tests train or prepare nothing large.
-QUICK := $(filter-out $(patsubst %,tests/%/,preparation stages training experiments robustness outside benchmarks drill support),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 

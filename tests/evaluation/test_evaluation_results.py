@@ -180,6 +180,7 @@ def png_size(path: Path) -> tuple[int, int]:
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
+@pytest.mark.slow
 def test_figures_are_written_and_deterministic(tmp_path: Path) -> None:
     truth, disease = cohort()
     scores = {("random", "linear_probe"): np.random.default_rng(0).random(disease.shape), ("oracle", None): disease}

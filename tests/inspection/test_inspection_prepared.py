@@ -217,6 +217,7 @@ def test_every_label_is_listed_if_asked_for(root, capsys):
     assert table_row(capsys.readouterr().out, "wt_aha_12")[:3] == ["wt_aha_12", "mm", "10"]
 
 
+@pytest.mark.slow
 def test_one_split_and_one_row(root, tmp_path, capsys):
     assert call(root, "--split", "test", "--row", "11", "--out", tmp_path / "look") == 0
     text = capsys.readouterr().out
