@@ -51,7 +51,9 @@ def test_all_shipped_experiments_can_be_read(path: Path) -> None:
     plan = load_plan(path)
     found = read_settings(plan)
     assert found.stages.keys() == plan.stages.keys()
-    assert found.encoders.keys() == {name for name, own in plan.evaluation.supervised.items() if own.encoder}
+    supervised = {name for name, own in plan.evaluation.supervised.items() if own.encoder}
+    given = set(plan.encoders) & set(plan.evaluation.finetune)
+    assert found.encoders.keys() == supervised | given
 
 
 def test_settings_hold_defaults_and_overrides(tmp_path: Path, content: dict[str, Any]) -> None:
