@@ -37,6 +37,9 @@ def check_published(plan: Plan, where: str) -> None:
                 raise UserError(f"{here}.{name}: write a line of at most {LONGEST_NAME} characters")
         if not entry.scores:
             raise UserError(f"{here}.scores: is empty; write TASK: value, such as {_example(plan)}: 0.9")
+        for name, score in entry.scores.items():
+            if score == {}:
+                raise UserError(f"{here}.scores.{printable(name, 60)}: is empty; write a score, or null for none")
         for name, asked, value in scores_in(entry):
             key = f"{here}.scores.{name}"
             if name not in plan.evaluation.tasks:

@@ -98,6 +98,7 @@ def test_a_task_that_is_taken_out_takes_its_published_scores_along(tmp_path: Pat
         ([{"method": "S4", "source": "x", "score": {"diseases": 0.9}}], "score"),
         ([{"method": "S4", "source": " ", "scores": {"diseases": 0.9}}], "published[0].source"),
         ([{"method": "S4", "source": "x", "scores": {}}], "published[0].scores: is empty"),
+        ([{"method": "S4", "source": "x", "scores": {"phenotypes": {}}}], "published[0].scores.phenotypes: is empty"),
         ([{"method": "S4", "source": "x", "scores": {"disease": 0.9}}], "'disease' is no task; one of diseases, phen"),
         ([{"method": "S4", "source": "x", "scores": {"diseases": 93.2}}], "is 93.2; it is a mean AUROC"),
         ([{"method": "S4", "source": "x", "scores": {"diseases": "high"}}], "'high'"),
