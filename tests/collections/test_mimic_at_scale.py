@@ -69,7 +69,11 @@ def peak_of_plan(folder: Path, rows: int, key_file: Path) -> int:
 
 def test_a_recording_of_a_plan_costs_few_kilobytes(tmp_path, key_file):
     peak_of_plan(tmp_path / "warm", 10, key_file)
-    small, large = (peak_of_plan(tmp_path / str(rows), rows, key_file) for rows in (1000, 3000))
+    small, large = (
+        # A thread that an earlier test left may allocate meanwhile: the smaller of two is the plan's.
+        min(peak_of_plan(tmp_path / f"{rows}-{attempt}", rows, key_file) for attempt in range(2))
+        for rows in (1000, 3000)
+    )
     assert (large - small) / 2000 < 4000  # bytes; 800,000 then take some 3 GB at most
 
 
