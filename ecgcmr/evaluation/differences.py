@@ -68,14 +68,24 @@ def difference_rows(
 def scores_of_both(
     scorer: Scorer, task: Task, scored: Mapping[Variant, VariantScore], first: Variant, second: Variant
 ) -> tuple[VariantScore, VariantScore, NDArray[np.bool_]]:
-    """Return the scores of two variants of a task on the cells that both predicted, and these cells (n, K)."""
+    """Return the scores of two variants of a task on what both predicted, and its cells (n, K).
+
+    Of seeds, which stand for the labelled subjects and random weights of a run, only those count that both have: else a
+    run on one draw of labels would be compared with the mean over several. Where they share none, all do.
+    """
     masks = {variant: scorer.predicted(variant) & scorer.observed for variant in (first, second)}
     common, columns = masks[first] & masks[second], scorer.data.columns(task)
-    one, two = (
-        scored[variant] if np.array_equal(common[:, columns], mask[:, columns]) else scorer.score(variant, task, common)
-        for variant, mask in masks.items()
-    )
-    return one, two, common
+    own = {variant: set(scorer.data.test.predictions[variant]) for variant in masks}
+    seeds = own[first] & own[second]
+
+    def score(variant: Variant) -> VariantScore:
+        if seeds and seeds != own[variant]:
+            return scorer.score(variant, task, common, seeds=frozenset(seeds))
+        if np.array_equal(common[:, columns], masks[variant][:, columns]):
+            return scored[variant]
+        return scorer.score(variant, task, common)
+
+    return score(first), score(second), common
 
 
 def pairs_of(variants: Sequence[Variant], settings: Settings, task: str = "") -> Iterator[tuple[Variant, Variant]]:

@@ -5,6 +5,7 @@ What cannot be scored has a reason in words: a missing result is never reported 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,14 @@ class Scorer:
         """Count the subjects with at least one cell of (n, k)."""
         return int(self.resamples.count(np.any(cells, axis=1, keepdims=True))[0])
 
-    def score(self, variant: Variant, task: Task, mask: Cells, rows: Cells | None = None) -> VariantScore:
+    def score(
+        self,
+        variant: Variant,
+        task: Task,
+        mask: Cells,
+        rows: Cells | None = None,
+        seeds: Collection[int] | None = None,
+    ) -> VariantScore:
         """Score a variant on the targets of a task.
 
         Args:
@@ -114,20 +122,23 @@ class Scorer:
             task: Whose targets.
             mask: (n, K) cells to score; those without truth never count.
             rows: (n,) recordings to score, such as those of a subgroup; None scores all.
+            seeds: Some of the variant's; None takes all.
         """
         columns = self.data.columns(task)
         chosen = np.arange(len(self.data.test.subjects)) if rows is None else np.flatnonzero(rows)
         cells = (mask & self.observed)[np.ix_(chosen, columns)]
         truth = np.where(cells[..., None] if task.followed else cells, self.data.truth(task, chosen), np.nan)
-        seeds = []
+        scores = []
         for seed, predictions in sorted(self.data.test.predictions[variant].items()):
+            if seeds is not None and seed not in seeds:
+                continue
             prediction = np.where(cells, predictions[np.ix_(chosen, columns)], np.nan)
             at = self._at(task, variant, seed, columns, prediction)
-            seeds.append(resample(task, truth, prediction, self.resamples, rows=chosen, at=at))
-        points = {metric: np.array([one.point[metric] for one in seeds]) for metric in task.metrics}
+            scores.append(resample(task, truth, prediction, self.resamples, rows=chosen, at=at))
+        points = {metric: np.array([one.point[metric] for one in scores]) for metric in task.metrics}
         missing = np.full(len(columns), np.nan)
         deviation = {name: np.std(own, axis=0, ddof=1) if len(own) > 1 else missing for name, own in points.items()}
-        return VariantScore(Resampled.mean_of(seeds), deviation, self.resamples.count(cells, chosen))
+        return VariantScore(Resampled.mean_of(scores), deviation, self.resamples.count(cells, chosen))
 
     def _at(
         self, task: Task, variant: Variant, seed: int, columns: NDArray[np.intp], prediction: Floats

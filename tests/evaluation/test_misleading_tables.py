@@ -61,6 +61,24 @@ def test_fine_tuning_below_its_probe_is_one_note_where_it_is_certain_and_one_whe
     assert uncertain.startswith("Below its own linear probe, though the paired interval holds 0: byol, fine-tuned, 28")
 
 
+def test_methods_of_unlike_seeds_are_compared_on_those_that_both_have() -> None:
+    others = [lines("mae", "linear_probe", 28, 0.1, seed=5 + k).assign(seed=k) for k in (1, 2)]
+    own = [lines("mae", "linear_probe", 28, 0.6, seed=4), lines("mae", "finetune", 28, 0.5, seed=2)]
+    assert notes(*own, *others) == []  # better than the probe of its own labels, below the mean over all draws
+    rows = assess(arranged([*own, *others]), Settings(resamples=80)).differences
+    (mean,) = [row for row in rows if row.target == "mean" and row.group == "all"]
+    alone = assess(arranged(own), Settings(resamples=80)).differences
+    assert mean == next(row for row in alone if row.target == "mean" and row.group == "all")
+    assert mean.value > 0
+    apart = [part.assign(seed=part.seed + 7) if k == 0 else part for k, part in enumerate([own[1], own[0], *others])]
+    (mean,) = [
+        row
+        for row in assess(arranged(apart), Settings(resamples=80)).differences
+        if row.target == "mean" and row.group == "all"
+    ]
+    assert mean.value < 0  # no seed in common: the means of each
+
+
 def test_a_network_below_age_and_sex_is_noted_and_a_random_one_is_not() -> None:
     parts = [lines("age+sex", None, 28, 0.3), lines("features", None, 28, 0.9)]
     parts += [lines(method, "linear_probe", 28, 0.8, seed=4) for method in ("mae", "random")]
