@@ -20,6 +20,7 @@ from ecgcmr.encoders.readout import AttentionReadout, CovariateInputs, encoder_m
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice
 from ecgcmr.shards.index import MODALITIES
+from ecgcmr.stages.block_scores import left_out_name, rows_without
 from ecgcmr.stages.covariates import covariate_inputs, covariates_of_a_checkpoint
 from ecgcmr.stages.finite_outputs import require_finite_outputs, require_finite_values
 from ecgcmr.stages.head_start import HEAD_STARTS, check_head_start, start_head
@@ -64,10 +65,12 @@ class Downstream(PartlyTrained):
         score_kind: Metric of a split.
         probe_kind: Kind of task whose probe minimises the loss over a linear head; None where there is none.
         target_scores: Of the split that was judged last: column -> its scores, and ``n`` its known labels.
+        left_out_blocks: See ``ScoredInBlocks``.
     """
 
     exports = {"encoder": "encoder"}
     takes_windows = True
+    left_out_blocks = 0
     score_kind: Callable[[], nn.Module]
     probe_kind: str | None = None
     scores: Any  # split -> metric
@@ -289,6 +292,23 @@ class Downstream(PartlyTrained):
         self.target_scores = dict(metric.by_target)
         self._note(split, metric.unscored)
         metric.reset()
+        if split == "val" and self.left_out_blocks:
+            self._finish_without_blocks(output, targets)
+
+    def _finish_without_blocks(self, output: Tensor, targets: Tensor) -> None:
+        """Log what chooses ``best.ckpt`` without each block of the validation rows."""
+        score = self.monitor.removeprefix("val/")
+        for block, rows in enumerate(rows_without(len(output), self.left_out_blocks)):
+            kept, truth = output[rows].to(self.device), targets[rows].to(self.device)
+            if score == "loss":
+                own = slice(self.trainer.global_rank, None, self.trainer.world_size)
+                value = self._loss(kept[own], truth[own]).detach()
+            else:
+                metric: Any = self.score_kind()
+                metric.sync_on_compute = False  # every rank holds all rows
+                metric.update(self._to_prediction(kept), truth)
+                value = metric.compute()[score]
+            self.log(left_out_name(self.monitor, block), value, sync_dist=True)
 
     def _note(self, split: str, unscored: dict[int, str]) -> None:
         """Say once a run and split which targets count in no score."""

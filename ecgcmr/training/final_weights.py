@@ -24,10 +24,14 @@ class FinalWeights:
             weights as they are.
         shares: Shares of the way from the weights at step 0 to the best ones, in [0, 1], among which validation chooses
             by the stage's monitor when the fit ends; 0 stays at the start. Empty keeps the best.
+        certainty: How far the best share has to be ahead of a smaller one, in standard errors of their difference
+            over the validation rows; else the smaller is taken. 0 takes the best however little it is ahead, as do
+            stages of pre-training, which do not score rows one by one.
     """
 
     average: float | Literal["auto"] | None = "auto"
     shares: list[float] = field(default_factory=lambda: list(SHARES))
+    certainty: float = 2.0
 
     def __post_init__(self) -> None:
         if isinstance(self.average, (int, float)) and not 0.0 <= self.average < 1.0:
@@ -35,6 +39,8 @@ class FinalWeights:
         odd = [share for share in self.shares if not 0.0 <= share <= 1.0]
         if odd:
             raise UserError(f"final_weights.shares holds {odd[0]:g}; each must lie in [0, 1]")
+        if not 0.0 <= self.certainty < float("inf"):
+            raise UserError(f"final_weights.certainty is {self.certainty:g}; give standard errors, 0 or more")
 
 
 def final_weights_callbacks(settings: FinalWeights | None) -> list[Callback]:
@@ -47,4 +53,4 @@ def final_weights_callbacks(settings: FinalWeights | None) -> list[Callback]:
     averages = TrainedWeights() if average is None else AveragedWeights(None if average == "auto" else float(average))
     if settings is None or not settings.shares:
         return [averages]
-    return [averages, ShareChoice(settings.shares, averaged=average is not None)]
+    return [averages, ShareChoice(settings.shares, averaged=average is not None, certainty=settings.certainty)]

@@ -1,7 +1,9 @@
 """When a fit has ended: how far to go from the weights at step 0 to the best ones, chosen on validation.
 
 Weights between those a fit starts from and those it ends with are often better than either (Wortsman et al. 2022, arXiv
-2109.01903), and share 0, "stay at the start", lets no fine-tuning end below its probe on validation.
+2109.01903), and share 0, "stay at the start", lets no fine-tuning end below its probe on validation. Validation is
+looked at many times in a fit, and its best is partly luck: a share has to be better than a smaller one by more than the
+noise of the rows they are compared on.
 
 Floating-point tensors are interpolated, running statistics of batch norms among them. Between the ends those are not
 quite the statistics of the interpolated network; but shares 0 and 1 are exact, and each share is judged with the very
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from ecgcmr.encoders.low_rank import merge_low_rank, plain_name, plain_state
+from ecgcmr.stages.block_scores import BLOCKS, ScoredInBlocks, error_of_difference, left_out_scores
 from ecgcmr.stages.trained_part import LOW_RANK_KEY
 from ecgcmr.torch_file import load_torch_file
 from ecgcmr.training import tuning_record
@@ -60,13 +64,39 @@ def plain_start(module: nn.Module) -> dict[str, Tensor]:
     return {name: plain[name].detach().cpu().clone() for name in names}
 
 
-def chosen(shares: Sequence[float], scores: Sequence[float], mode: str) -> float:
-    """Return the share, of ascending ones, with the best score: the smallest of equals, the largest if all are NaN."""
-    place = len(shares) - 1
-    for number in reversed(range(place)):
-        if not math.isnan(scores[number]) and not is_better(scores[place], scores[number], mode):
-            place = number
-    return shares[place]
+@dataclass(frozen=True)
+class Judged:
+    """What validation says of a share.
+
+    Attributes:
+        share: Of the way from start to best.
+        score: What the stage monitors.
+        without: The same without each block of rows; empty of a stage that does not score rows one by one.
+    """
+
+    share: float
+    score: float
+    without: list[float]
+
+
+def chosen(judged: Sequence[Judged], mode: str, certainty: float) -> float:
+    """Return the smallest share than which the best one is not better with certainty.
+
+    Args:
+        judged: Of ascending shares. A NaN is worse than any number; if all are NaN the largest share is best.
+        mode: ``min`` or ``max``.
+        certainty: Standard errors of the paired difference by which the best has to be ahead; 0 takes the best itself,
+            the smallest of equals.
+    """
+    best = judged[-1]
+    for one in reversed(judged[:-1]):
+        if not math.isnan(one.score) and not is_better(best.score, one.score, mode):
+            best = one
+    for one in judged:
+        ahead = abs(best.score - one.score)
+        if one is best or ahead <= certainty * error_of_difference(best.without, one.without):
+            return one.share
+    return best.share
 
 
 class ShareChoice(Callback):
@@ -78,11 +108,13 @@ class ShareChoice(Callback):
     Args:
         shares: Candidates in [0, 1].
         averaged: Whether validations judge averaged weights, for the record.
+        certainty: Of the choice, see ``chosen``.
     """
 
-    def __init__(self, shares: Sequence[float], *, averaged: bool) -> None:
+    def __init__(self, shares: Sequence[float], *, averaged: bool, certainty: float = 0.0) -> None:
         self.shares = sorted(set(shares))
         self.averaged = averaged
+        self.certainty = certainty
         self._start: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -124,13 +156,13 @@ class ShareChoice(Callback):
 
     def _choose(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Put the chosen weights into a checkpoint of the best ones."""
-        state, scores = checkpoint["state_dict"], []
+        state, judged = checkpoint["state_dict"], []
         merge_low_rank(pl_module)  # a fit that is resumed with no step left has not yet
         copy_into(pl_module, state)
         for share in self.shares:
             copy_into(pl_module, interpolated(self._start, state, share))
-            scores.append(monitored(validate_quietly(trainer), pl_module.monitor))
-        share = chosen(self.shares, scores, pl_module.mode)
+            judged.append(self._judge(trainer, pl_module, share))
+        share = chosen(judged, pl_module.mode, self.certainty)
         weights = interpolated(self._start, state, share)
         copy_into(pl_module, weights)
         pl_module.cpu()
@@ -142,7 +174,21 @@ class ShareChoice(Callback):
             "averaged": self.averaged,
             "monitor": pl_module.monitor,
             "mode": pl_module.mode,
-            "scores": [{"share": each, "score": score} for each, score in zip(self.shares, scores, strict=True)],
+            "certainty": self.certainty,
+            "scores": [{"share": one.share, "score": one.score} for one in judged],
         }
-        shown = ", ".join(f"{each:g}: {score:.4g}" for each, score in zip(self.shares, scores, strict=True))
+        shown = ", ".join(f"{one.share:g}: {one.score:.4g}" for one in judged)
         rank_zero_info(f"share {share:g} of the way from start to best is taken, by {pl_module.monitor} ({shown})")
+
+    def _judge(self, trainer: Any, pl_module: Any, share: float) -> Judged:
+        """Validate the weights as they are, without each block of rows too where certainty is asked for."""
+        in_blocks = self.certainty > 0 and isinstance(pl_module, ScoredInBlocks)
+        if in_blocks:
+            pl_module.left_out_blocks = BLOCKS
+        try:
+            scores = validate_quietly(trainer)
+        finally:
+            if in_blocks:
+                pl_module.left_out_blocks = 0
+        monitor = pl_module.monitor
+        return Judged(share, monitored(scores, monitor), left_out_scores(scores, monitor))

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ecgcmr.cli import main
 from ecgcmr.json_file import read_json
 from ecgcmr.training import share_choice, tuning_record
-from ecgcmr.training.share_choice import CHOSEN, START, chosen, interpolated
+from ecgcmr.training.share_choice import CHOSEN, START, Judged, chosen, interpolated
 from ecgcmr.training.weight_average import TRAINED, AveragedWeights, decay_for
 
 SHARES = [0.0, 0.5, 1.0]
@@ -172,14 +172,36 @@ def test_the_result_is_at_least_the_start_on_validation_and_is_handed_on(tmp_pat
     assert read_json(folder / "metrics.json")["validate"]["val/loss"] == pytest.approx(start["val/loss"], rel=1e-6)
 
 
+def judged(*scores: float, noise: float = 0.0) -> list[Judged]:
+    """Return what validation may say of the shares; the noise of each is another's, and its mean is the score."""
+    signs = [[1, -1] * 10, [1, 1, -1, -1] * 5, [1] * 5 + [-1] * 10 + [1] * 5]
+    return [
+        Judged(share, score, [score + noise * sign for sign in own])
+        for share, score, own in zip(SHARES, scores, signs, strict=False)
+    ]
+
+
 def test_shares_are_chosen_by_score_the_smaller_of_equals() -> None:
     nan = float("nan")
-    assert chosen(SHARES, [0.1, 0.3, 0.2], "max") == 0.5
-    assert chosen(SHARES, [0.1, 0.3, 0.2], "min") == 0.0
-    assert chosen(SHARES, [0.3, 0.2, 0.3], "max") == 0.0
-    assert chosen(SHARES, [nan, 0.2, nan], "max") == 0.5
-    assert chosen(SHARES, [nan, nan, nan], "min") == 1.0
-    assert chosen([0.25], [0.1], "max") == 0.25
+    assert chosen(judged(0.1, 0.3, 0.2), "max", 0.0) == 0.5
+    assert chosen(judged(0.1, 0.3, 0.2), "min", 0.0) == 0.0
+    assert chosen(judged(0.3, 0.2, 0.3), "max", 0.0) == 0.0
+    assert chosen(judged(nan, 0.2, nan), "max", 0.0) == 0.5
+    assert chosen(judged(nan, nan, nan), "min", 0.0) == 1.0
+    assert chosen(judged(0.1), "max", 0.0) == 0.0
+
+
+def test_a_share_is_taken_only_where_it_is_better_with_certainty() -> None:
+    # Differences of 20 blocks of -2, 0 and 2 times 0.001: a standard error of 0.0062.
+    assert chosen(judged(0.30, 0.29, 0.28, noise=0.001), "min", 2.0) == 0.5  # 0.28 is sure of 0.30, not of 0.29
+    assert chosen(judged(0.30, 0.29, 0.28, noise=0.001), "min", 1.0) == 1.0
+    assert chosen(judged(0.30, 0.29, 0.28, noise=0.01), "min", 2.0) == 0.0
+    assert chosen(judged(0.30, 0.29, 0.20, noise=0.001), "min", 2.0) == 1.0
+    assert chosen(judged(0.70, 0.71, 0.60, noise=0.001), "max", 2.0) == 0.0
+    # Without blocks, and where one of them is not defined, nothing is known of the noise.
+    assert chosen([Judged(0.0, 0.3, []), Judged(1.0, 0.29, [])], "min", 2.0) == 1.0
+    nan = float("nan")
+    assert chosen([Judged(0.0, 0.3, [0.3, nan]), Judged(1.0, 0.29, [0.29, 0.2])], "min", 2.0) == 1.0
 
 
 def test_interpolation_is_exact_at_its_ends_and_keeps_what_is_not_a_number() -> None:
@@ -227,6 +249,7 @@ def test_the_average_follows_trained_weights_and_statistics_and_is_lent_to_valid
     [
         ('{"average": 1.5}', "final_weights.average is 1.5; it must lie in [0, 1)"),
         ('{"shares": [0, 2]}', "final_weights.shares holds 2; each must lie in [0, 1]"),
+        ('{"certainty": -1}', "final_weights.certainty is -1; give standard errors, 0 or more"),
     ],
 )
 def test_final_weights_out_of_range_are_refused_in_one_line(
