@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from ecgcmr.encoders.published import Published, published_encoders
+from ecgcmr.encoders.published import Published, PublishedImages, published_encoders, published_image_encoders
 from ecgcmr.encoders.published.adapter import PublishedInput
 from ecgcmr.encoders.published.published_ecg import build_network
+from ecgcmr.encoders.published.registry import PublishedNetwork
 from ecgcmr.leads import LEADS
 
+Entry = TypeVar("Entry", bound=PublishedNetwork)
 PAGE = Path(__file__).resolve().with_name("published_encoders.md")
 
 
 def tables() -> dict[str, str]:
     """Return the tables by the names of their places in the page."""
-    entries = list(published_encoders().values())
+    entries, images = list(published_encoders().values()), list(published_image_encoders().values())
     return {
         "inputs": _table(
             ("`--as`", "encoder", "leads", "Hz", "seconds", "`data.samples` at 500 Hz", "feature", "parameters"),
@@ -29,7 +32,7 @@ def tables() -> dict[str, str]:
         ),
         "sources": _table(
             ("encoder", "paper", "code", "weights", "files"),
-            [(entry.title, entry.paper, entry.code, entry.weights, _files(entry)) for entry in entries],
+            [(entry.title, entry.paper, entry.code, entry.weights, _files(entry)) for entry in [*entries, *images]],
         ),
         "stages": _table(
             ("bare class", "masked pre-training"),
@@ -39,7 +42,13 @@ def tables() -> dict[str, str]:
             ],
         ),
         "unverified": "\n".join(
-            f"- {entry.title}: {sentence}" for entry in _one_a_class(entries) for sentence in entry.unverified
+            f"- {entry.title}: {sentence}"
+            for entry in _one_a_class([*entries, *images])
+            for sentence in entry.unverified
+        ),
+        "images": _table(
+            ("`--as`", "encoder", "what it is given", "options of `ecgcmr prepare`", "feature", "parameters"),
+            [_image_row(entry) for entry in images],
         ),
     }
 
@@ -56,8 +65,6 @@ def filled(text: str) -> str:
 
 def _input_row(entry: Published) -> tuple[str, ...]:
     takes = entry.input_as("published", entry.init_args)
-    with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in build_network(entry, entry.init_args).parameters())
     seconds = f"{takes.seconds:g}, others too" if takes.any_length else f"{takes.seconds:g}"
     return (
         f"`{entry.name}`",
@@ -67,8 +74,18 @@ def _input_row(entry: Published) -> tuple[str, ...]:
         seconds,
         f"{round(takes.seconds * 500):,}",
         entry.feature,
-        f"{parameters / 1e6:.1f} M",
+        _parameters(entry),
     )
+
+
+def _image_row(entry: PublishedImages) -> tuple[str, ...]:
+    return f"`{entry.name}`", entry.title, entry.sees, f"`{entry.prepare}`", entry.feature, _parameters(entry)
+
+
+def _parameters(entry: PublishedNetwork) -> str:
+    with torch.device("meta"):
+        network = build_network(entry, entry.init_args)
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f} M"
 
 
 def _leads(takes: PublishedInput) -> str:
@@ -79,13 +96,13 @@ def _leads(takes: PublishedInput) -> str:
     )
 
 
-def _files(entry: Published) -> str:
+def _files(entry: PublishedNetwork) -> str:
     return ", ".join(f"`{name}`" for name in entry.files) or "none known"
 
 
-def _one_a_class(entries: list[Published]) -> list[Published]:
+def _one_a_class(entries: list[Entry]) -> list[Entry]:
     """Return the first entry of each class."""
-    first: dict[str, Published] = {}
+    first: dict[str, Entry] = {}
     for entry in entries:
         first.setdefault(entry.class_path, entry)
     return list(first.values())

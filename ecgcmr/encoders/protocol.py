@@ -53,11 +53,19 @@ class CMRInput:
             of a stack, or phases times slices.
         height: Rows in pixels.
         width: Columns in pixels.
+        view: `sax`, `2ch`, `3ch` or `4ch`, where the encoder depends on it; None = any.
+        pixel_mm: Size of a pixel, where the encoder depends on it; None = as the cohort has them.
+        slices: Of each moment, where the encoder looks at stacks as stacks; None = it does not ask.
+        slice_mm: Distance of neighbouring slices, where the encoder depends on it.
     """
 
     frames: int
     height: int
     width: int
+    view: str | None = None
+    pixel_mm: float | None = None
+    slices: int | None = None
+    slice_mm: float | None = None
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (B, frames, height, width)."""

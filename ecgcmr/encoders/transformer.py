@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +126,7 @@ class Block(nn.Module):
         drop_path: Probability of dropping each branch while training.
         qkv_bias: Whether queries, keys and values have biases.
         norm_eps: Epsilon of both norms.
+        attention: Makes the attention of (width, heads, qkv_bias).
     """
 
     def __init__(
@@ -135,10 +137,11 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         qkv_bias: bool = True,
         norm_eps: float = NORM_EPS,
+        attention: Callable[[int, int, bool], Any] = Attention,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attn = Attention(width, heads, qkv_bias)
+        self.attn = attention(width, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = MLP(width, int(width * mlp_ratio))
         self.drop_path = DropPath(drop_path)
@@ -168,10 +171,11 @@ def make_blocks(
     drop_path: float = 0.0,
     qkv_bias: bool = True,
     norm_eps: float = NORM_EPS,
+    attention: Callable[[int, int, bool], Any] = Attention,
 ) -> nn.Sequential:
     """Initialised blocks `0 .. depth - 1`; stochastic depth grows linearly from 0 at the first to `drop_path`."""
     rates = torch.linspace(0.0, drop_path, depth, device="cpu").tolist()
-    blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate, qkv_bias, norm_eps) for rate in rates])
+    blocks = nn.Sequential(*[Block(width, heads, mlp_ratio, rate, qkv_bias, norm_eps, attention) for rate in rates])
     initialise_linear_layers(blocks)
     return blocks
 

@@ -199,7 +199,8 @@ def _read(source: _Source, view: str, *, is_sorted: bool) -> ShortAxis:
     plan = _align_in_time(runs, source.name, notes)
     header = plan[0][0].header
     shape = (header.pixels.columns, header.pixels.rows, len(plan), len(plan[0]))
-    return ShortAxis(spacing_mm=header.spacing_mm, load_cine=DicomCine(source, shape, tuple(notes), plan))
+    cine = DicomCine(source, shape, tuple(notes), plan)
+    return ShortAxis(spacing_mm=header.spacing_mm, load_cine=cine, slice_mm=_slice_distance(runs))
 
 
 def _find_frames(archive: _Members, view: str, name: str, *, is_sorted: bool) -> tuple[list[_Frame], list[str]]:
@@ -367,6 +368,12 @@ def _order_slices(runs: list[_Run], notes: list[str]) -> list[_Run]:
     if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
         notes.append("the distance between slices is uneven; one may be missing")
     return [runs[i] for i in order]
+
+
+def _slice_distance(runs: list[_Run]) -> float | None:
+    """Return the median distance of neighbouring slices in mm; None of a single slice."""
+    heights = np.array([np.dot(run[0].header.position, _normal(runs[0])) for run in runs])
+    return (float(np.median(np.abs(np.diff(heights)))) or None) if len(runs) > 1 else None
 
 
 def _align_in_time(runs: list[_Run], name: str, notes: list[str]) -> tuple[tuple[_Frame, ...], ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.formats.dicom_cine import read_cine_folders
 from ecgcmr.formats.folder_members import list_members
-from ecgcmr.formats.nifti_header import check_cine, spacing_of
+from ecgcmr.formats.nifti_header import check_cine, read_header, spacing_of
 from ecgcmr.formats.nifti_voxels import LEFT_FIRST, load_labels, load_segmentation, load_volume, load_voxels
 from ecgcmr.formats.record import ShortAxis
 
@@ -110,4 +110,5 @@ def read_image_files(files: ImageFiles, view: str = "sax") -> ShortAxis:
         ed_frame=files.ed_frame,
         es_frame=files.es_frame,
         starts_at_ed=files.starts_at_ed,
+        slice_mm=read_header(first).slice_mm,
     )

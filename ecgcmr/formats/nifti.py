@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats.acdc import INFO, acdc_image, acdc_moments, is_acdc, is_acdc_segmentation
-from ecgcmr.formats.nifti_header import check_cine, spacing_of
+from ecgcmr.formats.nifti_header import check_cine, read_header, spacing_of
 from ecgcmr.formats.nifti_voxels import (
     LEFT_FIRST,
     RIGHT_FIRST,
@@ -103,6 +103,7 @@ def read_short_axis(folder: str | Path, view: str = "sax") -> ShortAxis:
         load_cine_segmentation=_cine_segmentation(folder) if view == "sax" else None,
         ed_frame=moments.get("ED"),
         es_frame=moments.get("ES"),
+        slice_mm=read_header(first).slice_mm,
     )
 
 

@@ -134,6 +134,7 @@ class ShortAxis:
         es_frame: The same of end-systole.
         starts_at_ed: Whether the cine begins at end-diastole where no frame is stated; else end-diastole is the frame
             that ``ed`` is a copy of.
+        slice_mm: Distance of neighbouring slices; None where the files do not say it.
     """
 
     spacing_mm: tuple[float, float]
@@ -146,3 +147,4 @@ class ShortAxis:
     ed_frame: int | None = None
     es_frame: int | None = None
     starts_at_ed: bool = True
+    slice_mm: float | None = None

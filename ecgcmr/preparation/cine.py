@@ -32,7 +32,8 @@ def finish_frames(
     """Crop around the heart, resample to the wanted grid and scale to bytes.
 
     Interpolation is linear; where the grid is coarser than the image, the kernel widens with it so that detail is
-    averaged, not skipped. Outside the image the intensity is 0.
+    averaged, not skipped. Outside the image the intensity is 0; slices beyond the end of a stack do not count in the
+    percentiles.
 
     Args:
         frames: (F, X, Y) intensities, at least 0.
@@ -51,7 +52,8 @@ def finish_frames(
     first_y, weights_y = _axis_weights(values.shape[2], spacing[1], centre[1], options)
     window = values[:, first_x : first_x + weights_x.shape[1], first_y : first_y + weights_y.shape[1]]
     resampled = np.matmul(weights_y, np.matmul(weights_x, window).transpose(0, 2, 1))
-    low, high = np.percentile(resampled, options.percentiles)
+    recorded = resampled[resampled.any(axis=(1, 2))] if options.slice_distance_mm is not None else resampled
+    low, high = np.percentile(recorded if len(recorded) else resampled, options.percentiles)
     if high - low <= 1e-5 * abs(high):  # uniform but for rounding in float32
         return np.zeros(resampled.shape, dtype=np.uint8)
     scaled = (resampled - np.float32(low)) * np.float32(255.0 / (high - low))

@@ -21,11 +21,11 @@ from ecgcmr.preparation.segmented_moments import (
     FrameMasks,
     Labels,
     closest_frame,
-    evenly_spaced_labels,
     frame_masks,
     segmented_moments,
     slice_at,
 )
+from ecgcmr.preparation.stack_slices import labels_at, slice_positions, slices_at
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,9 @@ def _volumes(short_axis: ShortAxis, options: CineOptions) -> ChosenFrames:
         ed, es = cine.volume(0), cine.volume(es_frame)
         segmented = segmented_moments(short_axis, labels, moving, cine.shape[2], z)
         masks = [segmented.get(t) for t in (0, es_frame)]
-    slices = [one for volume in masks for one in evenly_spaced_labels(volume, options.slices)]
-    frames = np.concatenate([_evenly_spaced(volume, options.slices) for volume in (ed, es)])
+    places = slice_positions(ed.shape[2], short_axis.slice_mm, options)
+    slices = [one for volume in masks for one in labels_at(volume, places)]
+    frames = np.concatenate([slices_at(volume, places) for volume in (ed, es)])
     return _centred(frames, moving, slices, short_axis, at_end_diastole, options, es_frame, how)
 
 
@@ -170,15 +171,6 @@ def _middle_slice(slices: int, options: CineOptions) -> int:
     if slices < least:
         raise UserError(f"has {slices} slices, at least {least} are wanted")
     return slices // 2
-
-
-def _evenly_spaced(volume: npt.NDArray, slices: int) -> npt.NDArray[np.float32]:
-    """Interpolate a volume (X, Y, Z) linearly to slices spread from the first to the last: (slices, X, Y)."""
-    positions = np.linspace(0, volume.shape[2] - 1, slices)
-    below = np.minimum(positions.astype(np.int64), volume.shape[2] - 2)
-    share = (positions - below).astype(np.float32)[:, None, None]
-    stack = np.moveaxis(volume, 2, 0).astype(np.float32)
-    return stack[below] * (1 - share) + stack[below + 1] * share
 
 
 def _over_the_cycle(frames: npt.NDArray, phases: int) -> npt.NDArray:

@@ -34,6 +34,8 @@ class CineOptions:
             in the middle of the image; ``auto``: the first of the first three that can be had.
         phases: Moments of content ``all``. UK Biobank's cines have 50.
         slices: Slices of each phase of content ``volumes``.
+        slice_distance_mm: Distance of these slices, from the first of the stack on, black ones at the end where the
+            stack is shorter; None: spread evenly over the stack instead.
     """
 
     frames: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class CineOptions:
     crop: str = "auto"
     phases: int = 50
     slices: int = 8
+    slice_distance_mm: float | None = None
 
     def __post_init__(self) -> None:
         if self.content not in CONTENTS:
@@ -62,7 +65,17 @@ class CineOptions:
             raise UserError(f"{self.phases} phases: choose 2 to 200")
         if not 2 <= self.slices <= 64:
             raise UserError(f"{self.slices} slices: choose 2 to 64")
+        self._check_slice_distance()
         self._settle_frames()
+
+    def _check_slice_distance(self) -> None:
+        distance = self.slice_distance_mm
+        if distance is None:
+            return
+        if self.content != "volumes":
+            raise UserError(f"slice distance {distance:g} mm: content {self.content!r} has one slice; choose volumes")
+        if not 1 <= distance <= 50:
+            raise UserError(f"slice distance {distance:g} mm: choose 1 to 50")
 
     def _settle_frames(self) -> None:
         if self.content == "three":

@@ -62,5 +62,7 @@ def cohort_layout(
             preparation[BEATS_KEY] = recipe(options.t_end or DEFAULT_T_END)
     if cine is not None:
         cmr = CMRLayout(cine.frames, cine.size, cine.size, cine.spacing_mm, slices=cine.stored_slices, mask=has_masks)
-        preparation["cmr"] = {**asdict(cine), "view": options.view}
+        # Without a distance of slices there is no entry of it, so that cohorts from before keep their fingerprint.
+        made = {name: value for name, value in asdict(cine).items() if value is not None}
+        preparation["cmr"] = {**made, "view": options.view}
     return Layout(ecg, cmr, labels, preparation)

@@ -77,6 +77,12 @@ _CINE_FLAGS = {
     ),
     "phases": Flag("--phases", CMR, "frames with all", {"type": int, "metavar": "N"}),
     "slices": Flag("--slices", CMR, "slices with volumes", {"type": int, "metavar": "N"}),
+    "slice_distance_mm": Flag(
+        "--slice-distance",
+        CMR,
+        "with volumes: slices so far apart from the first on, black ones at the end (default: spread over the stack)",
+        {"type": float, "metavar": "MM"},
+    ),
     "crop": Flag(
         "--crop",
         CMR,

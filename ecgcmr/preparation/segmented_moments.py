@@ -75,14 +75,6 @@ def slice_at(moments: Mapping[int, Labels], t: int, z: int) -> Labels | None:
     return moments[t][:, :, z] if t in moments else None
 
 
-def evenly_spaced_labels(labels: Labels | None, slices: int) -> list[Labels | None]:
-    """Return the labels of slices spread from the first to the last of a volume (X, Y, Z), each the nearest one's."""
-    if labels is None or not labels.any():
-        return [None] * slices
-    positions = np.rint(np.linspace(0, labels.shape[2] - 1, slices)).astype(np.int64)
-    return [labels[:, :, z] for z in positions]
-
-
 def frame_masks(labels: Sequence[Labels | None], frames: npt.NDArray) -> FrameMasks:
     """Put the segmentation of frames together, if it can be right.
 

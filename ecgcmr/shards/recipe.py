@@ -21,7 +21,16 @@ Recipe = dict[str, Any]
 
 COMPARED: dict[str, tuple[str, ...]] = {
     "ecg": ("version", "sampling_rate", "leads", "unit", "cleaning"),
-    "cmr": ("version", "content", "frames", "view", "crop", "field_of_view_mm", "percentiles"),
+    "cmr": (
+        "version",
+        "content",
+        "frames",
+        "view",
+        "crop",
+        "field_of_view_mm",
+        "percentiles",
+        "slice_distance_mm",
+    ),
     "measurements": ("units",),
 }
 """Entries of a recipe that shape what a model sees. The size of frames in pixels is a matter of the network's input.
@@ -36,7 +45,10 @@ _TITLES = {
     "field_of_view_mm": "field of view (mm)",
     "content": "frames taken",
     "percentiles": "intensity percentiles",
+    "slice_distance_mm": "distance of slices (mm)",
 }
+_WITHOUT = {"slice_distance_mm": "spread over the stack"}
+"""What it means that a recipe does not say an entry, where that means something."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def compare_recipes(trained: Mapping[str, Any], given: Mapping[str, Any], modali
     differences, unknown = list[str](), list[str]()
     for name in COMPARED[modality]:
         title = _TITLES.get(name, name)
-        before, now = trained.get(name), given.get(name)
+        before, now = (recipe.get(name, _WITHOUT.get(name)) for recipe in (trained, given))
         if before == now:
             continue
         if before is None or now is None:

@@ -19,6 +19,7 @@ from ecgcmr.encoders.protocol import MODALITIES
 from ecgcmr.encoders.weights import load_encoder_weights
 from ecgcmr.errors import UserError
 from ecgcmr.leads import LEADS
+from ecgcmr.stages.image_check import check_images
 from ecgcmr.stages.preparation_check import check_as_measured, check_encoder_preparation
 from ecgcmr.stages.run_contract import contract_between
 from ecgcmr.stages.stage_module import StageModule
@@ -75,12 +76,23 @@ def check_input(stage: StageModule, encoder: Encoder, modality: str, argument: s
         argument: Name of the config entry, for the error message.
 
     Raises:
-        UserError: If they differ; the message names the entries of both. Or the encoder is of somebody else's class
-            and does not give what it says.
+        UserError: If they differ; the message names the entries of both, or the command that mends it. Or the encoder
+            is of somebody else's class and does not give what it says.
     """
     check_own_class(encoder, argument)
+    check_pixels(stage, encoder, argument)
     check_shape(encoder, stage.data.input_spec[modality], modality, argument, "the data gives")
     check_measured(stage, encoder, argument)
+
+
+def check_pixels(stage: StageModule, encoder: Encoder, argument: str) -> None:
+    """Refuse images of another view, size of a pixel or distance of slices than an encoder asks for.
+
+    Raises:
+        UserError: They are others; the message has the command that mends it.
+    """
+    specification = dataclasses.asdict(encoder.input_spec)
+    check_images(specification, stage.data.index.layout, argument, accept=stage.accept_other_preparation)
 
 
 def check_measured(stage: StageModule, encoder: Encoder, argument: str) -> None:
@@ -119,6 +131,8 @@ def _mended(odd: Mapping[str, Any], wanted: Mapping[str, Any], argument: str) ->
     """The one setting that makes recordings fit an encoder, where one does; empty otherwise."""
     if "sampling_rate" in odd and wanted.get("preparation"):  # it makes its own rate of any
         return f" (--{argument}.init_args.sampling_rate {odd['sampling_rate']:g})"
+    if list(odd) == ["frames"] and wanted.get("view"):  # it looks at each moment by itself
+        return f" (--{argument}.init_args.frames {odd['frames']})"
     if list(odd) == ["samples"]:
         return f" (--data.samples {wanted['samples']})"
     if list(odd) == ["lead_rows"] and wanted["lead_rows"] is not None:

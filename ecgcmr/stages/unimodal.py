@@ -24,7 +24,7 @@ from ecgcmr.stages.contrast import Contrast
 from ecgcmr.stages.optimisation import layer_decayed_groups, optimisers_for, plain_groups
 from ecgcmr.stages.stage_module import predicted
 from ecgcmr.stages.towers import Tower
-from ecgcmr.stages.transfer import check_measured, check_missing_leads, start_from
+from ecgcmr.stages.transfer import check_measured, check_missing_leads, check_pixels, start_from
 from ecgcmr.stages.views import TwoViews, check_views
 from ecgcmr.stages.whole_split import retrieval_scores
 
@@ -83,6 +83,7 @@ class UnimodalContrast(Contrast):
         given = self.data.input_spec
         if self.modality not in given:
             raise UserError(f"model.modality is {self.modality}, which {type(self.data).__name__} does not give")
+        check_pixels(self, self.encoder, "model.encoder")
         check_views(self.views, self.encoder, given[self.modality], self.modality)
         check_measured(self, self.encoder, "model.encoder")
         if self.modality == "ecg":

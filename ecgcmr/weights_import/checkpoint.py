@@ -17,7 +17,7 @@ from ecgcmr.torch_file import is_safetensors, load_torch_file
 
 SIGNAL_KEY = "model"
 IMAGE_KEY = "state_dict"
-HINT = " (an ECG encoder of others is imported with --as NAME)"
+HINT = " (an encoder of others is imported with --as NAME)"
 OWN_KEY = "ecgcmr_stage"
 """In every checkpoint of this program's runs."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 Import published weights: signal_encoder_*.pth (ECG, key "model") or image_encoder_*.pth (CMR, key "state_dict") of the
-method's authors; with --as NAME those of an ECG encoder of others, such as ecgfounder (docs/published_encoders.md).
+method's authors; with --as NAME those of an encoder of others, such as ecgfounder (docs/published_encoders.md).
 
 Writes to DIR encoder.safetensors and encoder.yaml, which stages take as encoder_weights (ecg_encoder_weights,
 cmr_encoder_weights), and import.json, which says what became of every key. Nothing in the file is executed. A key
@@ -28,7 +28,8 @@ examples:
   ecgcmr import-weights signal_encoder_mdm.pth --out runs/published/mdm
   ecgcmr import-weights signal_encoder_mmcl.pth --fresh-norm --out runs/published/mmcl
   ecgcmr import-weights image_encoder_simclr.pth --size 96 --out runs/published/simclr
-  ecgcmr import-weights 12_lead_ECGFounder.pth --as ecgfounder --out runs/published/ecgfounder"""
+  ecgcmr import-weights 12_lead_ECGFounder.pth --as ecgfounder --out runs/published/ecgfounder
+  ecgcmr import-weights cinema.safetensors --as cinema --out runs/published/cinema"""
 
 REPORT_FILE = "import.json"
 _CARD_FILE = "encoder.yaml"
@@ -135,16 +136,28 @@ def _imported(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[st
 
 def _of_others(args: argparse.Namespace) -> tuple[Checkpoint, Conversion, dict[str, Any]]:
     from ecgcmr.encoders import require_encoder
-    from ecgcmr.encoders.published import published_encoder
-    from ecgcmr.weights_import.published_network import convert_published, measured_preparation, read_published
+    from ecgcmr.encoders.published import PublishedImages, published_network
+    from ecgcmr.weights_import.published_network import (
+        convert_published,
+        convert_published_images,
+        image_preparation,
+        measured_preparation,
+        read_published,
+    )
 
     given = [name for name in (*_SIGNAL, "fresh_norm", "size") if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} is not for an encoder of others (--as {args.name})")
-    entry = published_encoder(args.name)
+    entry = published_network(args.name)
     sizes = dict(_argument(text) for text in args.argument)
     checkpoint, read = read_published(args.file, entry, given=sizes)
     options = {name: getattr(args, name) for name in ("sampling_rate", *_OTHERS)}
+    if isinstance(entry, PublishedImages):
+        odd = [name for name, value in options.items() if value is not None]
+        if odd:
+            raise UserError(f"--{odd[0].replace('_', '-')} is for encoders of ECGs, {args.name} is one of images")
+        conversion = convert_published_images(checkpoint, entry, sizes={**read, **sizes}, dropped=args.drop)
+        return checkpoint, conversion, image_preparation(require_encoder(conversion.encoder).input_spec)
     conversion = convert_published(checkpoint, entry, sizes={**read, **sizes}, dropped=args.drop, **options)
     return checkpoint, conversion, measured_preparation(require_encoder(conversion.encoder).input_spec)
 

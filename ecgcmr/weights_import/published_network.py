@@ -1,4 +1,4 @@
-"""Checkpoints of published encoders -> ``PublishedECG``: names, drops and holders by the registry."""
+"""Checkpoints of published encoders -> ``PublishedECG``, or one of images: names, drops, holders by the registry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ecgcmr.encoders import ECGInput
-from ecgcmr.encoders.published import Published, PublishedECG
+from ecgcmr.encoders import CMRInput, ECGInput
+from ecgcmr.encoders.published import Published, PublishedECG, PublishedImages
+from ecgcmr.encoders.published.published_ecg import build_network
+from ecgcmr.encoders.published.registry import PublishedNetwork
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of
 from ecgcmr.shards.layout import LEADS, ECGLayout
@@ -25,7 +27,9 @@ KIND = "published"
 _NETWORK = "network."
 
 
-def read_published(path: Path, entry: Published, given: Collection[str] = ()) -> tuple[Checkpoint, dict[str, Any]]:
+def read_published(
+    path: Path, entry: PublishedNetwork, given: Collection[str] = ()
+) -> tuple[Checkpoint, dict[str, Any]]:
     """Read a published file, of ``torch.save`` or of safetensors; nothing that is in it runs.
 
     Args:
@@ -111,12 +115,56 @@ def convert_published(
         arguments["sizes"] = dict(sizes)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten; the caller's draws stay his own
         encoder = PublishedECG(**arguments)
+    keys = _key_lines(checkpoint, entry, dropped, _NETWORK)
+    fill(encoder, checkpoint.name, checkpoint.tensors, keys)
+    return Conversion(encoder, CLASS_PATH, arguments, tuple(keys))
+
+
+def convert_published_images(
+    checkpoint: Checkpoint,
+    entry: PublishedImages,
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    dropped: Sequence[str] = (),
+) -> Conversion:
+    """Fill a published encoder of images from a file of its authors.
+
+    Args:
+        checkpoint: Read by ``read_published``.
+        entry: The encoder.
+        sizes: Arguments of the network, where the file is of another size than the published one.
+        dropped: Further beginnings of names to leave out.
+
+    Raises:
+        UserError: Keys are missing, unknown or misshapen.
+    """
+    arguments = {**entry.init_args, **(sizes or {})}
+    with torch.random.fork_rng(devices=[]):  # as above
+        encoder = build_network(entry, arguments)
+    keys = _key_lines(checkpoint, entry, dropped)
+    fill(encoder, checkpoint.name, checkpoint.tensors, keys)
+    return Conversion(encoder, entry.class_path, arguments, tuple(keys))
+
+
+def _key_lines(
+    checkpoint: Checkpoint, entry: PublishedNetwork, dropped: Sequence[str], before: str = ""
+) -> list[KeyLine]:
+    """Say what becomes of every key; ``before`` is what our names begin with."""
     keys = []
     for name, ours in entry.layout.names.ours(list(checkpoint.tensors)).items():
         reason = drop_reason(name, {}, dropped) or ("" if ours is not None else "no part of the encoder")
-        keys.append(KeyLine(name, "" if reason else f"{_NETWORK}{ours}", tuple(checkpoint.tensors[name].shape), reason))
-    fill(encoder, checkpoint.name, checkpoint.tensors, keys)
-    return Conversion(encoder, CLASS_PATH, arguments, tuple(keys))
+        keys.append(KeyLine(name, "" if reason else f"{before}{ours}", tuple(checkpoint.tensors[name].shape), reason))
+    return keys
+
+
+def image_preparation(specification: CMRInput) -> dict[str, Any]:
+    """Return the recipe of the images that a published encoder is given, as far as it asks for one.
+
+    Args:
+        specification: Of its input.
+    """
+    made = {"view": specification.view, "field_of_view_mm": specification.height * (specification.pixel_mm or 1.0)}
+    return made if specification.slice_mm is None else {**made, "slice_distance_mm": specification.slice_mm}
 
 
 def measured_preparation(specification: ECGInput) -> dict[str, Any]:

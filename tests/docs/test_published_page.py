@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgcmr.encoders.published import published_encoders
+from ecgcmr.encoders.published import published_encoders, published_image_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = published_encoders()
+IMAGES = published_image_encoders()
 
 
 def test_the_tables_are_those_of_the_registry() -> None:
@@ -27,21 +28,25 @@ def test_the_tables_are_those_of_the_registry() -> None:
 
 def test_each_has_a_piece_of_config_by_its_name() -> None:
     pieces = {path.stem: path for path in (ROOT / "configs" / "encoders").glob("published_*.yaml")}
-    assert set(pieces) == {f"published_{name.replace('-', '_')}" for name in ENTRIES}
+    assert set(pieces) == {f"published_{name.replace('-', '_')}" for name in [*ENTRIES, *IMAGES]}
     for name, entry in ENTRIES.items():
         text = pieces[f"published_{name.replace('-', '_')}"].read_text()
         assert yaml.safe_load(text)["init_args"] == {"name": name}
         first = text.splitlines()[0]
         assert first.startswith(f"# {entry.title}, ")
         assert re.search(r"data\.samples (\d+)$", first)[1] == str(round(entry.takes.seconds * 500))  # type: ignore[index]
+    for name, images in IMAGES.items():
+        text = pieces[f"published_{name.replace('-', '_')}"].read_text()
+        assert yaml.safe_load(text) == {"class_path": images.class_path, "init_args": images.init_args}
+        assert text.splitlines()[0] == f"# {images.title}: for cohorts of {images.prepare}"
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", [*ENTRIES, *IMAGES])
 def test_each_says_where_it_comes_from(name: str) -> None:
-    entry = ENTRIES[name]
+    entry = ENTRIES.get(name) or IMAGES[name]
     assert entry.paper
     assert "github.com/" in entry.code
     assert entry.weights
-    assert entry.listing
+    assert name in IMAGES or ENTRIES[name].listing
     for sentence in entry.unverified:
         assert sentence.endswith(".")

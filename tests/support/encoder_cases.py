@@ -25,6 +25,7 @@ SMALL_RESNET = {"variant": "custom", "height": 48, "width": 64, "layers": [1, 1,
 PUBLISHED = "ecgcmr.encoders.published"
 SMALL_TOWER = {"width": 16, "depth": 2, "heads": 4}
 SMALL_WAVES = {**SMALL_TOWER, "position_kernel": 8, "position_groups": 4}
+SMALL_CINEMA = {"size": 32, "widths": [4, 6], "stage_blocks": 1, "embedding": 24, "depth": 2, "heads": 4}
 CASES = {
     "vit-mean": (VIT, {**SMALL_VIT, "pooling": "mean"}),
     "vit-cls": (VIT, {**SMALL_VIT, "pooling": "cls", "drop_path": 0.2}),
@@ -68,6 +69,11 @@ CASES = {
         for name, entry in published_encoders().items()
         if entry.vectors or entry.lead_sets  # others are the same networks in another size
     },
+    "cinema-stacks": (f"{PUBLISHED}.CineMA", {**SMALL_CINEMA, "frames": 6, "slices": 3}),
+    "cinema-long-axis": (
+        f"{PUBLISHED}.CineMA",
+        {**SMALL_CINEMA, "view": "4ch", "frames": 2, "size": 48, "drop_path": 0.2, "gradient_checkpointing": True},
+    ),
     "cmr-vit": (CMR_VIT, SMALL_CMR_VIT),
     "cmr-vit-learned-positions": (CMR_VIT, {**SMALL_CMR_VIT, "positions": "learned", "drop_path": 0.2}),
     "resnet3d-frames": (RESNET_3D, {**SMALL_STAGES, "block": "basic", "height": 48, "width": 64}),

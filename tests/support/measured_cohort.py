@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,41 @@ from ecgcmr.shards import CMRLayout, ECGLayout, Label, Layout, ShardRows, write_
 
 SAMPLES = 1500
 SPLITS = ("train",) * 8 + ("val",) * 4 + ("test",) * 4
+IMAGES = CMRLayout(frames=("ES", "mid", "ED"), height=32, width=32, spacing_mm=4.0)
 LABELS = (
     Label("lv_edv", "phenotype", "mL", "LV", "volume"),
     Label("af_ever", "disease", "", "disease", "fibrillation"),
 )
 
 
-def write_measured(root: Path, cleaning: str = "none", samples: int = SAMPLES, **ecg: Any) -> Path:
+def write_measured(
+    root: Path,
+    cleaning: str = "none",
+    samples: int = SAMPLES,
+    images: CMRLayout = IMAGES,
+    images_made: Mapping[str, Any] | None = None,
+    **ecg: Any,
+) -> Path:
     """Write the cohort.
 
     Args:
         root: Its folder.
         cleaning: That it says it was prepared by.
         samples: Of each lead.
+        images: Layout of the frames.
+        images_made: What the cohort says of their preparation; None: nothing.
         ecg: Entries of its ``ECGLayout``.
     """
     chain, n, draw = Cleaning.from_name(cleaning), len(SPLITS), np.random.default_rng(0)
-    preparation = {"version": 3, "ecg": {"cleaning": chain.to_dict(), "short": "reject", "window": "first"}}
+    preparation: dict[str, Any] = {
+        "version": 3,
+        "ecg": {"cleaning": chain.to_dict(), "short": "reject", "window": "first"},
+    }
+    if images_made is not None:
+        preparation["cmr"] = dict(images_made)
     layout = Layout(
         replace(ECGLayout(), samples=samples, **{"unit": chain.unit, **ecg}),
-        CMRLayout(frames=("ES", "mid", "ED"), height=32, width=32, spacing_mm=4.0),
+        images,
         LABELS,
         preparation,
     )
@@ -42,7 +58,7 @@ def write_measured(root: Path, cleaning: str = "none", samples: int = SAMPLES, *
         split=list(SPLITS),
         ecg=(signal - signal.mean(axis=-1, keepdims=True)).astype(np.float32),
         has_ecg=np.ones(n, dtype=bool),
-        cmr=draw.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8),
+        cmr=draw.integers(0, 256, (n, *images.shape), dtype=np.uint8),
         has_cmr=np.ones(n, dtype=bool),
         labels=np.stack([100 + 20 * draw.standard_normal(n), np.arange(n) % 2], axis=1).astype(np.float32),
     )

@@ -14,7 +14,17 @@ from torch import Tensor, nn
 from ecgcmr.encoders.published import Published
 from ecgcmr.encoders.published.names import PublishedNames
 from ecgcmr.encoders.published.published_ecg import build_network
+from ecgcmr.encoders.published.registry import PublishedNetwork
 
+CINEMA_BESIDE = (
+    "dec_linear.weight",
+    "dec_embed_dict.sax.mask_token",
+    "decoder.blocks.0.attn.kv.bias",
+    "pred_head_dict.lax_2c.bias",
+    "enc_down_dict.another.pos_embed",
+    "enc_fusion_dict.another.norm.bias",
+)
+"""Of CineMA's file: the decoder, and further views."""
 HEADS = {
     "ecgfounder": ("dense.weight", "first_bn.running_mean", "stage_list.0.block_list.0.bn1.weight"),
     "merl-resnet18": ("linear.weight",),
@@ -24,6 +34,7 @@ HEADS = {
     "ecg-fm": ("mask_emb", "quantizer.vars"),
     "d-beta": ("ecg_encoder.mask_emb", "mlm_head.bias"),
     "merl-vit-tiny": ("head.weight",),
+    **dict.fromkeys(("cinema", "cinema-2ch", "cinema-3ch", "cinema-4ch"), CINEMA_BESIDE),
 }
 """Tensors beside the encoder's, of which the import says that they are left out."""
 
@@ -45,7 +56,7 @@ def published_name(names: PublishedNames, ours: str) -> str:
     return ours
 
 
-def published_tensors(entry: Published, prefix: bool = False) -> tuple[dict[str, Tensor], nn.Module]:
+def published_tensors(entry: PublishedNetwork, prefix: bool = False) -> tuple[dict[str, Tensor], nn.Module]:
     """Return tensors of a small network under their published names, and the network."""
     torch.manual_seed(3)
     network = build_network(entry, {**entry.init_args, **entry.small}).eval()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ecgcmr.encoders.protocol import ECGInput
 from ecgcmr.encoders.published.adapter import InputAdapter
-from ecgcmr.encoders.published.registry import Published, published_encoder
+from ecgcmr.encoders.published.registry import PublishedNetwork, published_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.leads import LEADS
 from ecgcmr.option_checks import check_least
@@ -107,7 +107,7 @@ class PublishedECG(nn.Module):
         return dict(weights)
 
 
-def build_network(entry: Published, arguments: Mapping[str, Any]) -> nn.Module:
+def build_network(entry: PublishedNetwork, arguments: Mapping[str, Any]) -> nn.Module:
     """Build the bare network of a registry's entry.
 
     Raises:

@@ -1,7 +1,8 @@
 """The published encoders by name: class, input, where their authors publish code and weights, under which licence.
 
 `PublishedECG`, `ecgcmr import-weights --as NAME`, the tests of all of them and the tables of docs/published_encoders.md
-read it.
+read it. Those of ECGs, whose input is made of recordings in mV, and of images, which are given what `ecgcmr prepare`
+made, are listed apart.
 """
 
 from __future__ import annotations
@@ -33,29 +34,23 @@ class PublishedFile:
     objects: bool = False
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published encoder of one size.
+@dataclass(frozen=True, kw_only=True)
+class PublishedNetwork:
+    """A published encoder of one size, of ECGs or of images.
 
     Attributes:
-        name: As ``import-weights --as`` and ``PublishedECG`` take it.
+        name: As ``import-weights --as`` takes it.
         title: As its authors call it.
         class_path: Of the bare network, which takes its own input.
         paper: Venue and number.
         code: Where its authors' code is, and its licence.
         weights: Where its authors publish the weights, and their licence.
         files: Names of the files, as they are said to be.
-        takes: What the network sees.
         layout: Of the files.
         feature: What is pooled, and how wide.
         init_args: Arguments of the network at this size, where the class has others.
         small: Arguments of a small one, for tests.
-        other_inputs: Further preparations by name, where the sources disagree.
-        lead_sets: Number of leads -> which, for networks of fewer leads.
-        masked: Why a masked autoencoder cannot train it; None: it can.
         unverified: What could not be checked without the files.
-        listing: Name of the list of its published tensors among the golden vectors, without ``_full_shapes.json``.
-        vectors: Name of its golden vectors, without ``_seed*.npz``; empty: those of another size are its own.
     """
 
     name: str
@@ -65,15 +60,43 @@ class Published:
     code: str
     weights: str
     files: tuple[str, ...]
-    takes: PublishedInput
     layout: PublishedFile
     feature: str
     init_args: Mapping[str, Any] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
+    unverified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedImages(PublishedNetwork):
+    """A published encoder of CMR images.
+
+    Attributes:
+        sees: What it is given, in words.
+        prepare: Options of ``ecgcmr prepare`` that make it.
+    """
+
+    sees: str
+    prepare: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(PublishedNetwork):
+    """A published encoder of ECGs, as ``PublishedECG`` takes it by name.
+
+    Attributes:
+        takes: What the network sees.
+        other_inputs: Further preparations by name, where the sources disagree.
+        lead_sets: Number of leads -> which, for networks of fewer leads.
+        masked: Why a masked autoencoder cannot train it; None: it can.
+        listing: Name of the list of its published tensors among the golden vectors, without ``_full_shapes.json``.
+        vectors: Name of its golden vectors, without ``_seed*.npz``; empty: those of another size are its own.
+    """
+
+    takes: PublishedInput
     other_inputs: Mapping[str, PublishedInput] = field(default_factory=dict)
     lead_sets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     masked: str | None = None
-    unverified: tuple[str, ...] = ()
     listing: str = ""
     vectors: str = ""
 
@@ -99,15 +122,37 @@ class Published:
 
 
 def published_encoders() -> dict[str, Published]:
-    """Return all of them by name."""
+    """Return all of ECGs by name."""
     from ecgcmr.encoders.published.entries_networks import ENTRIES as NETWORKS
     from ecgcmr.encoders.published.entries_transformers import ENTRIES as TRANSFORMERS
 
     return {entry.name: entry for entry in (*NETWORKS, *TRANSFORMERS)}
 
 
+def published_image_encoders() -> dict[str, PublishedImages]:
+    """Return all of images by name."""
+    from ecgcmr.encoders.published.entries_images import ENTRIES
+
+    return {entry.name: entry for entry in ENTRIES}
+
+
+def published_network(name: str) -> Published | PublishedImages:
+    """Return one by its name, of ECGs or of images.
+
+    Raises:
+        UserError: There is none of that name; the message lists those there are.
+    """
+    images = published_image_encoders()
+    if name in images:
+        return images[name]
+    known = published_encoders()
+    if name not in known:
+        raise UserError(f"no published encoder is called {name!r}: choose one of {', '.join([*known, *images])}")
+    return known[name]
+
+
 def published_encoder(name: str) -> Published:
-    """Return one by its name.
+    """Return one of ECGs by its name.
 
     Raises:
         UserError: There is none of that name; the message lists those there are.
