@@ -9,7 +9,7 @@ WORKERS ?= 2
 COUNT ?= 3000
 SEED ?= 0
 # Rooms whose tests train or prepare nothing large.
-QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support __pycache__),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 # COVERAGE=1 counts the lines that tests run, those of their child processes too; make coverage adds them up.
 ifdef COVERAGE
 PYTEST := $(BIN)/coverage run -m pytest
