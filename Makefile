@@ -9,11 +9,17 @@ WORKERS ?= 2
 COUNT ?= 3000
 SEED ?= 0
 # Rooms whose tests train or prepare nothing large.
-QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support __pycache__),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+# COVERAGE=1 counts the lines that tests run, those of their child processes too; make coverage adds them up.
+ifdef COVERAGE
+PYTEST := $(BIN)/coverage run -m pytest
+else
+PYTEST := $(BIN)/python -m pytest
+endif
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo gallery test long quick lint wheel bench fuzz drill parity docs clean
+.PHONY: help setup demo gallery test long quick coverage lint wheel bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -39,13 +45,17 @@ gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of
 	$(BIN)/python docs/build_gallery.py $(DEMO_OUT)
 
 test: lint  ## linters, then the tests, but those that make long runs
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
 
 long: $(DOCS_STAMP)  ## what CI runs after make test: whole sessions of the pages, kills, fuzzing, launches
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
 
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess and not long" $(QUICK)
+
+coverage: $(STAMP)  ## after make test COVERAGE=1 and make long COVERAGE=1: lines never run, and an error below 92 %
+	$(BIN)/coverage combine
+	$(BIN)/coverage report --fail-under=92
 
 lint: $(STAMP)  ## ruff, mypy, hadolint
 	$(BIN)/ruff check .

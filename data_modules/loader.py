@@ -53,11 +53,18 @@ class PlanLoader(DataLoader[Batch | UserError]):
     def _batches(self) -> Iterator[Batch]:
         self._first, self._given = self._place()
         batches: Iterator[Batch | UserError] = self._read_ahead() if self.num_workers == 0 else super().__iter__()
+        failure: UserError | None = None
         for batch in batches:
             if isinstance(batch, UserError):  # a worker's
-                raise batch
+                failure = batch
+                break
             self._given += 1
             yield batch
+        if failure is not None:
+            # Let go of the workers, so that they end now: the traceback would keep them in a cycle (see ``weakly``).
+            self._iterator = None
+            del batches
+            raise failure
 
     def _place(self) -> tuple[int, int]:
         """Return where this iteration starts: the rows to skip, and no batch given out."""

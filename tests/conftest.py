@@ -47,10 +47,24 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make errors of what the tests themselves are warned of: pyproject.toml has the packages."""
+    modules = "|".join(sorted(path.stem for path in Path(__file__).parent.rglob("*.py")))
+    config.addinivalue_line("filterwarnings", f"error:::({modules})$")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that take long first, so that parallel runs do not end with one process at work."""
+    """Put files that take long first, so that parallel runs do not end with one process at work.
+
+    Of those that need the finished experiment one comes first of all and the rest last: else every process would wait
+    for the one that makes it.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("multiprocess")}
-    items.sort(key=lambda item: item.path not in slow)  # stable: the order within a file stays
+    sharing = [item.path for item in items if "finished" in getattr(item, "fixturenames", ())]
+    first = max(dict.fromkeys(sharing), key=sharing.count, default=None)
+    others = set(sharing) - {first}
+    # Stable: the order within a file stays.
+    items.sort(key=lambda item: (item.path != first, item.path not in slow, item.path in others))
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def test_what_a_worker_raises_is_raised_and_ends_the_workers() -> None:
     with worker_processes.local_processes():
         assert worker_processes.submit(math.sqrt, [16.0, 25.0], 2)() == [4.0, 5.0]
     with pytest.raises(UserError, match="a worker process was killed"), worker_processes.local_processes():
-        worker_processes.submit(os._exit, [1, 1], 2)()
+        worker_processes.submit(signal.raise_signal, [signal.SIGKILL] * 2, 2)()
 
 
 @pytest.mark.multiprocess

@@ -12,7 +12,6 @@ from ecgcmr.inference.subject_scores import SEXES, sex_names
 
 LEAST_SUBJECTS = 120
 SHARES = (0.025, 0.975)
-LOW, NORMAL, HIGH = "low", "normal", "high"
 
 Range = tuple[float, float]
 
@@ -48,14 +47,3 @@ def reference_ranges(
         low, high = np.quantile(numbers[first], SHARES, method="weibull")
         found[name] = (float(low), float(high))
     return found
-
-
-def level_in(value: float, reference: Range | None) -> str | None:
-    """Return ``low``, ``normal`` or ``high``: where a value lies by its reference range.
-
-    The bounds themselves are normal. None without a range or a value.
-    """
-    if reference is None or not np.isfinite(value):
-        return None
-    low, high = reference
-    return LOW if value < low else HIGH if value > high else NORMAL

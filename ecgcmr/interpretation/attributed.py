@@ -144,10 +144,6 @@ def attribute(context: AnalysisContext, question: Question, options: Attribution
     return Attributed(**joined, cascade=cascade, mean_beat=mean_beat.mean(), example=example, beatless=beatless)
 
 
-def _occluded(few: Block, question: Question, options: AttributionOptions) -> Floats:
-    return occlude(question.output, few.x, few.beats.segments, few.given, batch=_batch(question, options))
-
-
 def likeness(first: NDArray, second: NDArray, seen: NDArray[np.bool_]) -> Floats:
     """Return the rank correlation of two maps without sign over what is seen: (n, 12, T) -> (n,); NaN of constants."""
     found = np.full(len(first), np.nan)

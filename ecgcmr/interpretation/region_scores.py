@@ -15,7 +15,6 @@ from ecgcmr.metrics.bootstrap import Resamples, interval_of
 
 POINTING = "_pointing"
 UNTRAINED, SHUFFLED, EDGES = "untrained", "shuffled", "edges"
-CONTROLS = (UNTRAINED, SHUFFLED, EDGES)
 
 Key = tuple[str, str | None]
 """Kind of a map, and the control that it is; None: the pair itself."""

@@ -27,7 +27,6 @@ from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.training.launch import started_by_slurm, starts_ranks
 
 BATCH_SIZE, LEARNING_RATE = "batch_size", "learning_rate"
-FINDS = (BATCH_SIZE, LEARNING_RATE)
 
 _LOWEST, _HIGHEST = 1e-7, 1.0
 _STEPS = 100

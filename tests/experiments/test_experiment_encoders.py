@@ -95,6 +95,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_each_encoder_is_a_row_by_every_protocol_and_random_weights_say_so(table: Path) -> None:
     rows = json.loads((table / "out" / "results.json").read_text())["scores"]
     assert {(row["method"], row["protocol"]) for row in rows} == {
@@ -109,6 +110,7 @@ def test_each_encoder_is_a_row_by_every_protocol_and_random_weights_say_so(table
     assert "ecgfounder (random), linear probe" in text
 
 
+@pytest.mark.long
 def test_an_attention_probe_trains_none_of_the_encoder(table: Path) -> None:
     folder = table / "out" / "stages" / "fibrillation-ecg-fm@attention-8"
     before: Any = load_encoder(table / "weights")
@@ -119,6 +121,7 @@ def test_an_attention_probe_trains_none_of_the_encoder(table: Path) -> None:
     assert any(not torch.equal(tuned.state_dict()[name], value) for name, value in before.state_dict().items())
 
 
+@pytest.mark.long
 def test_the_layer_that_reads_best_on_validation_is_probed(table: Path) -> None:
     text = (table / "out" / "results.md").read_text()
     [note] = [line for line in text.splitlines() if "volume: validation chose layer " in line]
@@ -129,6 +132,7 @@ def test_the_layer_that_reads_best_on_validation_is_probed(table: Path) -> None:
         assert {name: kept[name].shape for name in kept} == {"1": (16, 8), "2": (16, 16)}
 
 
+@pytest.mark.long
 def test_costs_stand_in_columns_beside_the_scores(table: Path) -> None:
     content = json.loads((table / "out" / "results.json").read_text())
     costs = {row["method"]: row for row in content["costs"]}
@@ -146,6 +150,7 @@ def test_costs_stand_in_columns_beside_the_scores(table: Path) -> None:
     assert "operations a recording" in (table / "out" / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_differences_are_to_the_network_that_reads_best_on_validation(table: Path) -> None:
     out = table / "out"
     differences = json.loads((out / "differences.json").read_text())
@@ -162,6 +167,7 @@ def test_differences_are_to_the_network_that_reads_best_on_validation(table: Pat
         assert (reference, "finetune") not in rivals
 
 
+@pytest.mark.long
 def test_nothing_is_run_again_until_other_weights_are_given(table: Path, commands: list, undrawn: None) -> None:
     words = ["experiment", str(table / "table.yaml"), "--out", str(table / "out"), "--workers", "1", "--jobs", "1"]
     before = (table / "out" / "results.json").read_bytes()

@@ -132,6 +132,7 @@ def trained(folder: Path, root: Path) -> np.ndarray:
     return np.load(stage.folder / "predictions_val.npz", allow_pickle=False)["prediction"]
 
 
+@pytest.mark.long
 def test_a_target_in_the_ecgs_of_the_test_split_raises_no_validation_score_of_fine_tuning(
     planted: Planted, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Ite
         yield folder
 
 
+@pytest.mark.long
 def test_every_stack_has_a_row_at_every_number_of_labels_and_takes_the_seeds_of_its_parts(finished: Path) -> None:
     rows = [row for row in json.loads((finished / "out" / "results.json").read_text()) if row["protocol"] == "stack"]
     assert {(row["method"], row["labels"]) for row in rows} == {(name, count) for name in STACKS for count in (20, 52)}
@@ -74,6 +75,7 @@ def test_every_stack_has_a_row_at_every_number_of_labels_and_takes_the_seeds_of_
     assert {"val", "test"} == set(table.loc[table["target"] == "cad_ever", "split"])
 
 
+@pytest.mark.long
 def test_each_stack_is_compared_with_its_parts_and_with_what_is_measured(finished: Path) -> None:
     out = finished / "out"
     differences = json.loads((out / "differences.json").read_text())
@@ -95,6 +97,7 @@ def test_each_stack_is_compared_with_its_parts_and_with_what_is_measured(finishe
     assert "everything, stack - mae+alignment, linear probe" in (out / "results.md").read_text()
 
 
+@pytest.mark.long
 def test_the_difference_is_that_of_the_predictions(finished: Path) -> None:
     out = finished / "out"
     table = read_prediction_table(out / "predictions.parquet")
@@ -110,6 +113,7 @@ def test_the_difference_is_that_of_the_predictions(finished: Path) -> None:
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
 
 
+@pytest.mark.long
 def test_notes_say_what_stacks_were_made_of_in_a_line_each(finished: Path) -> None:
     notes = (finished / "out" / "results.md").read_text().split("## Notes")[1]
     for task in ("volumes", "diseases"):
@@ -120,6 +124,7 @@ def test_notes_say_what_stacks_were_made_of_in_a_line_each(finished: Path) -> No
     assert sum("stacks have fewer than 5 folds" in line for line in notes.splitlines()) <= 1
 
 
+@pytest.mark.long
 def test_again_no_part_is_fitted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results gone, all else there: folds and boosting are read, and the bytes are the same."""
     folder = Path(shutil.copytree(finished, tmp_path / "again"))

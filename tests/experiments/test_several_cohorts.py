@@ -182,6 +182,7 @@ def test_a_baseline_that_a_cohort_lacks_the_labels_of_names_the_task(finished: P
         Experiment(plan, finished / "out", Console(quiet=True)).begin(make=False)
 
 
+@pytest.mark.long
 def test_the_shipped_experiment_of_two_cohorts_is_read() -> None:
     plan = load_plan(Path("mimic_to_ptbxl"))
     assert plan.stages["mae_both"].cohort == ["mimic", "ptbxl"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcmr.inference.reference import level_in, reference_ranges
+from ecgcmr.inference.reference import reference_ranges
 
 
 def test_ranges_are_percentiles_at_ranks_of_n_plus_one():
@@ -41,16 +41,3 @@ def test_unknown_values_and_sexes_and_the_ill_are_left_out():
     assert 75 < low < high < 130
     with pytest.raises(ValueError, match="differ in length"):
         reference_ranges(values, sex[1:], np.arange(300))
-
-
-def test_levels_of_values():
-    reference = (86.0, 178.0)
-    assert [level_in(value, reference) for value in (85.9, 86.0, 120.0, 178.0, 178.1)] == [
-        "low",
-        "normal",
-        "normal",
-        "normal",
-        "high",
-    ]
-    assert level_in(100.0, None) is None
-    assert level_in(float("nan"), reference) is None

@@ -87,7 +87,7 @@ def test_a_file_is_dropped_and_its_numbers_appear(server: Served, folder: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_phone_shows_refusals_without_numbers(server: Served, folder: Path, scheme: str) -> None:
     with shown(server.address, width=390, scheme=scheme) as found:
         ready(found)

@@ -37,7 +37,8 @@ def test_a_part_holds_whole_subjects_and_smaller_parts_lie_in_larger_ones():
     for smaller, larger in zip(parts, parts[1:], strict=False):
         assert smaller < larger
     for part in parts:
-        assert part == {one.row for one in CANDIDATES if one.row.partition("-")[0] in subjects_of(part)}
+        taken = subjects_of(part)
+        assert part == {one.row for one in CANDIDATES if one.row.partition("-")[0] in taken}
     assert 47 <= len(parts[0]) <= 50
     assert 497 <= len(parts[1]) <= 500
     assert abs(len(subjects_of(parts[3])) / 2000 - 0.5) < 0.04

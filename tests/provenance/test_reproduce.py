@@ -113,6 +113,7 @@ def test_a_run_comes_out_the_same_bit_by_bit_and_a_second_call_only_compares(
         assert line in shown
 
 
+@pytest.mark.long
 def test_a_test_is_repeated_with_its_settings_and_left_out_where_its_checkpoint_or_cohort_is_not_known(
     run: Path, commands: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
 }
 TWICE = ("regression", "classification", "events")
 """On two ranks as well."""
-RUNS = [(name, 1) for name in CASES] + [(name, 2) for name in TWICE]
+BOTH = [pytest.param(name, marks=() if name == "regression" else pytest.mark.long) for name in TWICE]
+RUNS = [*((name, 1) for name in CASES), *(pytest.param(*case.values, 2, marks=case.marks) for case in BOTH)]
+
+
+Run = Callable[[str, int], tuple[Path, str]]
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +59,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(root: Path) -> tuple[Path, str]:
-    """Folder of runs whose final weights are those of step 0, and what they printed."""
-    plans = []
-    for name, ranks in RUNS:
+def run(root: Path) -> Run:
+    """Give the folder of a run whose final weights are those of step 0, and what it printed."""
+
+    @functools.cache
+    def of(name: str, ranks: int) -> tuple[Path, str]:
         stage, _, data, flags = CASES[name]
         config = write_stage(root.parent, root, stage, f"{name}{ranks}", **data)
         common = ["-c", str(config), *flags, *AT_START]
         if ranks > 1:
             common += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp", "--data.batch_size=2"]
-        plans.append(warm_runs.plan(["fit", *common], ["predict", *common], ranks=ranks))
-    return root.parent, warm_runs.run(plans, root.parent / "log")
+        plan = warm_runs.plan(["fit", *common], ["predict", *common], ranks=ranks)
+        folder = root.parent / f"{name}{ranks}"
+        return folder, warm_runs.run([plan], root.parent / f"{name}{ranks}.log")
+
+    return of
 
 
 def features(folder: Path, root: Path, rows: np.ndarray, data: dict[str, Any]) -> np.ndarray:
@@ -102,8 +112,8 @@ def probe_of(folder: Path, root: Path, kind: str, data: dict[str, Any]) -> tuple
 
 
 @pytest.mark.parametrize(("name", "ranks"), RUNS)
-def test_step_0_equals_the_probe(runs: tuple[Path, str], root: Path, name: str, ranks: int) -> None:
-    folder, (_, kind, data, _) = runs[0] / f"{name}{ranks}", CASES[name]
+def test_step_0_equals_the_probe(run: Run, root: Path, name: str, ranks: int) -> None:
+    (folder, _), (_, kind, data, _) = run(name, ranks), CASES[name]
     probe, expected = probe_of(folder, root, kind, data)
     predicted = np.load(folder / "predictions.npz")["prediction"]
     learnt = np.isfinite(probe.chosen)
@@ -113,27 +123,25 @@ def test_step_0_equals_the_probe(runs: tuple[Path, str], root: Path, name: str, 
     assert predicted[:, learnt] == pytest.approx(expected[:, learnt], rel=1e-5, abs=1e-5 * scale)
 
 
-def test_the_head_is_the_same_on_all_numbers_of_ranks(runs: tuple[Path, str]) -> None:
-    for name in TWICE:
-        one, two = (
-            torch.load(runs[0] / f"{name}{ranks}" / "best.ckpt", weights_only=True)["state_dict"] for ranks in (1, 2)
-        )
-        torch.testing.assert_close(one["head.weight"], two["head.weight"], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(one["head.bias"], two["head.bias"], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("name", BOTH)
+def test_the_head_is_the_same_on_all_numbers_of_ranks(run: Run, name: str) -> None:
+    one, two = (torch.load(run(name, ranks)[0] / "best.ckpt", weights_only=True)["state_dict"] for ranks in (1, 2))
+    torch.testing.assert_close(one["head.weight"], two["head.weight"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one["head.bias"], two["head.bias"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_target_that_cannot_be_learnt_keeps_its_column_and_is_named(runs: tuple[Path, str]) -> None:
-    folder, output = runs
+def test_a_target_that_cannot_be_learnt_keeps_its_column_and_is_named(run: Run) -> None:
+    folder, output = run("regression", 1)
     # Two of the 20 training rows have neither label.
     assert "the head starts at the ridge probe of 1 target on 18 training rows" in output
     assert "note: without a probe to start from: lv_ef (1 training labels)" in output
-    head = torch.load(folder / "regression1" / "best.ckpt", weights_only=True)["state_dict"]["head.weight"]
+    head = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]["head.weight"]
     assert head[1].abs().max() < 0.021  # truncated at two deviations of 0.01
     assert head[0].abs().max() > 0.021
 
 
-def test_auto_starts_at_the_probe_where_weights_are_given(runs: tuple[Path, str], root: Path, tmp_path: Path) -> None:
-    source = runs[0] / "regression1"
+def test_auto_starts_at_the_probe_where_weights_are_given(run: Run, root: Path, tmp_path: Path) -> None:
+    source, _ = run("regression", 1)
     config = write_stage(tmp_path, root, "PhenotypeRegression", labels=["lv_edv"])
     flags = ["--final_weights", '{"average": null, "shares": [0.0]}', f"--model.encoder_weights={source}"]
     assert main(["fit", "-c", str(config), *flags]) == 0

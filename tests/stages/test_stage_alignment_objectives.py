@@ -50,7 +50,9 @@ def write_method(folder: Path, root: Path, changes: dict[str, Any], **data: Any)
     return write_config(folder / "aligned.yaml", "ECGCMRAlignment", model | changes, "PairedDataModule", root, **data)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("byol", "phenotypes") else pytest.mark.long) for name in METHODS]
+)
 def test_every_objective_aligns_and_is_judged_again_alike(name: str, tmp_path: Path, cohort_root: Path) -> None:
     config = write_method(tmp_path, cohort_root, METHODS[name])
     assert main(["fit", "-c", str(config)]) == 0

@@ -144,8 +144,8 @@ def near_floor(losses: tuple[float, float], floor: float, chance: float, part: f
     ("masking", "patch", "objective", "steps"),
     [
         ("random", (4, 25), MaskedReconstruction(0.1), 250),
-        ("lead", (4, 25), MaskedReconstruction(0.1), 350),
-        ("time", (12, 10), MaskedReconstruction(0.1, "masked"), 200),
+        pytest.param("lead", (4, 25), MaskedReconstruction(0.1), 350, marks=pytest.mark.long),
+        pytest.param("time", (12, 10), MaskedReconstruction(0.1, "masked"), 200, marks=pytest.mark.long),
         (TimePatchMasking(3), (12, 10), MaskedReconstruction(1.0), 120),
     ],
     ids=["random", "lead", "time-masked", "spans-ncc"],
@@ -158,6 +158,7 @@ def test_masked_autoencoder(masking: Any, patch: tuple[int, int], objective: Mas
     near_floor(overfit(stage, {"ecg": _waves(), "row": torch.arange(N)}, steps), 0.0, 1.0)
 
 
+@pytest.mark.long
 def test_masked_autoencoder_with_a_second_view() -> None:
     """Floor 0 and chance 1 of both terms: unrelated views have a cosine of 0."""
     torch.manual_seed(0)

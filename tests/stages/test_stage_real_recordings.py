@@ -66,6 +66,7 @@ def paired_root(real_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     return root
 
 
+@pytest.mark.long
 def test_the_alignment_learns_a_few_real_pairs_by_heart(paired_root: Path, tmp_path: Path) -> None:
     """Below chance level ln(12) on the training pairs, which is all that can be asked of pairs of strangers."""
     config = tiny_configs.write_alignment(tmp_path, paired_root)

@@ -86,7 +86,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Calla
     return config_of
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in ("barlow", "clocs") else ()) for name in METHODS]
+)
 def test_every_method_leaves_a_whole_run_folder(name: str, fitted: Callable[[str], Path], cohort_root: Path) -> None:
     config = fitted(name)
     run = config.with_suffix("")

@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def warm_up(config: str) -> None:
 
 
 def serve() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more; what the packages are warned of is an error in runs too."""
+    warnings.filterwarnings("error", module=r"(ecgcmr|data_modules)(\.|$)")
     replies = os.fdopen(os.dup(1), "w")
     warm = False
     for line in sys.stdin:

@@ -225,6 +225,7 @@ def test_trials_are_fits_that_never_read_the_test_split_and_the_best_one_fits_by
     assert all(torch.equal(first["state_dict"][name], second["state_dict"][name]) for name in first["state_dict"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_all_ranks_of_a_trial_that_is_given_up_end_together(tmp_path: Path, cohort_root: Path) -> None:

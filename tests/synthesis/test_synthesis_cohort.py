@@ -146,6 +146,7 @@ def test_workers_and_shard_size_change_no_subject(bulk, tmp_path):
     np.testing.assert_array_equal(read_ecgs(one, rows), read_ecgs(other, rows))
 
 
+@pytest.mark.long
 @pytest.mark.multiprocess
 def test_the_same_seed_gives_the_same_bytes_with_two_workers(bulk, tmp_path):
     synthesize(SynthesisOptions(SUBJECTS, SEED, tmp_path / "b", workers=2, size=48, shard_size=4))

@@ -97,7 +97,11 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("here", "interrupt_restored")
 @pytest.mark.parametrize(
     ("trained", "average", "length"),
-    [("all", 0.8, EPOCHS), ("low_rank:2", 0.8, BUDGET), ("low_rank:2", None, BUDGET)],
+    [
+        pytest.param("all", 0.8, EPOCHS, marks=pytest.mark.long),
+        ("low_rank:2", 0.8, BUDGET),
+        pytest.param("low_rank:2", None, BUDGET, marks=pytest.mark.long),
+    ],
 )
 def test_a_fit_cut_off_in_the_choice_goes_on_and_ends_alike(
     tmp_path: Path,

@@ -61,6 +61,7 @@ def test_layers_keep_their_shares_of_the_rate_that_is_tried() -> None:
     assert [group["lr"] for group in optimiser.param_groups] == [0.1, 0.1]
 
 
+@pytest.mark.long
 def test_a_found_rate_is_as_if_it_had_been_given(
     tmp_path: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,7 +60,10 @@ def write(name: str, folder: Path, root: Path) -> tuple[Path, list[str]]:
     return config, GATHERS * (2 if name == "byol" else 1)  # the predictor's batch norm, for either input
 
 
-@pytest.mark.parametrize("name", ["mae", "phenotypes", "risks", *OBJECTIVES])
+@pytest.mark.parametrize(
+    "name",
+    ["mae", "clip", "byol", *(pytest.param(name, marks=pytest.mark.long) for name in ("phenotypes", "risks", "clocs"))],
+)
 def test_a_step_of_two_ranks_waits_for_nothing(name: str, tmp_path: Path, cohort_root: Path) -> None:
     config, exchanged = write(name, tmp_path, cohort_root)
     seen = steps(tmp_path, config)

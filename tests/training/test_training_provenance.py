@@ -85,6 +85,7 @@ def test_operations_are_counted_as_torch_counts_them_attention_on_a_cpu_too() ->
     assert not can_be_counted(convolution)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_calls_of_a_killed_run_add_up_whatever_its_ranks(tmp_path: Path, cohort_root: Path) -> None:
