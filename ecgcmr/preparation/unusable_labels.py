@@ -40,8 +40,8 @@ def check_usable(
     Raises:
         UserError: A label has values, and all of them are missing for being implausible or unreadable.
     """
-    has_values = np.isfinite(labels).any(axis=0).tolist()
-    usable = {column.entry for column, has in zip(columns, has_values, strict=True) if has}
+    known = np.isfinite(labels)
+    usable = {column.entry for place, column in enumerate(columns) if known[:, place].any()}
     empty = []
     for entry in dict.fromkeys(column.entry for column in columns):
         if entry in usable:
