@@ -136,6 +136,7 @@ class Experiment:
             self.cohorts = found
         check_preparations(self.plan, settings, self.cohorts)
         self.read_tasks()
+        self.notes += measurement_notes(self.plan, self.problems, self.cohorts, settings.stages)
         # Classes that the plan's configs name are trusted: the stages import them too.
         named = [exported(model).class_path for model in settings.stages.values()]
         named += [given.encoder["class_path"] for given in self.plan.encoders.values() if given.encoder]
@@ -159,7 +160,6 @@ class Experiment:
         """
         self.problems = [self._problem(name) for name in self.plan.evaluation.tasks]
         refuse_shared_targets(self.problems)
-        self.notes += measurement_notes(self.plan, self.problems, self.cohorts)
         self.tasks = labelled(problem.task for problem in self.problems)
         self.targets = [target for problem in self.problems for target in problem.targets]
 

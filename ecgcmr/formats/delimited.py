@@ -15,8 +15,9 @@ from ecgcmr.formats.cardiosoft import parse_samples
 from ecgcmr.formats.lead_columns import is_time, lead_columns, other_names
 from ecgcmr.formats.limits import MAX_LEADS, check_size
 from ecgcmr.formats.loaded_signal import LoadedSignal
+from ecgcmr.formats.named_rows import is_row_of_times, parse_named_rows
 from ecgcmr.formats.plain_text import first_row, plain_lines
-from ecgcmr.formats.text_cells import SPACE, are_numbers, are_units, cells_of_row, name_a_lead
+from ecgcmr.formats.text_cells import SPACE, are_numbers, are_units, cells_of_row, is_row_of_a_lead, name_a_lead
 
 _FLAG = re.compile(rb"true|false", re.IGNORECASE)
 _FLAGS = ["true", "false", "True", "False", "TRUE", "FALSE"]
@@ -40,7 +41,9 @@ def is_signal_table(head: bytes, *, any_header: bool = False) -> bool:
         return False
     if after == len(content):  # the row may go on beyond these bytes
         first = first[:-1]
-    if are_numbers(first, separator):
+    if are_numbers(first, separator) or is_row_of_times(first, separator):
+        return True
+    if len(first) > _ENOUGH and is_row_of_a_lead(first, separator):
         return True
     named = name_a_lead(first)
     if separator != SPACE and named:
@@ -56,7 +59,8 @@ def parse_table(content: bytes, declared: tuple[str, ...]) -> LoadedSignal:
 
     Tab, semicolon, comma or white space separate the cells; beside the others than commas the decimal sign may be a
     comma. A header row with lead names chooses the columns, and a row of units may follow it; a column of times is
-    left out. Without header row, leads are columns or rows, in the order declared. An empty cell is a missing sample.
+    left out. Rows that begin with a lead's name are leads (``named_rows``). Without names, leads are columns or rows,
+    in the order declared. An empty cell is a missing sample.
 
     Args:
         content: The file's bytes.
@@ -75,6 +79,9 @@ def parse_table(content: bytes, declared: tuple[str, ...]) -> LoadedSignal:
     separator, first = cells_of_row(content[begin:after])
     if len(first) < 2:
         raise UserError("is no table of numbers with tab, semicolon, comma or white space between them")
+    rows = parse_named_rows(content[begin:], separator, declared)
+    if rows is not None:
+        return rows
     if are_numbers(first, separator):
         return _without_header(content[begin:], separator, len(first), declared)
     check_size(len(first), 1)

@@ -30,7 +30,7 @@ def cells_of_row(line: bytes, separator: str = "") -> tuple[str, list[str]]:
     candidates = [separator] if separator else [mark for mark in (*counted, SPACE) if mark in text]
     rows = {mark: _split(text, mark) for mark in candidates}
     for mark, cells in rows.items():
-        if len(candidates) > 1 and (are_numbers(cells, mark) or name_a_lead(cells)):
+        if len(candidates) > 1 and (are_numbers(cells, mark) or name_a_lead(cells) or is_row_of_a_lead(cells, mark)):
             return mark, cells
     return next(iter(rows.items()), (",", [text]))
 
@@ -50,6 +50,11 @@ def _split(text: str, separator: str) -> list[str]:
 def name_a_lead(cells: Sequence[str]) -> bool:
     """Tell whether any cell is the name of a lead; a row of over a thousand cells has none."""
     return len(cells) <= _MOST_NAMES and any(lead_and_unit(cell)[0] in LEADS for cell in cells)
+
+
+def is_row_of_a_lead(cells: Sequence[str], separator: str) -> bool:
+    """Tell whether a row is the name of a lead and then numbers alone, two or more."""
+    return len(cells) > 2 and lead_and_unit(cells[0])[0] in LEADS and are_numbers(cells[1:], separator)
 
 
 def are_numbers(cells: Sequence[str], separator: str) -> bool:

@@ -115,11 +115,15 @@ class TableLabels:
         return found
 
     @cached_property
+    def declared_columns(self) -> tuple[LabelColumn, ...]:
+        """The columns of what is declared, which stand last."""
+        return tuple(column for declared in self.declared for column in label_columns(declared))
+
+    @cached_property
     def columns(self) -> tuple[LabelColumn, ...]:
         """The columns in order."""
-        further_columns = tuple(column for declared in self.declared for column in label_columns(declared))
         if not self.is_biobank:
-            return further_columns
+            return self.declared_columns
         known = [disease for disease in self.diseases if disease in DISEASES]
         further = [disease for disease in self.diseases if disease not in DISEASES]
         return (
@@ -127,7 +131,7 @@ class TableLabels:
             *(column for disease in known for column in _event_columns(disease)),
             *(_time_column(disease) for disease in known),
             *(column for disease in further for column in (*_event_columns(disease), _time_column(disease))),
-            *further_columns,
+            *self.declared_columns,
         )
 
     @cached_property

@@ -21,8 +21,8 @@ class NamedCollection:
         needs: Options without which there is nothing to prepare, as fields of ``PrepareOptions``.
         takes: Further options that it uses; all others of ``CHOOSABLE`` are refused.
         part: What stands behind a colon after its name, such as ``SLUG``; empty where nothing may.
-        known_by: Names of files, in lower case and without ``.gz``, of which one is in each download and in no other
-            folder.
+        known_by: Patterns of names of files, in lower case and without ``.gz``: a folder that has all of one group is
+            such a download.
     """
 
     about: str
@@ -30,7 +30,7 @@ class NamedCollection:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     part: str = ""
-    known_by: tuple[str, ...] = ()
+    known_by: tuple[tuple[str, ...], ...] = ()
 
 
 CHOOSABLE = (
@@ -57,25 +57,26 @@ COLLECTIONS: dict[str, NamedCollection] = {
     "folder": NamedCollection("a folder with one table that has a row for each recording"),
     "ptbxl": NamedCollection(
         "PTB-XL as downloaded (--ecg), with features of PTB-XL+ if given (--ptbxl-plus)",
-        known_by=("ptbxl_database.csv",),
+        known_by=(("ptbxl_database.csv",),),
     ),
     "echonext": NamedCollection(
         "EchoNext as downloaded (--ecg): table and arrays of its splits",
         f"{_COLLECTIONS}.echonext:EchoNextCollection",
         needs=("ecg",),
-        known_by=("echonext_metadata_100k.csv",),
+        known_by=(("echonext_metadata_*.csv",), ("echonext_*_waveforms.npy",)),
     ),
     "mimic-iv-ecg": NamedCollection(
         "MIMIC-IV-ECG as downloaded (--ecg), with MIMIC-IV-ECHO's table of measurements if given (--echo)",
         f"{_COLLECTIONS}.mimic_ecg:MimicECGCollection",
         needs=("ecg",),
         takes=("echo", "echo_days"),
-        known_by=("record_list.csv", "record-list.csv"),
+        known_by=(("record_list.csv",), ("record-list.csv",)),
     ),
     "code15": NamedCollection(
         "CODE-15 % or SaMi-Trop as downloaded and unpacked (--ecg)",
         f"{_COLLECTIONS}.code15:Code15Collection",
         needs=("ecg",),
+        known_by=(("exams.csv", "exams*.hdf5"), ("exams.csv", "exams_part*.zip"), ("exams_part*.hdf5",)),
     ),
     "acdc": NamedCollection(
         "ACDC as downloaded (--cmr): cines, groups, volumes by its segmentations",

@@ -14,6 +14,7 @@ from ecgcmr.formats.nifti import STEMS
 from ecgcmr.formats.short_axis_file import cmr_kind
 from ecgcmr.preparation.options import PrepareOptions
 
+ACDC = "acdc"
 _MOST_LOOKED_AT = 2000
 _NIFTI = (".nii", ".nii.gz")
 _DOWNLOADS = {
@@ -46,6 +47,9 @@ def nothing_found(options: PrepareOptions, skipped: Sequence[tuple[str, str]]) -
 
 
 def _ecg_hint(folder: Path, view: str) -> str:
+    known = next(((path.name, name) for path in _below(folder) if (name := _collection_of(path))), None)
+    if known is not None:
+        return f"{known[0]} is as in a download of images that has a name: write --collection {known[1]} --cmr {folder}"
     if any(path.name.lower().endswith(_NIFTI) or cmr_kind(path, view) == "dicom-zip" for path in _below(folder)):
         return "it holds images: name it with --cmr"
     return ""
@@ -56,11 +60,11 @@ def _cmr_hint(folder: Path, view: str) -> str:
     if cmr_kind(folder, view) is not None:
         return f"that is one subject's folder itself: name the folder above it, --cmr {folder.absolute().parent}"
     for path in _below(folder):
-        known = next((name for sign, name in _DOWNLOADS.items() if sign.fullmatch(path.name)), None)
-        if known is not None:
+        known = _collection_of(path)
+        if known not in ("", ACDC):
             return f"{path.name} is as in a download that has a name: add --collection {known}, see docs/open_cmr.md"
         if cmr_kind(path, view) is not None:
-            named = "; or add --collection acdc, see docs/open_cmr.md" if is_acdc(path) else ""
+            named = f"; or add --collection {ACDC}, see docs/open_cmr.md" if known == ACDC else ""
             return f"the subjects' folders lie deeper: name --cmr {path.parent}{named}"
         if path.name.lower().endswith(_NIFTI):
             return (
@@ -71,6 +75,13 @@ def _cmr_hint(folder: Path, view: str) -> str:
         if path.is_file() and identify_ecg(path).kind is not None:
             return "it holds ECG files: name it with --ecg"
     return ""
+
+
+def _collection_of(path: Path) -> str:
+    """Return the name of the collection of images that a file or folder is of, by its name; empty if of none."""
+    if is_acdc(path):
+        return ACDC
+    return next((name for sign, name in _DOWNLOADS.items() if sign.fullmatch(path.name)), "")
 
 
 def _below(folder: Path) -> Iterator[Path]:

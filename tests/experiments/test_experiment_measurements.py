@@ -17,6 +17,7 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder, read_encoder_card
 from ecgcmr.experiments.aligned_measurements import measurement_notes
 from ecgcmr.experiments.cohort_set import CohortSet
+from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import load_plan
 from ecgcmr.shards import ShardIndex
@@ -98,7 +99,7 @@ def test_a_stage_of_alignment_needs_no_images(root: Path, tmp_path: Path) -> Non
 def notes(path: Path, root: Path) -> list[str]:
     plan, index = load_plan(path), ShardIndex.load(root)
     problems = [Problem.of(name, task.task, task.targets, index) for name, task in plan.evaluation.tasks.items()]
-    return measurement_notes(plan, problems, CohortSet.of_one(plan, index))
+    return measurement_notes(plan, problems, CohortSet.of_one(plan, index), read_settings(plan).stages)
 
 
 def test_what_a_stage_was_aligned_with_is_that_of_its_overrides(root: Path, tmp_path: Path) -> None:
@@ -131,3 +132,25 @@ def test_without_such_stages_there_are_no_notes(root: Path, tmp_path: Path) -> N
     content["evaluation"]["linear_probe"] = ["mae"]
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     assert notes(path, root) == []
+
+
+def test_labels_that_guide_an_objective_are_named(root: Path, tmp_path: Path) -> None:
+    guided = {"class_path": "ecgcmr.objectives.PhenotypeGuidedCLIPLoss", "init_args": {}}
+    given = {"data.measurements": ["lv_ef"], "data.labels": ["af_ever", "age"]}
+    assert not any("af_ever" in note for note in notes(write_experiment(tmp_path, root, **given), root))  # probed alone
+    path = write_experiment(tmp_path, root, **given, **{"model.objective": guided})
+    said = notes(path, root)
+    assert any(note.startswith("diseases: mae+measurements was guided by af_ever of all training") for note in said)
+    assert any(note.startswith("phenotypes: mae+measurements was aligned with lv_ef of all training") for note in said)
+
+
+def test_labels_that_a_stage_was_trained_to_predict_are_named(root: Path, tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, root)
+    content = yaml.safe_load(path.read_text())
+    model = {"encoder": yaml.safe_load((tmp_path / "mae.yaml").read_text())["model"]["init_args"]["encoder"]}
+    options = {"labels": ["LV"], "samples": 100, "batch_size": 4}
+    write_config(tmp_path / "predicts.yaml", "PhenotypeRegression", model, "LabelledDataModule", root, **options)
+    content["stages"]["mae+measurements"] = {"config": "predicts.yaml", "start_from": {"encoder_weights": "mae"}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    [note] = notes(path, root)
+    assert note.startswith("phenotypes: mae+measurements was trained on lv_edv, ")

@@ -6,6 +6,7 @@ from raw_file_writers import LEADS, sample_counts, write_declaration, write_sign
 
 from ecgcmr.errors import UserError
 from ecgcmr.formats import SignalDeclaration, load_declaration, read_ecg
+from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.signal_file import load_parquet
 
 SIGNAL = sample_counts(4, 800) * 0.005
@@ -102,6 +103,75 @@ def test_a_row_per_lead_is_read_too(tmp_path, separator):
     np.testing.assert_allclose(read_ecg(tmp_path / "a.csv", DECLARED).signal, signal, atol=1e-9)
     with pytest.raises(UserError, match="not of one row for each of the 2 declared leads"):
         read_ecg(tmp_path / "a.csv", SignalDeclaration(("I", "II"), "mV", 500))
+
+
+def named_rows(signal, separator: str = ",", names=LEADS, header: str = "") -> str:
+    """A row per lead under its name, and perhaps a header of what the samples are called."""
+    rows = [separator.join([name, *(f"{v:.6f}" for v in row)]) for name, row in zip(names, signal, strict=True)]
+    rows = [row.replace(".", ",") for row in rows] if separator in ";|" else rows
+    return "\n".join([header, *rows] if header else rows) + "\n"
+
+
+NUMBERS = ",".join(map(str, range(800)))
+TIMES = ",".join(f"{i / 500:.3f}" for i in range(800))
+
+
+@pytest.mark.parametrize(
+    "header", ["", f",{NUMBERS}", f"lead,{NUMBERS}", f"time,{TIMES}", f"# written\n\nLead,{TIMES}"]
+)
+def test_rows_may_begin_with_the_name_of_their_lead(tmp_path, header):
+    order = [3, 11, 0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
+    names = [f'"{LEADS[i].upper()}"' for i in order]
+    (tmp_path / "a.csv").write_text(named_rows(SIGNAL[order], names=names, header=header))
+    assert identify_ecg(tmp_path / "a.csv").kind == "csv"
+    record = read_ecg(tmp_path / "a.csv", SignalDeclaration((), "mV", 500))
+    assert record.leads == tuple(LEADS[i] for i in order)
+    np.testing.assert_allclose(record.signal, SIGNAL[order], atol=1e-6)
+    assert read_ecg(tmp_path / "a.csv", SignalDeclaration(("V1", "II"), "mV", 500)).leads == ("II", "V1")
+    if TIMES in header:
+        with pytest.raises(UserError, match="times grows by 0.002 a sample, which is not the declared rate of 250 Hz"):
+            read_ecg(tmp_path / "a.csv", SignalDeclaration((), "mV", 250))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", " "])
+def test_named_rows_have_the_separators_of_other_tables(tmp_path, separator):
+    (tmp_path / "a.csv").write_text(named_rows(SIGNAL, separator))
+    assert identify_ecg(tmp_path / "a.csv").kind == "csv"
+    record = read_ecg(tmp_path / "a.csv", SignalDeclaration((), "mV", 500))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [5000, 100_000])  # of which a header of bytes shows a part of the first row
+def test_long_named_rows_of_integers_are_read(tmp_path, samples):
+    steps = np.arange(2 * samples).reshape(2, samples) % 7
+    rows = [",".join([name, *map(str, row)]) for name, row in zip(("I (uV)", "II (uV)"), steps, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    assert identify_ecg(tmp_path / "a.csv").kind == "csv"
+    record = read_ecg(tmp_path / "a.csv", SignalDeclaration((), "uV", 500))
+    np.testing.assert_allclose(record.signal, steps / 1000)
+    with pytest.raises(UserError, match="states the unit uV of a column, but mV is declared"):
+        read_ecg(tmp_path / "a.csv", SignalDeclaration((), "mV", 500))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("I,1,2,3\nII,4,5\n", "rows of different length"),
+        ("I,1,2,3\nII,4,x,6\n", "lead II"),
+        ("I,1,2,3\nI,4,5,6\n", "lead I twice"),
+        ("I,1,2,3\n4,5,6,7\n", "a row that does not begin with a lead's name, and others that do"),
+        ("I,1,2,3\nII\n", "a row that does not begin with a lead's name, and others that do"),
+        ("II,1,2,3\nV1,4,5,6\n", "no column for the declared lead I;"),
+        ("I,1,2,3\n" * 70, "more than 64 leads"),
+        (f"I,{NUMBERS}\nII,{NUMBERS},1\n", "rows of different length"),
+    ],
+)
+def test_damaged_named_rows_are_refused(tmp_path, text, reason):
+    (tmp_path / "a.csv").write_text(text)
+    declared = SignalDeclaration(("I", "II") if text.startswith("II,") else (), "mV", 500)
+    with pytest.raises(UserError, match=reason) as caught:
+        read_ecg(tmp_path / "a.csv", declared)
+    assert str(caught.value).startswith("a.csv: ")
 
 
 def test_times_comments_marks_and_foreign_line_ends(tmp_path):

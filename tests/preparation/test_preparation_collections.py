@@ -121,6 +121,16 @@ def test_what_cannot_be_stored_is_missing():
     np.testing.assert_array_equal(labels, np.float32([np.nan, np.nan, 1e38]))
 
 
+def test_labels_of_a_collection_of_ones_own_are_refused_without_a_usable_value():
+    columns = [DeclaredLabel("sick", "yes/no"), DeclaredLabel("free")]
+    candidates = [one(str(i), f"{i}.xml", labels={"sick": value}) for i, value in enumerate(["Ja", "Nein"])]
+    with pytest.raises(UserError, match=r"^x: label sick: none of its 2 values is one of .*; mend them in labels\(\)$"):
+        gather(Given(candidates, columns), "x", SearchNotes())
+    notes = SearchNotes()
+    gather(Given([*candidates, one("9", "9.xml", labels={"sick": "no"})], columns), "x", notes)
+    assert notes.remarks == ["x: nobody has a value of free"]
+
+
 MODULE = """
 from pathlib import Path
 from ecgcmr.preparation.collections import Candidate, DeclaredLabel

@@ -169,6 +169,39 @@ def test_a_declaration_that_does_not_fit_the_tables_is_refused(call, tmp_path, l
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("labels", "columns", "rows", "reason"),
+    [
+        ("a: {range: [5, 90]}", "eid,a", ["0.5", "0.6", ""], "t.csv: column a: none of its 2 values is from 5 to 90"),
+        (
+            "a: {}",
+            "eid,a",
+            ["big", "small", "na"],
+            "t.csv: column a: none of its 2 values is a number; a decimal comma",
+        ),
+        ("a: {column: 4080, range: [60, 260]}", "eid,4080-2.0", ["1", "2", "3"], "t.csv: column 4080: none of its 3"),
+        ("a: {kind: yes/no}", "eid,a", ["Ja", "Nein", "Ja"], "none of its 3 values is one of the declared words"),
+        ("a: {kind: one of several, classes: [x, y]}", "eid,a", ["z", "z", ""], "none of its 2 values is one of"),
+        (
+            "a: {kind: event with time, time: t}",
+            "eid,a,t",
+            ["yes,soon", "no,late", "no,"],
+            "column t: none of its 2 values is a number",
+        ),
+    ],
+)
+def test_a_declared_label_without_a_usable_value_is_refused(call, tmp_path, labels, columns, rows, reason):
+    with pytest.raises(UserError) as caught:
+        call(labels, columns, rows)
+    assert reason in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_declared_label_that_nobody_has_is_remarked_on(call, tmp_path, capsys):
+    call("a: {}\nb: {kind: one of several, classes: [x, y]}", "eid,a,b,age", ["na,,50", ",NA,60", ",,70"])
+    assert "note: --labels: nobody has a value of a, b" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("header", ["EDV [ml]", "edv (mL)", "EDV", "edv [ mL ]"])
 def test_a_header_may_state_the_declared_unit(call, header):
     assert sorted(call("edv: {unit: mL}", f"eid,{header}", ["100", "200", "300"])["edv"]) == [100, 200, 300]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcmr.errors import UserError
+from ecgcmr.formats.acdc import is_acdc
 from ecgcmr.formats.ecg_reader import load_reader
 from ecgcmr.preparation.collections.protocol import Candidate, SearchNotes
 from ecgcmr.preparation.folder_checks import require_folder
@@ -22,6 +23,7 @@ from ecgcmr.preparation.sources import Found, find_cmr, find_ecgs
 from ecgcmr.preparation.subject_matching import SubjectMatcher
 from ecgcmr.preparation.subject_table import read_subjects
 from ecgcmr.preparation.table_use import read_tables, use_of_table
+from ecgcmr.preparation.unusable_labels import check_usable
 
 
 @dataclass
@@ -88,6 +90,10 @@ class BiobankCollection:
             raise UserError(nothing_found(options, notes.skipped))
         matched = None if subjects is None else subjects.check(partial=options.partial_subjects)
         notes.remarks += [matched] if matched else []
+        if any(is_acdc(source.path) for sources in images.sources.values() for source in sources):
+            notes.remarks.append(
+                "--cmr holds patients of ACDC: --collection acdc reads their groups and volumes, and keeps its split"
+            )
         return ecgs, images
 
     def _label(
@@ -104,6 +110,8 @@ class BiobankCollection:
             group = [i for i in ids if (i, visit) in visits]
             rows = label_subjects(group, read, visit, notes.counts, self._labels, options.censor_date)
             labels.update(zip(((i, visit) for i in group), rows, strict=True))
+        if declared := self._labels.declared_columns:
+            check_usable(declared, np.stack([row[-len(declared) :] for row in labels.values()]), notes, read)
         notes.tables += [use_of_table(table, self._labels, {visit for _, visit in visits}) for table in read]
         if read:
             notes.without_row += len(set(ids).difference(*(table.ids for table in read)))

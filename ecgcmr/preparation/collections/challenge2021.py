@@ -49,6 +49,8 @@ _SPELLINGS = {
     "wfdbstpetersburg": "st_petersburg_incart",
 }
 """Letters and digits of a folder's name -> part; those that begin with wfdb are of the Challenge's own archives."""
+_GROUP = re.compile(r"g\d{1,3}")
+"""Names of the folders that a part is divided into."""
 _OF_PTBXL = re.compile(r"HR\d{5}")
 """Names of PTB-XL's recordings, wherever they lie."""
 ARRHYTHMIA = "ecg-arrhythmia"
@@ -83,9 +85,11 @@ class Challenge2021Collection:
     def _search(self) -> tuple[list[_Found], int, list[tuple[str, str]]]:
         """Return what is there, how many headers of PTB-XL were left out, and what could not be read."""
         found, of_ptbxl, skipped = [], 0, []
+        whole = self.folder.resolve()
+        root = whole.parent.name if _GROUP.fullmatch(whole.name) else whole.name
         for header in sorted(self.folder.rglob("*.hea")):
             relative = header.relative_to(self.folder)
-            part = part_of(relative, self.folder.name)
+            part = part_of(relative, root)
             if part == PTBXL_PART or _OF_PTBXL.fullmatch(header.stem):
                 of_ptbxl += 1
                 continue

@@ -14,9 +14,9 @@ from ecgcmr.preparation.collections.folder import FolderCollection
 from ecgcmr.preparation.collections.protocol import Collection
 from ecgcmr.preparation.collections.ptbxl import PTBXLCollection
 from ecgcmr.preparation.folder_checks import require_folder
+from ecgcmr.preparation.known_downloads import known_download
 from ecgcmr.preparation.named_collections import (
     CHOOSABLE,
-    COLLECTIONS,
     NamedCollection,
     collection_names,
     named_collection,
@@ -28,8 +28,6 @@ METHODS = {"labels": (), "candidates": ("notes",)}
 """What a class needs to be a collection, and what its methods take."""
 FOLDERS = ("ecg", "cmr", "echo")
 """Options that name a folder of raw files."""
-_FOLDERS_ABOVE = 2
-"""So deep the recordings of a download may lie that a user names in place of the whole."""
 _TABLES = ("tables", "subjects", "codes", "censor_date", "labels")
 
 
@@ -77,30 +75,21 @@ def collections_for(options: PrepareOptions) -> list[tuple[str, Collection]]:
 
 
 def _refuse_unnamed(folder: Path) -> None:
-    """Refuse a download, or a folder in one, whose name is needed: file by file, one patient would be several.
+    """Refuse a download, or a folder in or above one, whose name is needed: file by file, one patient would be several.
 
     Raises:
         UserError: The folder is such a download or a part of one; the message says what to write.
     """
-    for place in (folder, *folder.resolve().parents[:_FOLDERS_ABOVE]):
-        there = _names_in(place)
-        for name, entry in COLLECTIONS.items():
-            found = [there[file] for file in entry.known_by if file in there]
-            if found and not (place is folder and is_ptbxl(folder)):  # which is taken as what it is
-                where = f"holds {found[0]}" if place is folder else f"lies in {place.name}, which holds {found[0]}"
-                named = f"--collection {name}" + ("" if place is folder else f" --ecg {place}")
-                raise UserError(
-                    f"--ecg {folder}: {where}, as the data set {name} does; write {named}, or --collection ukb to take "
-                    "each file for itself"
-                )
-
-
-def _names_in(folder: Path) -> dict[str, str]:
-    """Return what lies in a folder, by its name in lower case without ``.gz``; nothing where it cannot be read."""
-    try:
-        return {path.name.lower().removesuffix(".gz"): path.name for path in folder.iterdir()}
-    except OSError:
-        return {}
+    known = known_download(folder)
+    if known is None or (known.place == folder and is_ptbxl(folder)):  # which is taken as what it is
+        return
+    inside = "lies in" if folder.resolve().is_relative_to(known.place.resolve()) else "holds"
+    where = f"holds {known.sign}" if known.place == folder else f"{inside} {known.place.name}, which holds {known.sign}"
+    named = f"--collection {known.name}" + ("" if known.place == folder else f" --ecg {known.place}")
+    raise UserError(
+        f"--ecg {folder}: {where}, as the data set {known.name} does; write {named}, or --collection ukb to take "
+        "each file for itself"
+    )
 
 
 def _built(options: PrepareOptions, name: str, entry: NamedCollection) -> Collection:

@@ -23,6 +23,7 @@ from ecgcmr.preparation.label_table import check_units
 from ecgcmr.preparation.labels import TableLabels
 from ecgcmr.preparation.options import PrepareOptions
 from ecgcmr.preparation.table_use import check_declared, use_of_table
+from ecgcmr.preparation.unusable_labels import check_usable
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
 
@@ -126,9 +127,7 @@ class FolderCollection:
             texts = table.named[column.plain_column]
             numbers = column.read(texts, decimal_comma=table.decimal_comma)
             labels[:, place] = usable(column, numbers, notes.counts)
-            refused = int((numbers.unreadable | np.isfinite(numbers.values)).sum())
-            if refused and not np.isfinite(labels[:, place]).any():
-                raise UserError(_none_is_used(table, column, refused, is_read=bool(np.isfinite(numbers.values).any())))
+        check_usable(self.labels(), labels, notes, [table])
         return labels
 
     def _why_not(self, part: str, name: str, path: Path) -> str:
@@ -152,16 +151,3 @@ def _split(text: str, table: str) -> str | None:
             f"{table}: its column split holds {printable(text, 40)!r}; write one of {', '.join(SPLITS)}, or nothing"
         )
     return split or None
-
-
-def _none_is_used(table: Table, column: LabelColumn, count: int, *, is_read: bool) -> str:
-    """Say that a declared column has values and not one that can be used, and what is mostly to blame."""
-    where = f"{table.name}: column {column.column}: none of its {count} values is"
-    if column.words is not None:
-        known = ", ".join(list(column.words)[:6])
-        return f"{where} one of the declared words ({known} ...); mend them in --labels"
-    if is_read:
-        return f"{where} from {column.low:g} to {column.high:g}, as declared; mend the range, or the unit, in --labels"
-    if table.decimal_comma:
-        return f"{where} a number; write numbers alone, or declare another kind of label in --labels"
-    return f"{where} a number; a decimal comma is read only where semicolons or tabs separate the columns"

@@ -20,6 +20,7 @@ from ecgcmr.label_declarations import DeclaredLabel
 from ecgcmr.preparation.collections.protocol import Candidate, Collection, SearchNotes
 from ecgcmr.preparation.label_columns import LabelColumn, label_columns, label_matrix
 from ecgcmr.preparation.labels import check_names
+from ecgcmr.preparation.unusable_labels import check_usable
 from ecgcmr.shards.layout import SPLITS
 from ecgcmr.text import printable
 
@@ -68,7 +69,10 @@ def gather(collection: Collection, title: str, notes: SearchNotes) -> Gathered:
     if named and len(named) < len(candidates):
         raise UserError(f"{title}: gives labels by name for some candidates and as arrays for others; choose one way")
     arrays = [candidate.labels for candidate in candidates if not isinstance(candidate.labels, Mapping)]
-    return Gathered(columns, candidates, np.stack(arrays) if arrays else label_matrix(named, columns, notes.counts))
+    labels = np.stack(arrays) if arrays else label_matrix(named, columns, notes.counts)
+    if named and not _is_of_this_program(collection):
+        check_usable(columns, labels, notes, title=title, mend="labels()")
+    return Gathered(columns, candidates, labels)
 
 
 class _Seen:
@@ -107,11 +111,15 @@ def _call(title: str, collection: Collection, method: str, *arguments: object) -
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        if type(collection).__module__.startswith("ecgcmr."):
+        if _is_of_this_program(collection):
             raise  # a fault of this program, to be shown in full
         raise UserError(
             f"{title}: {method}() raised {type(error).__name__}: {printable(error, 200)}{_place(error, collection)}"
         ) from error
+
+
+def _is_of_this_program(collection: Collection) -> bool:
+    return type(collection).__module__.startswith("ecgcmr.")
 
 
 def _place(error: BaseException, collection: Collection) -> str:
