@@ -15,8 +15,8 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parent
 PICTURES = DOCS / "gallery"
-WIDTH = 1100
-"""Pixels at most."""
+WIDTH, NARROW_WIDTH = 1100, 780
+"""Pixels at most; the second of what is drawn for narrow screens, where a page shows 390 of twice the density."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,15 @@ class Picture:
         file: Within the demo's folder; of several that match the first by name.
         title: Its heading.
         text: What it shows and how to read it.
+        wide: The same on A4, which the page links to.
+        width: Pixels at most.
     """
 
     file: str
     title: str
     text: str
+    wide: str = ""
+    width: int = WIDTH
 
 
 PICTURE_LIST = (
@@ -48,8 +52,9 @@ PICTURE_LIST = (
     Picture(
         "inferred/*.png",
         "One new ECG",
-        "The page that `ecgcmr infer` draws of an ECG file: tracing, predictions with intervals beside reference "
-        "ranges, verdicts on the recording.",
+        "The page that `ecgcmr infer` draws of an ECG file: verdicts on the recording, tracing, predictions with "
+        "intervals beside reference ranges.",
+        width=NARROW_WIDTH,
     ),
     Picture(
         "explained/localisation_image.png",
@@ -69,9 +74,11 @@ PICTURE_LIST = (
         "An animation over one cycle: which places of the image go with an instant of the ECG.",
     ),
     Picture(
-        "explained/localisation_ecg_occlusion_1.png",
+        "explained/localisation_ecg_occlusion_1_narrow.png",
         "Where the image finds itself in the ECG",
         "Loss of similarity when a stretch of the ECG is hidden, as colour on the tracing.",
+        "explained/localisation_ecg_occlusion_1.png",
+        NARROW_WIDTH,
     ),
     Picture(
         "attributed/attribution_lv_mass_beat.png",
@@ -109,6 +116,7 @@ def main(demo: Path) -> int:
     """Write the page; returns 2 where a picture is missing."""
     found = [(picture, sorted(demo.glob(picture.file))) for picture in PICTURE_LIST]
     missing = [picture.file for picture, files in found if not files]
+    missing += [picture.wide for picture in PICTURE_LIST if picture.wide and not (demo / picture.wide).is_file()]
     if missing:
         print(f"error: {demo}: lacks {', '.join(missing)}; run 'make demo', then 'make gallery'", file=sys.stderr)
         return 2
@@ -118,21 +126,26 @@ def main(demo: Path) -> int:
     for number, (picture, files) in enumerate(found, start=1):
         name = f"{number:02d}_{Path(picture.file).name.replace('*', 'page')}"
         name = name if name.endswith((".png", ".gif")) else f"{name}.png"
-        (PICTURES / name).write_bytes(_reduced(files[0]))
-        parts.append(f"## {picture.title}\n\n{picture.text}\n\n![{picture.title}](gallery/{name})\n")
+        (PICTURES / name).write_bytes(_reduced(files[0], picture.width))
+        text = picture.text
+        if picture.wide:
+            wide = f"{number:02d}_{Path(picture.wide).name}"
+            (PICTURES / wide).write_bytes(_reduced(demo / picture.wide, WIDTH))
+            text += f" [The same on A4, 3 x 4](gallery/{wide})."
+        parts.append(f"## {picture.title}\n\n{text}\n\n![{picture.title}](gallery/{name})\n")
     (DOCS / "gallery.md").write_text("\n".join(parts))
     size = sum(path.stat().st_size for path in PICTURES.iterdir())
     print(f"docs/gallery.md: {len(found)} pictures, {size / 1e6:.1f} MB")
     return 0
 
 
-def _reduced(path: Path) -> bytes:
+def _reduced(path: Path, width: int) -> bytes:
     if path.suffix == ".gif":
         return path.read_bytes()
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
-    if picture.width > WIDTH:
-        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.quantize(256, Image.Quantize.MEDIANCUT).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ecgcmr.current_folder import find_own_modules
@@ -54,13 +51,6 @@ def load_object(name: str, option: str, kind: type[Found], what: str) -> Found:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(f"{where}: {form['module']} {holds} {form['name']}{hint}")
     return found
-
-
-def code_digest(name: str) -> str:
-    """Return the SHA-256 of the file that an object was loaded from; of its name where there is no file."""
-    module = re.split("[:.]", name)[:-1]
-    path = Path(vars(sys.modules[".".join(module)]).get("__file__") or "")
-    return hashlib.sha256(path.read_bytes() if path.is_file() else name.encode()).hexdigest()
 
 
 def load_class(name: str, option: str, methods: Mapping[str, Sequence[str]]) -> type[Any]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ def own_code_of(content: Any) -> dict[str, str]:
         Empty where all classes are of this package or of those that it stands on. A package that is not found has the
         digest "missing": the command that imports it says so.
     """
-    packages = {name.partition(".")[0] for name in _class_paths(content)} - _KNOWN
+    return own_code_of_names(_class_paths(content))
+
+
+def own_code_of_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the same of names of classes and objects, ``package.module:NAME`` or with a point."""
+    packages = {re.split("[.:]", name)[0] for name in names} - _KNOWN
     return {name: _digest(name) for name in sorted(packages) if name.isidentifier()}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecgcmr.own_code import own_code_of
+from ecgcmr.own_code import own_code_of, own_code_of_names
 
 
 def test_this_package_and_what_it_stands_on_have_no_digest() -> None:
@@ -20,6 +20,7 @@ def test_the_digest_follows_every_module_of_the_package(tmp_path: Path, monkeypa
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "layers.py").write_text("WIDTH = 3")
+    assert list(own_code_of_names(["labs_own.scores:Mine", "ecgcmr.metrics.catalogue:X"])) == ["labs_own"]
     overrides = {"model.encoder.class_path": "labs_own.encoder.Mine"}
     first = own_code_of(overrides)
     assert list(first) == ["labs_own"]

@@ -80,6 +80,7 @@ def calibrated(
     truths = {position: values for problem in problems for position, values in _truths(problem, exported)}
 
     def rows_of(rows: NDArray[np.int64], seen: NDArray[np.int64], *, predict: bool) -> Rows:
+        """Return features and predictions of the rows that are seen, and the truth of all of a split."""
         features = embed(seen).astype(np.float64)
         count = len(exported.description.targets)
         names = exported.description.covariates

@@ -104,6 +104,7 @@ def encoder_layers(
         widths: list[int] = []
 
         def read(ecg: Tensor) -> Tensor:
+            """Return the features of all layers side by side, means over windows: (B, widths of all layers)."""
             found = layer_features(encoder, ecg.flatten(0, 1))
             widths[:] = [each.shape[1] for each in found]
             return torch.cat(found, dim=1).unflatten(0, ecg.shape[:2]).mean(dim=1)

@@ -26,6 +26,7 @@ def kept_outcome(folder: Path, fingerprint: str, compute: Callable[[], Outcome])
     """
 
     def arrays() -> dict[str, NDArray]:
+        """Return the outcome as arrays, as a file keeps it."""
         made = compute()
         validation = made.validation if made.validation is not None else np.empty((0, 0))
         return {

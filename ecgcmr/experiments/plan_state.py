@@ -13,8 +13,7 @@ from ecgcmr.experiments.cohorts import is_prepared_from_others
 from ecgcmr.experiments.plan import CohortPlan, Plan
 from ecgcmr.experiments.plan_checks import CARD_FILE
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished
-from ecgcmr.named_class import code_digest
-from ecgcmr.own_code import own_code_of
+from ecgcmr.own_code import own_code_of, own_code_of_names
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import contents_of
 from ecgcmr.yaml_file import read_yaml
@@ -43,7 +42,7 @@ def plan_fingerprint(plan: Plan) -> str:
             **({"code": code} if code else {}),
             **_weights(plan),
             **_cohorts(plan),
-            "metrics": {name: code_digest(name) for name in plan.evaluation.metrics},
+            "metrics": own_code_of_names(plan.evaluation.metrics),
             "version": __version__,
         }
     )

@@ -79,19 +79,12 @@ def _without_padding(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     return signal[:, recorded[0] : recorded[-1] + 1]
 
 
-@dataclass(frozen=True)
-class NpyRow:
-    """One row of an .npy file.
-
-    Attributes:
-        row: Its number, from 0.
-        content: What the rows are.
-    """
+class _ArrayRow:
+    """What rows of both kinds have in common."""
 
     row: int
     content: RowContent
-
-    title: ClassVar[str] = "rows of a NumPy array"
+    title: ClassVar[str]
 
     @property
     def place(self) -> str:
@@ -104,8 +97,31 @@ class NpyRow:
         return self.content.unit
 
     def files(self, path: Path) -> list[Path]:
-        """Return the array alone."""
+        """Return the file that holds the array."""
         return [path]
+
+    def _record(self, shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]]) -> ECGRecord:
+        """Read the row once its size is known to be that of a recording."""
+        if not shape or not 0 <= self.row < shape[0]:
+            raise UserError(f"has {shape[0] if shape else 0} rows and no row {self.row}")
+        leads = len(self.content.leads)
+        check_size(leads, -(-math.prod(shape[1:]) // leads))
+        return replace(self.content.record(read()), format=self.title)
+
+
+@dataclass(frozen=True)
+class NpyRow(_ArrayRow):
+    """One row of an .npy file.
+
+    Attributes:
+        row: Its number, from 0.
+        content: What the rows are.
+    """
+
+    row: int
+    content: RowContent
+
+    title: ClassVar[str] = "rows of a NumPy array"
 
     def read(self, path: Path) -> ECGRecord:
         """Read the row, and no other.
@@ -115,11 +131,11 @@ class NpyRow:
         """
         with naming(path), np.errstate(all="ignore"):
             array = npy_array(path)
-            return _record_of(array.shape, lambda: np.array(array[self.row]), self)
+            return self._record(array.shape, lambda: np.array(array[self.row]))
 
 
 @dataclass(frozen=True)
-class HDF5Row:
+class HDF5Row(_ArrayRow):
     """One row of a data set of an HDF5 file.
 
     Attributes:
@@ -134,20 +150,6 @@ class HDF5Row:
 
     title: ClassVar[str] = "rows of an HDF5 data set"
 
-    @property
-    def place(self) -> str:
-        """Number of the row, as text."""
-        return f"row {self.row}"
-
-    @property
-    def unit(self) -> str:
-        """What the record is in."""
-        return self.content.unit
-
-    def files(self, path: Path) -> list[Path]:
-        """Return the HDF5 file alone."""
-        return [path]
-
     def read(self, path: Path) -> ECGRecord:
         """Read the row, and no other.
 
@@ -161,7 +163,7 @@ class HDF5Row:
             try:
                 with h5py.File(path, "r", locking=False) as file:
                     found = hdf5_dataset(file, self.dataset)
-                    return _record_of(found.shape, lambda: np.asarray(found[self.row]), self)
+                    return self._record(found.shape, lambda: np.asarray(found[self.row]))
             except UserError:
                 raise
             except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
@@ -200,14 +202,3 @@ def hdf5_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
         raise UserError(f"{name} is no data set whose values lie in this file")
     return found
-
-
-def _record_of(
-    shape: tuple[int, ...], read: Callable[[], npt.NDArray[np.generic]], wanted: NpyRow | HDF5Row
-) -> ECGRecord:
-    """Read one row once its size is known to be that of a recording."""
-    if not shape or not 0 <= wanted.row < shape[0]:
-        raise UserError(f"has {shape[0] if shape else 0} rows and no row {wanted.row}")
-    leads = len(wanted.content.leads)
-    check_size(leads, -(-math.prod(shape[1:]) // leads))
-    return replace(wanted.content.record(read()), format=wanted.title)

@@ -101,6 +101,7 @@ class _Rows:
 
     @classmethod
     def known(cls, truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike) -> _Rows:
+        """Leave out rows whose outcome or probability is not known, and weight the others by subject."""
         y, p, names = np.asarray(truth, np.float64), np.asarray(probability, np.float64), np.asarray(subjects)
         if not y.shape == p.shape == names.shape or y.ndim != 1:
             raise ValueError(f"truth {y.shape}, probability {p.shape} and subjects {names.shape} differ in length")
@@ -113,9 +114,11 @@ class _Rows:
 
     @property
     def scored(self) -> tuple[Floats, Floats, Floats]:
+        """What a score is made of: truth, probability, weight."""
         return self.truth, self.probability, self.weights
 
     def only(self, rows: NDArray[np.bool_]) -> _Rows:
+        """Return some of the rows."""
         return _Rows(self.truth[rows], self.probability[rows], self.subjects[rows], self.weights[rows])
 
     def subjects_with(self, outcome: float) -> NDArray:

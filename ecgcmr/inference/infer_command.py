@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument("--level", type=float, default=0.95, help="of prediction intervals (default: 0.95)")
     parser.add_argument("--no-pages", action="store_true", help="no PNG for each ECG, which takes most of the time")
-    parser.add_argument("--pdf", action="store_true", help="each page as PDF too, with all predictions")
+    parser.add_argument("--pdf", action="store_true", help="each page as PDF too, on A4, with all predictions")
     parser.add_argument("--sex", choices=("female", "male"), help="of all subjects of whom nothing else says it")
     parser.add_argument(
         "--table", type=Path, metavar="CSV", help="columns file, and sex, age and covariates as far as they are known"

@@ -36,7 +36,7 @@ class _Marks:
         right, top = left + width, bottom + height
         self.boxes[face, edge].append([(left, bottom), (right, bottom), (right, top), (left, top)])
 
-    def draw(self, axes: Axes) -> None:
+    def draw(self, axes: Axes, size: float) -> None:
         """Draw everything."""
         for (face, edge), corners in self.boxes.items():
             axes.add_collection(PolyCollection(corners, facecolors=face, edgecolors=edge, linewidths=0.3, zorder=2))
@@ -44,7 +44,7 @@ class _Marks:
             axes.add_collection(LineCollection(ends, colors=colour, linewidths=width, capstyle="butt", zorder=3))
         for (colour, marker), places in self.points.items():
             x, y = zip(*places, strict=True)
-            axes.plot(x, y, marker, color=colour, markersize=4, markeredgewidth=0, zorder=4)
+            axes.plot(x, y, marker, color=colour, markersize=4 * size, markeredgewidth=0, zorder=4)
 
 
 def lines_in(height: float) -> int:
@@ -53,7 +53,11 @@ def lines_in(height: float) -> int:
 
 
 def draw_columns(
-    axes: Axes, filled: Sequence[Sequence[PageLine]], columns: Sequence[tuple[float, float]], top: float
+    axes: Axes,
+    filled: Sequence[Sequence[PageLine]],
+    columns: Sequence[tuple[float, float]],
+    top: float,
+    size: float = 1.0,
 ) -> None:
     """Draw lines in columns.
 
@@ -62,51 +66,55 @@ def draw_columns(
         filled: The lines of each column.
         columns: Left edge and width of each, at least as many.
         top: Upper edge of the columns.
+        size: Of words, lines and marks, over that on A4.
     """
     marks = _Marks()
     for lines, (left, width) in zip(filled, columns, strict=False):
         for place, line in enumerate(lines):
-            y = top - LINE_MM * (place + 0.5)
+            y = top - LINE_MM * size * (place + 0.5)
             if line.kind == "heading":
-                axes.text(left, y, line.title, fontsize=8.5, weight="bold", color=_INK, va="center")
-                marks.strokes[_NOTE, 0.5].append([(left, y - 2.3), (left + width, y - 2.3)])
+                axes.text(left, y, line.title, fontsize=8.5 * size, weight="bold", color=_INK, va="center")
+                marks.strokes[_NOTE, 0.5].append([(left, y - 2.3 * size), (left + width, y - 2.3 * size)])
             else:
-                _draw_line(axes, marks, line, left, width, y)
-    marks.draw(axes)
+                _draw_line(axes, marks, line, (left, y), width, size)
+    marks.draw(axes, size)
 
 
-def _draw_line(axes: Axes, marks: _Marks, line: PageLine, left: float, width: float, y: float) -> None:
-    most = int(width * _TEXT / _LETTER_MM) - len(line.text) - 2
+def _draw_line(axes: Axes, marks: _Marks, line: PageLine, place: Point, width: float, size: float) -> None:
+    left, y = place
+    most = int(width * _TEXT / (_LETTER_MM * size)) - len(line.text) - 2
     title = line.title if len(line.title) <= most else f"{line.title[: most - 3]}..."
-    axes.text(left, y, title, fontsize=7, color=_INK, va="center")
+    axes.text(left, y, title, fontsize=7 * size, color=_INK, va="center")
     colour = _OUTSIDE if line.side else _INK
-    axes.text(left + width * _TEXT, y, line.text, fontsize=7, color=colour, ha="right", va="center")
+    axes.text(left + width * _TEXT, y, line.text, fontsize=7 * size, color=colour, ha="right", va="center")
     bar, room = left + width * _BAR, width * (1 - _BAR)
     if line.kind == "risk":
-        marks.box(bar, y - 1.1, room, 2.2, _TRACK)
+        marks.box(bar, y - 1.1 * size, room, 2.2 * size, _TRACK)
         if not math.isnan(line.value):
-            marks.box(bar, y - 1.1, room * line.value, 2.2, _NOTE)
+            marks.box(bar, y - 1.1 * size, room * line.value, 2.2 * size, _NOTE)
     elif line.reference:
-        _mark_reference(marks, line, bar, room, y)
+        _mark_reference(marks, line, (bar, y), room, size)
 
 
-def _mark_reference(marks: _Marks, line: PageLine, left: float, width: float, y: float) -> None:
+def _mark_reference(marks: _Marks, line: PageLine, place: Point, width: float, size: float) -> None:
     """Mark the reference ranges, the interval and the value on a bar of which the reference is the middle half."""
+    left, y = place
     low = min(ends[0] for ends in line.reference.values())
     high = max(ends[1] for ends in line.reference.values())
     span = max(high - low, 1e-9)
 
-    def place(value: float) -> float:
+    def across(value: float) -> float:
         share = 0.5 + _REFERENCE * ((value - low) / span - 0.5)
         return left + width * min(max(share, 0.0), 1.0)
 
     marks.box(left, y - 0.15, width, 0.3, _TRACK)
     shown = [line.reference[sex] for sex in ("female", "male") if sex in line.reference]
-    height = 3.4 / len(shown)
+    height = 3.4 * size / len(shown)
     for number, (start, end) in enumerate(shown):
-        marks.box(place(start), y + 1.7 - height * (number + 1), place(end) - place(start), height, _BAND, _BAND_EDGE)
+        bottom = y + 1.7 * size - height * (number + 1)
+        marks.box(across(start), bottom, across(end) - across(start), height, _BAND, _BAND_EDGE)
     colour = _OUTSIDE if line.side else _INK
     if not math.isnan(line.low):
-        marks.strokes[colour, 1.1].append([(place(line.low), y), (place(line.high), y)])
+        marks.strokes[colour, 1.1 * size].append([(across(line.low), y), (across(line.high), y)])
     if not math.isnan(line.value):
-        marks.points[colour, _MARKERS[line.side]].append((place(line.value), y))
+        marks.points[colour, _MARKERS[line.side]].append((across(line.value), y))

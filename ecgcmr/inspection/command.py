@@ -157,7 +157,7 @@ def _inspect_run(console: Console, args: argparse.Namespace) -> list[Path]:
 
 
 def _inspect_raw(console: Console, args: argparse.Namespace) -> list[Path]:
-    from ecgcmr.formats.dicom_cine import VIEWS
+    from ecgcmr.formats.dicom_series import VIEWS
     from ecgcmr.formats.ecg_reader import load_reader
     from ecgcmr.inspection.raw_file import inspect_raw, raw_kind
 

@@ -15,6 +15,8 @@ MM_PER_INCH = 25.4
 PAPER_DPI = 254.0
 """Ten dots a millimetre: every line of 1 mm paper falls on whole dots."""
 SCREEN_DPI = 150.0
+SHEET_DPI = 203.2
+"""Eight dots a millimetre: crisp squares still, and small enough for a page in a browser."""
 
 
 def new_figure(width_mm: float, height_mm: float, **options: str) -> Figure:

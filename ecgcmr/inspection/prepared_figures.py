@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ecgcmr.inspection.cohort_figures import draw_labels, draw_quality
-from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
+from ecgcmr.inspection.ecg_paper import draw_ecg_paper
 from ecgcmr.inspection.frames_figure import draw_frames
+from ecgcmr.inspection.paper_layout import SECONDS
+from ecgcmr.inspection.paper_tracing import PaperECG
 from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.inspection.prepared import Content, Prepared, PreparedRow
 from ecgcmr.inspection.prepared_text import describe_row, lead_remark

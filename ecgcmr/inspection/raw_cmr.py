@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.dicom_cine import VIEWS, DicomCine
+from ecgcmr.formats.dicom_cine import DicomCine
+from ecgcmr.formats.dicom_series import VIEWS
 from ecgcmr.formats.record import ShortAxis
 from ecgcmr.formats.short_axis_file import cine_notes, cmr_kind, read_cmr
 from ecgcmr.inspection.frames_figure import draw_frames, draw_slices

@@ -18,7 +18,9 @@ from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import NamedReader
 from ecgcmr.formats.record import ECGRecord
 from ecgcmr.formats.signal_declaration import load_declaration
-from ecgcmr.inspection.ecg_paper import SECONDS, PaperECG, draw_ecg_paper
+from ecgcmr.inspection.ecg_paper import draw_ecg_paper
+from ecgcmr.inspection.paper_layout import SECONDS
+from ecgcmr.inspection.paper_tracing import PaperECG
 from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.inspection.summary import flag_names
 from ecgcmr.inspection.text import number, percent, print_heading, print_table

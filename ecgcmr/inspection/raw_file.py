@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.formats.dicom_cine import VIEWS
+from ecgcmr.formats.dicom_series import VIEWS
 from ecgcmr.formats.ecg_kind import identify_ecg
 from ecgcmr.formats.ecg_reader import USER_KIND, NamedReader
 from ecgcmr.formats.ptbxl import DATABASE, is_ptbxl

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgcmr.inspection.png import PAPER_DPI, save_png
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+from ecgcmr.inspection.png import save_png
 from ecgcmr.interpretation.attended import Attended
 from ecgcmr.interpretation.attributed import Attributed
 from ecgcmr.interpretation.attribution_blocks import AttributionOptions
 from ecgcmr.interpretation.context import AnalysisContext
 from ecgcmr.interpretation.figures.attention_heads import draw_attention
 from ecgcmr.interpretation.figures.beat_map import draw_beat_map
-from ecgcmr.interpretation.figures.ecg_map_paper import ECGMap, draw_ecg_map, smoothed
+from ecgcmr.interpretation.figures.ecg_map import ECGMap, save_ecg_map
 from ecgcmr.interpretation.figures.segment_bars import draw_segment_bars
 from ecgcmr.interpretation.questions import Question
 
@@ -39,8 +43,7 @@ def save_attribution(
     example, count = found.example, len(found.rows)
     paper = ECGMap(
         example.signal,
-        smoothed(example.values, rate) * per,
-        example.seen,
+        smoothed(np.where(example.seen, example.values, np.nan), rate) * per,
         rate,
         unit,
         label,
@@ -49,8 +52,9 @@ def save_attribution(
             f"model {example.output:.4g}, {versus} {example.baseline:.4g} {question.unit}",
             f"contributions add up to {example.output - example.baseline:+.3g} {question.unit}",
         ),
+        signed=True,
     )
-    written = [save_png(draw_ecg_map(paper), out / f"attribution_{name}_paper.png", PAPER_DPI)]
+    written = save_ecg_map(paper, out / f"attribution_{name}_paper.png")
     if found.mean_beat is not None:
         beat = replace(found.mean_beat, values=smoothed(found.mean_beat.values, rate) * per)
         words = f"on the median beat, mean of {beat.beats} recordings; against {versus}, mean over beats"
@@ -77,6 +81,15 @@ def signal_scale(context: AnalysisContext) -> tuple[float, str]:
     """Return sampling rate in Hz and unit of a cohort's ECGs."""
     ecg = context.index.layout.ecg
     return (context.ecg_input.sampling_rate, "z-score") if ecg is None else (ecg.sampling_rate, ecg.unit)
+
+
+def smoothed(values: NDArray[np.floating], sampling_rate: float, seconds: float = 0.02) -> NDArray[np.float64]:
+    """Return the running mean over so many seconds, (..., T), NaN left out: single samples are not to be read."""
+    width = max(1, round(seconds * sampling_rate) // 2 * 2 + 1)
+    known = np.isfinite(values)
+    sums = [uniform_filter1d(part.astype(np.float64), width, axis=-1, mode="constant") for part in
+            (np.where(known, values, 0.0), known)]  # fmt: skip
+    return np.where(known, sums[0] / np.where(known, sums[1], 1.0), np.nan)
 
 
 def safe_name(name: str) -> str:

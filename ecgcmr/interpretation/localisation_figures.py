@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecgcmr.inspection.png import PAPER_DPI, save_png
+from ecgcmr.inspection.png import save_png
 from ecgcmr.interpretation.context import AnalysisContext, Rows
 from ecgcmr.interpretation.figures.beat_animation import draw_strip, write_animation
-from ecgcmr.interpretation.figures.ecg_map import draw_ecg_map
+from ecgcmr.interpretation.figures.ecg_map import ECGMap, save_ecg_map
 from ecgcmr.interpretation.figures.image_maps import MappedImage, draw_image_maps, draw_stack
 from ecgcmr.interpretation.figures.randomisation_figure import draw_randomisation
 from ecgcmr.interpretation.figures.ratio_figure import draw_ratios
@@ -136,6 +136,6 @@ def _draw_ecgs(context: AnalysisContext, readings: Mapping[str, Reading], exampl
         values[:, : whole.shape[1]] = whole
         title = f"The image on the ECG, {word}, {example.name}"
         rate, unit = stored.sampling_rate, stored.unit
-        figure = draw_ecg_map(record[0], values, rate, unit, title=title, label=label, waves=waves)
         name = kind.removeprefix(IMAGE_TO_ECG).strip("_") or "published"
-        save_png(figure, out / f"localisation_ecg_{name}_{example.number}.png", PAPER_DPI / 2)
+        paper = ECGMap(record[0], values, rate, unit, label, title, waves=waves)
+        save_ecg_map(paper, out / f"localisation_ecg_{name}_{example.number}.png")

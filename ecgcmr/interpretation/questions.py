@@ -74,10 +74,12 @@ def questions(context: AnalysisContext, targets: Sequence[str] = ()) -> list[Que
 
 def _target(context: AnalysisContext, readout: DownstreamReadout, place: int) -> Question:
     def asked(encoder: Any) -> Output:
+        """Return the target's output of a readout on an encoder."""
         on_encoder = readout.with_encoder(encoder)
         return lambda x, *lead_mask: on_encoder(x, *lead_mask)[:, place]
 
     def beside(rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Return what the output takes beside the ECGs of some rows: masks of leads, where there are any."""
         return _masks(context, readout.features, rows)
 
     title, unit = readout.titles[place], readout.units[place]
@@ -89,15 +91,18 @@ def _similarity(context: AnalysisContext) -> Question:
     features = RecordingFeatures(pair.ecg_encoder, windows=context.windows)
 
     def asked(encoder: Any) -> Output:
+        """Return the similarity of an encoder's embedding with the image's."""
         of_encoder = features.with_encoder(encoder)
 
         def cosine(x: Tensor, image: Tensor, *lead_mask: Tensor) -> Tensor:
+            """Return the cosine (B,) of each ECG's embedding with its image's."""
             embedding = F.normalize(pair.ecg_projection(of_encoder(x, *lead_mask)), dim=1)
             return (embedding * image).sum(dim=1)
 
         return cosine
 
     def beside(rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Return the embeddings of the images of some rows, and masks of leads, where there are any."""
         with torch.no_grad():
             image = pair.cmr_embedding(context.cmr(rows))
         return (image, *_masks(context, features, rows))

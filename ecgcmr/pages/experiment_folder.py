@@ -12,7 +12,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.assessment_file import AssessmentFile, read_assessment
 from ecgcmr.files import sha256_of
 from ecgcmr.json_file import recall_json
-from ecgcmr.pages.figure_files import FigureFile, read_figure
+from ecgcmr.pages.figure_files import FigureFile, read_figures
 from ecgcmr.pages.interpretation_section import FOLDER as INTERPRETATION
 from ecgcmr.pages.interpretation_section import interpretation_tables
 from ecgcmr.pages.markup import Html
@@ -113,7 +113,7 @@ def read_experiment(folder: Path, root: Path | None = None) -> ExperimentFolder:
 
 
 def _figures(folder: Path, room: str) -> tuple[FigureFile, ...]:
-    return tuple(read_figure(path) for path in sorted(folder.glob(f"{room}/*.png"), key=_natural))
+    return read_figures(sorted(folder.glob(f"{room}/*.png"), key=_natural))
 
 
 def _cohorts(folder: Path, root: Path | None, names: list[str]) -> dict[str, ShardIndex | None]:

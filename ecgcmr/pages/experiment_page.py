@@ -22,6 +22,7 @@ MOST_BYTES = 15_000_000
 """Of a page: what can be sent by mail and opened on a phone."""
 
 _NO_LONG_TABLES = "The tables of single targets would make this page too large; they are in evaluation/."
+_NARROW_SCREEN = "screen and (max-width: 44rem)"
 _NO_FIGURES = "The figures would make this page too large; they are in figures/."
 
 
@@ -84,13 +85,20 @@ def _figures(figures: Iterable[FigureFile]) -> Html:
 
 
 def _figure(figure: FigureFile) -> Html:
-    source = f"data:image/png;base64,{base64.b64encode(figure.png).decode()}"
     picture = element(
         "img",
-        src=Html(source),
+        src=_address(figure),
         alt=f"{figure.title}. The numbers are in the tables of the results.",
         width=figure.width,
         height=figure.height,
         decoding="sync",
     )
+    if figure.narrow is not None:
+        narrow = element("source", media=_NARROW_SCREEN, srcset=_address(figure.narrow), width=figure.narrow.width,
+                         height=figure.narrow.height)  # fmt: skip
+        picture = element("picture", narrow, picture)
     return element("figure", element("figcaption", figure.title), picture)
+
+
+def _address(figure: FigureFile) -> Html:
+    return Html(f"data:image/png;base64,{base64.b64encode(figure.png).decode()}")

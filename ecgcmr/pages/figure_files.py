@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from ecgcmr.errors import UserError
+from ecgcmr.interpretation.figures import NARROW
 
 _MOST_PIXELS = 60_000_000
 _COLOURS = 256  # lines and text on white: nobody sees a difference, and a third of the bytes remains
@@ -34,6 +36,7 @@ class FigureFile:
         png: The bytes of a PNG without any metadata.
         width: Pixels.
         height: Pixels.
+        narrow: The same for narrow screens, where it was drawn twice.
     """
 
     name: str
@@ -41,6 +44,25 @@ class FigureFile:
     png: bytes
     width: int
     height: int
+    narrow: FigureFile | None = None
+
+
+def read_figures(paths: Sequence[Path]) -> tuple[FigureFile, ...]:
+    """Read figures, each with the one that was drawn of it for narrow screens.
+
+    Args:
+        paths: PNG files of one folder.
+
+    Raises:
+        UserError: One is no PNG, damaged or of too many pixels.
+    """
+    narrow = {path.stem.removesuffix(NARROW): path for path in paths if path.stem.endswith(NARROW)}
+    narrow = {stem: path for stem, path in narrow.items() if any(other.stem == stem for other in paths)}
+    return tuple(
+        replace(read_figure(path), narrow=read_figure(narrow[path.stem]) if path.stem in narrow else None)
+        for path in paths
+        if path not in narrow.values()
+    )
 
 
 def read_figure(path: Path) -> FigureFile:

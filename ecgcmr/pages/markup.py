@@ -11,7 +11,7 @@ from html import escape
 
 from ecgcmr.text import LONGEST_LINE, printable, printable_lines
 
-_VOID = ("meta", "img", "link")
+_VOID = ("meta", "img", "link", "source")
 
 
 class Html(str):

@@ -61,6 +61,7 @@ class _TaskFigures:
     every_count: bool
 
     def drawn(self) -> dict[str, Figure]:
+        """Draw all that the task's scores allow, by name."""
         data, metric = self.found.data, self.task.primary
         rows = [row for row in rows_of_task(self.found.scores, self.task) if np.isfinite(row.value)]
         rows = [row for row in rows if row.metric == metric]

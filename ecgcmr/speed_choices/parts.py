@@ -62,6 +62,7 @@ class Part:
         x = torch.rand(self.shape, generator=generator).requires_grad_(self.trains and self.kind == "tokens")
 
         def run() -> None:
+            """Run it once."""
             with (
                 torch.random.fork_rng(devices=[]),
                 torch.set_grad_enabled(self.trains),

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from phone_words import inside, smallest_letters
 from PIL import Image
 
 from ecgcmr.inference import ecg_page
-from ecgcmr.inference.ecg_page import PLACE, RESEARCH_USE, draw_page
+from ecgcmr.inference.ecg_page import PLACE, draw_page
+from ecgcmr.inference.narrow_page import draw_narrow_page
 from ecgcmr.inference.page_lines import PageLine, in_columns, leading, number_text, page_lines, reference_note
-from ecgcmr.inspection.ecg_paper import PaperECG
+from ecgcmr.inference.page_words import RESEARCH_USE
+from ecgcmr.inspection.paper_tracing import PaperECG
 from ecgcmr.phenotypes import phenotypes
 
 RATE = 100.0
@@ -54,6 +57,10 @@ def pages(shown: dict[str, object], described: dict[str, object] | None = None) 
     return ecg_page._pages(PaperECG(signal(), RATE, "mV"), shown, described or model())
 
 
+def narrow(shown: dict[str, object], described: dict[str, object] | None = None) -> Figure:
+    return draw_narrow_page(PaperECG(signal(), RATE, "mV"), shown, described or model())
+
+
 def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
@@ -81,8 +88,8 @@ def test_the_pdf_is_a4_and_both_files_are_the_same_again(tmp_path: Path) -> None
     assert [path.read_bytes() for path in again] == first
     assert {path.name for path in tmp_path.iterdir()} == {"a.1.png", "a.1.pdf", "b.png", "b.pdf"}
     with Image.open(again[0]) as png:
-        assert png.size == (2970, 2100)
-        assert png.info["dpi"] == pytest.approx((254, 254), abs=0.1)
+        assert png.width == 1200
+        assert png.info["dpi"] == pytest.approx((203.2, 203.2), abs=0.1)
     box = first[1].partition(b"/MediaBox [ ")[2].partition(b" ]")[0].split()
     assert [float(edge) for edge in box] == pytest.approx([0, 0, 297 / 25.4 * 72, 210 / 25.4 * 72], abs=0.01)
     assert b"CreationDate" not in first[1]
@@ -126,10 +133,29 @@ def test_61_phenotypes_take_a_second_page_that_has_all_of_them() -> None:
         one.title for one in KNOWN if one.group in ("LV", "RV") or one.name.endswith("_global")
     ]
     assert [title for title in titles if title in words(second)] == titles
-    assert "all 62 predictions: page 2 of the PDF" in words(first)
+    assert "all 62 predictions: page 2" in words(first)
     assert "page 2 of 2" in words(second)
     assert RESEARCH_USE in words(second)
     assert all(0 < text.get_position()[1] < 210 for page in (first, second) for text in page.axes[0].texts)
+
+
+@pytest.mark.parametrize("refused", [None, "the limb leads are swapped"])
+def test_a_phone_shows_the_whole_page_in_words_that_can_be_read(refused: str | None) -> None:
+    figure = narrow(prediction(len(KNOWN), refused=refused, quality={"heart_rate": 75.4, "qrs_duration": 80.0}))
+    text = words(figure)
+    for wanted in ("ECG ECG 17", RESEARCH_USE, "sex: female", "heart rate: 75.4 /min;  QRS duration: 80 ms",
+                   "Warning: lead V3 is missing"):  # fmt: skip
+        assert wanted in text
+    shown = "all 62 predictions are in the JSON file"
+    assert [line in text for line in ("130 (110 to 150) mL", "24 %", shown)] == [refused is None] * 3
+    assert ("The limb leads are swapped" in text) == (refused is not None)
+    assert smallest_letters(figure) > 8.5
+    assert all(inside(figure, text) for text in figure.axes[0].texts)
+    strips = [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xdata()) > 200][-2:]
+    assert [np.ptp(strip[:, 0]) for strip in strips] == pytest.approx([25.0 * 4.99] * 2)
+    assert np.ptp(strips[0][:, 1]) == pytest.approx(10.0)
+    corners = figure.axes[0].transData.transform([(0, 0), (150, 0)]) / figure.dpi * 25.4
+    assert np.ptp(corners[:, 0]) == pytest.approx(150.0)
 
 
 def test_values_are_compared_with_the_range_of_their_sex() -> None:
@@ -188,9 +214,9 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         paths = draw_page(signal(), RATE, shown, described, tmp_path / "page")
     assert all(path.stat().st_size > 10_000 for path in paths)
-    (figure,) = pages(shown, described)
-    assert not any("\u202e" in line or "\x1b" in line for line in words(figure))
-    assert max(map(len, words(figure))) < 200
+    for figure in (*pages(shown, described), narrow(shown, described)):
+        assert not any("\u202e" in line or "\x1b" in line for line in words(figure))
+        assert max(map(len, words(figure))) < 200
 
 
 def test_another_number_of_leads_is_refused() -> None:

@@ -6,14 +6,14 @@ import pytest
 from inspected_cohort import FIRST_PEAK, PEAK_EVERY, RATE, beats_signal
 from PIL import Image
 
-from ecgcmr.inspection.ecg_paper import (
+from ecgcmr.inspection.ecg_paper import draw_ecg_paper
+from ecgcmr.inspection.paper_layout import (
     MM_PER_MILLIVOLT,
     MM_PER_SECOND,
-    PaperECG,
-    draw_ecg_paper,
     gain_mm,
     scale_text,
 )
+from ecgcmr.inspection.paper_tracing import PaperECG
 from ecgcmr.inspection.png import PAPER_DPI, save_png
 from ecgcmr.shards.layout import LEADS
 

@@ -62,7 +62,7 @@ def test_an_encoder_that_reads_one_leads_qrs_has_its_mass_there(written, tmp_pat
     assert content["attention"] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "attribution.json", "attribution_lv_mass_beat.png", "attribution_lv_mass_paper.png",
-        "attribution_lv_mass_segments.png",
+        "attribution_lv_mass_paper_narrow.png", "attribution_lv_mass_segments.png",
     ]  # fmt: skip
     assert "0000000" not in (tmp_path / "out" / "attribution.json").read_text()  # no subject
 

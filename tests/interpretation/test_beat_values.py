@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from planted_outputs import RATE, V2, beating_ecgs
 
+from ecgcmr.interpretation.attribution_figures import smoothed
 from ecgcmr.interpretation.beat_segments import SEGMENTS
 from ecgcmr.interpretation.beats import laid_on_beats, mean_median_beat
-from ecgcmr.interpretation.figures.ecg_map_paper import scale_of, smoothed
+from ecgcmr.interpretation.figures.parts import scale_of
 from ecgcmr.interpretation.median_beat import MeanBeat, on_median_beat
 from ecgcmr.probes.median_beat import find_beats
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import finished_experiment
 import pytest
 from browser import shown
+from PIL import Image
 
 from ecgcmr.pages.experiment_folder import read_experiment
 from ecgcmr.pages.experiment_page import experiment_page
@@ -16,6 +17,9 @@ from ecgcmr.pages.experiment_page import experiment_page
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shown") / "compare"
     finished_experiment.make(folder)
+    (folder / "interpretation").mkdir()
+    for name, size in {"a_map": (60, 40), "a_map_narrow": (30, 70), "alone_narrow": (20, 20)}.items():
+        Image.new("RGB", size, "navy").save(folder / "interpretation" / f"{name}.png")
     page = folder / "report.html"
     page.write_text(experiment_page(read_experiment(folder)))
     return page
@@ -51,6 +55,20 @@ def test_a_phone_needs_no_sideways_scroll_and_no_script(file: Path) -> None:
         assert found.page.get_by_role("button").count() == 0
         assert found.page.locator("td").first.is_visible()
         assert found.messages == []
+
+
+@pytest.mark.slow
+def test_a_figure_that_was_drawn_twice_shows_as_the_screen_is_wide(file: Path) -> None:
+    for width, expected in ((390, [30, 70]), (1280, [60, 40])):
+        with shown(file, width=width) as found:
+            figure = found.page.locator("picture img")
+            figure.scroll_into_view_if_needed()
+            assert figure.count() == 1
+            assert (
+                figure.evaluate("(image) => image.decode().then(() => [image.naturalWidth, image.naturalHeight])")
+                == expected
+            )
+            assert found.messages == []
 
 
 def _background(found) -> str:

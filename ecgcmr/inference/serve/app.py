@@ -58,6 +58,7 @@ def make_app(pipeline: Pipeline, card: Mapping[str, Any], limits: Limits, names:
         return await answer(request, "embed", False)
 
     async def answer(request: Request, kind: Literal["predict", "embed"], tracing: bool) -> Response:
+        """Hand the recordings of a request to the pipeline and wait for them."""
         if kind == "predict" and not card.get("targets"):
             raise HTTPException(422, "this model gives embeddings alone: send files to /v1/embed", CLOSE)
         uploads, fields = await read_form(request, limits.files)
@@ -82,6 +83,7 @@ def make_app(pipeline: Pipeline, card: Mapping[str, Any], limits: Limits, names:
         return JSONResponse({"status": "ok" if healthy else "stopped"}, 200 if healthy else 503)
 
     async def failed(request: Request, error: Exception) -> Response:
+        """Say nothing of an error of our own."""
         return JSONResponse({"detail": "internal error"}, 500, CLOSE)  # the guard logs it
 
     app.add_exception_handler(Exception, failed)

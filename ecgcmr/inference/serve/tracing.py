@@ -8,7 +8,8 @@ import threading
 
 from matplotlib.transforms import Bbox
 
-from ecgcmr.inspection.ecg_paper import PaperECG, PaperPlace, draw_tracing, new_sheet
+from ecgcmr.inspection.paper_layout import PaperPlace, new_sheet
+from ecgcmr.inspection.paper_tracing import PaperECG, draw_tracing
 from ecgcmr.inspection.png import MM_PER_INCH
 from ecgcmr.preparation.ecg import StandardECG
 

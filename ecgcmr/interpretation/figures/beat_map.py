@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.interpretation.beat_segments import SEGMENTS
-from ecgcmr.interpretation.figures.ecg_map_paper import scale_of
-from ecgcmr.interpretation.figures.parts import title_points
+from ecgcmr.interpretation.figures.parts import scale_of, title_points
 from ecgcmr.interpretation.figures.style import GRID, INK, NOTE, PAGE_MM, TEXT_POINTS, WAVE_COLOURS
 from ecgcmr.interpretation.median_beat import BeatValues
 from ecgcmr.leads import LEADS

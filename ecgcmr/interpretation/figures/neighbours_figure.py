@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ecgcmr.inspection.ecg_paper import PaperECG, PaperPlace, draw_tracing, scale_text
+from ecgcmr.inspection.paper_layout import PaperPlace, short_scale
+from ecgcmr.inspection.paper_tracing import PaperECG, draw_tracing
 from ecgcmr.inspection.png import new_figure
 from ecgcmr.interpretation.figures.style import INK, NOTE, SERIES, TRAINED
 from ecgcmr.interpretation.neighbours import Heart, Neighbours
@@ -39,11 +40,11 @@ def draw_neighbours(found: Neighbours, ecg: ECGLayout, labels: Sequence[Label]) 
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(0, _WIDTH_MM), ylim=(0, height))
     axes.axis("off")
-    place = PaperPlace(bottom=bottom)
+    place = PaperPlace(bottom=bottom, pulse_words=False, letters=_WORDS)
     gain = draw_tracing(axes, PaperECG(found.ecg, ecg.sampling_rate, ecg.unit), place)
     title = f"Whose heart does this ECG bring? Its own comes {_ordinal(found.rank)} of {found.candidates:,}"
     axes.text(_MARGIN_MM, height - 8, title, fontsize=_HEADING, weight="bold", color=INK, va="center")
-    axes.text(_MARGIN_MM, place.top + 4.5, scale_text(ecg.unit, gain), fontsize=9, color=NOTE, va="center")
+    axes.text(_MARGIN_MM, place.top + 5, short_scale(ecg.unit, gain), fontsize=_WORDS, color=NOTE, va="center")
     for number, heart in enumerate(hearts):
         left = _MARGIN_MM + number * (size + _GAP_MM) + (6.0 if number else 0.0)
         lines = [f"row {heart.row}", *_values(heart, labels)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ecgcmr.inspection.frames_figure import outline
 from ecgcmr.inspection.png import MM_PER_INCH, new_figure
 from ecgcmr.interpretation.figures.style import (
+    DIVERGING,
     INK,
     NOTE,
     NOTE_POINTS,
@@ -27,6 +28,8 @@ from ecgcmr.interpretation.figures.style import (
 
 _OPACITY = 0.8  # of the largest value over an image
 _UNKNOWN = 255
+_HINTED = 0.96  # letters on whole pixels are wider than their outlines
+_LIMIT = 99.0  # percent of the values lie within the scale: a few samples should not pale all others
 _POINTS_PER_INCH = 72.0
 
 
@@ -42,9 +45,21 @@ def new_page(width_mm: float, height_mm: float, title: str) -> Figure:
 
 def title_points(title: str, width_mm: float = PAGE_MM) -> float:
     """Return the size of type in which a heading, such as one with a label's name, fits on a page with its margins."""
-    room = 0.9 * width_mm / MM_PER_INCH * _POINTS_PER_INCH
-    wide = TextPath((0, 0), title, size=TITLE_POINTS, prop=FontProperties(weight="bold")).get_extents().width
-    return float(TITLE_POINTS * min(1.0, room / max(wide, 1.0)))
+    return fitting_points(title, 0.9 * width_mm, TITLE_POINTS, "bold")
+
+
+def fitting_points(text: str, width_mm: float, points: float, weight: str = "normal") -> float:
+    """Return the size of type in which a line fits a width: so many points, or fewer."""
+    wide = TextPath((0, 0), text, size=points, prop=FontProperties(weight=weight)).get_extents().width
+    return float(points * min(1.0, _HINTED * width_mm / MM_PER_INCH * _POINTS_PER_INCH / max(wide, 1.0)))
+
+
+def scale_of(values: NDArray[np.floating], *, signed: bool) -> tuple[Normalize, Colormap]:
+    """Return the scale of the colours, even about 0 for values with a sign, and the colours."""
+    known = np.abs(values[np.isfinite(values)])
+    limit = float(np.percentile(known, _LIMIT)) if known.size else 0.0
+    limit = limit or 1.0
+    return (Normalize(-limit, limit), DIVERGING) if signed else (Normalize(0.0, limit), SEQUENTIAL)
 
 
 def panel_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
