@@ -21,6 +21,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.interpretation.pair import load_pair
 from ecgcmr.shards import CMRLayout, Layout
 from ecgcmr.stages.image_check import check_images
+from ecgcmr.stages.transfer import check_shape
 
 ENTRIES = published_image_encoders()
 QUICK = ["--trainer.fast_dev_run=true", "--trainer.logger=false"]
@@ -52,7 +53,7 @@ def alignment(folder: Path, root: Path, name: str, weights: Path | None = None) 
     )
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", ["cinema", pytest.param("cinema-4ch", marks=pytest.mark.long)])
 def test_an_alignment_starts_from_imported_weights_and_leaves_one_encoder(name: str, tmp_path: Path) -> None:
     root = write_measured(tmp_path / "cohort", images=LAYOUTS[name], images_made=MADE[name])
     tensors, network = published_tensors(ENTRIES[name])
@@ -111,6 +112,13 @@ def test_images_that_do_not_fit_are_refused_with_the_command_that_mends_it(
     check_images({**specification, "view": None}, cohort, "model.cmr_encoder")  # an encoder that does not ask
     check_images(specification, Layout(None, LAYOUTS[name], (), {"cmr": MADE[name]}), "model.cmr_encoder")
     assert capsys.readouterr().err == ""
+
+
+def test_another_number_of_moments_is_an_argument_away() -> None:
+    network: Any = published_tensors(ENTRIES["cinema-4ch"])[1]
+    given = {"frames": 50, "height": 32, "width": 32}
+    with pytest.raises(UserError, match=r"\(--model\.cmr_encoder\.init_args\.frames 50\)$"):
+        check_shape(network, given, "cmr", "model.cmr_encoder", "the data gives")
 
 
 @pytest.mark.parametrize("stage", ["alignment", "contrast"])

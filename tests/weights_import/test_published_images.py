@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     torch.save(tensors, file)
     assert "--samples is for encoders of ECGs, cinema is one of images" in error("--samples", "3", *sizes("cinema"))
     assert "--size is not for an encoder of others (--as cinema)" in error("--size", "64")
-    assert "does not fit CineMA" in error()  # of the published size
+    assert "does not fit CineMA" in error(*sizes("cinema"), "--argument", "embedding=36")
     torch.save({**tensors, "encoder.odd": torch.ones(2)}, file)
     assert "encoder.odd has no place in the encoder (--drop encoder.odd leaves it out)" in error(*sizes("cinema"))
     lacking = dict(tensors)

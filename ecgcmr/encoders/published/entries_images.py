@@ -61,9 +61,10 @@ def _entry(view: str) -> PublishedImages:
         unverified=(
             "The pre-trained file: that it holds the names and shapes of the published code at its base size follows "
             "from its stated length of 503 MB alone.",
-            "Pre-training cropped about the planes of the long-axis views, scaled each moment between percentiles 0.95 "
-            "and 99.5 by itself and kept its own order of slices; `prepare` centres on the heart, scales a subject's "
-            "moments together between 0.5 and 99.5 and orders slices from base to apex.",
+            "Pre-training cropped about where the long-axis planes cross, scaled each moment by itself between "
+            "percentiles 0.95 and 99.5, and took slices in the order in which UK Biobank numbers its series; `prepare` "
+            "centres on the heart, scales a subject's moments together between 0.5 and 99.5, and takes slices of NIfTI "
+            "files as they lie.",
         ),
     )
 
