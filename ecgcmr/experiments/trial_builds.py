@@ -63,6 +63,6 @@ class TrialBuilds:
             warnings.simplefilter("ignore")  # what is worth a warning is said when the stage begins
             try:
                 with torch.device("meta"):
-                    self._settings.instantiate_classes(settings)
+                    self._settings.instantiate(settings)
             except Exception:  # a network that looks at values as it is made, or one that is refused: memory tells
-                self._settings.instantiate_classes(settings)
+                self._settings.instantiate(settings)

@@ -46,7 +46,7 @@ def _from_yaml(text: str) -> Any:
     """Build what stands under `augmentation:` as the command line does."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--augmentation", type=Callable | None)
-    return parser.instantiate_classes(parser.parse_object(yaml.safe_load(text))).augmentation
+    return parser.instantiate(parser.parse_object(yaml.safe_load(text))).augmentation
 
 
 def test_the_default_is_the_published_recipe_in_its_order() -> None:

@@ -144,5 +144,5 @@ def test_usable_by_class_path_alone(name):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--augmentation", type=Callable | None)
     config = parser.parse_object({"augmentation": {"class_path": f"ecgcmr.augmentations.{name}"}})
-    built = parser.instantiate_classes(config).augmentation
+    built = parser.instantiate(config).augmentation
     assert type(built).__name__ == name

@@ -137,7 +137,7 @@ def test_usable_by_class_path_alone(case):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--encoder", type=Encoder)
     config = parser.parse_object({"encoder": {"class_path": class_path, "init_args": init_args}})
-    built = parser.instantiate_classes(config).encoder
+    built = parser.instantiate(config).encoder
     assert type(built).__name__ == class_path.rpartition(".")[2]
     assert built.input_spec == case[0].input_spec
 

@@ -56,10 +56,13 @@ async def read_form(request: Request, most: int) -> tuple[list[Upload], dict[str
         raise HTTPException(status, error.message) from error
     except MultipartParseError as error:
         raise HTTPException(400, "the form is broken") from error
-    if not parser.ended:
-        raise HTTPException(400, "the form ends before its last boundary")
-    files = [value for name, value in form.multi_items() if name == FIELD and isinstance(value, UploadFile)]
-    uploads = [Upload(own_name(file.filename), await file.read()) for file in files]
+    try:
+        if not parser.ended:
+            raise HTTPException(400, "the form ends before its last boundary")
+        files = [value for name, value in form.multi_items() if name == FIELD and isinstance(value, UploadFile)]
+        uploads = [Upload(own_name(file.filename), await file.read()) for file in files]
+    finally:
+        await form.close()
     if not uploads:
         raise HTTPException(422, f"no file was sent under the name {FIELD!r}")
     return uploads, {name: value for name, value in form.multi_items() if isinstance(value, str)}
