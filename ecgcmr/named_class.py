@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ecgcmr.current_folder import find_own_modules
 from ecgcmr.errors import UserError
+from ecgcmr.parser_words import in_plain_words
 from ecgcmr.text import printable
 
 _FORM = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[:.](?P<name>[A-Za-z_]\w*)", re.ASCII)
@@ -100,7 +101,8 @@ def build(cls: type[Any], arguments: Mapping[str, object], where: str) -> Any:
     except Exception as error:  # argparse's and jsonargparse's own, of several kinds
         signature = inspect.signature(cls).replace(return_annotation=inspect.Signature.empty)
         takes = f"{cls.__name__}{signature}"
-        raise UserError(f"{where}: {' '.join(str(error).split())}; it is {printable(takes, 200)}") from error
+        reason = in_plain_words(str(error)) or " ".join(str(error).split())
+        raise UserError(f"{where}: {reason}; it is {printable(takes, 200)}") from error
     try:
         return cls(**values)
     except UserError as error:

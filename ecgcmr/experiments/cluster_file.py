@@ -32,7 +32,7 @@ class Resources:
         gpu_type: Kind of GPU, such as ``a100``.
         cpus: Cores of a device.
         memory: Of a node, such as ``64G``.
-        signal: Seconds before the end at which a job saves and is queued again.
+        signal: Seconds before the end at which a job saves and is queued again; less than its time.
         options: Further options of sbatch, such as ``--qos=long``.
     """
 
@@ -96,17 +96,44 @@ def read_cluster(path: Path, parts: Collection[str]) -> Cluster:
     _check(cluster, where)
     if cluster.running is not None:
         check_least(1, **{f"{where}: running": cluster.running})
-    return replace(cluster, parts=parts_given)
+    cluster = replace(cluster, parts=parts_given)
+    for part in parts:
+        _check_signal(cluster.resources(part), f"{where}: part {printable(part, 60)}")
+    return cluster
+
+
+def _check_signal(given: Resources, where: str) -> None:
+    """Refuse a job that would save and be queued again from its start on, without end."""
+    if given.signal >= seconds_of(given.time):
+        raise UserError(
+            f"{where}: signal, {given.signal} s before the end of a job, is not below its time, {given.time}; lower "
+            "signal, or give a longer time"
+        )
 
 
 def _check(given: Resources, where: str) -> None:
     if not _TIME.fullmatch(given.time):
         raise UserError(f'{where}: time is {printable(given.time, 40)}; write it in quotes, such as "24:00:00"')
     check_least(1, **{f"{where}: {name}": getattr(given, name) for name in ("devices", "cpus", "signal")})
-    check_least(0, **{f"{where}: gpus": given.gpus})
+    if given.gpus not in (0, 1):
+        raise UserError(
+            f"{where}: gpus is {given.gpus}; a device is one GPU, or 0 for CPUs: how many are trained on is devices"
+        )
     _check_words(given.options, f"{where}: options", "--")
     named = [word for word in (given.partition, given.account, given.gpu_type, given.memory) if word is not None]
     _check_words(named, where)
+
+
+def seconds_of(time: str) -> int:
+    """Return the seconds of ``minutes:seconds``, ``hours:minutes:seconds`` or ``days-hours[:minutes[:seconds]]``."""
+    days, dash, rest = time.rpartition("-")
+    numbers = [int(number) for number in rest.split(":")]
+    if dash:
+        numbers = [*numbers, 0, 0][:3]
+    elif len(numbers) == 2:
+        numbers = [0, *numbers]
+    hours, minutes, seconds = numbers
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _check_words(words: Sequence[str], where: str, start: str = "") -> None:

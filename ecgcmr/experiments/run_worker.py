@@ -7,7 +7,6 @@ went wrong. All that the work prints goes to the request's log. It ends with its
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -17,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ecgcmr.child_command import end_with_parent
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.termination import EXIT_CODE, Terminated, until_asked_to_end
 
 READY = "ready"
-_PR_SET_PDEATHSIG = 1
 
 
 def serve() -> int:
@@ -81,13 +80,9 @@ def _printing_to(log: Path) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent dies: a killed experiment leaves nothing that still writes."""
+    """End when the parent dies, on systems other than Linux with the end of the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    parent = os.getppid()
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone; elsewhere the end of the input does it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with_parent(os.getppid())
 
 
 if __name__ == "__main__":

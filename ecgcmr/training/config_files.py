@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ecgcmr.config_pieces import ConfigReader, Whole, check_references, laid_over, place_in, value_at
 from ecgcmr.errors import UserError
+from ecgcmr.parser_words import UNKNOWN
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 from ecgcmr.training.encoder_source import add_networks, names_weights
@@ -108,7 +109,13 @@ class Composition:
             reason = str(error).splitlines()[0].replace(self._below, "")
             raise UserError(f"{key}: {reason}; a reference names another setting, such as ${{data.samples}}") from error
         except ArgumentError as error:
-            reasons = [reason for text, reason in self.unread.items() if text in str(error)]
+            unread = {text: reason for text, reason in self.unread.items() if text in str(error)}
+            reasons = list(unread.values())
+            if str(error).startswith(UNKNOWN):  # a word that belongs to no option
+                bare = [printable(text, 80) for text in unread if f" {text} " in f"{error} "]
+                if bare:
+                    raise UserError(f"{bare[0]}: a config is named by -c {bare[0]}") from error
+                raise
             if not reasons:
                 raise
             raise UserError(

@@ -7,6 +7,7 @@ import os
 import warnings
 
 from ecgcmr.errors import UserError
+from ecgcmr.parser_words import in_plain_words
 
 
 def user_error_behind(error: BaseException) -> UserError | None:
@@ -21,6 +22,9 @@ def user_error_behind(error: BaseException) -> UserError | None:
 
 def one_line(error: Exception) -> str:
     """Return the lines of a parser's or Lightning's message that name the mistake, joined into one."""
+    plain = in_plain_words(str(error))
+    if plain is not None:
+        return plain[:600]
     noise = (
         "usage:",
         "Problem with given class_path",

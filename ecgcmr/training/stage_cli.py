@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from jsonargparse import ArgumentError
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ecgcmr.errors import UserError
+from ecgcmr.parser_words import with_close_option
 from ecgcmr.speed_choices.choose import Choices
 from ecgcmr.stages.contract_checks import check_run
 from ecgcmr.training.budget import StepBudget
@@ -54,6 +56,11 @@ from ecgcmr.training.time_limit import TimeLimit, time_limit
 from ecgcmr.training.trainer import make_trainer
 from ecgcmr.training.whole_checkpoints import LAST, newest_whole
 
+_PARSER: dict[str, Any] = {
+    "exit_on_error": False,
+    "parser_mode": "omegaconf+",  # references such as ${data.samples} are resolved after all files and the command line
+    "allow_abbrev": False,  # what is looked for among the words, such as a run folder, has its whole name there
+}
 FitTrial = Callable[[list[str]], None]
 """Fits a candidate of a search by the words of a command line after ``fit``."""
 
@@ -93,9 +100,7 @@ class StageCLI(LightningCLI):
             trainer_defaults={"use_distributed_sampler": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            # References such as ${data.samples} are resolved after all files and the command line.
-            parser_kwargs={"exit_on_error": False, "prog": "ecgcmr", "parser_mode": "omegaconf+"}
-            | {name: {"exit_on_error": False, "parser_mode": "omegaconf+"} for name in self.subcommands()},
+            parser_kwargs={"prog": "ecgcmr", **_PARSER} | dict.fromkeys(self.subcommands(), _PARSER),
             args=[args[0], *self.composition.arguments()],
         )
 
@@ -110,8 +115,12 @@ class StageCLI(LightningCLI):
         spell_out_sizes(self.config[self.config.subcommand].model)
 
     def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
-        with self.composition.parsing():
-            super().parse_arguments(parser, args)
+        try:
+            with self.composition.parsing():
+                super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            known = [f"--{name}" for name in vars(self._parser(self.arguments[0]).get_defaults().as_flat())]
+            raise ArgumentError(None, with_close_option(str(error), known)) from error
         folder = run_of_config(self.arguments)
         if folder is not None:
             self.config[self.config.subcommand].trainer["default_root_dir"] = str(folder)

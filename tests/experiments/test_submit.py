@@ -165,6 +165,12 @@ def test_a_job_that_sbatch_refuses_is_named_and_the_others_stay_noted(
         ({"parts": {"mea": {"gpus": 4}}}, "parts.mea: the experiment has no such part; it has cohort"),
         ({"parts": {"mae": {"setup": ["x"]}}}, "setup"),
         ({"parts": {"mae": {"time": 3600}}}, "parts.mae: time is 3600"),
+        ({"gpus": 2}, "gpus is 2; a device is one GPU"),
+        (
+            {"parts": {"mae": {"time": "5:00"}}},
+            "part mae: signal, 300 s before the end of a job, is not below",
+        ),
+        ({"time": "0-1", "signal": 3600}, "part cohort: signal, 3600 s before"),
     ],
 )
 def test_mistakes_of_a_cluster_file_are_named(entries: dict, words: str, tmp_path: Path) -> None:

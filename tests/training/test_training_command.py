@@ -146,7 +146,13 @@ def test_a_checkpoint_of_another_stage_is_refused(
         (["--model.mask_ration=0.5"], ["mask_ration"]),
         (["--model.mask_ratio=high"], ["mask_ratio"]),
         (["--model.encoder.width=33"], ["33", "heads"]),
-        (["--trainer.max_epoxs=3"], ["max_epoxs"]),
+        (["--trainer.max_epoxs=3"], ["max_epoxs", "did you mean --trainer.max_epochs?"]),
+        (
+            ["--trainer.default_root=else"],
+            ["unrecognized", "did you mean --trainer.default_root_dir?"],
+        ),  # no short forms
+        (["--ckpt=last"], ["unrecognized arguments: --ckpt=last"]),
+        (["mae/demo"], ["mae/demo: a config is named by -c mae/demo"]),
         (["--data.labels=[lv_edw]"], ["lv_edw", "lv_edv"]),
         (["--data.samples=9000"], ["9000", "5000"]),
         (["--data.samples=2000"], ["model.encoder", "samples 1000", "samples 2000", "data.samples"]),
