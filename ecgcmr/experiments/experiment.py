@@ -252,8 +252,8 @@ class Experiment:
         subjects = len(np.unique(index.subjects(problem.rows[labelled_rows])))
         if subjects < available:
             self.notes.append(
-                f"{name}: the {available:,} labelled training recordings are of {subjects:,} subjects; numbers of labels "
-                "count recordings"
+                f"{name}: the {available:,} labelled training recordings are of {subjects:,} subjects; numbers of "
+                "labels count recordings"
             )
         check_learnable(problem)
         if problem.task.followed:
