@@ -66,7 +66,7 @@ def _title(table: dict[str, Any]) -> str:
 def _scores(table: dict[str, Any]) -> str:
     columns = sorted({row["labels"] for row in table["scores"] if row["labels"] is not None})
     methods = dict.fromkeys((row["method"], row["protocol"]) for row in table["scores"])
-    lines = [f"{table['test_subjects']} test subjects; value and 95 % interval, by labelled training subjects.", ""]
+    lines = [f"{table['test_subjects']} test subjects; value and 95 % interval, by labelled training recordings.", ""]
     lines.append(f"| method | {' | '.join(f'{count:,}' for count in columns)} |")
     lines.append(f"|---|{'---:|' * len(columns)}")
     for method, protocol in methods:
@@ -144,7 +144,7 @@ def _draw_curves(axes: Any, table: dict[str, Any]) -> None:
             axes.plot([row["labels"] for row in rows], [row["value"] for row in rows], style, marker="o",
                       markersize=4, color=_COLOURS[place % len(_COLOURS)], label=label)  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlabel("labelled training subjects")
+    axes.set_xlabel("labelled training recordings")
     axes.set_ylabel(_METRICS[table["metric"]])
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 

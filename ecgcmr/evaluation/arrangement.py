@@ -32,7 +32,7 @@ class Variant:
     Attributes:
         method: Such as "mae+alignment".
         protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "stack" or None.
-        labels: Labelled training subjects, or None.
+        labels: Labelled training recordings, or None.
     """
 
     method: str

@@ -16,7 +16,7 @@ class PublishedRow:
         task_name: Name of that task.
         metric: Key of the metric: the one that leads the task's tables, as a mean over its targets.
         asked: Entry of ``labels`` that it is shown under, such as ``all`` or ``10 %``.
-        labels: Labelled training subjects that this entry was for us; None where we have not run it.
+        labels: Labelled training recordings that this entry was for us; None where we have not run it.
         value: The score.
     """
 

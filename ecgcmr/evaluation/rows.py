@@ -65,7 +65,7 @@ class ResultRow:
         task: Kind of the task: "regression", "classification" or "time_to_event".
         method: One of ``METHODS``, or another.
         protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "stack", or None where none applies.
-        labels: Labelled training subjects; None for the oracle.
+        labels: Labelled training recordings; None for the oracle.
         metric: Key of the metric.
         value: The metric on the test rows.
         ci_low: Lower bound of the 95 % interval.

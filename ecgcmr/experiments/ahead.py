@@ -39,7 +39,7 @@ def run_ahead(
     Args:
         trainings: What is trained.
         problems: The tasks.
-        counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        counts: Task -> entry of ``labels`` -> number of labelled training recordings.
         jobs: Processes.
         only: Names of the nodes of the graph that are run, whose needs must be finished; None: all, and features.
 

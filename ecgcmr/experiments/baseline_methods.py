@@ -49,7 +49,7 @@ class Baselines:
         Args:
             method: Any baseline but the oracle.
             problem: What is predicted.
-            counts: Numbers of labelled training subjects.
+            counts: Numbers of labelled training recordings.
             seeds: Of the choice of subjects.
         """
         most = len(problem.training(None))

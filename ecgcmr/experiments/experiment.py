@@ -64,7 +64,7 @@ class Experiment:
         problems: The tasks on their cohorts.
         tasks: In the order of tables.
         targets: Of all tasks.
-        counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        counts: Task -> entry of ``labels`` -> number of labelled training recordings.
         trainings: What is trained, and where it lies.
         predictions: Of the test split, and of classes of the validation split too, on which thresholds are chosen.
         validated: (task, number of labels, method) -> score on the validation split for each seed, of the methods among
@@ -247,14 +247,21 @@ class Experiment:
                     index.label_columns(labels)
                 except UserError as error:
                     raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
-        available = len(problem.training(None))
+        labelled_rows = problem.training(None)
+        available = len(labelled_rows)
+        subjects = len(np.unique(index.subjects(problem.rows[labelled_rows])))
+        if subjects < available:
+            self.notes.append(
+                f"{name}: the {available:,} labelled training recordings are of {subjects:,} subjects; numbers of "
+                "labels count recordings"
+            )
         check_learnable(problem)
         if problem.task.followed:
             self._note_events(problem)
         wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
         short = sorted(count for count in wanted if count > available)
         if short:
-            self.notes.append(f"{name}: {available} labelled training subjects, too few for {short} labels")
+            self.notes.append(f"{name}: {available} labelled training recordings, too few for {short} labels")
         self.counts[name] = {
             label: amount_of(label, available)
             for label in [*evaluation.labels, *evaluation.finetune_labels]
@@ -262,7 +269,7 @@ class Experiment:
         }
         parts = [f"{label} = {count:,}" for label, count in self.counts[name].items() if isinstance(label, str)]
         if any(label != "all" for label in self.counts[name] if isinstance(label, str)):
-            self.notes.append(f"{name}: of {available:,} labelled training subjects, {', '.join(parts)}")
+            self.notes.append(f"{name}: of {available:,} labelled training recordings, {', '.join(parts)}")
         return problem
 
     def _note_events(self, problem: Problem) -> None:

@@ -22,7 +22,7 @@ class Choices:
 
     Attributes:
         method: Its name; None takes the best linear probe by validation.
-        labels: Labelled training subjects of the heads; None takes the most.
+        labels: Labelled training recordings of the heads; None takes the most.
         protocol: ``linear_probe`` or ``finetune``; None takes the probes of a method that has some.
         task: Of a fine-tuned method, or of probes where tasks are of several cohorts; None where that is clear.
         trusted: Modules or classes beside this package's encoders that may be imported.

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a stage, or folder of an experiment")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
     parser.add_argument("--method", help="method of an experiment (default: the best on its validation split)")
-    parser.add_argument("--labels", type=int, help="labelled training subjects of its heads (default: the most)")
+    parser.add_argument("--labels", type=int, help="labelled training recordings of its heads (default: the most)")
     parser.add_argument(
         "--protocol",
         choices=("linear_probe", "finetune"),

@@ -58,7 +58,7 @@ def run_name(plan: Plan, task: str, method: str, count: int | str, seed: int, pa
         plan: The experiment.
         task: Name of the task.
         method: What is trained.
-        count: Labelled training subjects, or the entry of ``labels`` as long as the cohort is not known.
+        count: Labelled training recordings, or the entry of ``labels`` as long as the cohort is not known.
         seed: Left out of the name where it is the plan's own.
         part: The target or group that has a model of its own.
     """
@@ -128,7 +128,7 @@ class FineTuning:
         Args:
             problem: What is predicted.
             method: ``scratch``, a supervised network, a stage or a given encoder, as ``trained_as`` names it.
-            count: Labelled training subjects; fewer where fewer have a label of a model's own targets.
+            count: Labelled training recordings; fewer where fewer have a label of a model's own targets.
             seed: Of the choice of subjects, the head, the order of batches and random weights.
         """
         width = len(problem.labels)

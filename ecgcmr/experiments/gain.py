@@ -37,7 +37,7 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     Args:
         plan: What is compared.
         scores: Of the task by variant.
-        labels: Number of labelled training subjects.
+        labels: Number of labelled training recordings.
     """
     heading = f"## Gain of {markdown_cell(plan.method)}"
     method, rival = _best(scores, [plan.method], labels), _best(scores, plan.over, labels)
@@ -54,7 +54,7 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
         count = f"the {len(columns)} of {among} targets that both are defined for"
     part = f" ({plan.labels})" if isinstance(plan.labels, str) else ""
     sentences = [
-        f"At {labels:,} labelled training subjects{part}, {_title(method)} reaches a mean R2 of {value:z.3f} over "
+        f"At {labels:,} labelled training recordings{part}, {_title(method)} reaches a mean R2 of {value:z.3f} over "
         f"{count}; the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
         _sentence(difference),
         _relative((value, drawn), (reference, reference_drawn)),

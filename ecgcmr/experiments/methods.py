@@ -1,4 +1,4 @@
-"""The methods an experiment compares: each turns labelled training subjects into predictions on the test split."""
+"""The methods an experiment compares: each turns labelled training recordings into predictions on the test split."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Problem:
         return [Target(label.name, label.group, label.unit, label.title) for label in self.labels]
 
     def training(self, count: int | None, seed: int = 0) -> NDArray[np.intp]:
-        """Return where in ``rows`` the labelled training subjects are; a smaller count is part of every larger one.
+        """Return where in ``rows`` the labelled training recordings are; a smaller count is part of every larger one.
 
         The choice is that of ``LabelledDataModule(train_labels=count)`` with the same labels, or diseases, and seed.
         """
@@ -124,7 +124,7 @@ class Problem:
 
         Args:
             features: (n, D), one row for each of ``rows``; NaN is imputed from the training rows.
-            counts: Numbers of labelled training subjects.
+            counts: Numbers of labelled training recordings.
             seed: Of the choice of subjects.
         """
         subsets = {count: self.training(count, seed) for count in counts}

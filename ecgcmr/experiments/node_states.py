@@ -84,7 +84,7 @@ def node_states(
     Args:
         trainings: What is trained.
         problems: The tasks.
-        counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+        counts: Task -> entry of ``labels`` -> number of labelled training recordings.
         finished: Whether the whole experiment is.
     """
     times = Times.load(trainings.out)

@@ -182,7 +182,7 @@ class EvaluationPlan:
 
     Attributes:
         tasks: Name -> task.
-        labels: Numbers of labelled training subjects, parts of them such as ``10 %``, or ``all``.
+        labels: Numbers of labelled training recordings, parts of them such as ``10 %``, or ``all``.
         linear_probe: Methods probed: ``random`` or names of stages and encoders; ``every encoder`` stands here, and in
             the next entries, for all under ``encoders``.
         layer_probe: Of these, methods whose layers are probed too, one by one; validation chooses the layer.

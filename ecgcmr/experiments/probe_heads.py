@@ -61,7 +61,7 @@ class ProbeFit:
 
     Attributes:
         problem: What is predicted.
-        labels: Labelled training subjects.
+        labels: Labelled training recordings.
         weights: (K, D) lines through features.
         biases: (K,); NaN of a target that could not be learnt.
         training: Where in the problem's rows those are that it was trained on.
@@ -83,7 +83,7 @@ def fitted(source: Source, problems: Sequence[Problem], method: str, labels: int
         source: Of its features.
         problems: The tasks.
         method: Its name.
-        labels: Labelled training subjects; None takes the most.
+        labels: Labelled training recordings; None takes the most.
 
     Raises:
         UserError: The experiment had no such number of labels.

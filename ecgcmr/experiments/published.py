@@ -88,7 +88,7 @@ def published_rows(plan: Plan, task: Task, counts: Mapping[int | str, int]) -> l
     Args:
         plan: The experiment.
         task: Of its own, under its name.
-        counts: Entry of ``labels`` -> number of labelled training subjects, of those that were run.
+        counts: Entry of ``labels`` -> number of labelled training recordings, of those that were run.
     """
     run = {_same(asked): count for asked, count in counts.items()}
     return [

@@ -122,7 +122,7 @@ def _about(experiment: Experiment) -> str:
     text = "More metrics, subgroups and calibration are in `evaluation/`."
     if len(plan.seeds) > 1:
         text = (
-            f"Values are means over seeds {seeds} of labelled subjects and random weights (fine-tuning and boosting: "
+            f"Values are means over seeds {seeds} of labelled recordings and random weights (fine-tuning and boosting: "
             f"{few}); intervals are over test subjects. {text}"
         )
     return text
@@ -137,7 +137,7 @@ def _gain(experiment: Experiment, found: Sequence[Assessment]) -> list[str]:
     labels = experiment.counts[gain.task].get(gain.labels)
     if labels is None:
         return [
-            f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled subjects for {gain.labels}."
+            f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled recordings for {gain.labels}."
         ]
     scores = {task.name: scores for part in found for task, scores in part.primary.items()}.get(gain.task, {})
     return [gain_paragraph(gain, scores, labels)]

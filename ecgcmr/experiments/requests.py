@@ -183,7 +183,7 @@ class BoostingRequest:
         kind: A key of ``TASKS``.
         targets: As the plan names them.
         cohort: Fingerprint of the cohort.
-        count: Labelled training subjects.
+        count: Labelled training recordings.
         seed: Of their choice.
         lenders: Folders of outcomes that may be the same.
         classical: Name of the folder that keeps the cohort's classical features.

@@ -58,7 +58,7 @@ class Stacks:
 
         Args:
             name: Of the stack.
-            counts: Numbers of labelled training subjects.
+            counts: Numbers of labelled training recordings.
         """
         methods, problem = self.plan.evaluation.stack[name], self.problem
         seeds = self.plan.finetune_seeds if BOOSTING in methods else self.plan.seeds

@@ -29,7 +29,7 @@ class DownstreamRun:
         problem: The task.
         method: What is trained.
         protocol: ``finetune`` or ``attention_probe``.
-        count: Labelled training subjects.
+        count: Labelled training recordings.
         seed: Of their choice, and of the training.
         source: What must be finished: the stage whose encoder it is, or whose encoder's shape it has; ``cohort`` for an
             encoder that is given.
@@ -116,7 +116,7 @@ class Trainings:
         Args:
             part: A stage or a downstream run.
             problems: The tasks.
-            counts: Task -> entry of ``labels`` -> number of labelled training subjects.
+            counts: Task -> entry of ``labels`` -> number of labelled training recordings.
         """
         for problem in problems:
             separately = self.plan.evaluation.tasks[problem.name].separately
@@ -175,7 +175,7 @@ class Trainings:
 
         Args:
             problem: The task.
-            known: Entry of ``labels`` -> number of labelled training subjects.
+            known: Entry of ``labels`` -> number of labelled training recordings.
         """
         evaluation = self.plan.evaluation
         if evaluation.tasks[problem.name].finetune is None:

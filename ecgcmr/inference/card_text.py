@@ -101,7 +101,7 @@ def _training(description: ModelDescription) -> list[str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in about.subjects.items())
     entries = {
         "Subjects with an ECG": counts or "not known",
-        "Labelled training subjects of the heads": None if about.labels is None else f"{about.labels:,}",
+        "Labelled training recordings of the heads": None if about.labels is None else f"{about.labels:,}",
         "Method": about.method,
         "Stages": " then ".join(about.stages) or None,
         "Started from": about.parent,

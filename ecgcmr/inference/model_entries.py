@@ -190,7 +190,7 @@ class TrainingEntry:
         fingerprint: Of the prepared data, or None.
         experiment: Name of the experiment file, or None.
         method: Of the experiment, such as ``alignment``, or None.
-        labels: Labelled training subjects of the heads, or None.
+        labels: Labelled training recordings of the heads, or None.
         seed: Of their choice, or None.
         stages: Names of the stages, first one first.
         parent: Name of the run that the encoder started from, or None.

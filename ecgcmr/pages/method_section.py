@@ -17,7 +17,7 @@ from ecgcmr.yaml_file import mapping_at
 _KNOWN = {
     "random": "random weights, never trained",
     "scratch": "the same network from random weights, trained on the labels alone",
-    "mean": "mean or share of the labelled training subjects",
+    "mean": "mean or share of the labelled training recordings",
     "age+sex": "age and sex",
     "age+sex+size": "age, sex, height, weight and what follows from them",
     "features": "classical features of the ECG",
@@ -69,7 +69,7 @@ def _scoring(folder: ExperimentFolder) -> list[tuple[object, object]]:
     splits = ", ".join(sorted({found.split for found in folder.assessments}))
     return [
         ("Scored on", f"the {splits} split, up to {subjects[-1]:,} subjects"),
-        ("Labelled subjects", _list(evaluation.get("labels"))),
+        ("Labelled recordings", _list(evaluation.get("labels"))),
         ("Seeds", _list(seeds)),
         ("Seeds of fine-tuning", _list(finetune)),
         ("Windows of each recording", evaluation.get("windows", 1) if evaluation else None),
@@ -115,5 +115,5 @@ def _methods(folder: ExperimentFolder) -> Html:
         )
         shown = ", ".join(f"{count:,}" for count in counts) or "-"
         lines.append((without_folders(method_title(method)), what, shown, str(max(row.n_seeds for row in own))))
-    titles = ("method", "what it is", "labelled subjects", "seeds")
+    titles = ("method", "what it is", "labelled recordings", "seeds")
     return table("Compared methods", titles, lines, words=3)

@@ -59,7 +59,7 @@ def label_efficiency(
     group: str | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a metric against the number of labelled training subjects, a line for each method, with 95 % intervals.
+    """Draw a metric against the number of labelled training recordings, a line for each method, with 95 % intervals.
 
     Args:
         rows: Result rows of one task.
@@ -92,7 +92,7 @@ def label_efficiency(
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(counts[0] / 1.25, counts[-1] * 1.25)
-    axes.set_xlabel("Labelled training subjects")
+    axes.set_xlabel("Labelled training recordings")
     axes.set_ylabel(f"{'Mean ' if target == MEAN else ''}{METRICS[metric].axis} (95 % interval)")
     axes.set_title(
         title

@@ -196,7 +196,7 @@ def _shown(rows: Sequence[ResultRow], labels: int | None, metric: str) -> list[M
 
 
 def _title(metric: str, labels: int | None) -> str:
-    return f"{METRICS[metric].axis}{'' if labels is None else f' at {labels:,} labelled training subjects'}"
+    return f"{METRICS[metric].axis}{'' if labels is None else f' at {labels:,} labelled training recordings'}"
 
 
 def _targets_panel(

@@ -78,7 +78,7 @@ def headline(
         f"Mean {metric.title} over {_number_of_targets(members)} ({group}){task.suffix}",
         ("method", *titles),
         _lines(columns, [metric] * len(columns), ranked),
-        f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training subjects.",
+        f"n = {max(row.n_test for row in chosen)} test subjects; columns: labelled training recordings.",
     )
     return with_costs(with_published(grid, published, metric, lambda row: column_at(row, counts)), costs)
 

@@ -69,7 +69,8 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     plan = GainPlan("mae+alignment", ["byol", "mae"], "phenotypes", "10 %", 27.59, "a paper")
     text = gain_paragraph(plan, scores, 12)
     own, rival, ceiling = values["mae+alignment"], values["mae"], values["oracle"]
-    assert text.startswith("## Gain of mae+alignment\n\nAt 12 labelled training subjects (10 %), mae+alignment reaches")
+    said = "At 12 labelled training recordings (10 %), mae+alignment reaches"
+    assert text.startswith(f"## Gain of mae+alignment\n\n{said}")
     assert f"a mean R2 of {own:.3f} over 3 targets" in text
     assert f"is mae with {rival:.3f}" in text
     assert f"{own - rival:+.3f}" in text

@@ -107,9 +107,9 @@ def test_tables_and_figures_are_written(finished: Path) -> None:
     pairs = {(row["reference"], row["reference_protocol"]) for row in differences}
     assert pairs >= {(name, "linear_probe") for name in ("mae", "random", "alignment")} | {("scratch", "finetune")}
     assert "means over seeds 0, 7" in table
-    assert "phenotypes: of 52 labelled training subjects, all = 52, 50 % = 26" in table
+    assert "phenotypes: of 52 labelled training recordings, all = 52, 50 % = 26" in table
     gain = next(part for part in table.split("\n## ") if part.startswith("Gain of mae+alignment"))
-    assert "At 20 labelled training subjects, mae+alignment (linear probe) reaches a mean R2 of" in gain
+    assert "At 20 labelled training recordings, mae+alignment (linear probe) reaches a mean R2 of" in gain
     assert "Published: up to 27.59 % (a paper)" in gain
     assert "The oracle" in gain
 

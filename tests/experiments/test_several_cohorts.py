@@ -375,3 +375,20 @@ def test_cohorts_are_overridden_by_name_and_a_root_for_all_is_refused(tmp_path: 
     one = load_plan(path, overrides=less)
     assert list(one.cohorts) == ["clinic"]
     assert np.unique([one.evaluation.tasks[name].cohort for name in one.evaluation.tasks]).tolist() == ["clinic"]
+
+
+def test_numbers_of_labels_count_recordings_and_notes_say_of_how_many_subjects(tmp_path: Path) -> None:
+    """Of 20 labelled training recordings two each are of one subject in the clinic; all differ in the biobank."""
+    path = write_experiment(tmp_path)
+    hashes = [f"{number // 2:032x}" for number in range(32)]
+    write(tmp_path / "clinic", range(32), SPLITS, (EDV, AF), ecg=SHORT, subjects=hashes)
+    plan = load_plan(path)
+    experiment = Experiment(plan, tmp_path / "out", Console(quiet=True))
+    indices = {name: ShardIndex.load(tmp_path / name) for name in plan.cohorts}
+    experiment.cohorts = CohortSet(plan, indices)
+    experiment.read_tasks()
+    assert experiment.counts["volumes"] == {"all": 20}
+    said = [note for note in experiment.notes if "subjects" in note]
+    assert said == [
+        "volumes: the 20 labelled training recordings are of 10 subjects; numbers of labels count recordings"
+    ]
