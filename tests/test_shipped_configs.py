@@ -12,7 +12,7 @@ from ecgcmr.cli import COMMANDS, main
 from ecgcmr.config_pieces import ConfigReader, Whole, read_config
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cohorts import plan_record
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.shipped_configs import find_config, name_of_shipped, shipped_configs
 from ecgcmr.training.config_files import Composition
 from ecgcmr.training.run_claim import default_run_folder

@@ -11,7 +11,7 @@ from rich.markdown import Markdown
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.matrix_plan import read_matrix
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.plan_state import is_whole
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.shipped_configs import find_config

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.evaluation.methods import LAYER_PROBE, STACK
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.evaluation.rows import Target
 from ecgcmr.experiments.ahead import run_ahead
 from ecgcmr.experiments.aligned_measurements import measurement_notes
-from ecgcmr.experiments.baseline_methods import COVARIATES, Baselines
 from ecgcmr.experiments.cohort_checks import check_preparations, leak_notes
 from ecgcmr.experiments.cohort_plan import interpreted_cohort, task_cohort
 from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.cohorts import finished_cohorts, resolve_cohorts
 from ecgcmr.experiments.config_checks import ReadSettings, exported, read_settings
-from ecgcmr.experiments.features import CLASSICAL_FOLDER, LAYERS_FOLDER, encoder_features, encoder_layers
-from ecgcmr.experiments.fine_tuning import ATTENTION
-from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.interpreting import check_interpretation, interpret, remove_interpretation
-from ecgcmr.experiments.learnable import check_learnable, event_counts
-from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
+from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.node_states import node_states, remaining
-from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.plan_state import plan_fingerprint
 from ecgcmr.experiments.run_graph import TABLE
-from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.stage_runs import is_complete, run_stage
-from ecgcmr.experiments.trainings import Trainings, known_counts
+from ecgcmr.experiments.task_prediction import TaskPrediction
+from ecgcmr.experiments.task_reading import read_task, refuse_shared_targets
+from ecgcmr.experiments.trainings import Trainings
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.metrics.tasks import Task, labelled
-from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.contents import cohort_fingerprint
 from ecgcmr.text import printable
-from ecgcmr.training.prediction_tables import recording_numbers
 
 
 @dataclass
@@ -87,8 +77,6 @@ class Experiment:
     predictions: list[Predictions] = field(default_factory=list, init=False)
     validated: dict[tuple[str, int, str], list[float]] = field(default_factory=dict, init=False)
     trainings: Trainings = field(init=False)
-    _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
-    _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
 
     @cached_property
     def settings(self) -> ReadSettings:
@@ -158,7 +146,10 @@ class Experiment:
         Raises:
             UserError: The cohort lacks what one needs.
         """
-        self.problems = [self._problem(name) for name in self.plan.evaluation.tasks]
+        read = [read_task(self.plan, name, self.cohorts.of_task(name)) for name in self.plan.evaluation.tasks]
+        self.problems = [task.problem for task in read]
+        self.counts = {task.problem.name: task.counts for task in read}
+        self.notes += [note for task in read for note in task.notes]
         refuse_shared_targets(self.problems)
         self.tasks = labelled(problem.task for problem in self.problems)
         self.targets = [target for problem in self.problems for target in problem.targets]
@@ -233,204 +224,16 @@ class Experiment:
             inputs = {"cohort": cohort_fingerprint(index), "stage": trainings.fingerprint(asked.method)}
             interpret(self.plan, index, self.out, inputs, trainings.trusted, self._show)
 
-    def _problem(self, name: str) -> Problem:
-        """Read a task's labels and check what it needs of the cohort, before any stage spends time."""
-        evaluation = self.plan.evaluation
-        task, index = evaluation.tasks[name], self.cohorts.of_task(name)
-        problem = Problem.of(name, task.task, task.targets, index)
-        check_given_away(problem, self.plan, index)
-        if "oracle" in evaluation.baselines and oracle_outcome(index, problem) is None:
-            self.notes.append(f"{name}: no oracle, since that of the cohort does not tell when a disease comes")
-        for baseline, labels in COVARIATES.items():
-            if baseline in evaluation.baselines:
-                try:
-                    index.label_columns(labels)
-                except UserError as error:
-                    raise UserError(f"task {name}: baseline {baseline}: {error}; leave it out") from error
-        labelled_rows = problem.training(None)
-        available = len(labelled_rows)
-        subjects = len(np.unique(index.subjects(problem.rows[labelled_rows])))
-        if subjects < available:
-            self.notes.append(
-                f"{name}: the {available:,} labelled training recordings are of {subjects:,} subjects; numbers of "
-                "labels count recordings"
-            )
-        check_learnable(problem)
-        if problem.task.followed:
-            self._note_events(problem)
-        wanted = {label for label in [*evaluation.labels, *evaluation.finetune_labels] if isinstance(label, int)}
-        short = sorted(count for count in wanted if count > available)
-        if short:
-            self.notes.append(f"{name}: {available} labelled training recordings, too few for {short} labels")
-        self.counts[name] = {
-            label: amount_of(label, available)
-            for label in [*evaluation.labels, *evaluation.finetune_labels]
-            if amount_of(label, available) <= available
-        }
-        parts = [f"{label} = {count:,}" for label, count in self.counts[name].items() if isinstance(label, str)]
-        if any(label != "all" for label in self.counts[name] if isinstance(label, str)):
-            self.notes.append(f"{name}: of {available:,} labelled training recordings, {', '.join(parts)}")
-        return problem
-
-    def _note_events(self, problem: Problem) -> None:
-        """Note how many events there are, on which all depends."""
-        each = [f"{name} {'/'.join(map(str, counts))}" for name, counts in event_counts(problem).items()]
-        self.notes.append(f"{problem.name}: events in training/validation/test: {', '.join(each)}")
-
     def _predict(self, problem: Problem) -> None:
         """Let every method of the evaluation predict one task."""
-        evaluation, index = self.plan.evaluation, self.cohorts.of_task(problem.name)
-        recordings = Recordings.of(problem, index)
-        for method in evaluation.linear_probe:
-            self._show(f"linear probe: {method}")
-            self._keep(recordings, method, "linear_probe", self._probed(problem, method))
-        for method in evaluation.layer_probe:
-            self._show(f"linear probe of each layer: {method}")
-            self._keep(recordings, method, LAYER_PROBE, self._probed_by_layer(problem, method))
-        for run in self.trainings.downstream(problem, self.counts[problem.name]):
-            found = [(run.count, run.seed, self.trainings.outcome(run))]
-            self._keep(recordings, run.method, run.protocol, found)
-            if run.method in evaluation.against and found[0][2].validation is not None:
-                key = problem.name, run.count, run.method
-                score = problem.validation_score(found[0][2].validation)
-                self.validated.setdefault(key, []).append(score)
-        classical = self.cohorts.features_folder(self.out, CLASSICAL_FOLDER, problem.name).name
-        cohort = self.cohorts.task_fingerprint(problem.name)
-        baselines = Baselines(index, self.out, self.workers, cohort, classical)
-        counts = self._counts(evaluation.labels, problem)
-        for method in evaluation.baselines:
-            self._show(f"baseline: {method}")
-            if method == "oracle":
-                oracle = oracle_outcome(index, problem)
-                if oracle is not None:
-                    self._keep(recordings, method, None, [(None, self.plan.seed, oracle)])
-                continue
-            seeds = self.plan.finetune_seeds if method == "features-boosting" else self.plan.seeds
-            self._keep(recordings, method, None, baselines.outcomes(method, problem, counts, seeds))
-        stacks = Stacks(self.plan, problem, baselines, self._encoder_features, self._made)
-        for name in evaluation.stack:
-            self._show(f"stack: {name}")
-            self._keep(recordings, name, STACK, stacks.outcomes(name, counts))
-        self.notes += [*grouped(self._remarks), *stacks.notes()]
-        self._remarks.clear()
-        self._made.clear()
+        counts = self.counts[problem.name]
+        task = TaskPrediction(
+            self.plan, problem, self.cohorts, self.trainings, self.out, self.workers, counts, self._show
+        )
+        task.predict()
+        self.predictions += task.predictions
+        self.validated |= task.validated
+        self.notes += task.notes
 
     def _show(self, what: str) -> None:
         self.console.print(f"  {printable(what)}", markup=False)
-
-    def _probed(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
-        """Yield (labels, seed, outcome) of the linear probe on an encoder's features, extracted once.
-
-        With all labels every seed sees the same subjects: unless the encoder differs too, one is enough.
-        """
-        counts, most = self._counts(self.plan.evaluation.labels, problem), len(problem.training(None))
-        for seed in self.plan.seeds:
-            features = self._encoder_features(problem, method, seed)
-            again = method != "random" and seed != self.plan.seeds[0]
-            needed = [count for count in counts if not (again and count == most)]
-            yield from ((count, seed, outcome) for count, outcome in problem.probe(features, needed, seed).items())
-
-    def _probed_by_layer(self, problem: Problem, method: str) -> Iterator[tuple[int, int, Outcome]]:
-        """Yield (labels, seed, outcome) of the linear probe on the layer that reads best on the validation split."""
-        trainings, windows = self.trainings, self.plan.evaluation.windows
-        folder, index = trainings.folder(method), self.cohorts.of_task(problem.name)
-        cache = self.cohorts.features_folder(self.out, LAYERS_FOLDER.format(method), problem.name)
-        layers = encoder_layers(folder, index, problem.rows, cache, windows, trainings.trusted)
-        counts, most = self._counts(self.plan.evaluation.labels, problem), len(problem.training(None))
-        for seed in self.plan.seeds:
-            needed = [count for count in counts if seed == self.plan.seeds[0] or count != most]
-            found = [problem.probe(features.astype(np.float64), needed, seed) for features in layers]
-            for count in needed:
-                yield count, seed, problem.best_of([outcomes[count] for outcomes in found], "layer")
-
-    def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
-        """Return the features (n, D) of a problem's rows, kept on disk."""
-        trainings, windows = self.trainings, self.plan.evaluation.windows
-        folder = trainings.random(seed) if method == "random" else trainings.folder(method)
-        cache = self.cohorts.features_folder(self.out, folder.name, problem.name)
-        index = self.cohorts.of_task(problem.name)
-        found = encoder_features(folder, index, problem.rows, cache, windows, trainings.trusted)
-        return found.astype(np.float64)
-
-    def _counts(self, labels: list[int | str], problem: Problem) -> list[int]:
-        """Return the label counts that the cohort allows, without repeats; ``all`` is the number there are."""
-        return known_counts(labels, self.counts[problem.name])
-
-    def _keep(
-        self,
-        recordings: Recordings,
-        method: str,
-        protocol: str | None,
-        outcomes: Iterable[tuple[int | None, int, Outcome]],
-    ) -> None:
-        """Keep what a method predicted at every number of labels and with every seed, and its remarks."""
-        for count, seed, outcome in outcomes:
-            for note in outcome.notes:
-                self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
-            if protocol not in ("finetune", ATTENTION, LAYER_PROBE):
-                self._made[method, count, seed] = outcome
-            about = {
-                "method": self.plan.shown(method),
-                "protocol": protocol,
-                "labels": count,
-                "seed": seed,
-                "ended": outcome.ended,
-            }
-            self.predictions.append(recordings.predictions("test", outcome.prediction, about))
-            if recordings.problem.task.binary and outcome.validation is not None:
-                self.predictions.append(recordings.predictions("val", outcome.validation, about))
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """The recordings of a problem, whose they are and which of theirs; all predictions share these arrays.
-
-    Attributes:
-        problem: The task on its cohort.
-        subjects: (n,) subject of each of the problem's rows.
-        numbers: (n,) number of each row's recording among those of its subject.
-        targets: The problem's targets.
-    """
-
-    problem: Problem
-    subjects: NDArray[np.str_]
-    numbers: NDArray[np.int64]
-    targets: tuple[Target, ...]
-
-    @classmethod
-    def of(cls, problem: Problem, index: ShardIndex) -> Recordings:
-        """Look up the subjects of a problem's rows."""
-        subjects = np.asarray(index.subjects(problem.rows), dtype=str)
-        return cls(problem, subjects, recording_numbers(subjects), tuple(problem.targets))
-
-    def predictions(self, split: str, values: Floats, about: dict[str, Any]) -> Predictions:
-        """Return what a method, described by ``about``, predicted for a split."""
-        rows, problem = self.problem.part(split), self.problem
-        return Predictions(
-            problem.task, self.targets, self.subjects[rows], self.numbers[rows], problem.values[rows], values, split,
-            **about,
-        )  # fmt: skip
-
-
-def refuse_shared_targets(problems: Sequence[Problem]) -> None:
-    """Raise a UserError where two tasks have a target of one name: in a table of predictions it is of one kind."""
-    owner: dict[str, str] = {}
-    for problem in problems:
-        for label in problem.labels:
-            if label.name in owner:
-                raise UserError(
-                    f"task {problem.name}: {label.name} is a target of task {owner[label.name]} too; take it out of one"
-                )
-            owner[label.name] = problem.name
-
-
-def grouped(remarks: dict[tuple[int | None, str], list[str]]) -> list[str]:
-    """Return notes as lines, one for all methods that it holds for.
-
-    Args:
-        remarks: (number of labels, note) -> methods.
-    """
-    return [
-        f"{'' if count is None else f'{count:,} labels, '}{note} ({', '.join(dict.fromkeys(methods))})"
-        for (count, note), methods in remarks.items()
-    ]

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.plan import Plan, plan_of, read_content
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan_file import plan_of, read_content
 from ecgcmr.experiments.plan_reading import with_entries
 from ecgcmr.text import printable
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.stage_runs import marker_state
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import is_locked

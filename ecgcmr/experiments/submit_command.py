@@ -14,7 +14,8 @@ from ecgcmr.experiments.cluster_file import read_cluster
 from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of, log_folder, most_ranks, ranks_of
 from ecgcmr.experiments.job_script import script
 from ecgcmr.experiments.matrix_plan import Cell, read_matrix
-from ecgcmr.experiments.plan import Plan, load_plan
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.run_graph import COHORT, TABLE, GraphNode, run_graph
 from ecgcmr.experiments.sbatch import refuse_while_queued, submit
 from ecgcmr.files import remove_paths, write_atomically

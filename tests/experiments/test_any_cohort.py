@@ -10,7 +10,7 @@ import pytest
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import any_cohort
 from ecgcmr.experiments.any_cohort import for_its_cohort
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.shards.layout import Label
 
 

@@ -14,7 +14,7 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import experiment as comparison
 from ecgcmr.experiments.config_checks import read_settings
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "configs" / "experiments").glob("*.yaml"))
 CNN = {"encoder": {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"samples": 1000}}}

@@ -13,7 +13,7 @@ from echonext_folder import write_echonext
 
 from ecgcmr.cli import main
 from ecgcmr.encoders import load_encoder
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.preparation.collections.echonext import EchoNextCollection
 from ecgcmr.preparation.collections.mimic_ecg import MimicECGCollection
 from ecgcmr.preparation.options import PrepareOptions

@@ -18,7 +18,7 @@ from tiny_experiment import CNN, TWO_STEPS, change
 from ecgcmr.cli import main
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.encoders.published import PublishedECG, published_encoders
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.weights_import.published_network import measured_preparation
 
 PUBLISHED = "ecgcmr.encoders.published.PublishedECG"

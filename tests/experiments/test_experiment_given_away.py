@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from data_modules import LabelledDataModule
 from ecgcmr.augmentations import Compose, OneOf, Powerline, Sometimes, TimeShift
@@ -18,12 +17,11 @@ from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.encoders import ECGVisionTransformer, export_encoder
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import methods
-from ecgcmr.experiments.cohort_set import CohortSet
-from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.features import classical_features, encoder_features
 from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, SupervisedPlan, TaskPlan
+from ecgcmr.experiments.task_reading import read_task
 from ecgcmr.metrics.tasks import task_for
 from ecgcmr.preparation.beats import MEASUREMENTS
 from ecgcmr.preparation.resampling import resample, resampling_ratio
@@ -85,9 +83,7 @@ def test_a_baseline_that_holds_a_target_is_refused(
 def test_a_task_without_a_label_to_choose_or_to_compare_by_is_refused(
     tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch, split: str
 ) -> None:
-    experiment = Experiment(plan_of(tmp_path, TaskPlan("regression", ["bmi"])), tmp_path, Console(quiet=True))
-    index = ShardIndex.load(cohort_root)
-    experiment.cohorts = CohortSet.of_one(experiment.plan, index)
+    plan, index = plan_of(tmp_path, TaskPlan("regression", ["bmi"])), ShardIndex.load(cohort_root)
     hidden = index.positions(split)
 
     def read(index: ShardIndex, names: list[str], rows: np.ndarray) -> np.ndarray:
@@ -95,7 +91,7 @@ def test_a_task_without_a_label_to_choose_or_to_compare_by_is_refused(
 
     monkeypatch.setattr(methods, "read_labels", read)
     with pytest.raises(UserError, match=f"task t: no subject of split {split} has one of its labels"):
-        experiment._problem("t")
+        read_task(plan, "t", index)
 
 
 def test_covariates_of_fine_tuning_are_checked_before_anything_is_trained(tmp_path: Path, cohort_root: Path) -> None:

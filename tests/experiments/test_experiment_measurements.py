@@ -19,7 +19,7 @@ from ecgcmr.experiments.aligned_measurements import measurement_notes
 from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.methods import Problem
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.shards import ShardIndex
 
 SPLITS = ("train",) * 20 + ("val",) * 6 + ("test",) * 6

@@ -19,13 +19,13 @@ from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments import baseline_methods, fine_tuning
 from ecgcmr.experiments.baseline_methods import Baselines
 from ecgcmr.experiments.chain import encoder_for_task
-from ecgcmr.experiments.experiment import grouped
 from ecgcmr.experiments.fine_tuning import FineTuning
 from ecgcmr.experiments.gain import gain_paragraph
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, SupervisedPlan, TaskPlan
 from ecgcmr.experiments.report import assess_task
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.experiments.task_prediction import grouped
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.shards import ShardIndex, read_labels
 from ecgcmr.training.prediction_tables import prediction_frame, recording_numbers

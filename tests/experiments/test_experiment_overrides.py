@@ -14,7 +14,7 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.config_checks import exported, read_settings
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.plan_state import plan_fingerprint
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "experiments"

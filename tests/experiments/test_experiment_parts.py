@@ -13,7 +13,8 @@ from tiny_experiment import change
 from ecgcmr.cli import main
 from ecgcmr.experiments import cohorts
 from ecgcmr.experiments.node_states import NodeState, expected_seconds
-from ecgcmr.experiments.plan import CohortPlan, load_plan
+from ecgcmr.experiments.plan import CohortPlan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
 from ecgcmr.experiments.run_graph import GraphNode, dependents, run_graph
 from ecgcmr.experiments.stage_runs import write_marker

@@ -12,7 +12,8 @@ import yaml
 
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cohorts import flags_of
-from ecgcmr.experiments.plan import amount_of, load_plan
+from ecgcmr.experiments.plan import amount_of
+from ecgcmr.experiments.plan_file import load_plan
 
 PLAN: dict[str, Any] = {
     "cohort": {"synthesize": {"subjects": 80, "seed": 1}},

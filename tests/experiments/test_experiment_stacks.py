@@ -20,7 +20,8 @@ from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments import report, stacks
 from ecgcmr.experiments.baseline_methods import Baselines
 from ecgcmr.experiments.methods import Problem
-from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, TaskPlan, load_plan
+from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, Plan, TaskPlan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.probes.folds import deal_folds
 from ecgcmr.shards import ShardIndex, read_labels

@@ -22,10 +22,10 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.evaluation.predictions import Predictions, table_of
 from ecgcmr.evaluation.rows import Settings
-from ecgcmr.experiments.experiment import refuse_shared_targets
 from ecgcmr.experiments.methods import Problem, oracle_outcome
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.report import assess_task
+from ecgcmr.experiments.task_reading import refuse_shared_targets
 from ecgcmr.metrics.bootstrap import Resamples, resample
 from ecgcmr.metrics.survival import concordance
 from ecgcmr.objectives import CoxPartialLikelihood

@@ -9,9 +9,9 @@ import yaml
 from test_experiment_overrides import write
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.experiment import grouped
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.stage_runs import StageRun
+from ecgcmr.experiments.task_prediction import grouped
 from ecgcmr.experiments.tuning_notes import tuning_notes
 from ecgcmr.training import tuning_record
 

@@ -13,7 +13,8 @@ from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import experiment as comparison
 from ecgcmr.experiments.config_checks import read_settings
-from ecgcmr.experiments.plan import Plan, load_plan
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.window_checks import check_windows
 from ecgcmr.shards import ShardIndex
 

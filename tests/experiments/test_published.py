@@ -15,7 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.assessment_file import read_assessment
 from ecgcmr.evaluation.published import PublishedRow
 from ecgcmr.evaluation.result_rows import read_results_json
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 
 S4 = {"method": "S4, from scratch", "source": "arXiv 1234.56789", "scores": {"diseases": 0.999, "phenotypes": None}}
 NET = {"method": "Net1D", "source": "A journal, 2026", "scores": {"diseases": {"50%": 0.91, "all": 0.9876}}}

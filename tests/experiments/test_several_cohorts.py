@@ -27,7 +27,7 @@ from ecgcmr.experiments.cohort_set import CohortSet
 from ecgcmr.experiments.config_checks import read_settings
 from ecgcmr.experiments.experiment import Experiment
 from ecgcmr.experiments.export_choices import Choices, recorded_plan, tasks_of
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest
 from ecgcmr.experiments.times import Times
 from ecgcmr.provenance.run_note import read_note

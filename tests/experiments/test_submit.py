@@ -22,7 +22,7 @@ from ecgcmr.experiments import submit_command
 from ecgcmr.experiments.cluster_file import Cluster, Resources, read_cluster
 from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of, ranks_of
 from ecgcmr.experiments.job_script import script
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.sbatch import submit
 
 REPOSITORY = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tiny_configs import small_recipe
 from ecgcmr.cli import main
 from ecgcmr.config_pieces import laid_over, read_config
 from ecgcmr.encoders.ecg_vit import SIZES, ECGVisionTransformer
-from ecgcmr.experiments.plan import load_plan
+from ecgcmr.experiments.plan_file import load_plan
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ROOMS = ("mae", "alignment", "unimodal", "downstream")
