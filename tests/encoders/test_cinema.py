@@ -76,6 +76,8 @@ def test_weights_go_over_to_images_of_another_size_and_number() -> None:
     state = larger.adapt_weights(encoder.state_dict(), spec)
     larger.load_state_dict(state, strict=True)
     assert state["pos_embed"].shape == (1, 9, 24)
+    with pytest.raises(UserError, match="pos_embed is \\(1, 4, 24\\) in the weights"):
+        larger.adapt_weights(encoder.state_dict(), {**spec, "height": 64, "width": 64})
     for odd in ({"view": "2ch"}, {"slices": 4}):
         with pytest.raises(UserError, match="only frames, height and width may differ"):
             larger.adapt_weights(encoder.state_dict(), {**spec, **odd})

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ecgcmr.encoders.position import sincos_line
+from ecgcmr.encoders.position import check_position_table
 from ecgcmr.encoders.protocol import CMRInput
 from ecgcmr.encoders.published.cinema_layers import ConvolutionStage, SplitAttention, convolution, patches
+from ecgcmr.encoders.published.cinema_positions import place_positions, resized_positions
 from ecgcmr.encoders.published.cinema_views import PUBLISHED_SLICES, ImageShape, image_shape
 from ecgcmr.encoders.published.patch_encoder import PUBLISHED_EPS
 from ecgcmr.encoders.token_linear import TokenLinear
@@ -98,7 +98,7 @@ class CineMA(nn.Module):
         )
         self.patch_embed = TokenLinear(inputs[-1] * prod(self.patch_size), embedding)
         self.patch_linear = TokenLinear(embedding, embedding)
-        self.register_buffer("pos_embed", _positions(self.grid, embedding))
+        self.register_buffer("pos_embed", place_positions(self.grid, embedding))
         self.cls_token = token_parameter(embedding)
         self.blocks = make_blocks(embedding, depth, heads, mlp_ratio, drop_path, True, PUBLISHED_EPS, SplitAttention)
         self.norm = nn.LayerNorm(embedding, eps=PUBLISHED_EPS)
@@ -179,31 +179,11 @@ class CineMA(nn.Module):
                     "frames, height and width may differ"
                 )
         side = int(input_spec["height"]) * self.grid[0] // mine.height
-        earlier = self.shape.kernel(side, self.shape.slices)
         if side == self.grid[0]:
             return dict(weights)
-        table = weights["pos_embed"].unflatten(1, earlier).movedim(-1, 1)
-        mode = "bicubic" if len(earlier) == 2 else "trilinear"
-        resized = F.interpolate(table, size=self.grid, mode=mode).flatten(2).transpose(1, 2)
-        return {**weights, "pos_embed": resized}
-
-
-def _positions(grid: tuple[int, ...], width: int) -> Tensor:
-    """Position table (1, N, width) of places along X, Y and Z: a part of the width tells Y, one X, one Z.
-
-    That Y comes first is how it was published; what the parts leave over of the width is 0.
-    """
-    empty = torch.empty(1, prod(grid), width)
-    if empty.is_meta:  # laid out without memory
-        return empty
-    part = width // len(grid) // 2 * 2
-    tables = []
-    for axis in (1, 0, *range(2, len(grid))):
-        line = sincos_line(grid[axis], part)
-        shape = [grid[axis] if place == axis else 1 for place in range(len(grid))]
-        tables.append(line.reshape(*shape, part).expand(*grid, part))
-    table = torch.cat(tables, dim=-1).flatten(0, -2)[None]
-    return F.pad(table, (0, width - table.shape[-1]))
+        earlier = self.shape.kernel(side, self.shape.slices)
+        check_position_table(weights, prod(earlier))
+        return {**weights, "pos_embed": resized_positions(weights["pos_embed"], earlier, self.grid)}
 
 
 def _check_numbers(
