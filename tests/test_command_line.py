@@ -135,7 +135,13 @@ MISTAKES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("line", MISTAKES)
+FITS = ("fit -c {mae} --data.root", "test -c", "predict -c")
+"""Beginnings of lines whose config is composed and checked."""
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow if line.startswith(FITS) else ()) for line in MISTAKES]
+)
 def test_a_mistake_is_one_line_and_exit_code_two(
     line: str, place: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ def test_the_digest_follows_every_module_of_the_package(tmp_path: Path, monkeypa
     assert own_code_of(overrides) == first
 
 
+@pytest.mark.slow
 def test_a_single_module_and_an_installed_package_and_a_missing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

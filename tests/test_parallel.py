@@ -51,6 +51,7 @@ def test_backends_that_cannot_be_had_are_told() -> None:
         run_all(square, [1], [1], workers=1, backend="slurm")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
 

@@ -76,6 +76,7 @@ def test_every_folder_has_a_place_in_the_order_of_rooms():
     assert folders == set(placed) - {"ground", "cli"}
 
 
+@pytest.mark.slow
 def test_no_room_imports_upwards_or_beside_itself():
     modules = _modules()
     level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
@@ -88,6 +89,7 @@ def test_no_room_imports_upwards_or_beside_itself():
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_no_module_imports_itself_by_a_detour():
     modules = _modules()
     graph = {name: _imports(path, modules, lazily=False) - {name} for name, path in modules.items()}

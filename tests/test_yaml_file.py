@@ -32,6 +32,7 @@ def test_a_bomb_of_aliases_is_refused_before_anything_is_built(tmp_path: Path) -
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_aliases_count_wherever_they_stand() -> None:
     merges = "a: &a {x: 1, y: 2}\n" + "b: [" + ", ".join(["{<<: *a}"] * (MOST_VALUES // 4)) + "]"
     with pytest.raises(UserError, match="values"):

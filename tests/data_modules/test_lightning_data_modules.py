@@ -59,6 +59,7 @@ def test_fit_sees_new_orders_and_crops_each_epoch(cohort: ShardIndex, num_worker
     assert module.seen[-1]["keys"] == ["cmr", "ecg", "labels", "row", "valid"]
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_what_is_seen(cohort: ShardIndex) -> None:
     def fit(num_workers: int, **options: Any) -> list[dict[str, Any]]:
         module = Witness()
@@ -169,6 +170,7 @@ def test_overfit_batches_repeats_the_same_batches(cohort: ShardIndex) -> None:
     assert epochs[0] == epochs[1] == epochs[2]
 
 
+@pytest.mark.slow
 def test_validate_test_and_predict(cohort: ShardIndex) -> None:
     module, data = Witness(), ECGDataModule(cohort.root, batch_size=4, samples=40, predict_split="train")
     trainer().validate(module, datamodule=data, verbose=False)

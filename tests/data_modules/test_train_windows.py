@@ -65,6 +65,7 @@ def test_starts_of_windows_are_independent_and_uniform() -> None:
         assert np.bincount(window, minlength=8).min() > 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"num_workers": 1}, {"shuffle": "none"}, {"batch_size": 9}])
 def test_windows_belong_to_the_row_whatever_reads_it(cohort: ShardIndex, options: dict[str, Any]) -> None:
     whole = starts(kept(cohort.root, train_windows=3))

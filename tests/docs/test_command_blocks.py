@@ -31,6 +31,7 @@ def test_a_block_of_commands_is_run_or_says_why_not(block: Block) -> None:
         assert page in SESSIONS, f"{page}:{block.line}: say above the block what runs it, or why nothing does"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in ALL if not block.note.startswith("run by ")], ids=str)
 def test_every_call_of_a_block_is_understood(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -70,6 +70,7 @@ def test_every_config_is_shown_whole() -> None:
         assert f"{path.parent.name}.md#{path.stem}" in pages["reference/configs/index.md"]
 
 
+@pytest.mark.slow
 def test_every_package_and_name_it_offers_is_there_once() -> None:
     pages = python_pages(ROOT)
     for init in (*(ROOT / "ecgcmr").rglob("__init__.py"), ROOT / "data_modules" / "__init__.py"):

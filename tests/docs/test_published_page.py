@@ -16,6 +16,7 @@ ENTRIES = published_encoders()
 IMAGES = published_image_encoders()
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_the_registry() -> None:
     """If this fails, run ``python docs/published_tables.py``."""
     made = runpy.run_path(str(ROOT / "docs" / "published_tables.py"))

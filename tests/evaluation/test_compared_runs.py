@@ -98,6 +98,7 @@ def test_results_are_not_written_to_the_folder_of_a_run_or_a_cohort(
     assert [path.name for path in out.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_figures_of_replaced_results_do_not_stay(tmp_path: Path) -> None:
     runs = run(tmp_path / "a", table()), run(tmp_path / "b", table())
     out = tmp_path / "out"

@@ -149,6 +149,7 @@ def test_rows_scattered_over_an_array_larger_than_memory_are_refused(tmp_path: P
     assert main(["evaluate", "--predictions", str(tmp_path / "p.parquet")]) == 2
 
 
+@pytest.mark.slow
 def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = frame(target=HOSTILE, method=HOSTILE, unit=HOSTILE, group=HOSTILE)
     other = frame(target="second | _x_", method=HOSTILE, group=HOSTILE)

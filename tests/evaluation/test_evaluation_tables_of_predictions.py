@@ -25,6 +25,8 @@ from ecgcmr.metrics.multiplicity import holm, two_sided_p
 from ecgcmr.metrics.tasks import TASKS
 from ecgcmr.reports import compare_command, evaluate_command
 
+pytestmark = pytest.mark.slow
+
 N, VALIDATION = 90, 30
 METHODS = (("mae", "linear_probe", 1.5), ("mae+alignment", "linear_probe", 0.5), ("oracle", None, 0.1))
 NUMBERS = ("lv_edv", "lv_ef", "rv_edv", "gone")

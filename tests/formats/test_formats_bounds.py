@@ -66,6 +66,7 @@ def test_a_line_without_end_is_not_split(tmp_path, cell):
     assert identify_ecg(tmp_path / "a.csv").kind in (None, "csv")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little_memory")
 def test_parquet_of_twenty_million_rows(tmp_path):
     import pyarrow as pa

@@ -109,6 +109,7 @@ def test_other_series_are_left_out(tmp_path, cine):
     np.testing.assert_array_equal(read_cine_zip(write_zip(tmp_path / NAME, members)).load_cine(), cine)
 
 
+@pytest.mark.slow
 def test_of_repeated_series_the_last_complete_one_stays(tmp_path, cine):
     series = sax_series(cine)
     earlier = dataclasses.replace(series[1], number=3, uid="1.2.3.4.1", pictures=series[1].pictures * 0)

@@ -169,6 +169,7 @@ def test_images_and_cut_files_are_refused(tmp_path):
         read_ecg(path)
 
 
+@pytest.mark.slow
 def test_compressed_syntaxes_are_refused_before_they_are_expanded(tmp_path):
     path = tmp_path / "x.dcm"
     dataset = dicom_ecg_dataset(COUNTS)

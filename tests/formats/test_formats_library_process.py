@@ -56,6 +56,7 @@ def process(tmp_path):
     process.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -117,6 +118,7 @@ def test_messages_are_without_what_they_quote():
     assert said == "cannot decode it: name ..., ... or ... in the file"
 
 
+@pytest.mark.slow
 def test_one_process_reads_file_after_file(tmp_path):
     (tmp_path / "a.scp").write_bytes(scp_bytes(sample_counts(1, 300)))
     read_ecg(tmp_path / "a.scp")
@@ -128,6 +130,7 @@ def test_one_process_reads_file_after_file(tmp_path):
     assert read_ecg(tmp_path / "a.scp").signal.shape == (12, 300)
 
 
+@pytest.mark.slow
 def test_a_fork_has_a_process_of_its_own(tmp_path):
     (tmp_path / "a.scp").write_bytes(scp_bytes(sample_counts(1, 300)))
     read_ecg(tmp_path / "a.scp")
@@ -144,6 +147,7 @@ def test_a_fork_has_a_process_of_its_own(tmp_path):
     assert library_process().pid == child
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_process_that_started_it(tmp_path):
     (tmp_path / "a.scp").write_bytes(scp_bytes(sample_counts(1, 300)))
     script = f"""

@@ -81,6 +81,7 @@ def test_a_millivolt_is_ten_millimetres_and_a_second_twenty_five_on_a_sheet_of_a
     assert strip[:, 0].max() < PLACE.right
 
 
+@pytest.mark.slow
 def test_the_pdf_is_a4_and_both_files_are_the_same_again(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in draw_page(signal(), RATE, prediction(), model(), tmp_path / "a.1.json")]
     again = draw_page(signal(), RATE, prediction(), model(), tmp_path / "b")

@@ -41,6 +41,7 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_each_file_has_its_json_and_its_page(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     assert _infer(folder, out, "--level", "0.9", "--pdf", files=("a/ecg.npy",)) == 0
@@ -121,6 +122,7 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_replaced_result_leaves_nothing_of_the_earlier_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -213,6 +215,7 @@ MOSTLY = ("arms swapped", "right arm and left leg swapped")
 """Seen in nine of ten: one of the two recordings at least must be refused."""
 
 
+@pytest.mark.slow
 def test_no_bad_recording_becomes_a_confident_number(folder: Path, tmp_path: Path):
     draw = np.random.default_rng(0)
     expected = {}

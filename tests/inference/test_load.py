@@ -111,6 +111,7 @@ def test_the_package_imports_nothing_until_it_is_asked():
     assert found.stdout.split() == [ecgcmr.__version__, "0"]
 
 
+@pytest.mark.slow
 def test_load_needs_neither_lightning_nor_monai():
     code = "import sys, ecgcmr; ecgcmr.load; print(sorted({'lightning', 'monai'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

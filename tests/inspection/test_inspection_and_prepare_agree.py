@@ -174,6 +174,7 @@ def inspected(path, declaration):
     return None
 
 
+@pytest.mark.slow
 def test_both_commands_decide_alike(folder, capsys):
     declaration = folder.parent / "declared.yaml"
     found = find_ecgs(folder, declared=True)

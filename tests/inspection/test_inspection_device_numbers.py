@@ -47,6 +47,7 @@ def write_cardiosoft(path: Path, steps: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_devices_numbers_stand_beside_ours(
     tmp_path: Path, recording: np.ndarray, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def test_columns_follow_each_other_in_time_and_leads_stand_in_the_usual_order(mv
     assert [word for word in words(draw_ecg_paper(mv)) if word in LEADS].count("II") == 2
 
 
+@pytest.mark.slow
 def test_the_sheet_prints_to_scale(mv, tmp_path):
     path = save_png(draw_ecg_paper(mv), tmp_path / "ecg.png", PAPER_DPI)
     with Image.open(path) as image:

@@ -95,6 +95,7 @@ def test_nothing_is_drawn_of_nothing():
     assert draw_labels((), np.empty((5, 0), dtype=np.float32)) is None
 
 
+@pytest.mark.slow
 def test_quality_shows_rates_index_and_beats():
     flags = np.zeros((8, 12), dtype=np.uint8)
     flags[:4, 2] = 1  # missing

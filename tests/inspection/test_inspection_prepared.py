@@ -168,6 +168,7 @@ def test_stored_bytes_are_those_on_the_disk(root):
 # ----------------------------------------------------------------------------------------------------------- command
 
 
+@pytest.mark.slow
 def test_a_cohort_is_described(root, tmp_path, capsys):
     assert call(root, "--out", tmp_path / "look") == 0
     text = capsys.readouterr().out
@@ -230,6 +231,7 @@ def test_one_split_and_one_row(root, tmp_path, capsys):
         call(root, "--split", "test", "--row", "0")
 
 
+@pytest.mark.slow
 def test_a_shard_is_described_without_figures(root, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call(root / "shards" / "shard-00001.h5", "--no-figures") == 0

@@ -29,6 +29,8 @@ from ecgcmr.inspection.raw_file import raw_kind
 from ecgcmr.inspection.raw_table import _OTHERS
 from ecgcmr.preparation.diagnoses import HISTORY_FIELDS
 
+pytestmark = pytest.mark.slow
+
 ID = "1000011"
 
 

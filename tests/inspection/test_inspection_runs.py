@@ -135,6 +135,7 @@ def test_rows_are_refused(run):
         call(run, "--row", "1")
 
 
+@pytest.mark.slow
 def test_each_number_has_a_panel_with_its_splits():
     steps = np.arange(3)
     curves = tuple(Curve(name, steps, steps / 2.0) for name in ("grad", "train/loss", "train/ncc", "val/loss"))

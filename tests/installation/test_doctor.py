@@ -150,6 +150,7 @@ def test_what_will_not_run_as_expected_is_warned_of(monkeypatch: pytest.MonkeyPa
     assert machine.warnings_about(plenty, [card]) == []
 
 
+@pytest.mark.slow
 def test_a_device_is_timed_and_people_read_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from ecgcmr.shipped_configs import shipped_configs
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("ecgcmr", "data_modules")
 IN_THE_SDIST = (*PACKAGES, "configs", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")

@@ -37,6 +37,7 @@ def test_the_sum_is_the_difference_of_outputs_for_every_encoder(case: str):
     assert found.values.abs().sum(dim=(1, 2)).min() > 0
 
 
+@pytest.mark.slow
 def test_batches_change_nothing():
     encoder = build("ecg-resnet-basic")
     output, x = _head_on(encoder), batch_for(encoder, 5)

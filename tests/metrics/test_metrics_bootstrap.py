@@ -151,6 +151,7 @@ def test_equal_seeds_give_equal_intervals() -> None:
     assert one != other
 
 
+@pytest.mark.slow
 def test_coverage_is_near_nominal() -> None:
     hits = np.zeros(2)
     auroc = 0.7602  # of two normals one standard deviation apart: Phi(1 / sqrt 2)

@@ -18,6 +18,8 @@ from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.probes.partial_likelihood import TIES, RiskSets, cox_path
 from ecgcmr.probes.probe import Standardiser
 
+pytestmark = pytest.mark.slow
+
 Floats = np.ndarray
 TRAIN, VALIDATION, TEST = slice(0, 300), slice(300, 500), slice(500, 900)
 

@@ -136,6 +136,7 @@ def test_workers_do_not_change_the_values() -> None:
         extract_features(ecgs[:, :8])
 
 
+@pytest.mark.slow
 def test_real_recordings(real_data_dir: Path) -> None:
     """PTB-XL: heart rate as by neurokit2 on lead II, and diagnoses move the features they are defined by."""
     folder = real_data_dir / "ptbxl"

@@ -135,6 +135,7 @@ def test_one_penalty_for_the_probe() -> None:
         RidgeProbe(penalty_per="group")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_only_the_first_validation_rows_choose(task: str) -> None:
     (x, y), (x_val, y_val), (x_test, _) = splits()
@@ -196,6 +197,7 @@ def test_bad_arguments_raise() -> None:
         RidgeProbe().fit(x, y, x_val, y_val).predict(x_test[:, 1:])
 
 
+@pytest.mark.slow
 def test_82_targets_on_1400_rows_take_about_a_second() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(1800, 384)), generator.normal(size=(1800, 82))

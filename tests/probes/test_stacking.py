@@ -18,6 +18,8 @@ from ecgcmr.probes.linear_probe import RIDGE_PENALTIES
 from ecgcmr.probes.score_units import ScoreUnit, can_judge, loss
 from ecgcmr.probes.stacking import EQUAL, SHARES, Part, StackOutcome, out_of_fold, stack_predictions
 
+pytestmark = pytest.mark.slow
+
 KINDS = list(TASKS)
 NO_SKILL = {"regression": 0.0, "classification": 0.5, "time_to_event": 0.5}
 

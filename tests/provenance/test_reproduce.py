@@ -24,6 +24,8 @@ from ecgcmr.provenance.verdict import judge
 from ecgcmr.speed_choices.choose import COMPUTES_AS, Choices
 from ecgcmr.training.machine_choices import choose_for_run
 
+pytestmark = pytest.mark.slow
+
 QUIET = ["--trainer.logger=false", "--trainer.enable_model_summary=false"]
 
 
@@ -155,6 +157,10 @@ def _note(change: dict[str, Any]) -> Callable[[Path], None]:
     return lambda run: edit(run / "run.json", lambda note: note | change)
 
 
+def _with_a_remark(run: Path) -> None:
+    (run / "config.yaml").write_text((run / "config.yaml").read_text() + "\n# mine\n")
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "no note": (lambda run: (run / "run.json").unlink(), [], "holds no run.json"),
     "unfinished": (_note({"state": "running"}), [], "not finished"),
@@ -163,7 +169,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "a later version": (_note({"version": 2}), [], "use a later version"),
     "begun from a checkpoint": (_note({"calls": [{"from_step": 3}]}), [], "began from a checkpoint"),
     "changes on the way": (lambda run: (run / "resumed.json").write_text("[]"), [], "resumed.json"),
-    "another config": (lambda run: (run / "config.yaml").open("a").write("\n# mine\n"), [], "is not that of the run"),
+    "another config": (_with_a_remark, [], "is not that of the run"),
     "no config": (lambda run: (run / "config.yaml").unlink(), [], "is not that of the run"),
     "another cohort": (_note({"cohort": {"fingerprint": "0"}}), [], "holds another cohort"),
     "no cohort": (lambda run: None, ["--place", "data.root=/nowhere"], "no such folder; say where"),

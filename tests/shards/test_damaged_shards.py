@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
@@ -201,6 +202,16 @@ def test_no_nan_reaches_a_batch_without_checksums_either(cohort: ShardIndex, num
     data = ECGDataModule(cohort.root, batch_size=4, samples=40, num_workers=num_workers, verify_reads="never")
     with pytest.raises(UserError, match="^shard-00001.h5: ecg of record 8 holds NaN or infinity"):
         _read_all(data)
+
+
+def test_workers_end_with_the_error_that_one_of_them_found(cohort: ShardIndex) -> None:
+    _flip_to_nan(cohort)
+    before = set(multiprocessing.active_children())
+    loader = ECGDataModule(cohort.root, batch_size=4, samples=40, num_workers=1).train_dataloader()
+    with pytest.raises(UserError, match="record 8 is damaged") as error:
+        list(loader)
+    assert error.traceback  # which holds the frames of the iteration
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.slow

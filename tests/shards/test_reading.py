@@ -154,6 +154,7 @@ def test_few_shards_stay_open_and_none_leaks(make_cohort: Callable[..., ShardInd
         assert len(os.listdir("/proc/self/fd")) - before == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_the_loader_can_be_left_and_started_again(cohort: ShardIndex, num_workers: int) -> None:
     data = PairedDataModule(cohort.root, batch_size=2, samples=20, num_workers=num_workers)

@@ -23,6 +23,8 @@ from ecgcmr.sweeps.plan import read_plan
 from ecgcmr.sweeps.run import Sweep
 from ecgcmr.sweeps.study import Study, report
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("optuna")
 SPACE = {"model.optimiser.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "model.mask_ratio": {"low": 0.4, "high": 0.8}}
 

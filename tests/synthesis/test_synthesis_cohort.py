@@ -88,6 +88,7 @@ def test_shards_hold_the_truth_of_frames_and_waves(bulk):
     assert verify_cohort(bulk) == []
 
 
+@pytest.mark.slow
 def test_prepared_raw_files_are_the_shards(bulk, raw, tmp_path):
     key = tmp_path / "key"
     key.write_bytes(cohort_key(SEED))

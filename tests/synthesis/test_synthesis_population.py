@@ -59,6 +59,7 @@ def test_without_it_the_latest_diagnosis_stands_in_for_it(raw, population: Popul
         assert np.nanmax(short) < 7 / 365.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joined", [False, True])
 def test_every_form_of_the_diagnoses_gives_the_same_labels(raw, population: Population, tmp_path, joined) -> None:
     """The research platform's export: ``p41270`` joined or in arrays, ``p41280_a{i}``, ``p40000_i0`` and ``p191``."""

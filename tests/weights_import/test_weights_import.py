@@ -108,6 +108,7 @@ def test_masked_autoencoder_weights_of_the_golden_run(parity_dir, tmp_path):
     assert {lines[name]["note"] for name in decoder} == {"decoder of the masked autoencoder"}
 
 
+@pytest.mark.slow
 def test_released_signal_encoder(signal_file, tmp_path, capsys):
     out, tensors = tmp_path / "run", _signal_tensors()
     assert _import(signal_file, "--out", out) == 0
@@ -164,6 +165,7 @@ RESNETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", RESNETS, ids=lambda arguments: arguments["variant"])
 def test_image_encoder(arguments, tmp_path):
     reference = _random_resnet(**arguments, frames=3, height=64, width=64)
@@ -188,6 +190,7 @@ def test_image_encoder(arguments, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_resnet50_of_the_published_shape(tmp_path):
     """Names and shapes as the reference lists them for torchvision; 318 tensors, 210 x 210 unless told otherwise."""
     tensors = _torchvision_tensors(CMRResNet("resnet50"))
@@ -320,6 +323,7 @@ def test_the_folder_of_a_run_is_not_written_over(signal_file, tmp_path):
     assert (out / "encoder.yaml").read_text() == "a finished stage's"
 
 
+@pytest.mark.slow
 def test_importing_again_gives_the_same_bytes(signal_file, tmp_path):
     out = tmp_path / "run"
     assert _import(signal_file, "--out", out) == 0
