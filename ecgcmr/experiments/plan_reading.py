@@ -238,7 +238,8 @@ def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseExceptio
     place, _, entry = key.rpartition(".")
     start = f"{place}: " if place else ""
     if isinstance(error, ConfigKeyError):
-        known = [field.name for field in fields(error.object_type)] if is_dataclass(error.object_type) else []
+        of = fields(error.object_type) if is_dataclass(error.object_type) else ()
+        known = [field.name for field in of if field.name != "path"]  # of the file itself
         close = difflib.get_close_matches(entry, known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; it may hold {', '.join(known)}"
         return f"{start}unknown entry '{printable(entry, 60)}'{hint}"
