@@ -59,6 +59,8 @@ class FolderLock:
         Raises:
             UserError: Another process, or another part of this one, holds it; the message says who.
         """
+        if self.folder.is_file():
+            raise UserError(f"{self.folder}: is a file, where a folder is to be; choose another folder")
         try:
             if self.create:
                 self._make_folder()

@@ -55,9 +55,13 @@ def printable_lines(text: object, longest: int = 100 * LONGEST_LINE) -> str:
 
 
 def show_any_name(stream: TextIO) -> None:
-    """Let a stream write characters that it cannot encode as escapes; else a file's name could end the program."""
+    """Let a stream write characters that it cannot encode as escapes; else a file's name could end the program.
+
+    And each line at once, also to a file: progress is there when it is looked at, and is not lost where the program is
+    killed.
+    """
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def markdown_cell(text: object, longest: int = LONGEST_NAME) -> str:

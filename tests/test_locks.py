@@ -69,6 +69,12 @@ def test_what_cannot_be_written_to_is_not_locked(tmp_path: Path) -> None:
         pass  # the write that follows says what is wrong
 
 
+def test_a_file_where_a_folder_is_to_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: is a file, where a folder is to be"):
+        FolderLock(tmp_path / "file", "fit").__enter__()
+
+
 def test_a_file_system_without_locks_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from ecgcmr.text import duration, figure_text, markdown_cell, printable, printable_lines, show_names_plainly
+from ecgcmr.text import (
+    duration,
+    figure_text,
+    markdown_cell,
+    printable,
+    printable_lines,
+    show_any_name,
+    show_names_plainly,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +109,11 @@ def test_powers_of_ten_on_an_axis_stay_formulas() -> None:
 def test_times_are_words() -> None:
     words = ["0 s", "59 s", "1 min 01 s", "1 h 01 min", "-"]
     assert [duration(seconds) for seconds in (0.4, 59, 61, 3661, -1)] == words
+
+
+def test_a_line_is_written_at_once_to_a_file_too(tmp_path: Path) -> None:
+    """Else the progress of hours is seen in blocks, and lost where the program is killed."""
+    with (tmp_path / "log").open("w") as stream:
+        show_any_name(stream)
+        stream.write("mae: begins\n")
+        assert (tmp_path / "log").read_text() == "mae: begins\n"

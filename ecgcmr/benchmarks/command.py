@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -31,6 +32,14 @@ encoder costs, in parameters, operations a recording and recordings/s.
   ecgcmr bench --only choices
   ecgcmr bench --only networks --batch 256 --compile
 """
+RECORDINGS, BATCH = 4096, 128
+_OF_PARTS = {
+    "recordings": ("loading",),
+    "batch": ("networks",),
+    "compile": ("networks",),
+    "device": ("training", "choices", "encoders", "networks"),
+}
+"""Option -> parts that it is of."""
 USUAL = ("cleaning", "preparation", "loading", "training", "ranks", "choices")
 
 
@@ -45,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help=f"some of: {', '.join(USUAL)}, infer, onnx, networks, encoders (default: all but these four)",
     )
-    parser.add_argument("--recordings", type=int, default=4096, help="recordings in the loading test (default: 4096)")
-    parser.add_argument("--batch", type=int, default=128, help="samples in a step of the part networks (default: 128)")
+    parser.add_argument("--recordings", type=int, help="recordings in the loading test (default: 4096)")
+    parser.add_argument("--batch", type=int, help="samples in a step of the part networks (default: 128)")
     parser.add_argument("--compile", action="store_true", help="torch.compile in the part networks; adds *_compiled")
     parser.add_argument("--device", help="for training and networks, such as cpu (default: cuda if there is one)")
 
@@ -66,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         training,
     )
 
+    given = {name: getattr(args, name) for name in _OF_PARTS}
+    args.recordings = RECORDINGS if args.recordings is None else args.recordings
+    args.batch = BATCH if args.batch is None else args.batch
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "cleaning": cleaning.measure,
         "preparation": preparation.measure,
@@ -81,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     unknown = sorted(set(args.only or USUAL) - set(parts))
     if unknown:
         raise UserError(f"--only {' '.join(unknown)}: choose from {', '.join(parts)}")
+    _refuse_unused(given, args.only or USUAL)
     if args.recordings < 2 * loading.BATCH:
         raise UserError(f"--recordings {args.recordings}: at least {2 * loading.BATCH} are needed to fill batches")
     if args.batch < 2:
@@ -88,6 +101,17 @@ def run(args: argparse.Namespace) -> int:
     path = args.out / "bench.json"
     with FolderLock(args.out, "bench"):
         return _measure(parts, args.only or USUAL, path)
+
+
+def _refuse_unused(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse an option of which no part that is measured knows anything.
+
+    Raises:
+        UserError: There is one.
+    """
+    for option, value in given.items():
+        if value not in (None, False) and not set(_OF_PARTS[option]) & set(names):
+            raise UserError(f"--{option}: is of the part {' or '.join(_OF_PARTS[option])}; name it under --only")
 
 
 def _measure(parts: Mapping[str, Callable[[], dict[str, float]]], names: Sequence[str], path: Path) -> int:

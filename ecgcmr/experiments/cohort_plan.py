@@ -34,6 +34,10 @@ def check_cohorts(plan: Plan, where: str) -> None:
         UserError: In one line that names the entry.
     """
     given = _sources(plan.cohort)
+    for each, here in ((plan.cohort, "cohort"), *((one, f"cohorts.{name}") for name, one in plan.cohorts.items())):
+        for command, entry, why in _NOT_OF_A_COHORT:
+            if entry in (getattr(each, command) or {}):
+                raise UserError(f"{where}: {here}.{command}.{entry}: {why}; take it out")
     if not plan.cohorts:
         if len(given) != 1:
             raise UserError(f"{where}: cohort needs exactly one of {', '.join(SOURCES)}; it has {given or 'none'}")
@@ -62,6 +66,12 @@ def check_cohorts(plan: Plan, where: str) -> None:
         raise UserError(f"{where}: cohorts.{unused[0]}: no stage and no task uses it; take it out")
 
 
+_NOT_OF_A_COHORT = (
+    ("synthesize", "out", "a cohort lies in the folder that --out of the experiment names"),
+    ("prepare", "out", "a cohort lies in the folder that --out of the experiment names"),
+    ("synthesize", "format", "an experiment reads shards"),
+)
+"""Arguments of the commands that make a cohort which are the experiment's."""
 _INTERPRETATION = "interpretation.cohort"
 
 

@@ -107,7 +107,7 @@ def _checked(axes: Any, where: str) -> dict[str, dict[str, dict[str, Any]]]:
         if isinstance(options, list):
             named = [(_value_name(str(axis), value, here), {str(axis): value}) for value in options]
             options = dict(named)
-            if len(options) < len(named):
+            if len({str(value) for value in axes[axis]}) < len(named):
                 raise UserError(f"{here}: holds a value twice; a choice is run once")
         if not isinstance(options, dict) or not options:
             raise UserError(f"{here}: expected a list of values, or choices with the entries that each changes")

@@ -27,7 +27,9 @@ MEASURED = ("age+sex", "age+sex+size", "features", "features-boosting")
 """Baselines that learn from what is known without a network: they may be parts of a stack."""
 WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights", "measurement_encoder_weights")
 """Entries of a stage's config that take an exported encoder."""
-RESERVED = ("random", "scratch", "cohort", "table", *BASELINES)
+EVERY_ENCODER = "every encoder"
+"""Among methods to be compared: all under ``encoders``."""
+RESERVED = ("random", "scratch", "cohort", "table", EVERY_ENCODER, *BASELINES)
 """Methods of the table, and parts of an experiment, that are no stage of the file."""
 SEPARATELY = ("target", "group")
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -37,6 +39,7 @@ LEAST_RESAMPLES = 10
 """What the assessment at the end of an experiment asks for."""
 
 
+_ROOMS = ("model", "data", "trainer")
 _OF_THE_EXPERIMENT = {
     "data.root": "name the cohort under cohort",
     "data.apart_from": "it follows from the tasks' cohorts",
@@ -146,7 +149,7 @@ def _check_stages(plan: Plan, where: str) -> None:
 def _check_tasks(plan: Plan, where: str) -> None:
     for name, task in plan.evaluation.tasks.items():
         here = f"{where}: evaluation.tasks.{name}"
-        if Path(str(name)).name != name or printable(name, LONGEST_NAME) != name or name == "..":
+        if not is_folder_name(name):
             raise UserError(f"{here}: the name of a task becomes a folder; '{printable(name, 60)}' cannot be one")
         check_choice(task.task, TASKS, f"{here}.task")
         if task.finetune:
@@ -156,13 +159,24 @@ def _check_tasks(plan: Plan, where: str) -> None:
             entry = "set" if task.set else "separately"
             raise UserError(f"{here}.{entry} belongs to fine-tuning; name a config in {here.split(': ')[-1]}.finetune")
         _check_set(task.set, _OF_THE_TASK, f"{here}.set")
+        for method in (*plan.evaluation.finetune, *plan.evaluation.attention_probe):
+            taken = [stage for stage in plan.stages if stage.startswith(f"{name}-{method}-")]
+            if taken:
+                raise UserError(
+                    f"{where}: stages.{taken[0]}: a run of task {name} bears such a name; choose another one"
+                )
         if task.separately is not None:
             check_choice(task.separately, SEPARATELY, f"{here}.separately")
 
 
 def _check_set(settings: Mapping[str, Any], reserved: Mapping[str, str], where: str) -> None:
     """Refuse overrides of what the experiment itself gives a stage or a fine-tuning."""
-    for setting in settings:
+    for setting, value in settings.items():
+        if setting in _ROOMS and isinstance(value, dict):
+            entry = next(iter(value), "...")
+            raise UserError(
+                f"{where}: {setting} holds entries; write each by its dotted name, such as {setting}.{entry}"
+            )
         plain = str(setting).replace(".init_args", "")
         for name, entry in reserved.items():
             if name == plain or name.startswith(f"{plain}."):
@@ -208,6 +222,11 @@ def _check_methods(plan: Plan, where: str) -> None:
     for method in evaluation.finetune:
         check_choice(method, trained, f"{where}.finetune")
     _check_finetune(evaluation, where)
+    for entry in ("linear_probe", "layer_probe", "attention_probe", "finetune", "baselines", "against"):
+        names = getattr(evaluation, entry)
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise UserError(f"{where}.{entry} names {twice[0]} twice; a method is run once")
     for baseline in evaluation.baselines:
         check_choice(baseline, BASELINES, f"{where}.baselines")
     check_choice(evaluation.random_encoder_of, given, f"{where}.random_encoder_of")
@@ -252,6 +271,8 @@ def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
     if evaluation.resamples < LEAST_RESAMPLES:
         raise UserError(f"{where}.resamples is {evaluation.resamples}; at least {LEAST_RESAMPLES} are needed")
+    if not evaluation.labels:
+        raise UserError(f"{where}.labels is empty; name how many labelled subjects methods learn from, such as [all]")
     for entry in ("labels", "finetune_labels"):
         for label in getattr(evaluation, entry):
             if not is_amount(label):
@@ -287,10 +308,17 @@ def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
 
 def check_name(name: Any, where: str, what: str) -> None:
     """Refuse a name of the user's own that cannot be a folder, or that something else bears already."""
-    if name in RESERVED or Path(str(name)).name != name or printable(name, LONGEST_NAME) != name:
+    if name in RESERVED or not is_folder_name(name):
         raise UserError(
             f"{where}: the name of {what} becomes a folder and a method; '{printable(name, 60)}' cannot be one"
         )
+
+
+def is_folder_name(name: Any) -> bool:
+    """Tell whether a name of the user's own can be a folder, apart from options and values of a command."""
+    text = str(name)
+    hides = text.startswith((".", "-")) or text != text.strip() or "=" in text
+    return Path(text).name == name and printable(name, LONGEST_NAME) == name and not hides
 
 
 def check_choice(value: Any, choices: Iterable[Any], where: str) -> None:

@@ -14,14 +14,12 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.any_cohort import for_its_cohort
 from ecgcmr.experiments.cohort_plan import check_cohorts, listed_cohorts
 from ecgcmr.experiments.plan import CohortPlan, Plan
-from ecgcmr.experiments.plan_checks import check_plan
+from ecgcmr.experiments.plan_checks import EVERY_ENCODER, check_plan
 from ecgcmr.experiments.plan_reading import network, pieces_named, typed, with_overrides
 from ecgcmr.experiments.published import check_published
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
-EVERY_ENCODER = "every encoder"
-"""Among methods to be compared: all under ``encoders``."""
 _OF_ENCODERS = ("linear_probe", "layer_probe", "attention_probe", "finetune")
 
 
@@ -38,7 +36,7 @@ def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None,
         UserError: If the file is missing, not YAML, or says something that is not understood.
     """
     path, content = read_content(path, overrides)
-    if "matrix" in content:
+    if content.pop("matrix", None) is not None:
         raise UserError(f"{path.name}: holds a matrix of experiments; give one of its cells")
     return plan_of(path, content, root=root, data=data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -212,6 +213,9 @@ def _check_lists(name: str, value: Mapping[str, Any], declared: Any, where: str)
     wrong = [key for key, inner in value.items() if get_origin(named) is list and isinstance(inner, dict)]
     if wrong:
         raise UserError(f"{where}: {name}.{printable(wrong[0], 60)}: expected a list, found a mapping")
+    several = [key for key, inner in value.items() if named is str and isinstance(inner, list | dict)]
+    if several:
+        raise UserError(f"{where}: {name}.{printable(several[0], 60)}: expected one name, found several")
 
 
 def _check_list(kind: type, value: Any, where: str) -> None:
@@ -234,7 +238,8 @@ def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseExceptio
     place, _, entry = key.rpartition(".")
     start = f"{place}: " if place else ""
     if isinstance(error, ConfigKeyError):
-        known = [field.name for field in fields(error.object_type)] if is_dataclass(error.object_type) else []
+        of = fields(error.object_type) if is_dataclass(error.object_type) else ()
+        known = [field.name for field in of if field.name != "path"]  # of the file itself
         close = difflib.get_close_matches(entry, known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; it may hold {', '.join(known)}"
         return f"{start}unknown entry '{printable(entry, 60)}'{hint}"
@@ -243,8 +248,30 @@ def _reason(kind: type, content: Mapping[str, Any], error: OmegaConfBaseExceptio
         needed = [field for field in fields(error.object_type) if field.default is MISSING]
         names = [field.name for field in needed if field.default_factory is MISSING and field.name not in given]
         return f"{start}missing {', '.join(names)}"
+    named = _at(content, place) if place else content
+    odd = [name for name in named if not isinstance(name, str)] if isinstance(named, dict) else []
     value = _at(content, key.split("[")[0])
-    return f"{start}{entry} is {printable(repr(value), 80)}; expected {_declared(kind, key)}"
+    odd += [name for name in value if not isinstance(name, str)] if isinstance(value, dict) else []
+    if odd:
+        return f"{start}{printable(odd[0], 60)} is no text, as every name must be; write it in quotes"
+    return f"{start}{entry} is {printable(repr(value), 80)}; expected {_in_words(_declared(kind, key))}"
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": "null"}
+
+
+def _in_words(declared: str) -> str:
+    """Return a declared type as people say it, such as ``list[int | str] | None``."""
+    inner = re.fullmatch(r"list\[([\w |]+)\]( \| None)?", declared)
+    if inner is not None:
+        words = [_WORDS.get(one, "entries").removeprefix("a ") for one in inner[1].split(" | ")]
+        each = " or ".join(f"{word}s" if word in ("whole number", "number", "text") else word for word in words)
+        return f"a list of {each}" + (" or null" if inner[2] else "")
+    if declared.startswith("list["):
+        return "a list"
+    if declared.startswith("dict["):
+        return "entries"
+    return " or ".join(_WORDS.get(one, "entries") for one in declared.split(" | "))
 
 
 def _at(content: Any, key: str) -> Any:

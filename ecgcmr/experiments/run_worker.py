@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.child_command import end_with_parent
+from ecgcmr.disk_errors import disk_error_line
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.termination import EXIT_CODE, Terminated, until_asked_to_end
@@ -55,9 +56,13 @@ def _carried_out(request: Any) -> dict[str, Any]:
         print(f"error: {error}", flush=True)
         return {"error": str(error), "mistake": True}
     except Exception as error:
+        line = disk_error_line(error) if isinstance(error, OSError) else None
+        if line is not None:
+            print(f"error: {line}", flush=True)
+            return {"error": line, "mistake": True}
         traceback.print_exc()
         sys.stderr.flush()
-        return {"error": f"{type(error).__name__}: {error}", "mistake": isinstance(error, OSError)}
+        return {"error": f"{type(error).__name__}: {error}", "mistake": False}
     return {"error": None}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
+import sqlite3
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,7 @@ class Study:
 
     def __init__(self, folder: Path, plan: SweepPlan) -> None:
         self._optuna = optuna_package()
-        self.plan, self.choices = plan, plan.choices
+        self.plan, self.choices, self.folder = plan, plan.choices, folder
         try:
             self._study = self._optuna.create_study(
                 storage=address_of(folder), study_name=NAME, direction="minimize", load_if_exists=True
@@ -60,7 +63,8 @@ class Study:
     @property
     def trials(self) -> list[Any]:
         """Optuna's record of each trial, by number."""
-        found: list[Any] = self._study.get_trials(deepcopy=False)
+        with stored(self.folder):
+            found: list[Any] = self._study.get_trials(deepcopy=False)
         return found
 
     def next_trial(self) -> Any:
@@ -80,10 +84,12 @@ class Study:
         if done >= self._most():
             return None
         self._study.sampler = self._sampler(done)
-        if self.plan.sampler == "grid" and not any(trial.state.name == WAITING for trial in trials):
-            points = itertools.product(*(choice.listed() for choice in self.choices.values()))
-            self._study.enqueue_trial(dict(zip(self.choices, next(itertools.islice(points, done, None)), strict=True)))
-        drawn = self._study.ask(self._distributions())
+        with stored(self.folder):
+            if self.plan.sampler == "grid" and not any(trial.state.name == WAITING for trial in trials):
+                points = itertools.product(*(choice.listed() for choice in self.choices.values()))
+                point = next(itertools.islice(points, done, None))
+                self._study.enqueue_trial(dict(zip(self.choices, point, strict=True)))
+            drawn = self._study.ask(self._distributions())
         return self.trials[drawn.number]
 
     def settings(self, trial: Any) -> dict[str, Any]:
@@ -96,7 +102,7 @@ class Study:
 
     def end(self, number: int, state: str, value: float | None = None) -> None:
         """Note how a trial ended."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), stored(self.folder):
             warnings.simplefilter("ignore")
             self._study.tell(number, value, state=self._optuna.trial.TrialState[state])
 
@@ -120,6 +126,32 @@ class Study:
 def address_of(folder: Path) -> str:
     """Return where Optuna finds the study of a folder."""
     return f"sqlite:///{(folder / STORAGE).resolve()}"
+
+
+@contextmanager
+def stored(folder: Path) -> Iterator[None]:
+    """Let what SQLite cannot do be an error of the disk, as with any other file: it is no fault of a trial's settings.
+
+    Args:
+        folder: Of the sweep.
+
+    Raises:
+        OSError: The disk is full, the file cannot be written to or is damaged.
+    """
+    try:
+        yield
+    except Exception as error:  # of SQLAlchemy or Optuna, around that of SQLite
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        number = next((number for word, number in _OF_SQLITE.items() if word in str(cause)), errno.EIO)
+        raise OSError(number, str(cause), str(folder / STORAGE)) from error
+
+
+_OF_SQLITE = {"full": errno.ENOSPC, "readonly": errno.EROFS, "locked": errno.EAGAIN}
+"""Word of SQLite's message -> error number."""
 
 
 def pruner_of(name: str, startup: int, warmup: int) -> Any:
@@ -147,14 +179,18 @@ def report(folder: Path, number: int, step: int, value: float, pruner: Mapping[s
         step: Number of the validation, from 1.
         value: The monitored number, with a minus if it is to grow.
         pruner: Arguments of ``pruner_of``.
+
+    Raises:
+        OSError: The storage cannot be read or written.
     """
     optuna = optuna_package()
-    study = optuna.load_study(study_name=NAME, storage=address_of(folder), pruner=pruner_of(**pruner))
-    known = study.get_trials(deepcopy=False)[number]
-    trial = optuna.trial.Trial(study, known._trial_id)
-    if step not in known.intermediate_values:  # else once more, after a resumption
-        trial.report(value, step)
-    return bool(trial.should_prune())
+    with stored(folder):
+        study = optuna.load_study(study_name=NAME, storage=address_of(folder), pruner=pruner_of(**pruner))
+        known = study.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(study, known._trial_id)
+        if step not in known.intermediate_values:  # else once more, after a resumption
+            trial.report(value, step)
+        return bool(trial.should_prune())
 
 
 def _distribution(optuna: Any, choice: Choice) -> Any:

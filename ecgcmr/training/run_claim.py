@@ -126,6 +126,10 @@ def choose_folder(folder: Path, leave: Leave, checkpoint: Path | None) -> Path:
     launched = launched_for()
     if launched is not None:
         return launched
+    if folder.is_file():
+        raise UserError(
+            f"{folder}: is a file, where the run folder is to be; choose another --trainer.default_root_dir"
+        )
     goes_on = checkpoint is not None and checkpoint.resolve().parent == folder.resolve()
     if goes_on and (leave.overwrite or leave.new_folder):
         flag = OVERWRITE if leave.overwrite else NEW_FOLDER

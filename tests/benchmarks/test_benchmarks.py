@@ -30,6 +30,22 @@ def test_bench_json_is_flat_and_keeps_other_parts(tmp_path: Path) -> None:
     assert {"loader_rss_growth_mb", "loader_rss_growth_later_mb", "loader_samples_per_s_0_workers"} <= set(numbers)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "cleaning", "--compile"], "--compile: is of the part networks"),
+        (["--only", "cleaning", "--batch", "128"], "--batch: is of the part networks"),
+        (["--only", "networks", "--recordings", "4096"], "--recordings: is of the part loading"),
+        (["--only", "loading", "--device", "cpu"], "--device: is of the part training or choices"),
+        (["--only", "loading", "--recordings", "0"], "--recordings 0: at least"),
+        (["--only", "networks", "--batch", "0"], "--batch 0: at least 2"),
+    ],
+)
+def test_no_option_is_ignored(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--out", str(tmp_path), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_unknown_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--out", str(tmp_path), "--only", "cooking"]) == 2
     assert "cooking" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.experiments.borrowing import borrow
 from ecgcmr.experiments.matrix_plan import is_seed, read_matrix
 from ecgcmr.experiments.matrix_table import pooled_rows, write_table
+from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.stage_runs import is_finished, write_marker
 
 AXES: dict[str, Any] = {
@@ -53,7 +54,11 @@ def test_a_command_line_reaches_every_cell_and_the_matrix(file: Path) -> None:
 
 
 def test_a_file_without_a_matrix_has_no_cells(tmp_path: Path, cohort_root: Path) -> None:
-    assert read_matrix(write_experiment(tmp_path / "trial", cohort_root)) == []
+    path = write_experiment(tmp_path / "trial", cohort_root)
+    assert read_matrix(path) == []
+    change(path, lambda content: content.update(matrix=AXES))
+    assert read_matrix(path, overrides=["matrix=null"]) == []  # null takes it out
+    assert load_plan(path, overrides=["matrix=null"]).seed == 0
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,7 @@ def test_a_file_without_a_matrix_has_no_cells(tmp_path: Path, cohort_root: Path)
         ({"a": {"x": {"sed": 1}}}, "matrix cell x: unknown entry 'sed'; did you mean 'seed'"),
         ({"seed": list(range(1001))}, "matrix has 1,001 cells"),
         ({"seed": [1, 1]}, "matrix.seed: holds a value twice"),
+        ({"seed": [1, "1"]}, "matrix.seed: holds a value twice"),
         ({"a": {"x": 3}}, "matrix.a.x: expected entries that it changes, found int"),
     ],
 )

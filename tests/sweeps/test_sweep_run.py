@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,9 @@ from ecgcmr.sweeps.plan import read_plan
 from ecgcmr.sweeps.run import Sweep
 from ecgcmr.sweeps.study import Study, report
 
+optuna = pytest.importorskip("optuna")
+OperationalError = pytest.importorskip("sqlalchemy.exc").OperationalError
 pytestmark = pytest.mark.slow
-
-pytest.importorskip("optuna")
 SPACE = {"model.optimiser.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "model.mask_ratio": {"low": 0.4, "high": 0.8}}
 
 
@@ -159,6 +160,27 @@ def test_a_trial_that_fails_is_noted_and_one_that_all_would_share_stops_the_swee
     assert main(["sweep", str(file), "--out", str(tmp_path / "none")]) == 2
     assert "none of its trials gave a number" in capsys.readouterr().err
     assert not (tmp_path / "none" / "best.yaml").exists()
+
+
+@pytest.mark.parametrize("method", ["ask", "tell"])
+def test_a_full_disk_is_no_fault_of_a_trial(
+    method: str, tmp_path: Path, cohort_root: Path, fits: Fits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write_sweep(tmp_path, cohort_root, trials=2, pruner="none"), tmp_path / "out"
+
+    def full(*_: Any, **__: Any) -> None:
+        cause = sqlite3.OperationalError("database or disk is full")
+        raise OperationalError("INSERT", None, cause) from cause
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.study.Study, method, full)
+        assert main(["sweep", str(file), "--out", str(out)]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        line == f"error: {out / 'study.db'}: database or disk is full; free some space there or choose another folder"
+    )
+    assert main(["sweep", str(file), "--out", str(out)]) == 0  # goes on
+    assert [row["state"] for row in found(out)["tried"]] == ["complete", "complete"]
 
 
 def test_a_number_that_is_to_grow_is_shown_as_it_is(tmp_path: Path, cohort_root: Path, fits: Fits) -> None:

@@ -120,6 +120,9 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, monkeypatch: pytest.
     assert choose_folder(tmp_path, Leave(), checkpoint) == tmp_path
     with pytest.raises(UserError, match="holds a run"):  # a checkpoint of elsewhere does not go on here
         choose_folder(tmp_path, Leave(), tmp_path / "other" / "last.ckpt")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: is a file, where the run folder is to be"):
+        choose_folder(tmp_path / "file", Leave(), None)
     for words in (["--overwrite", "--new_folder"], ["--overwrite=true"]):
         with pytest.raises(UserError):
             take_leave(words)
