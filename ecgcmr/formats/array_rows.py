@@ -47,6 +47,28 @@ class RowContent:
         """``mV`` or ``z-score``: what the records are in."""
         return Z_SCORE if self.stored_unit == Z_SCORE else MILLIVOLTS
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse an array of which no row can be such a recording, before any is read.
+
+        Args:
+            shape: Of the whole array, rows first; axes of length one before time and leads do not count.
+            dtype: Its type.
+
+        Raises:
+            UserError: Its rows are of another shape, or no numbers.
+        """
+        if dtype.kind not in "fiu":
+            raise UserError(f"its rows are no numbers, but of type {dtype}")
+        axes = list(shape[1:])
+        while len(axes) > 2 and axes[0] == 1:
+            axes = axes[1:]
+        if len(axes) != 2 or axes[1 if self.time_first else 0] != len(self.leads):
+            raise UserError(f"its rows are of shape {shape[1:]}, not {self._wanted}")
+
+    @property
+    def _wanted(self) -> str:
+        return f"(T, {len(self.leads)})" if self.time_first else f"({len(self.leads)}, T)"
+
     def record(self, values: npt.NDArray[np.generic]) -> ECGRecord:
         """Turn a row into a record.
 
@@ -62,8 +84,7 @@ class RowContent:
         if values.dtype.kind not in "fiu":
             raise UserError("its rows are no numbers")
         if values.ndim != 2 or values.shape[1 if self.time_first else 0] != len(self.leads):
-            wanted = f"(T, {len(self.leads)})" if self.time_first else f"({len(self.leads)}, T)"
-            raise UserError(f"its rows are of shape {shape}, not {wanted}")
+            raise UserError(f"its rows are of shape {shape}, not {self._wanted}")
         signal = np.array(values.T if self.time_first else values, dtype=np.float64)
         if self.is_zero_padded:
             signal = _without_padding(signal)

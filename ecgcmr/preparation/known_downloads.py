@@ -19,7 +19,9 @@ _FOLDERS_ABOVE = 2
 """So deep the recordings of a download may lie that a user names in place of the whole."""
 _FOLDERS_BELOW = 3
 _MOST_FOLDERS = 200
-_HEADERS_READ = 3
+_HEADERS_READ = 5
+_FEWEST_HEADERS = 3
+"""One or two headers with diagnoses among other files make no download of the Challenge."""
 CHALLENGE = "challenge2021"
 
 
@@ -54,8 +56,10 @@ def known_download(folder: Path) -> Download | None:
         if known is not None:
             return known
         headers += [place / name for name in content.files if name.lower().endswith(".hea")][:_HEADERS_READ]
-    told = next((header for header in headers[:_HEADERS_READ] if _has_diagnoses(header)), None)
-    return None if told is None else Download(CHALLENGE, folder, f"{told.name} with SNOMED codes")
+    read = headers[:_HEADERS_READ]
+    if len(read) < _FEWEST_HEADERS or not all(_has_diagnoses(header) for header in read):
+        return None
+    return Download(CHALLENGE, folder, f"{read[0].name} with SNOMED codes")
 
 
 @dataclass(frozen=True)

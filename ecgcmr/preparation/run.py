@@ -13,6 +13,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import remove_unfinished
 from ecgcmr.locks import locked
 from ecgcmr.parallel import run_all
+from ecgcmr.preparation.device_rates import rate_doubts
 from ecgcmr.preparation.earlier_run import KEY_FINGERPRINT, SHARD_FOLDER, EarlierRun, key_for, read_earlier
 from ecgcmr.preparation.leaks import find_leaks
 from ecgcmr.preparation.leave_out_first import leave_out_first
@@ -78,7 +79,7 @@ def prepare(options: PrepareOptions) -> Report:
         select=select_training,
     )
     report.counts = dict(index.counts)
-    report.remarks += lost_content(before, index)
+    report.remarks += [*lost_content(before, index), *rate_doubts(index)]
     report.write(options.out)
     _remove_stale(folder, len(chunks))
     return report

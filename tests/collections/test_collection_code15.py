@@ -134,6 +134,29 @@ def test_a_part_whose_ids_do_not_fit_is_refused(tmp_path):
         gathered(raw)
 
 
+@pytest.mark.parametrize("change", [lambda ids: ids + 0.5, lambda ids: np.where(ids == ids[1], np.nan, ids)])
+def test_an_id_that_is_no_whole_number_is_not_rounded_to_somebody_elses(tmp_path, change):
+    raw = tmp_path / "raw"
+    write_code15(raw)
+    with h5py.File(raw / "exams_part0.hdf5", "r+") as file:
+        ids = file["exam_id"][:]
+        del file["exam_id"]
+        file["exam_id"] = change(ids.astype(np.float64))
+    with pytest.raises(UserError, match="exams_part0.hdf5: an exam_id is missing or no whole number; download"):
+        gathered(raw)
+
+
+def test_a_part_of_which_no_row_is_a_recording_stops_the_run(tmp_path):
+    raw = tmp_path / "raw"
+    write_code15(raw)
+    with h5py.File(raw / "exams_part0.hdf5", "r+") as file:
+        tracings = file["tracings"][:]
+        del file["tracings"]
+        file["tracings"] = np.swapaxes(tracings, 1, 2)
+    with pytest.raises(UserError, match=r"exams_part0.hdf5: its rows are of shape \(12, 4096\), not \(T, 12\)"):
+        gathered(raw)
+
+
 def test_chunks_that_lie_across_recordings_are_told(tmp_path):
     raw = tmp_path / "raw"
     write_code15(raw)

@@ -140,6 +140,26 @@ def test_an_array_of_another_length_or_without_is_told(tmp_path):
     assert notes.skipped == [("EchoNext_val_waveforms.npy", "missing, so that 3 rows of val are left out")]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda array: np.swapaxes(array, 2, 3), r"its rows are of shape \(1, 12, 2500\), not \(T, 12\)"),
+        (lambda array: array[..., :8], r"its rows are of shape \(1, 2500, 8\), not \(T, 12\)"),
+        (lambda array: array > 0, "its rows are no numbers, but of type bool"),
+        (lambda array: array + 0j, "its rows are no numbers, but of type complex128"),
+        (lambda array: array[:, 0, :, 0], r"its rows are of shape \(2500,\)"),
+    ],
+)
+def test_an_array_of_which_no_row_is_a_recording_stops_the_run(tmp_path, change, reason):
+    """Row by row it would be a split that is skipped, and a cohort without it."""
+    raw = tmp_path / "raw"
+    write_echonext(raw)
+    path = raw / "EchoNext_train_waveforms.npy"
+    np.save(path, change(np.load(path)))
+    with pytest.raises(UserError, match=f"EchoNext_train_waveforms.npy: {reason}"):
+        gathered(raw)
+
+
 def test_objects_are_never_unpickled(tmp_path):
     raw = tmp_path / "raw"
     write_echonext(raw)

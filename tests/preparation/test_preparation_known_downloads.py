@@ -20,7 +20,7 @@ DOWNLOADS = {
     "echonext": ["echonext_metadata_100k.csv"],
     "mimic-iv-ecg": ["record_list.csv.gz"],
     "ptbxl": ["ptbxl_database.csv"],
-    "challenge2021": ["g1/A1.hea"],
+    "challenge2021": ["g1/A1.hea", "g1/A2.hea", "g2/A3.hea"],
 }
 
 
@@ -57,10 +57,11 @@ def test_sami_trop_is_known_and_a_table_of_exams_alone_is_not(tmp_path: Path) ->
     assert (known.name, known.sign) == ("code15", "exams.csv")
 
 
-def test_headers_without_diagnoses_are_of_strangers(tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "1.hea").write_text(HEADER.format("Unknown"))
-    assert known_download(tmp_path / "raw") is None
+def test_few_headers_and_those_without_diagnoses_are_of_strangers(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "raw", ["1.hea", "2.hea"])  # too few to be a download
+    assert known_download(folder) is None
+    (folder / "3.hea").write_text(HEADER.format("Unknown"))
+    assert known_download(folder) is None
 
 
 @pytest.mark.parametrize(

@@ -169,13 +169,14 @@ def _rows_of(path: Path, notes: SearchNotes, *, has_ids: bool) -> tuple[int, npt
         try:
             with h5py.File(path, "r", locking=False) as file:
                 tracings = hdf5_dataset(file, TRACINGS)
-                rows = tracings.shape[0] if tracings.shape else 0
+                CONTENT.check(tracings.shape, tracings.dtype)
+                rows = tracings.shape[0]
                 ids = np.empty(0, dtype=np.int64)
                 if has_ids:
                     stored = hdf5_dataset(file, EXAM_IDS)
                     if stored.shape != (rows,) or stored.dtype.kind not in "iuf":
                         raise UserError(f"has {rows} recordings and exam_id of shape {stored.shape}")
-                    ids = np.asarray(stored[:]).astype(np.int64)
+                    ids = _whole_numbers(np.asarray(stored[:]))
                 if _unpacked_for_a_row(tracings.shape, tracings.chunks, tracings.dtype.itemsize) > LARGEST_CHUNKS:
                     notes.remarks.append(
                         f"{path.name}: its chunks lie across recordings, so that each is slow to read; h5repack -l "
@@ -186,6 +187,18 @@ def _rows_of(path: Path, notes: SearchNotes, *, has_ids: bool) -> tuple[int, npt
         except Exception as error:  # h5py meets a damaged file with whatever its library happens to say
             raise UserError(f"cannot be read as HDF5 ({type(error).__name__})") from error
     return rows, ids
+
+
+def _whole_numbers(ids: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """Return exam ids as whole numbers.
+
+    Raises:
+        UserError: One is none: rounded, it would be somebody else's.
+    """
+    exact = ids.astype(np.float64)
+    if not (np.isfinite(exact) & (exact == np.floor(exact))).all():
+        raise UserError(f"an {EXAM_IDS} is missing or no whole number; download the part again")
+    return ids.astype(np.int64)
 
 
 def _unpacked_for_a_row(shape: tuple[int, ...], chunks: tuple[int, ...] | None, itemsize: int) -> int:

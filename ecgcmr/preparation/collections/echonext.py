@@ -85,7 +85,9 @@ class EchoNextCollection:
                 notes.skip(name, f"missing, so that {len(table)} rows of {split} are left out")
             return None
         with naming(path):
-            rows = npy_array(path).shape[0]
+            stored = npy_array(path)
+            CONTENT.check(stored.shape, stored.dtype)
+            rows = stored.shape[0]
             if rows != len(table):
                 raise UserError(
                     f"has {rows} rows and the table {len(table)} of {split}; they are joined by position alone, so "
