@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,16 +83,13 @@ class LabelledDataModule(ShardDataModule):
         super().__init__(root, batch_size, labels=labels, **options)
         if bool(labels) == bool(diseases):
             raise UserError("labels, diseases: name at least one label, or at least one disease for its time to event")
-        check_choice(INPUTS, input=input)
         if train_labels is not None and train_fraction is not None:
             raise UserError("train_labels and train_fraction: give one of them")
-        if input != "ecg" and (self.leads is not None or self.leave_out_leads):
-            raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
+        check_choice(INPUTS, input=input)
         windows = {"evaluation_windows": evaluation_windows, "train_windows": train_windows}
         check_least(1, **windows)
-        for option, number in windows.items():
-            if input != "ecg" and number > 1:
-                raise UserError(f"{option}: belongs to input ecg; remove it")
+        if input != "ecg":
+            self._refuse_options_of_ecgs(windows)
         self.diseases = list(diseases or [])
         self.covariate_names = list(covariates or [])
         self.input = input
@@ -109,6 +106,14 @@ class LabelledDataModule(ShardDataModule):
         self._covariate_values: np.ndarray | None = None
         self._tables: dict[str, Tensor] = {}
         self._noted: set[str] = set()
+
+    def _refuse_options_of_ecgs(self, windows: Mapping[str, int]) -> None:
+        """Raise a UserError where an option is given that frames know nothing of."""
+        if self.leads is not None or self.leave_out_leads:
+            raise UserError("leads, leave_out_leads: belong to input ecg; remove them")
+        for option, number in windows.items():
+            if number > 1:
+                raise UserError(f"{option}: belongs to input ecg; remove it")
 
     def setup(self, stage: str | None = None) -> None:
         """Name targets and covariates, then as ``ShardDataModule``."""

@@ -147,7 +147,7 @@ def _reduced(path: Path, width: int) -> bytes:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.quantize(256, Image.Quantize.MEDIANCUT).save(buffer, format="PNG", optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -82,7 +82,9 @@ def read_figure(path: Path) -> FigureFile:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: is no PNG or damaged; run 'ecgcmr experiment' again, or move it away") from error
     white = Image.new("RGBA", pixels.size, "white")
-    reduced = Image.alpha_composite(white, pixels).convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
+    reduced = Image.alpha_composite(white, pixels).convert("RGB")
+    # A rare colour, such as a line's in the legend, must not become another's: no median cut.
+    reduced = reduced.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=2)
     buffer = io.BytesIO()
     reduced.save(buffer, format="PNG", optimize=True)
     return FigureFile(path.stem, _title(path.stem), buffer.getvalue(), *pixels.size)

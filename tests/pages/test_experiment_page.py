@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -9,14 +10,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import finished_experiment
+import numpy as np
 import pytest
 from finished_experiment import HOME, METHODS, SCRIPT, TARGETS, TURNED
+from PIL import Image
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.metrics.catalogue import METRICS
 from ecgcmr.pages.experiment_folder import read_experiment
 from ecgcmr.pages.experiment_page import MOST_BYTES, experiment_page
+from ecgcmr.pages.figure_files import read_figure
 from ecgcmr.shards import ShardIndex
 
 
@@ -179,6 +183,18 @@ def test_the_command_writes_the_page_and_replaces_nothing_unasked(
     assert "add --overwrite" in capsys.readouterr().err
     assert main(["report", str(experiment), "--out", str(out), "--overwrite"]) == 0
     assert out.read_text() == page
+
+
+def test_a_colour_that_is_rare_in_a_figure_stays_apart_from_others(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers((150, 0, 0), (256, 200, 200), (300, 300, 3)).astype(np.uint8)
+    rare = {(0, 114, 178): slice(0, 4), (0, 158, 115): slice(8, 12)}
+    for colour, place in rare.items():
+        pixels[place, :12] = colour
+    Image.fromarray(pixels).save(tmp_path / "figure.png")
+    with Image.open(io.BytesIO(read_figure(tmp_path / "figure.png").png)) as reduced:
+        found = np.asarray(reduced.convert("RGB")).astype(int)
+    for colour, place in rare.items():
+        assert np.abs(found[place, :12] - colour).max() <= 25
 
 
 @pytest.mark.parametrize(
