@@ -82,4 +82,4 @@ docs: $(DOCS_STAMP)  ## build the documentation as a site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) runs site dist .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site dist .mypy_cache .ruff_cache .coverage
