@@ -25,6 +25,8 @@ _NAMED = ("stages", "encoders", "tasks", "supervised", "stack", "cohorts")
 _CONFIGS = ("config", "finetune")
 _FOR_FIT = ("set", "encoder")
 """Entries that are passed on to ``fit``, which resolves the references in them."""
+_PASSED_ON = (*_FOR_FIT, "space")
+"""With what a sweep draws from."""
 
 
 def with_overrides(content: Mapping[str, Any], overrides: Sequence[str], where: str) -> dict[str, Any]:
@@ -288,7 +290,7 @@ def _lists(content: Any, place: str = "") -> Iterator[tuple[str, list[Any]]]:
         name = f"{place}.{key}" if place else str(key)
         if isinstance(value, list):
             yield name, value
-        elif key not in _FOR_FIT:
+        elif key not in _PASSED_ON:
             yield from _lists(value, name)
 
 
@@ -314,7 +316,7 @@ def _refuse_references(content: Any, where: str) -> None:
                 f"{where}: {printable(key, 60)}: '{printable(value, 80)}' is not read: references to other settings "
                 f"stand in {' and '.join(_FOR_FIT)} alone"
             )
-        if isinstance(value, dict | list) and key not in _FOR_FIT:
+        if isinstance(value, dict | list) and key not in _PASSED_ON:
             _refuse_references(value, f"{where}: {printable(key, 60)}" if isinstance(key, str) else where)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.plan_reading import typed
+from ecgcmr.experiments.plan_reading import pieces_named, typed
 from ecgcmr.shipped_configs import config_at
 from ecgcmr.sweeps.space import Choice, choices_of
 from ecgcmr.text import printable
@@ -78,7 +78,8 @@ def read_plan(path: Path, overrides: Sequence[str] = (), trials: int | None = No
 
     Args:
         path: The file.
-        overrides: ``NAME=VALUE`` over ``set``, with dotted names as on the command line of ``fit``; values are YAML.
+        overrides: ``NAME=VALUE`` over ``set``, dotted as on the command line of ``fit``; values are YAML, and
+            pieces that they name by path start from the current folder.
         trials: In place of the file's.
 
     Raises:
@@ -91,9 +92,30 @@ def read_plan(path: Path, overrides: Sequence[str] = (), trials: int | None = No
     if not isinstance(shared, dict):
         raise UserError(f"{path}: set: expected a mapping of dotted settings")
     given = {} if trials is None else {"trials": trials}
-    plan = typed(SweepPlan, {**content, "set": {**shared, **_given(overrides)}, "path": str(path), **given}, str(path))
+    within = (path.resolve(),)
+    changes = pieces_named(_given(overrides), (), f"{path}: set")
+    content = {
+        **content,
+        "set": {**pieces_named(shared, within, f"{path}: set"), **changes},
+        "path": str(path),
+        **given,
+    }
+    plan = typed(SweepPlan, _with_pieces(content, within, f"{path}: space"), str(path))
     _check(plan)
     return plan
+
+
+def _with_pieces(content: dict[str, Any], within: tuple[Path, ...], where: str) -> dict[str, Any]:
+    """Return a sweep's entries with the pieces in their places that choices name by path, beside the file."""
+    space = content.get("space")
+    if not isinstance(space, dict):
+        return content
+    filled = dict(space)
+    for name, entry in space.items():
+        if isinstance(entry, dict) and isinstance(entry.get("choices"), list):
+            choices = [pieces_named({str(name): value}, within, where)[str(name)] for value in entry["choices"]]
+            filled[name] = {**entry, "choices": choices}
+    return {**content, "space": filled}
 
 
 def _given(overrides: Sequence[str]) -> dict[str, Any]:

@@ -46,15 +46,21 @@ class Study:
 
     Raises:
         UserError: Optuna is not installed, or the file is no study of its.
+        OSError: It cannot be read or written.
     """
 
     def __init__(self, folder: Path, plan: SweepPlan) -> None:
         self._optuna = optuna_package()
         self.plan, self.choices, self.folder = plan, plan.choices, folder
         try:
-            self._study = self._optuna.create_study(
-                storage=address_of(folder), study_name=NAME, direction="minimize", load_if_exists=True
-            )
+            with stored(folder):
+                self._study = self._optuna.create_study(
+                    storage=address_of(folder), study_name=NAME, direction="minimize", load_if_exists=True
+                )
+        except OSError as error:
+            if not any(word in str(error) for word in (*_OF_SQLITE, "I/O", "unable to open")):
+                raise UserError(f"{folder / STORAGE}: is no study of a sweep, or damaged ({error.strerror})") from error
+            raise
         except Exception as error:  # of SQLite, SQLAlchemy or Optuna, of many kinds
             raise UserError(
                 f"{folder / STORAGE}: is no study of a sweep, or damaged ({type(error).__name__})"

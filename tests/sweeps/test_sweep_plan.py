@@ -41,6 +41,31 @@ def test_a_plan_is_read_with_the_settings_of_the_command_line(tmp_path: Path) ->
     assert "trials" not in plan.content()
 
 
+def test_pieces_start_beside_the_file_and_those_of_the_command_line_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a piece holds is a part of what the sweep is recognised by."""
+    for place in ("beside", "elsewhere"):
+        (tmp_path / place).mkdir()
+        piece = {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"widths": [len(place)]}}
+        (tmp_path / place / "cnn.yaml").write_text(yaml.safe_dump(piece))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    space = {
+        "model.encoder": {"choices": ["cnn.yaml", "encoders/ecg_cnn"]},
+        "model.mask_ratio": {"low": 0.1, "high": 0.5},
+    }
+    file = write(tmp_path / "beside", space=space, set={"model.other": "cnn.yaml"})
+    plan = read_plan(file, ["model.third=cnn.yaml"])
+    drawn = plan.choices["model.encoder"]
+    first, second = (value_of(drawn, text) for text in drawn.listed())
+    assert first["init_args"] == plan.set["model.other"]["init_args"] == {"widths": [6]}
+    assert plan.set["model.third"]["init_args"] == {"widths": [9]}
+    assert second["class_path"] == "ecgcmr.encoders.ECGCNN"
+    assert "cnn.yaml" not in str(plan.content()["space"])
+    with pytest.raises(UserError, match=r"space\.model\.encoder: there is no file nothing\.yaml"):
+        read_plan(write(tmp_path / "beside", space={"model.encoder": {"choices": ["nothing.yaml"]}}))
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown entry": ({"trails": 3}, "did you mean 'trials'"),
     "no config": ({"config": None}, "missing config"),
