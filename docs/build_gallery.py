@@ -42,7 +42,7 @@ PICTURE_LIST = (
     Picture(
         "figures/phenotypes_label_efficiency.png",
         "Phenotypes by number of labels",
-        "Mean R2 on test subjects, with 95 % intervals, as the number of labelled subjects grows.",
+        "Mean R2 on test subjects, with 95 % intervals, as the number of labelled recordings grows.",
     ),
     Picture(
         "figures/phenotypes_bullseye.png",
@@ -155,9 +155,9 @@ _HEAD = """\
 # Gallery
 
 All of it is made by `make demo` and `make gallery`: a synthetic cohort, masked pre-training, alignment with cardiac
-MRI, and the commands `report`, `infer` and `explain`. These are of a demo of 6,000 subjects (`ecgcmr demo
-cohort.synthesize.subjects=6000`). What the pictures of interpretation mean, and what they do not, says
-[interpretation](interpretation.md).
+MRI, and the commands `report`, `infer` and `explain`. These are of the demo as it comes, 2,600 subjects; larger ones
+(`ecgcmr demo cohort.synthesize.subjects=6000`) show more. What the pictures of interpretation mean, and what they do not,
+says [interpretation](interpretation.md).
 """
 
 
