@@ -300,6 +300,7 @@ def _declared(kind: Any, key: str) -> str:
     for part in key.split("[")[0].split("."):
         if get_origin(kind) is dict:  # an entry by a name of the user's own, such as a stage
             kind = get_args(kind)[1]
+            found = kind.__name__ if isinstance(kind, type) and kind in (int, float, str, bool) else str(kind)
             continue
         kind = next((choice for choice in (kind, *get_args(kind)) if is_dataclass(choice)), None)
         if kind is None:

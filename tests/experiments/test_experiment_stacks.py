@@ -226,7 +226,7 @@ def test_a_stack_joins_an_embedding_with_age_and_sex(problem: Problem, cohort_ro
         ({"mae": ["mae", "age+sex"]}, ["stack.mae", "one method, one name"]),
         ({"features": ["mae", "age+sex"]}, ["stack.features", "cannot be one"]),
         ({"a/b": ["mae", "age+sex"]}, ["stack", "cannot be one"]),
-        ({"both": "mae"}, ["both", "list[str]"]),
+        ({"both": "mae"}, ["both is 'mae'", "expected a list of texts"]),
         (["mae", "age+sex"], ["stack", "mapping"]),
     ],
 )

@@ -310,7 +310,7 @@ def test_shards_are_not_written_among_raw_files(raw, key_file, out, what):
 
 def test_output_that_cannot_be_written_is_told(raw, tmp_path, key_file):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="--out .* cannot be written"):
+    with pytest.raises(UserError, match="file: is a file, where a folder is to be; choose another folder"):
         call("--out", tmp_path / "file", "--ecg", raw / "ecg", key_file=key_file)
 
 
