@@ -156,8 +156,8 @@ _HEAD = """\
 
 All of it is made by `make demo` and `make gallery`: a synthetic cohort, masked pre-training, alignment with cardiac
 MRI, and the commands `report`, `infer` and `explain`. These are of the demo as it comes, 2,600 subjects; larger ones
-(`ecgcmr demo cohort.synthesize.subjects=6000`) show more. What the pictures of interpretation mean, and what they do not,
-says [interpretation](interpretation.md).
+(`ecgcmr demo cohort.synthesize.subjects=6000`) show more. What the pictures of interpretation mean, and what they do
+not, says [interpretation](interpretation.md).
 """
 
 
