@@ -238,6 +238,7 @@ def call(name: str, *arguments: object) -> int:
     return run_command(name, module, [str(argument) for argument in arguments])
 
 
+@pytest.mark.long
 def test_evaluate_writes_the_same_bytes_from_parquet_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     parquet = write_prediction_table(tmp_path / "a" / "predictions.parquet", TABLE)
     csv = write_prediction_table(tmp_path / "a" / "predictions.csv", TABLE.sample(frac=1.0, random_state=1))
@@ -361,6 +362,7 @@ def with_tasks(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(task=table.target.astype(object).map(names))
 
 
+@pytest.mark.long
 def test_tasks_of_one_kind_have_means_and_figures_of_their_own(tmp_path: Path) -> None:
     write_prediction_table(tmp_path / "p.parquet", with_tasks(TABLE))
     assert call("evaluate", "--predictions", tmp_path / "p.parquet", "--resamples", 20) == 0

@@ -172,6 +172,7 @@ def test_again_nothing_is_computed(finished: Path, commands: list, capsys: pytes
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.long
 def test_results_are_scored_again_without_training(
     copied: Path, finished: Path, commands: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -316,6 +317,7 @@ def test_a_withdrawn_subject_makes_another_cohort(make_cohort: Callable[..., Sha
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.long
 def test_the_same_experiment_elsewhere_gives_the_same_bytes(
     finished: Path, cohort_root: Path, tmp_path: Path, commands: list
 ) -> None:

@@ -210,6 +210,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.long
 def test_a_changed_cohort_makes_what_used_it_run_again_and_nothing_else(copied: Path, commands: list) -> None:
     folder = copied.parent
     write(folder / "biobank2", range(200, 232), SPLITS, (NORM,), ecg=SHORT)

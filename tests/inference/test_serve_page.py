@@ -106,6 +106,7 @@ def test_a_phone_shows_refusals_without_numbers(server: Served, folder: Path, sc
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_keyboard_is_enough_and_what_is_too_large_is_said_before_it_is_sent(server: Served, folder: Path) -> None:
     with shown(server.address) as found:
         ready(found)

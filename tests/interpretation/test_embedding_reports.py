@@ -101,6 +101,7 @@ def test_few_recordings_stop_no_embedding(cohort_root: Path, tmp_path: Path):
     assert json.loads((tmp_path / "concepts.json").read_text())["along"][0]["bins"] == []
 
 
+@pytest.mark.long
 def test_a_shuffled_alignment_never_pairs_a_subject_with_itself(cohort_root: Path, tmp_path: Path):
     """Three subjects have two ways to be shuffled so, whatever the seed."""
     context = untrained_context(cohort_root)

@@ -26,6 +26,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_tables_sort_and_nothing_is_fetched_or_logged(file: Path) -> None:
     with shown(file) as found:
         before = found.column(0, 1)

@@ -32,6 +32,7 @@ def subjects_of(taken: set[str]) -> set[str]:
     return {row.partition("-")[0] for row in taken}
 
 
+@pytest.mark.long
 def test_a_part_holds_whole_subjects_and_smaller_parts_lie_in_larger_ones():
     parts = [rows(limit=50), rows(limit=500), rows(sample=0.2), rows(sample=0.5), rows()]
     for smaller, larger in zip(parts, parts[1:], strict=False):

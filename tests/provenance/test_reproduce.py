@@ -71,6 +71,7 @@ def record(out: Path) -> dict[str, Any]:
     return json.loads((out / "reproduction.json").read_text())
 
 
+@pytest.mark.long
 def test_a_run_comes_out_the_same_bit_by_bit_and_a_second_call_only_compares(
     run: Path, commands: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +202,7 @@ def test_what_cannot_be_run_again_is_refused_in_a_line(
     assert commands == []
 
 
+@pytest.mark.long
 def test_a_place_may_have_moved(run: Path, commands: list[str], cohort_root: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(cohort_root, tmp_path / "moved"))
     assert main(["reproduce", str(run), "--place", f"data.root={moved}"]) == 0

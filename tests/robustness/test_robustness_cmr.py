@@ -44,6 +44,7 @@ def outcome(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("make", "count", "at_least_refused"), [(malformed_folders, 40, 30), (malformed_zips, 50, 35)])
+@pytest.mark.long
 def test_malformed_images_are_refused_or_read(tmp_path, make, count, at_least_refused):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     paths = make(tmp_path, count, seed=2024)  # takes some of the allowance itself

@@ -68,6 +68,7 @@ def test_good_files_of_every_kind_are_read(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
+@pytest.mark.long
 def test_malformed_files_are_refused_or_read_never_worse(tmp_path, no_hang, seed):
     paths = malformed_ecgs(tmp_path, COUNT, seed)
     assert len(paths) == COUNT > sum(len(changes) for changes in CRAFTED.values()) + len(DECLARATIONS) + 100

@@ -61,6 +61,7 @@ def begin(folder: Path, root: Path, name: str, **more: Any) -> tuple[Path, Path]
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_low_rank_updates_of_a_published_trunk_are_exported_as_one_encoder(
     name: str, measured: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_last_blocks_are_trained_and_batch_norms_below_keep_their_statistics
     assert all(encoder.layer_of(key) >= floor for key in changed)
 
 
+@pytest.mark.long
 def test_an_alignment_by_updates_goes_on_with_those_that_it_had(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

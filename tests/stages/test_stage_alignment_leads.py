@@ -138,6 +138,7 @@ def test_what_stands_in_a_missing_lead_has_no_influence(name: str, root: Path) -
 
 
 @pytest.mark.parametrize("stage", ["alignment", "unimodal"])
+@pytest.mark.long
 def test_fits_without_the_missing_leads(stage: str, root: Path, tmp_path: Path) -> None:
     if stage == "alignment":
         model, parts = "ECGCMRAlignment", {"ecg_encoder": BY_LEAD, "cmr_encoder": OF_FRAMES, "objective": BYOL}
@@ -168,6 +169,7 @@ def test_encoders_that_cannot_leave_leads_out_are_refused(
 
 
 @pytest.mark.parametrize("stage", ["alignment", "unimodal"])
+@pytest.mark.long
 def test_weights_of_another_length_are_adapted_on_request(
     stage: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_second_view_trains_and_leaves_the_export_as_it_is(tmp_path: Path, cohor
     assert names == set(ECGVisionTransformer(**ENCODER["init_args"]).state_dict())
 
 
+@pytest.mark.long
 def test_lead_subset_and_adapted_weights(tmp_path: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From twelve leads and 1,000 samples to three leads and 500, then to a regression; never without being asked."""
     source = tmp_path / "twelve"

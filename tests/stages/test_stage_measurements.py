@@ -202,6 +202,7 @@ def test_three_modalities_are_aligned_and_their_pair_is_explained(cohort_root: P
     assert pair.cmr_embedding(torch.rand(2, 3, 48, 48)).shape == (2, 8)
 
 
+@pytest.mark.long
 def test_an_ecg_finds_its_own_measurements(tmp_path: Path) -> None:
     """Two numbers shape the ECG: after some epochs an ECG never seen before is near its own numbers."""
     splits, draw = ["train"] * 96 + ["val"] * 24 + ["test"] * 4, np.random.default_rng(0)

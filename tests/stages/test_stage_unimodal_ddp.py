@@ -19,6 +19,7 @@ STILL = ["--model.optimiser.lr=1e-8", "--trainer.max_epochs=1"]
 """Batch norm leaves biases before it without a gradient, and Adam would make whole steps of their rounding errors."""
 
 
+@pytest.mark.long
 def test_two_ranks_have_the_losses_and_gradients_of_one(cohort_root: Path, tmp_path: Path) -> None:
     commands = []
     for name in ("byol", "clocs"):

@@ -42,6 +42,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.long
 def test_what_a_run_leaves_are_ordinary_weights(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = tmp_path / "stage"
     assert main(["fit", "-c", str(config), *WINDOWS]) == 0
@@ -75,6 +76,7 @@ def test_what_a_run_leaves_are_ordinary_weights(config: Path, tmp_path: Path, ca
     assert same(load_file(run / "encoder.safetensors"), exported)
 
 
+@pytest.mark.long
 def test_a_fit_goes_on_with_the_updates_it_had(config: Path, tmp_path: Path, capsys: Any) -> None:
     folder = f"--trainer.default_root_dir={tmp_path / 'all'}"
     assert main(["fit", "-c", str(config), folder, "--model.trained=all"]) == 0

@@ -117,6 +117,7 @@ def test_cut_off_anywhere_a_sweep_ends_as_if_it_had_not_been(tmp_path: Path, coh
     assert kept == [f"{whole['best']['number']:04d}"]
 
 
+@pytest.mark.long
 def test_more_trials_go_on_and_another_sweep_is_refused(
     tmp_path: Path, cohort_root: Path, fits: Fits, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ def test_features_do_not_depend_on_the_overall_gain(state: CardiacState) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_regression_on_waveforms_stays_below_the_oracle(state: CardiacState, oracle: Oracle) -> None:
     rows, stream = np.arange(700), np.random.default_rng(2)
     ecgs = render_ecgs(state, rows, stream) / 1000

@@ -191,6 +191,7 @@ def test_image_encoder(arguments, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_resnet50_of_the_published_shape(tmp_path):
     """Names and shapes as the reference lists them for torchvision; 318 tensors, 210 x 210 unless told otherwise."""
     tensors = _torchvision_tensors(CMRResNet("resnet50"))
