@@ -50,7 +50,7 @@ class RunConfig(SaveConfigCallback):
         config = self.config.clone()
         config.pop("resume_with_changes", None)  # consent to one resumption, and no setting of other commands
         config["ckpt_path"] = None  # of this call; the file would else judge the checkpoint that a fit went on from
-        text = self.parser.dump(config, skip_none=False)
+        text = self.parser.dump(config, skip_unset=False)
         write_atomically(Path(trainer.default_root_dir) / CONFIG, text.encode())
 
 

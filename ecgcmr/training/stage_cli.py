@@ -158,7 +158,7 @@ class StageCLI(LightningCLI):
 
     def _written(self, settings: Any) -> dict[str, Any]:
         """Return settings as ``config.yaml`` holds them."""
-        written: dict[str, Any] = yaml.safe_load(self._parser(self.arguments[0]).dump(settings, skip_none=False))
+        written: dict[str, Any] = yaml.safe_load(self._parser(self.arguments[0]).dump(settings, skip_unset=False))
         return written
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
