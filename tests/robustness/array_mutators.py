@@ -35,9 +35,9 @@ def odd_array(array: np.ndarray, rng: Generator) -> np.ndarray:
         return np.array(["text", "a\x1b[31m"])
     if way == 5 and array.dtype.kind == "f":
         array = array.copy()
-        array.ravel()[rng.integers(max(1, flat.size), size=3) % max(1, flat.size)] = rng.choice(
-            [np.nan, np.inf, 1e300, -1e300]
-        )
+        extreme = rng.choice([np.nan, np.inf, 1e300, -1e300])
+        with np.errstate(over="ignore"):  # in float32 it is infinite
+            array.ravel()[rng.integers(max(1, flat.size), size=3) % max(1, flat.size)] = extreme
         return array
     if way == 6:
         return np.full(array.shape, np.nan)
