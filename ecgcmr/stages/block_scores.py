@@ -24,9 +24,11 @@ class ScoredInBlocks(Protocol):
     Attributes:
         left_out_blocks: How many blocks its validations leave out, one after the other, beside judging all rows; 0
             for none. The scores are logged under ``left_out_name``.
+        starts_at_probe: Whether what the fit started from predicts by itself; set before the first step.
     """
 
     left_out_blocks: int
+    starts_at_probe: bool
 
 
 def left_out_name(monitor: str, block: int) -> str:

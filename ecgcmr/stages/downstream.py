@@ -66,11 +66,13 @@ class Downstream(PartlyTrained):
         probe_kind: Kind of task whose probe minimises the loss over a linear head; None where there is none.
         target_scores: Of the split that was judged last: column -> its scores, and ``n`` its known labels.
         left_out_blocks: See ``ScoredInBlocks``.
+        starts_at_probe: As well.
     """
 
     exports = {"encoder": "encoder"}
     takes_windows = True
     left_out_blocks = 0
+    starts_at_probe = False
     score_kind: Callable[[], nn.Module]
     probe_kind: str | None = None
     scores: Any  # split -> metric

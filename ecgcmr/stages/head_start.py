@@ -92,6 +92,7 @@ def start_head(stage: Downstream) -> None:
         rank_zero_info(f"note: the head starts at random: {lines.problem}")
         return
     _set(stage, lines)
+    stage.starts_at_probe = True
     learnt = len(stage.label_names) - len(lines.unavailable)
     rank_zero_info(
         f"the head starts at the {_WORDS[task.kind]} probe of {learnt} target{'s' if learnt != 1 else ''} on "

@@ -25,8 +25,8 @@ class FinalWeights:
         shares: Shares of the way from the weights at step 0 to the best ones, in [0, 1], among which validation chooses
             by the stage's monitor when the fit ends; 0 stays at the start. Empty keeps the best.
         certainty: How far the best share has to be ahead of a smaller one, in standard errors of their difference
-            over the validation rows; else the smaller is taken. 0 takes the best however little it is ahead, as do
-            stages of pre-training, which do not score rows one by one.
+            over the validation rows, where the fit started at a probe; else the smaller is taken. 0 takes the best
+            however little it is ahead, as does every fit from random weights or a random head.
     """
 
     average: float | Literal["auto"] | None = "auto"

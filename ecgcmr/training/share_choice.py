@@ -2,8 +2,8 @@
 
 Weights between those a fit starts from and those it ends with are often better than either (Wortsman et al. 2022, arXiv
 2109.01903), and share 0, "stay at the start", lets no fine-tuning end below its probe on validation. Validation is
-looked at many times in a fit, and its best is partly luck: a share has to be better than a smaller one by more than the
-noise of the rows they are compared on.
+looked at many times in a fit, and its best is partly luck: where a fit started at a probe, a share has to be better
+than a smaller one by more than the noise of the rows they are compared on. Random weights are nothing to stay at.
 
 Floating-point tensors are interpolated, running statistics of batch norms among them. Between the ends those are not
 quite the statistics of the interpolated network; but shares 0 and 1 are exact, and each share is judged with the very
@@ -33,8 +33,8 @@ from ecgcmr.training.quiet_validation import is_better, monitored, validate_quie
 from ecgcmr.training.weight_average import TRAINED, averaged_tensors, copy_into
 from ecgcmr.training.whole_checkpoints import BEST
 
-START, CHOSEN = "ecgcmr_start_weights", "ecgcmr_final_weights"
-"""Keys in a checkpoint: the weights at step 0, and what was chosen, in a ``best.ckpt`` that holds it."""
+START, FROM_PROBE, CHOSEN = "ecgcmr_start_weights", "ecgcmr_starts_at_probe", "ecgcmr_final_weights"
+"""Keys in a checkpoint: the weights at step 0, whether they are a probe's, and what was chosen, in a ``best.ckpt``."""
 SECTION = "final_weights"
 
 
@@ -108,7 +108,7 @@ class ShareChoice(Callback):
     Args:
         shares: Candidates in [0, 1].
         averaged: Whether validations judge averaged weights, for the record.
-        certainty: Of the choice, see ``chosen``.
+        certainty: Of the choice where the fit started at a probe, see ``chosen``; 0 elsewhere.
     """
 
     def __init__(self, shares: Sequence[float], *, averaged: bool, certainty: float = 0.0) -> None:
@@ -116,22 +116,25 @@ class ShareChoice(Callback):
         self.averaged = averaged
         self.certainty = certainty
         self._start: dict[str, Tensor] = {}
+        self._from_probe = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Keep the weights before the first step, and record what validation says of them."""
         if trainer.global_step > 0 or self._start:
             return
         self._start = plain_start(pl_module)
+        self._from_probe = isinstance(pl_module, ScoredInBlocks) and pl_module.starts_at_probe
         tuning_record.record(Path(trainer.default_root_dir), "start", {"scores": validate_quietly(trainer)})
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Keep the weights at step 0, for a fit that goes on."""
         if self._start:
-            checkpoint[START] = self._start
+            checkpoint[START], checkpoint[FROM_PROBE] = self._start, self._from_probe
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
         self._start = {name: tensor.cpu() for name, tensor in checkpoint.get(START, {}).items()}
+        self._from_probe = bool(checkpoint.get(FROM_PROBE, False))
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Choose; all ranks do.
@@ -157,12 +160,13 @@ class ShareChoice(Callback):
     def _choose(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Put the chosen weights into a checkpoint of the best ones."""
         state, judged = checkpoint["state_dict"], []
+        certainty = self.certainty if self._from_probe else 0.0
         merge_low_rank(pl_module)  # a fit that is resumed with no step left has not yet
         copy_into(pl_module, state)
         for share in self.shares:
             copy_into(pl_module, interpolated(self._start, state, share))
-            judged.append(self._judge(trainer, pl_module, share))
-        share = chosen(judged, pl_module.mode, self.certainty)
+            judged.append(_judge(trainer, pl_module, share, in_blocks=certainty > 0))
+        share = chosen(judged, pl_module.mode, certainty)
         weights = interpolated(self._start, state, share)
         copy_into(pl_module, weights)
         pl_module.cpu()
@@ -174,21 +178,20 @@ class ShareChoice(Callback):
             "averaged": self.averaged,
             "monitor": pl_module.monitor,
             "mode": pl_module.mode,
-            "certainty": self.certainty,
+            "certainty": certainty,
             "scores": [{"share": one.share, "score": one.score} for one in judged],
         }
         shown = ", ".join(f"{one.share:g}: {one.score:.4g}" for one in judged)
         rank_zero_info(f"share {share:g} of the way from start to best is taken, by {pl_module.monitor} ({shown})")
 
-    def _judge(self, trainer: Any, pl_module: Any, share: float) -> Judged:
-        """Validate the weights as they are, without each block of rows too where certainty is asked for."""
-        in_blocks = self.certainty > 0 and isinstance(pl_module, ScoredInBlocks)
+
+def _judge(trainer: Any, pl_module: Any, share: float, *, in_blocks: bool) -> Judged:
+    """Validate the weights as they are, and without each block of rows too."""
+    if in_blocks:
+        pl_module.left_out_blocks = BLOCKS
+    try:
+        scores = validate_quietly(trainer)
+    finally:
         if in_blocks:
-            pl_module.left_out_blocks = BLOCKS
-        try:
-            scores = validate_quietly(trainer)
-        finally:
-            if in_blocks:
-                pl_module.left_out_blocks = 0
-        monitor = pl_module.monitor
-        return Judged(share, monitored(scores, monitor), left_out_scores(scores, monitor))
+            pl_module.left_out_blocks = 0
+    return Judged(share, monitored(scores, pl_module.monitor), left_out_scores(scores, pl_module.monitor))

