@@ -14,6 +14,7 @@ from torch import Tensor
 from data_modules.base import ShardDataModule
 from data_modules.batch import Batch
 from data_modules.moments import moments
+from data_modules.pseudo_labels import read_pseudo_labels
 from data_modules.sampling import subset
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
@@ -44,6 +45,7 @@ class LabelledDataModule(ShardDataModule):
         paired: bool = False,
         train_labels: int | None = None,
         train_fraction: float | None = None,
+        pseudo_labels: str | Path | None = None,
         augmentation: Callable | None = None,
         evaluation_windows: int = 1,
         train_windows: int = 1,
@@ -65,6 +67,10 @@ class LabelledDataModule(ShardDataModule):
                 every larger one.
             train_fraction: The same as a fraction of the labelled rows, in (0, 1]. (Not one argument with two types: a
                 parser may then read 50 as 50.0.)
+            pseudo_labels: Table of another model's predictions for the training split, as ``ecgcmr predict`` writes it
+                (``.parquet`` or ``.csv``): what it predicts stands for labels that training rows lack, or that
+                ``train_labels`` leaves out. Rows with labels keep them; validation and test see true labels alone, and
+                mean and deviation are those of true ones.
             augmentation: ``augmentation(x, generator) -> x`` for training batches, x (B, leads, samples) or
                 (B, frames, height, width) in [0, 1].
             evaluation_windows: Evenly spaced windows of ``samples`` that validation, test and prediction take of each
@@ -85,6 +91,8 @@ class LabelledDataModule(ShardDataModule):
             raise UserError("labels, diseases: name at least one label, or at least one disease for its time to event")
         if train_labels is not None and train_fraction is not None:
             raise UserError("train_labels and train_fraction: give one of them")
+        if pseudo_labels is not None and (diseases or train_fraction is not None):
+            raise UserError("pseudo_labels: stand for numbers under labels, beside train_labels; remove the rest")
         check_choice(INPUTS, input=input)
         windows = {"evaluation_windows": evaluation_windows, "train_windows": train_windows}
         check_least(1, **windows)
@@ -100,10 +108,12 @@ class LabelledDataModule(ShardDataModule):
         self.paired = paired
         self.train_labels = train_labels
         self.train_fraction = train_fraction
+        self.pseudo_labels = None if pseudo_labels is None else Path(pseudo_labels)
         self.augmentations = {input: augmentation}
         self._named = False
         self._years = np.empty((0, 0), dtype=np.float32)
         self._covariate_values: np.ndarray | None = None
+        self._labelled: np.ndarray | None = None
         self._tables: dict[str, Tensor] = {}
         self._noted: set[str] = set()
 
@@ -146,23 +156,58 @@ class LabelledDataModule(ShardDataModule):
                 years = read_labels(self.index, names, np.arange(len(self.index)))
                 known = np.isfinite(labels) & np.isfinite(years)
                 self._labels, self._years = np.where(known, labels, np.nan), np.where(known, years, np.nan)
+            elif self.pseudo_labels is not None and labels is not None:
+                self._labels = self._taught(labels, self.pseudo_labels)
         return self._labels
 
-    def select(self, split: str) -> np.ndarray:
-        """Return the positions of a split's rows; in ``train`` the labelled ones, or the chosen part of them."""
+    def _taught(self, labels: np.ndarray, path: Path) -> np.ndarray:
+        """Return the labels with those of a teacher where a training row lacks them, or is not among the chosen."""
+        train = self._rows_with_input("train")
+        self._labelled = self._choice(labels, train)
+        for label in self.index.layout.labels:
+            if label.is_binary and label.name in self.label_names:
+                raise UserError(f"pseudo_labels: stand for numbers, and {label.name} is yes or no; remove one of them")
+        values = read_pseudo_labels(path, self.index, self.label_names)
+        taught = labels.copy()
+        taught[np.setdiff1d(train, self._labelled, assume_unique=True)] = np.nan
+        filled = np.zeros(labels.shape, dtype=bool)
+        filled[train] = np.isnan(taught[train]) & np.isfinite(values[train])
+        taught[filled] = values[filled]
+        rank_zero_info(
+            f"pseudo-labels: {path.name} stands for labels of {int(filled.any(axis=1).sum()):,} training rows, "
+            f"{len(self._labelled):,} have labels of their own"
+        )
+        return taught
+
+    def _rows_with_input(self, split: str) -> np.ndarray:
         rows = super().select(split)
         if self.paired:
             rows = np.intersect1d(rows, self._positions(split, MODALITIES), assume_unique=True)
-        if split != "train":
-            return rows
-        labels = self.label_values()
-        if labels is not None:
-            rows = rows[~np.isnan(labels[rows]).all(axis=1)]
+        return rows
+
+    def _choice(self, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return those of the training rows that have a label, or the chosen part of them."""
+        rows = rows[~np.isnan(labels[rows]).all(axis=1)]
         if len(rows) == 0:
             what = "an ECG" if self.input == "ecg" else "CMR frames"
             raise UserError(f"{self.place}: no training row has {what} and a value of {', '.join(self.label_names)}")
         amount = self.train_fraction if self.train_labels is None else self.train_labels
         return rows if amount is None else subset(rows, amount, self.seed)
+
+    def select(self, split: str) -> np.ndarray:
+        """Return the positions of a split's rows; in ``train`` those with a label, or the chosen part of them."""
+        rows, labels = self._rows_with_input(split), self.label_values()
+        if split != "train" or labels is None:
+            return rows
+        if self.pseudo_labels is not None:
+            return rows[~np.isnan(labels[rows]).all(axis=1)]
+        return self._choice(labels, rows)
+
+    @property
+    def _labelled_rows(self) -> np.ndarray:
+        """Training rows with labels of their own."""
+        rows = self.rows("train")
+        return rows if self._labelled is None else self._labelled
 
     def label_statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, (len(names),) float32 each, over the rows that are trained on.
@@ -206,8 +251,8 @@ class LabelledDataModule(ShardDataModule):
         return torch.from_numpy(self._years[rows]), torch.from_numpy(labels[rows])
 
     def _statistics(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        labels, rows = self.label_values(), self.rows("train")
-        known = labels is not None and list(names) == self.label_names
+        labels, rows = self.label_values(), self._labelled_rows
+        known = labels is not None and list(names) == self.label_names and self.pseudo_labels is None
         values = labels[rows] if known and labels is not None else read_labels(self.index, list(names), rows)
         return moments(values)
 

@@ -31,7 +31,7 @@ class Variant:
 
     Attributes:
         method: Such as "mae+alignment".
-        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "stack" or None.
+        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "stack" or None.
         labels: Labelled training recordings, or None.
     """
 

@@ -18,11 +18,13 @@ CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
 STACK = "stack"
 """Protocol of a combination of other methods of the table."""
 LAYER_PROBE, ATTENTION_PROBE = "layer_probe", "attention_probe"
+TAUGHT = "taught"
+"""Protocol of a network trained on its labels and on those that a reader of images gives the other recordings."""
 _PROTOCOL_TITLES: dict[str | None, str] = {
     **{"linear_probe": "linear probe", LAYER_PROBE: "linear probe of a layer", ATTENTION_PROBE: "attention probe"},
-    **{"finetune": "fine-tuned", None: ""},
+    **{"finetune": "fine-tuned", TAUGHT: "taught by images", None: ""},
 }
-_PLACES = {"linear_probe": "0", LAYER_PROBE: "1", ATTENTION_PROBE: "2", "finetune": "3"}
+_PLACES = {"linear_probe": "0", LAYER_PROBE: "1", ATTENTION_PROBE: "2", "finetune": "3", TAUGHT: "4"}
 
 UNTRAINED, OF_RANDOM_WEIGHTS = "random", " (random)"
 """A method of random weights, and what the names of others end with whose weights were random before fine-tuning."""
@@ -57,7 +59,7 @@ def method_order(methods: Iterable[Method]) -> list[Method]:
 
     def place(item: Method) -> tuple[int, str, str]:
         known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
-        return known, item[0], _PLACES.get(item[1] or "", "4")
+        return known, item[0], _PLACES.get(item[1] or "", "5")
 
     return sorted(set(methods), key=place)
 

@@ -10,19 +10,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.experiments.baseline_methods import BOOSTING
 from ecgcmr.experiments.cohort_plan import task_cohort
-from ecgcmr.experiments.features import CLASSICAL_FOLDER, LAYERS_FOLDER
+from ecgcmr.experiments.features import CLASSICAL_FOLDER, IMAGES_FOLDER, LAYERS_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
 from ecgcmr.experiments.run_graph import COHORT, dependents, run_graph, source_of
 from ecgcmr.experiments.side_by_side import Part, SideBySide
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.trainings import DownstreamRun, Trainings, known_counts
+from ecgcmr.interpretation.pair import CMR_FOLDER
 
 LOGS = "logs"
 _FEATURES = "features of {}"
 _LAYERS = "layers of {}"
+_IMAGES = "images of {}"
 _LEAST_WEIGHT = 1e-3
 """Of what nothing else waits for and nobody has timed."""
 
@@ -68,7 +71,10 @@ def parts_of(
         yield Part(name, needs, partial(_stage, trainings, name), weight(name, dependents(nodes, name)))
     for problem in problems:
         for run in trainings.downstream(problem, counts[problem.name]):
-            yield Part(run.name, _parts_among(run.source), partial(_downstream, trainings, run), weight(run.name))
+            needs = _parts_among(run.source)
+            if run.protocol == TAUGHT:
+                needs = (*needs, _IMAGES.format(plan.evaluation.teacher))
+            yield Part(run.name, needs, partial(_downstream, trainings, run), weight(run.name))
     yield from _features(trainings, problems, counts)
 
 
@@ -109,6 +115,14 @@ def _features(
         found = [request(task, LAYERS_FOLDER.format(name), str(trainings.folder(name))) for task in first.values()]
         return [replace(each, layers=True) for each in found]
 
+    def pictured(name: str) -> list[FeaturesRequest]:
+        encoder = str(trainings.folder(name) / CMR_FOLDER)
+        found = [request(task, IMAGES_FOLDER.format(name), encoder) for task in first.values()]
+        return [replace(each, images=True) for each in found]
+
+    if evaluation.teacher is not None:
+        needs = _parts_among(source_of(trainings.plan, evaluation.teacher))
+        yield Part(_IMAGES.format(evaluation.teacher), needs, partial(pictured, evaluation.teacher))
     for method in evaluation.linear_probe:
         if method != "random":
             needs = _parts_among(source_of(trainings.plan, method))

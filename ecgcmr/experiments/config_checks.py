@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jsonargparse
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
 from ecgcmr.experiments.cohort_plan import stage_cohorts
 from ecgcmr.experiments.fine_tuning import ATTENTION, OF_ATTENTION
@@ -24,9 +25,13 @@ from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.interpretation.pair import CMR_FOLDER
 
 if TYPE_CHECKING:
     from ecgcmr.experiments.trial_builds import TrialBuilds
+
+_OF_TAUGHT = {"data.pseudo_labels": "predictions.parquet"}
+"""What a taught network is given beside its task's config; the table is there when the teacher is trained."""
 
 Settings = Any
 """A namespace of ``class_path`` and ``init_args``, defaults and overrides in place."""
@@ -60,6 +65,7 @@ def read_settings(plan: Plan) -> ReadSettings:
     for name, stage in plan.stages.items():
         with _refusals_of(f"{where}: stages.{name}"):
             found.stages[name] = reading.model(stage.config, {**_root(plan, name), **stage_overrides(plan, name)})
+    _check_teacher(plan, found.stages)
     random = plan.evaluation.random_encoder_of
     of_a_stage = network_given(plan, random) if random in plan.encoders else exported(found.stages[random]).as_dict()
     for entry, network, config, overrides in _fine_tunings(plan):
@@ -73,6 +79,13 @@ def read_settings(plan: Plan) -> ReadSettings:
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
+
+
+def _check_teacher(plan: Plan, stages: Mapping[str, Settings]) -> None:
+    """Refuse a teacher that hands on no encoder of images."""
+    teacher = plan.evaluation.teacher
+    if teacher is not None and CMR_FOLDER not in resolve_name(stages[teacher].class_path).exports:
+        raise UserError(f"{plan.path.name}: evaluation.teacher: {teacher} trains no image encoder; name an alignment")
 
 
 def _root(plan: Plan, stage: str) -> dict[str, Any]:
@@ -92,14 +105,14 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Give each kind of fine-tuning: entry of the evaluation, network of its own or "", config and overrides."""
     supervised = {name: own for name, own in plan.evaluation.supervised.items() if name in plan.evaluation.finetune}
     for name, task in plan.evaluation.tasks.items():
-        if task.finetune is None or not trained_methods(plan.evaluation):
+        if task.finetune is None or not trained_methods(plan.evaluation, task):
             continue
         yield f"tasks.{name}", "", task.finetune, task.set
         for network, own in supervised.items():
             yield f"supervised.{network} in task {name}", network, task.finetune, {**task.set, **own.set}
-        for method, protocol in trained_methods(plan.evaluation):
+        for method, protocol in trained_methods(plan.evaluation, task):
             own_set = plan.encoders[method].set if method in plan.encoders else {}
-            further = OF_ATTENTION if protocol == ATTENTION else {}
+            further = OF_ATTENTION if protocol == ATTENTION else _OF_TAUGHT if protocol == TAUGHT else {}
             if own_set or further:
                 network = method if method in plan.encoders else ""
                 where = f"{protocol}: {method} in task {name}"

@@ -13,7 +13,8 @@ from ecgcmr.experiments.plan_reading import typed
 from ecgcmr.yaml_file import read_yaml
 
 PLAN_FILE = "experiment.yaml"
-PROBE, FINETUNE = "linear_probe", "finetune"
+PROBE, FINETUNE, TAUGHT = "linear_probe", "finetune", "taught"
+PROTOCOLS = (PROBE, FINETUNE, TAUGHT)
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Choices:
     Attributes:
         method: Its name; None takes the best linear probe by validation.
         labels: Labelled training recordings of the heads; None takes the most.
-        protocol: ``linear_probe`` or ``finetune``; None takes the probes of a method that has some.
+        protocol: one of ``PROTOCOLS``; None takes the probes of a method that has some.
         task: Of a fine-tuned method, or of probes where tasks are of several cohorts; None where that is clear.
         trusted: Modules or classes beside this package's encoders that may be imported.
         calibrate: Whether intervals, calibration and distance are added.

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=int, help="labelled training recordings of its heads (default: the most)")
     parser.add_argument(
         "--protocol",
-        choices=("linear_probe", "finetune"),
+        choices=("linear_probe", "finetune", "taught"),
         help="heads of the method (default: its linear probes)",
     )
     parser.add_argument("--task", help="task of a fine-tuned method, or of a cohort, where the experiment has several")

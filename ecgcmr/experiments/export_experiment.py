@@ -16,7 +16,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.cohorts import cohort_root
-from ecgcmr.experiments.export_choices import FINETUNE, Choices, made_by, recorded_plan, tasks_of
+from ecgcmr.experiments.export_choices import FINETUNE, TAUGHT, Choices, made_by, recorded_plan, tasks_of
 from ecgcmr.experiments.export_fine_tuned import export_fine_tuned
 from ecgcmr.experiments.export_rows import calibrated, cohort_of, embedder, subject_counts
 from ecgcmr.experiments.methods import Problem
@@ -47,7 +47,7 @@ def export_experiment(out: Path, root: Path | None, choices: Choices) -> Exporte
     plan = recorded_plan(out)
     tasks = tasks_of(plan, choices)
     index = cohort_of(root or cohort_root(plan, task_cohort(plan, tasks[0]), out))
-    if choices.protocol == FINETUNE or (choices.protocol is None and _is_fine_tuned(plan, choices.method)):
+    if choices.protocol in (FINETUNE, TAUGHT) or (choices.protocol is None and _is_fine_tuned(plan, choices.method)):
         return export_fine_tuned(out, plan, index, choices)
     source = Source(plan, out, index, choices.trusted)
     kinds = plan.evaluation.tasks

@@ -1,4 +1,4 @@
-"""A fine-tuned method of an experiment as a model: one task, for each task has an encoder of its own."""
+"""A fine-tuned or taught method of an experiment as a model: one task, for each task has an encoder of its own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgcmr.errors import UserError
-from ecgcmr.experiments.export_choices import FINETUNE, Choices, made_by
+from ecgcmr.evaluation.methods import method_title
+from ecgcmr.experiments.export_choices import FINETUNE, TAUGHT, Choices, made_by
 from ecgcmr.experiments.export_metrics import test_metrics
 from ecgcmr.experiments.export_stage import export_stage
+from ecgcmr.experiments.fine_tuning import run_name, trained_as
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.run_graph import entries_of
 from ecgcmr.inference.export_run import Exported
 from ecgcmr.shards import ShardIndex
 
 
 def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices) -> Exported:
-    """Return a fine-tuned method as a model.
+    """Return a fine-tuned method, or one that was taught by images, as a model.
 
     Args:
         out: Folder of the experiment.
@@ -27,10 +30,12 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
     Raises:
         UserError: The method is not fine-tuned, the task is not clear, or was learnt by several networks.
     """
-    method = choices.method
-    if method is None or method not in plan.evaluation.finetune:
-        known = ", ".join(plan.evaluation.finetune) or "none"
-        raise UserError(f"--protocol finetune: the fine-tuned methods are {known}; name one with --method")
+    method, protocol, evaluation = choices.method, choices.protocol or FINETUNE, plan.evaluation
+    trained = evaluation.taught if protocol == TAUGHT else evaluation.finetune
+    if method is None or method not in trained:
+        raise UserError(
+            f"--protocol {protocol}: the methods are {', '.join(trained) or 'none'}; name one with --method"
+        )
     name = _task(plan, choices.task)
     task = plan.evaluation.tasks[name]
     if task.separately is not None:
@@ -40,15 +45,15 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
         )
     problem = Problem.of(name, task.task, task.targets, index)
     available = len(problem.training(None))
-    wanted = plan.evaluation.finetune_labels or plan.evaluation.labels
+    wanted = entries_of(evaluation, protocol)
     counts = sorted({amount_of(label, available) for label in wanted} & set(range(available + 1)))
     if not counts or choices.labels not in (None, *counts):
         raise UserError(f"--labels {choices.labels}: task {name} was fine-tuned with {', '.join(map(str, counts))}")
     count, seed = choices.labels or counts[-1], plan.finetune_seeds[0]
-    folder = out / "stages" / "-".join([name, method, str(count), *([f"s{seed}"] if seed != plan.seed else [])])
+    folder = out / "stages" / run_name(plan, name, trained_as(method, protocol), count, seed)
     exported = export_stage(folder, index.root, choices.trusted, calibrate=choices.calibrate)
     described = exported.description
-    about = {"method": method, "protocol": FINETUNE, "labels": count}
+    about = {"method": method, "protocol": protocol, "labels": count}
     metrics = test_metrics(out, problem.task, about, described.target_names)
     labels = {label.name: label for label in problem.labels}
     targets = [
@@ -62,7 +67,7 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
         labels=count,
         seed=seed,
         stages=[*made_by(plan, method), folder.name],
-        choice=f"{method}, fine-tuned for {name}, as asked for",
+        choice=f"{method_title((method, protocol))}, for {name}, as asked for",
     )
     return replace(exported, description=replace(described, name=method, targets=targets, training=training))
 

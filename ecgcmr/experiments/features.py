@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules import cut_windows, window_starts
+from data_modules.batch import to_float
 from ecgcmr.encoders import View, load_encoder, read_encoder_card
 from ecgcmr.encoders.kernels import use_kernels
 from ecgcmr.encoders.layer_features import layer_features
@@ -24,7 +25,7 @@ from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_mar
 from ecgcmr.files import write_atomically
 from ecgcmr.preparation.t_end import t_end_of
 from ecgcmr.probes.ecg_features import FEATURE_NAMES, FEATURES_VERSION, IN_MILLIVOLTS, extract_features
-from ecgcmr.shards import ShardIndex, read_ecgs
+from ecgcmr.shards import ShardIndex, read_cmr, read_ecgs
 from ecgcmr.shards.layout import LEADS
 from ecgcmr.shards.recipe import comes_in_volts, recipe_of
 from ecgcmr.speed_choices.choose import FULL_PRECISION, choose_on_cpu
@@ -34,7 +35,7 @@ _BLOCK = 256
 CLASSICAL = "the classical ECG features"
 CLASSICAL_FOLDER = "classical"
 """Below ``features`` of an experiment's folder; no encoder is called so."""
-LAYERS_FOLDER = "{}@layers"
+LAYERS_FOLDER, IMAGES_FOLDER = "{}@layers", "{}@images"
 
 
 def encoder_features(
@@ -118,6 +119,40 @@ def encoder_layers(
 
     kept = kept_arrays(cache, layer_fingerprint(encoder_folder, index, rows, windows), compute)
     return [kept[name] for name in sorted(kept, key=int)]
+
+
+def image_features(
+    encoder_folder: Path, index: ShardIndex, rows: NDArray[np.int64], cache: Path, trusted: Collection[str] = ()
+) -> NDArray:
+    """Return pooled features of an exported encoder of images; arguments and result as of ``encoder_features``.
+
+    Raises:
+        UserError: If the cohort stores no such frames, or prepared otherwise than those it was trained on, or a feature
+            is not finite.
+    """
+    method = f"the image encoder of {encoder_folder.parent.name}"
+    fingerprint = encoder_fingerprint(encoder_folder, index, rows, 1)
+    if is_finished(cache, fingerprint):
+        return _kept(cache, method)
+    encoder: Any = load_encoder(encoder_folder, trusted).eval()
+    spec, stored = encoder.input_spec, index.layout.cmr
+    if stored is None or len(stored.frames) != spec.frames:
+        there = "none" if stored is None else f"{len(stored.frames)}"
+        raise UserError(f"{encoder_folder}: the encoder takes {spec.frames} frames, the cohort has {there}")
+    recipe = recipe_of(index.layout, "cmr")
+    check_encoder_preparation(
+        read_encoder_card(encoder_folder), encoder_folder, recipe, index.layout, "evaluation.teacher"
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder.to(device)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), _BLOCK):
+            frames = torch.from_numpy(read_cmr(index, rows[start : start + _BLOCK])).to(device)
+            as_stored = frames.shape[-2:] == (spec.height, spec.width)
+            x = to_float({"cmr": frames}, None if as_stored else spec.height)["cmr"]
+            parts.append(View(x).features(encoder).float().cpu().numpy())
+    return _keep(np.concatenate(parts), cache, fingerprint, method)
 
 
 def _checked(encoder_folder: Path, index: ShardIndex, windows: int, trusted: Collection[str]) -> tuple[Any, int]:

@@ -17,18 +17,20 @@ from ecgcmr.encoders.card_checks import check_trusted
 from ecgcmr.encoders.weights import CARD_FILE, read_encoder_card
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
+from ecgcmr.evaluation.methods import ATTENTION_PROBE as ATTENTION
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.experiments.chain import encoder_for_task
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
+from ecgcmr.experiments.teachers import teacher_table
 from ecgcmr.experiments.tuning_notes import budget_end, tuning_notes
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
 from ecgcmr.yaml_file import mapping_at
 
-ATTENTION = "attention_probe"
-_TOKENS = "@attention"
+_MARKS = {ATTENTION: "@attention", TAUGHT: "@taught"}
 OF_ATTENTION = {
     "model.protocol": ATTENTION,
     "model.optimiser.lr": 1.0e-3,
@@ -40,7 +42,15 @@ OF_ATTENTION = {
 
 def trained_as(method: str, protocol: str) -> str:
     """Return the name, in runs, of a method that is trained under a protocol."""
-    return f"{method}{_TOKENS}" if protocol == ATTENTION else method
+    return f"{method}{_MARKS.get(protocol, '')}"
+
+
+def method_and_protocol(trained: str) -> tuple[str, str]:
+    """Return what ``trained_as`` made a name of."""
+    for protocol, mark in _MARKS.items():
+        if trained.endswith(mark):
+            return trained.removesuffix(mark), protocol
+    return trained, "finetune"
 
 
 def _targets(problem: Problem) -> dict[str, Any]:
@@ -179,7 +189,7 @@ class FineTuning:
             yield Piece(name, columns, part, empty, run, predict)
 
     def _run(self, problem: Problem, trained: str, count: int, seed: int, folder: Path) -> StageRun:
-        evaluation, method = self.plan.evaluation, trained.removesuffix(_TOKENS)
+        evaluation, (method, protocol) = self.plan.evaluation, method_and_protocol(trained)
         task, network = evaluation.tasks[problem.name], evaluation.supervised.get(method)
         base = self.plan.file(task.finetune or "")
         from_random = method == "scratch" or network is not None
@@ -199,9 +209,13 @@ class FineTuning:
             **task.set,
             **(network.set if network is not None else {}),
             **(as_given.set if as_given is not None and not from_random else {}),
-            **(OF_ATTENTION if trained != method else {}),
+            **(OF_ATTENTION if protocol == ATTENTION else {}),
         }
         inputs = {"cohort": self.cohort}
+        if protocol == TAUGHT:
+            teacher = str(evaluation.teacher)
+            overrides["data.pseudo_labels"] = str(teacher_table(self.out, folder.name))
+            inputs["teacher"] = self.fingerprints[teacher]
         if not from_random:
             overrides["model.encoder_weights"] = str(source)
             inputs["encoder"] = self.fingerprints[method]

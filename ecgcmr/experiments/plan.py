@@ -177,6 +177,11 @@ class EvaluationPlan:
         finetune: Methods fine-tuned: ``scratch`` (random weights), or names under ``supervised``, of stages or of
             encoders.
         finetune_labels: Labels fine-tuning is run with; the same as ``labels`` if empty.
+        teacher: Alignment whose image encoder labels the recordings that have no label: by a linear probe on its
+            features, fitted on the labelled ones.
+        taught: Methods, of those that may stand under ``finetune``, trained on labels and on what the teacher says; in
+            tasks of regression.
+        taught_labels: Labels that is run with; the same as those of fine-tuning if empty.
         supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
         baselines: Any of ``BASELINES``.
         stack: Name -> methods that it combines: two or more under ``linear_probe`` and ``baselines``.
@@ -201,6 +206,9 @@ class EvaluationPlan:
     attention_probe: list[str] = field(default_factory=list)
     finetune: list[str] = field(default_factory=list)
     finetune_labels: list[int | str] = field(default_factory=list)
+    teacher: str | None = None
+    taught: list[str] = field(default_factory=list)
+    taught_labels: list[int | str] = field(default_factory=list)
     supervised: dict[str, SupervisedPlan] = field(default_factory=dict)
     baselines: list[str] = field(default_factory=list)
     stack: dict[str, list[str]] = field(default_factory=dict)
@@ -217,7 +225,7 @@ class EvaluationPlan:
     @property
     def methods(self) -> list[str]:
         """Every method that is compared."""
-        trained = [*self.linear_probe, *self.layer_probe, *self.attention_probe, *self.finetune]
+        trained = [*self.linear_probe, *self.layer_probe, *self.attention_probe, *self.finetune, *self.taught]
         return list(dict.fromkeys([*trained, *self.baselines, *self.stack]))
 
     @property

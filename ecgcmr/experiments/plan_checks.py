@@ -53,6 +53,7 @@ _OF_THE_TASK = {
     **dict.fromkeys(("data.labels", "data.diseases"), "name them under targets"),
     "data.train_labels": "write the number under evaluation.finetune_labels",
     "data.predict_split": "the test split is predicted",
+    "data.pseudo_labels": "name an alignment under evaluation.teacher",
     "data.evaluation_windows": "write the number under evaluation.windows",
     **dict.fromkeys(("data.seed", "seed_everything"), "write it under evaluation.finetune_seeds"),
 }
@@ -159,7 +160,7 @@ def _check_tasks(plan: Plan, where: str) -> None:
             entry = "set" if task.set else "separately"
             raise UserError(f"{here}.{entry} belongs to fine-tuning; name a config in {here.split(': ')[-1]}.finetune")
         _check_set(task.set, _OF_THE_TASK, f"{here}.set")
-        for method in (*plan.evaluation.finetune, *plan.evaluation.attention_probe):
+        for method in (*plan.evaluation.finetune, *plan.evaluation.taught, *plan.evaluation.attention_probe):
             taken = [stage for stage in plan.stages if stage.startswith(f"{name}-{method}-")]
             if taken:
                 raise UserError(
@@ -219,10 +220,12 @@ def _check_methods(plan: Plan, where: str) -> None:
         check_choice(method, evaluation.finetune, f"{where}.against")
     if evaluation.against and evaluation.gain is not None:
         raise UserError(f"{where}.against: gain names what is compared already; keep one of the two")
-    for method in evaluation.finetune:
-        check_choice(method, trained, f"{where}.finetune")
+    for entry in ("finetune", "taught"):
+        for method in getattr(evaluation, entry):
+            check_choice(method, trained, f"{where}.{entry}")
     _check_finetune(evaluation, where)
-    for entry in ("linear_probe", "layer_probe", "attention_probe", "finetune", "baselines", "against"):
+    _check_taught(plan, where)
+    for entry in ("linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "baselines", "against"):
         names = getattr(evaluation, entry)
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -268,12 +271,27 @@ def _check_finetune(evaluation: EvaluationPlan, where: str) -> None:
         )
 
 
+def _check_taught(plan: Plan, where: str) -> None:
+    """Refuse pupils without a teacher, a teacher without pupils, and pupils without a lesson."""
+    evaluation = plan.evaluation
+    if evaluation.teacher is None:
+        for entry in ("taught", "taught_labels"):
+            if getattr(evaluation, entry):
+                raise UserError(f"{where}.{entry}: name the alignment that teaches under {where}.teacher")
+        return
+    check_choice(evaluation.teacher, plan.stages, f"{where}.teacher")
+    if not evaluation.taught:
+        raise UserError(f"{where}.teacher teaches nobody; name methods under {where}.taught, or leave it out")
+    if not any(task.finetune and task.task == "regression" for task in evaluation.tasks.values()):
+        raise UserError(f"{where}.taught: numbers alone are taught; no task of regression names a config in finetune")
+
+
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:
     if evaluation.resamples < LEAST_RESAMPLES:
         raise UserError(f"{where}.resamples is {evaluation.resamples}; at least {LEAST_RESAMPLES} are needed")
     if not evaluation.labels:
         raise UserError(f"{where}.labels is empty; name how many labelled subjects methods learn from, such as [all]")
-    for entry in ("labels", "finetune_labels"):
+    for entry in ("labels", "finetune_labels", "taught_labels"):
         for label in getattr(evaluation, entry):
             if not is_amount(label):
                 raise UserError(

@@ -22,6 +22,7 @@ from ecgcmr.experiments.features import (
     encoder_features,
     encoder_fingerprint,
     encoder_layers,
+    image_features,
     layer_fingerprint,
 )
 from ecgcmr.experiments.methods import Floats, Problem
@@ -110,7 +111,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class FeaturesRequest:
-    """Compute the features of all ECGs of a cohort.
+    """Compute the features of all ECGs of a cohort, or of all its images.
 
     Attributes:
         root: The cohort.
@@ -120,6 +121,7 @@ class FeaturesRequest:
         trusted: Classes beside this package's that the encoder may be of.
         lenders: Folders of features that may be the same.
         layers: Whether each layer of the encoder is read, in place of what it pools.
+        images: Whether the encoder reads images.
     """
 
     root: str
@@ -129,6 +131,7 @@ class FeaturesRequest:
     trusted: tuple[str, ...] = ()
     lenders: tuple[str, ...] = ()
     layers: bool = False
+    images: bool = False
 
     @property
     def name(self) -> str:
@@ -142,11 +145,11 @@ class FeaturesRequest:
         if self.encoder is None:
             return classical_fingerprint(index, rows)
         recognise = layer_fingerprint if self.layers else encoder_fingerprint
-        return recognise(Path(self.encoder), index, rows, self.windows)
+        return recognise(Path(self.encoder), index, rows, 1 if self.images else self.windows)
 
     def _cohort(self) -> tuple[ShardIndex, NDArray[np.int64]]:
         index = ShardIndex.load(Path(self.root))
-        return index, index.positions(None, ("ecg",))
+        return index, index.positions(None, ("cmr",) if self.images else ("ecg",))
 
     def is_done(self) -> bool:
         """Return whether the features are kept, here or where they can be taken over from."""
@@ -158,6 +161,8 @@ class FeaturesRequest:
         (index, rows), cache = self._cohort(), Path(self.cache)
         if self.encoder is None:
             classical_features(index, rows, cache, workers=1)
+        elif self.images:
+            image_features(Path(self.encoder), index, rows, cache, self.trusted)
         else:
             compute = encoder_layers if self.layers else encoder_features
             compute(Path(self.encoder), index, rows, cache, self.windows, self.trusted)

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.experiments.fine_tuning import ATTENTION, run_name, trained_as
-from ecgcmr.experiments.plan import EvaluationPlan, Plan
+from ecgcmr.experiments.plan import EvaluationPlan, Plan, TaskPlan
 from ecgcmr.text import printable
 
 COHORT, TABLE = "cohort", "table"
@@ -45,24 +46,37 @@ def run_graph(plan: Plan, counts: Mapping[str, Mapping[int | str, int]] | None =
     for name, task in plan.evaluation.tasks.items():
         if task.finetune is None:
             continue
-        entries = evaluation.finetune_labels or evaluation.labels
-        amounts: Iterable[int | str] = dict.fromkeys(entries)
-        if counts is not None:
-            amounts = sorted({counts[name][entry] for entry in entries if entry in counts[name]})
-        for method, protocol in trained_methods(evaluation):
-            trained, source = trained_as(method, protocol), source_of(plan, method)
+        for method, protocol in trained_methods(evaluation, task):
+            entries = entries_of(evaluation, protocol)
+            amounts: Iterable[int | str] = dict.fromkeys(entries)
+            if counts is not None:
+                amounts = sorted({counts[name][entry] for entry in entries if entry in counts[name]})
+            trained = trained_as(method, protocol)
             nodes += [
-                GraphNode(run_name(plan, name, trained, amount, seed), (source,))
+                GraphNode(run_name(plan, name, trained, amount, seed), sources_of(plan, method, protocol))
                 for amount in amounts
                 for seed in plan.finetune_seeds
             ]
     return [*nodes, GraphNode(TABLE, tuple(node.name for node in nodes))]
 
 
-def trained_methods(evaluation: EvaluationPlan) -> list[tuple[str, str]]:
-    """Return (method, protocol) of all that is trained on labels step by step, in the order of the plan."""
+def trained_methods(evaluation: EvaluationPlan, task: TaskPlan) -> list[tuple[str, str]]:
+    """Return (method, protocol) of all that is trained on a task's labels step by step, in the order of the plan."""
     probed = [(method, ATTENTION) for method in evaluation.attention_probe]
-    return [*probed, *((method, "finetune") for method in evaluation.finetune)]
+    taught = [(method, TAUGHT) for method in evaluation.taught] if task.task == "regression" else []
+    return [*probed, *((method, "finetune") for method in evaluation.finetune), *taught]
+
+
+def entries_of(evaluation: EvaluationPlan, protocol: str) -> list[int | str]:
+    """Return the entries of labels that what is trained under a protocol is run with."""
+    trained = evaluation.finetune_labels or evaluation.labels
+    return evaluation.taught_labels or trained if protocol == TAUGHT else trained
+
+
+def sources_of(plan: Plan, method: str, protocol: str) -> tuple[str, ...]:
+    """Return the nodes that must be finished for a method under a protocol."""
+    teachers = [source_of(plan, plan.evaluation.teacher)] if protocol == TAUGHT and plan.evaluation.teacher else []
+    return tuple(dict.fromkeys([source_of(plan, method), *teachers]))
 
 
 def source_of(plan: Plan, method: str) -> str:
@@ -85,7 +99,7 @@ def chosen(names: Iterable[str], plan: Plan, counts: Mapping[str, Mapping[int | 
     """
     known = {node.name: node.name for node in run_graph(plan, counts)}
     for task, amounts in counts.items():
-        for method in (trained_as(*each) for each in trained_methods(plan.evaluation)):
+        for method in (trained_as(*each) for each in trained_methods(plan.evaluation, plan.evaluation.tasks[task])):
             for seed in plan.finetune_seeds:
                 for entry, count in amounts.items():
                     name = run_name(plan, task, method, count, seed)

@@ -81,6 +81,7 @@ _TERSE = ("--trainer.enable_model_summary=false",)
 _PLACES = (
     "data.root",
     "data.apart_from",
+    "data.pseudo_labels",  # of a teacher, whose fingerprint is among the inputs
     "model.encoder_weights",
     "model.ecg_encoder_weights",
     "model.cmr_encoder_weights",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgcmr.evaluation.methods import LAYER_PROBE, STACK
+from ecgcmr.evaluation.methods import LAYER_PROBE, STACK, TAUGHT
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
 from ecgcmr.experiments.cohort_set import CohortSet
@@ -151,7 +151,7 @@ class TaskPrediction:
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
                 self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
-            if protocol not in ("finetune", ATTENTION, LAYER_PROBE):
+            if protocol not in ("finetune", TAUGHT, ATTENTION, LAYER_PROBE):
                 self._made[method, count, seed] = outcome
             about = {
                 "method": self.plan.shown(method),

@@ -79,7 +79,7 @@ def _repeated_subjects(problem: Problem, index: ShardIndex) -> list[str]:
 def _counts(plan: Plan, problem: Problem) -> tuple[dict[int | str, int], list[str]]:
     """Return how many labelled recordings each entry of ``labels`` stands for, and what there is to note of that."""
     name, available = problem.name, len(problem.training(None))
-    wanted = [*plan.evaluation.labels, *plan.evaluation.finetune_labels]
+    wanted = [*plan.evaluation.labels, *plan.evaluation.finetune_labels, *plan.evaluation.taught_labels]
     counts = {label: amount_of(label, available) for label in wanted if amount_of(label, available) <= available}
     notes = []
     short = sorted({label for label in wanted if isinstance(label, int) and label > available})

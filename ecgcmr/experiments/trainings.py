@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.experiments.chain import stage_overrides
 from ecgcmr.experiments.cohort_set import CohortSet
+from ecgcmr.experiments.features import IMAGES_FOLDER
 from ecgcmr.experiments.fine_tuning import FineTuning, Piece, run_name, trained_as
 from ecgcmr.experiments.given_encoders import check_given, given_fingerprint, make_given
 from ecgcmr.experiments.methods import Outcome, Problem, random_encoder
 from ecgcmr.experiments.plan import Plan
-from ecgcmr.experiments.run_graph import source_of, trained_methods
+from ecgcmr.experiments.run_graph import entries_of, source_of, trained_methods
 from ecgcmr.experiments.stage_runs import StageRun, is_complete
+from ecgcmr.experiments.teachers import Teacher
 from ecgcmr.experiments.times import Times
+from ecgcmr.interpretation.pair import CMR_FOLDER
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class DownstreamRun:
         name: See ``run_name``, without a part.
         problem: The task.
         method: What is trained.
-        protocol: ``finetune`` or ``attention_probe``.
+        protocol: ``finetune``, ``taught`` or ``attention_probe``.
         count: Labelled training recordings.
         seed: Of their choice, and of the training.
         source: What must be finished: the stage whose encoder it is, or whose encoder's shape it has; ``cohort`` for an
@@ -166,9 +170,20 @@ class Trainings:
             Times.load(self.out).record(name, time.perf_counter() - start)
 
     def make_ready(self, run: DownstreamRun) -> None:
-        """Make the random encoder whose shape a network from random weights has, where there is need of it."""
+        """Make what a run needs beside stages: a random encoder's shape, and what a teacher says of its recordings."""
         if run.method not in (*self.plan.stages, *self.plan.encoders):
             self.random(self.plan.seed)
+        if run.protocol == TAUGHT:
+            name = str(self.plan.evaluation.teacher)
+            cache = self.cohorts.features_folder(self.out, IMAGES_FOLDER.format(name), run.problem.name)
+            teacher = Teacher(
+                self.folder(name) / CMR_FOLDER, self.cohorts.of_task(run.problem.name), cache, self.trusted
+            )
+            for piece in self.pieces(run):
+                if piece.run is not None:
+                    count = int(piece.run.overrides["data.train_labels"])
+                    path = Path(piece.run.overrides["data.pseudo_labels"])
+                    teacher.label(piece.problem, count, run.seed, path)
 
     def downstream(self, problem: Problem, known: Mapping[int | str, int]) -> Iterator[DownstreamRun]:
         """Give every method that is trained on a task, in the order of the plan.
@@ -180,10 +195,9 @@ class Trainings:
         evaluation = self.plan.evaluation
         if evaluation.tasks[problem.name].finetune is None:
             return
-        counts = known_counts(evaluation.finetune_labels or evaluation.labels, known)
-        for method, protocol in trained_methods(evaluation):
+        for method, protocol in trained_methods(evaluation, evaluation.tasks[problem.name]):
             source = source_of(self.plan, method)
-            for count in counts:
+            for count in known_counts(entries_of(evaluation, protocol), known):
                 for seed in self.plan.finetune_seeds:
                     name = run_name(self.plan, problem.name, trained_as(method, protocol), count, seed)
                     yield DownstreamRun(name, problem, method, protocol, count, seed, source)

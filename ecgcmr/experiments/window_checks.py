@@ -44,6 +44,7 @@ def _input_lengths(plan: Plan, settings: ReadSettings) -> dict[str, int]:
     """Return stage or supervised network -> samples that its encoder takes, of those that the evaluation compares."""
     evaluation = plan.evaluation
     networks = [evaluation.linear_probe, evaluation.layer_probe, evaluation.attention_probe, evaluation.finetune]
+    networks.append(evaluation.taught)
     compared = {name for names in networks for name in names} - settings.encoders.keys()
     if compared - plan.stages.keys() - plan.encoders.keys():  # random weights in the shape of a stage's encoder
         compared.add(evaluation.random_encoder_of)

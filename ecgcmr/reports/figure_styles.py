@@ -33,7 +33,14 @@ POINTS = "#0072B2"
 
 _COLOURS = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#E39AC4", "#0072B2", "#777777", "#7B3294", "#8FCB5A")
 _MARKERS = ("h", "<", ">", "p", "d", "H", "8", "s", "D", "v", "X")  # no multiple of the colours: 99 different looks
-_LINES = {"linear_probe": "-", "layer_probe": "-", "attention_probe": "-.", "finetune": "--", None: ":"}
+_LINES = {
+    "linear_probe": "-",
+    "layer_probe": "-",
+    "attention_probe": "-.",
+    "finetune": "--",
+    "taught": "-.",
+    None: ":",
+}
 
 
 class Styles:

@@ -17,7 +17,7 @@ _SHARED: dict[str, tuple[str, ...]] = {
     "model": ("class_path", "init_args", "monitor"),
     "data": (
         *("class_path", "init_args", "root", "input", "paired", "samples", "leads", "leave_out_leads", "covariates"),
-        *("labels", "diseases", "train_labels", "train_fraction", "selection", "seed"),
+        *("labels", "diseases", "train_labels", "train_fraction", "pseudo_labels", "selection", "seed"),
         *("evaluation_windows", "predict_split"),
     ),
     "trainer": (

@@ -114,7 +114,7 @@ class PredictionFile(BasePredictionWriter):
             given,
             Path(trainer.default_root_dir).resolve().name,
             stage.protocol if isinstance(stage, Downstream) else None,
-            settings.get("training rows"),
+            settings.get("data.train_labels") or settings.get("training rows"),
             int(seed or 0),
         )
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
+from ecgcmr.files import sha256_of
 from ecgcmr.stages.optimisation import OptimiserSettings
 from ecgcmr.stages.protocol import StageData
 
@@ -45,7 +46,9 @@ _SHOWING = ("StepCheckpoint", "LearningRateMonitor", "ProgressBar", "Timer", "De
 _WEIGHTS = "_weights"
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 _MISSING = "not there"
-_FOLDERS = (_WEIGHTS, ".root", ".apart_from", ".default_root_dir")
+_PSEUDO_LABELS = "pseudo_labels"
+"""A file of data: what it holds is compared, not where it lies."""
+_FOLDERS = (_WEIGHTS, f".{_PSEUDO_LABELS}", ".root", ".apart_from", ".default_root_dir")
 _OF_ONE_CALL = ("ckpt_path", "weights_only", "resume_with_changes", "search")
 SHOWN_OF_DATA = {
     "the cohort's content": "cohort.content",
@@ -77,6 +80,9 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
             if name.endswith(_WEIGHTS):
                 # By whatever path or link a folder is named, it is the same one.
                 found[f"{room}.{name}"] = Path(value).resolve().name if isinstance(value, str) else value
+            elif name == _PSEUDO_LABELS:
+                there = value is not None and Path(value).is_file()
+                found[f"{room}.{name}"] = sha256_of(Path(value))[:12] if there else value
             else:
                 found.update(_leaves(f"{room}.{name}", value))
     for entry in ("budget", "final_weights"):

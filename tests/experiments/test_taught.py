@@ -1,0 +1,122 @@
+"""Methods that a reader of images teaches: what they are given, what stands in the table, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_experiment import LITTLE, TWO_STEPS, change
+
+from ecgcmr.cli import main
+from ecgcmr.evaluation.prediction_table import read_prediction_table
+from ecgcmr.experiments.methods import Problem
+from ecgcmr.experiments.plan_file import load_plan
+from ecgcmr.experiments.run_graph import run_graph
+from ecgcmr.probes.linear_probe import fit_probe
+from ecgcmr.shards import ShardIndex
+
+TAUGHT: dict[str, Any] = {
+    **LITTLE,
+    "teacher": "alignment",
+    "taught": ["mae", "scratch"],
+    "taught_labels": [20],
+    "labels": [20, "all"],
+}
+
+
+def with_pupils(copied: Path) -> Path:
+    path = copied / "trial.yaml"
+    change(path, lambda plan: plan["evaluation"].update(TAUGHT))
+    change(path, lambda plan: plan["evaluation"]["tasks"]["phenotypes"]["set"].update(TWO_STEPS))
+    return path
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
+    copied: Path, cohort_root: Path, commands: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = with_pupils(copied), copied / "out"
+    assert main(["experiment", str(path), "--out", str(out), "--jobs", "1"]) == 0
+    assert [name for command, name in commands if command == "fit"] == [
+        "phenotypes-mae@taught-20",
+        "phenotypes-scratch@taught-20",
+    ]
+    said = read_prediction_table(out / "features" / "phenotypes-mae@taught-20-teacher" / "predictions.parquet")
+    assert set(said["split"]) == {"train"}
+    index = ShardIndex.load(cohort_root)
+    assert said["subject"].nunique() == len(index.positions("train", ("ecg", "cmr")))
+
+    # The probe again, by another way to the same rows.
+    problem = Problem.of("phenotypes", "regression", ["LV", "RV"], index)
+    rows = index.positions(None, ("cmr",))
+    features = pd.DataFrame(np.load(out / "features" / "alignment@images" / "features.npy"), index=rows)
+    chosen, val = problem.rows[problem.training(20, 0)], problem.rows[problem.part("val")]
+    values = pd.DataFrame(problem.values, index=problem.rows)
+    chosen, val = (part[np.isin(part, rows)] for part in (chosen, val))
+    probe = fit_probe(problem.task, features.loc[chosen], values.loc[chosen], features.loc[val], values.loc[val])
+    pupils = index.positions("train", ("ecg", "cmr"))
+    expected = probe.predict(features.loc[pupils].to_numpy(dtype=np.float64))
+    wide = said.pivot(index="subject", columns="target", values="prediction")
+    found = wide.loc[list(index.subjects(pupils)), [label.name for label in problem.labels]].to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+    table = read_prediction_table(out / "predictions.parquet")
+    about = table[["method", "protocol", "labels"]].drop_duplicates().astype(str).apply(tuple, axis=1)
+    assert set(about) >= {("mae", "taught", "20.0"), ("scratch", "taught", "20.0")}
+    assert "mae, taught by images" in (out / "results.md").read_text()
+
+    # Again: nothing is left to do; the model is exported as what it is.
+    commands.clear()
+    assert main(["experiment", str(path), "--out", str(out), "--jobs", "1"]) == 0
+    assert commands == []
+    words = ["export", str(out), "--method", "mae", "--protocol", "taught", "--out", str(copied / "model")]
+    assert main([*words, "--without-calibration"]) == 0
+    assert "taught by images" in (copied / "model" / "model.yaml").read_text()
+    capsys.readouterr()
+
+
+def test_a_taught_run_needs_its_own_encoder_and_the_teacher(copied: Path) -> None:
+    nodes = {node.name: node.needs for node in run_graph(load_plan(with_pupils(copied)))}
+    assert nodes["phenotypes-mae@taught-20"] == ("mae", "alignment")
+    assert nodes["phenotypes-scratch@taught-20"] == ("mae", "alignment")
+    assert not [name for name in nodes if name.startswith("diseases-")]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"teacher": None}, "evaluation.taught: name the alignment that teaches under"),
+        ({"teacher": "cnn"}, "evaluation.teacher"),
+        ({"teacher": "mae"}, "evaluation.teacher: mae trains no image encoder"),
+        ({"taught": []}, "evaluation.teacher teaches nobody"),
+        ({"taught": ["mae", "mae"]}, "evaluation.taught names mae twice"),
+        ({"taught": ["nobody"]}, "evaluation.taught"),
+        ({"taught_labels": ["some"]}, "evaluation.taught_labels holds 'some'"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused(
+    copied: Path, entries: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_pupils(copied)
+    change(path, lambda plan: plan["evaluation"].update(entries))
+    assert main(["experiment", str(path), "--out", str(copied / "other"), "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (copied / "other").exists()
+
+
+def test_the_table_of_a_task_without_numbers_is_no_lesson(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = with_pupils(copied)
+    change(path, lambda plan: plan["evaluation"]["tasks"].pop("phenotypes"))
+    assert main(["experiment", str(path), "--out", str(copied / "other"), "--dry-run"]) == 2
+    assert "numbers alone are taught" in capsys.readouterr().err
+
+
+def test_the_setting_belongs_to_the_experiment(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = with_pupils(copied)
+    settings = {"data.pseudo_labels": "mine.parquet"}
+    change(path, lambda plan: plan["evaluation"]["tasks"]["phenotypes"]["set"].update(settings))
+    assert main(["experiment", str(path), "--out", str(copied / "other"), "--dry-run"]) == 2
+    assert "name an alignment under evaluation.teacher" in capsys.readouterr().err
