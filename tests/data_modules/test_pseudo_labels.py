@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from labelled_cohort import SPLITS, write_cohort
+from tiny_configs import CMR_ENCODER, ENCODER, write_config
 
 from data_modules import LabelledDataModule
+from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import write_prediction_table
 from ecgcmr.shards import ShardIndex, read_labels
@@ -136,3 +138,30 @@ def test_yes_and_no_are_not_taught(root: Path) -> None:
     data = LabelledDataModule(root, ["af_ever"], samples=100, pseudo_labels=path)
     with pytest.raises(UserError, match="af_ever is yes or no"):
         data.setup("fit")
+
+
+@pytest.mark.long
+def test_a_reader_of_images_teaches_one_of_ecgs(cohort_root: Path, tmp_path: Path) -> None:
+    """By commands: the teacher is fitted on images, predicts the training split, and the pupil learns from that."""
+    few = {"labels": NAMES, "train_labels": 12}
+    images = write_config(
+        tmp_path / "teacher.yaml", "PhenotypeRegression", {"encoder": CMR_ENCODER}, "LabelledDataModule", cohort_root,
+        input="cmr", **few,
+    )  # fmt: skip
+    table = tmp_path / "said.parquet"
+    assert main(["fit", "-c", str(images)]) == 0
+    words = ["predict", "-c", str(images), "--ckpt_path", "best", "--data.predict_split", "train", "--out", str(table)]
+    assert main(words) == 0
+    pupil = write_config(
+        tmp_path / "pupil.yaml", "PhenotypeRegression", {"encoder": ENCODER}, "LabelledDataModule", cohort_root, **few
+    )
+    assert main(["fit", "-c", str(pupil), "--data.pseudo_labels", str(table)]) == 0
+    folder = pupil.with_suffix("")
+    assert main(["predict", "-c", str(folder / "config.yaml"), "--ckpt_path", "best"]) == 0
+    predicted = pd.read_parquet(folder / "predictions.parquet")
+    assert set(predicted["labels"]) == {12}, "true labels count, not those of a teacher"
+    # A table of other content is another run.
+    frame = pd.read_parquet(table)
+    write_prediction_table(table, frame.assign(prediction=frame["prediction"] + 1))
+    words = ["fit", "-c", str(pupil), "--data.pseudo_labels", str(table), "--ckpt_path", "last"]
+    assert main([*words, "--trainer.max_epochs", "3"]) == 2
