@@ -19,7 +19,7 @@ endif
 # Packages are compiled when they are first imported, not all at installation: it saves half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo gallery test long quick coverage lint wheel bench fuzz drill parity docs clean
+.PHONY: help setup demo gallery test most long quick coverage lint wheel bench fuzz drill parity docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -44,7 +44,10 @@ gallery: $(STAMP)  ## after demo: what its model learned, and docs/gallery.md of
 	$(BIN)/ecgcmr explain $(DEMO_OUT)/model --root $(DEMO_OUT)/cohort --out $(DEMO_OUT)/attributed --kind attribution --target lv_mass --overwrite
 	$(BIN)/python docs/build_gallery.py $(DEMO_OUT)
 
-test: lint  ## linters, then the tests, but those that make long runs
+test: $(STAMP)  ## the linters, and the tests but those that make long runs, side by side
+	@$(MAKE) --no-print-directory -j2 lint most
+
+most: $(STAMP)  ## the tests but those that make long runs
 	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
 
 long: $(DOCS_STAMP)  ## what CI runs after make test: whole sessions of the pages, kills, fuzzing, launches

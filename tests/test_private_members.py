@@ -99,6 +99,7 @@ def test_a_private_member_that_is_overridden_is_there(owner: type, member: str) 
     assert callable(vars(owner)[member])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_other_private_member_is_used() -> None:
     trees = {path: ast.parse(path.read_text()) for room in ("ecgcmr", "data_modules") for path in _files(room)}

@@ -25,13 +25,14 @@ class FinalWeights:
         shares: Shares of the way from the weights at step 0 to the best ones, in [0, 1], among which validation chooses
             by the stage's monitor when the fit ends; 0 stays at the start. Empty keeps the best.
         certainty: How far the best share has to be ahead of a smaller one, in standard errors of their difference
-            over the validation rows, where the fit started at a probe; else the smaller is taken. 0 takes the best
-            however little it is ahead, as does every fit from random weights or a random head.
+            over the validation rows, where the fit started at a probe; else the smaller is taken. 1 is the usual rule
+            of one standard error (Breiman et al. 1984); 0 takes the best however little it is ahead, as does every fit
+            from random weights or a random head.
     """
 
     average: float | Literal["auto"] | None = "auto"
     shares: list[float] = field(default_factory=lambda: list(SHARES))
-    certainty: float = 2.0
+    certainty: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.average, (int, float)) and not 0.0 <= self.average < 1.0:

@@ -23,6 +23,7 @@ def written_works(folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
+@pytest.mark.long
 def test_works_of_another_process_run_there_and_tell_when_they_fail(tmp_path: Path) -> None:
     with OwnProcess(written_works, tmp_path) as other:
         other.work("who")()

@@ -206,6 +206,7 @@ def test_a_mistake_about_given_encoders_is_one_line(
     assert expected in line
 
 
+@pytest.mark.long
 def test_a_cohort_that_an_encoder_cannot_take_is_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], commands: list
 ) -> None:

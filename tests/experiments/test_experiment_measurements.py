@@ -79,6 +79,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("measured") / "cohort", SPLITS, missing=missing)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_stage_of_alignment_needs_no_images(root: Path, tmp_path: Path) -> None:
     path, out = write_experiment(tmp_path, root), tmp_path / "out"

@@ -126,6 +126,7 @@ NO_SEARCH = [
 """Candidates of a search are read one by one, which ``test_all_shipped_experiments_can_be_read`` does."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["turgut2025_small", pytest.param("turgut2025", marks=pytest.mark.long)])
 def test_one_override_gives_a_whole_chain_another_encoder(name: str, tmp_path: Path) -> None:
     encoder = tmp_path / "vit.yaml"  # its patches fit windows of 2,500 samples, of 1,250, and halves of these

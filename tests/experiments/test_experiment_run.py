@@ -189,6 +189,7 @@ def test_results_are_scored_again_without_training(
         assert (out / name).read_bytes() == (finished / "out" / name).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("stage", "again"),
@@ -207,6 +208,7 @@ def test_a_changed_stage_runs_again_with_what_starts_from_it(
     assert {name for name in after if after[name] != before[name]} == {f"stages/{name}/best.ckpt" for name in again}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_changed_label_count_adds_only_what_is_new(copied: Path, commands: list) -> None:
     path, out = copied / "trial.yaml", copied / "out"
@@ -223,6 +225,7 @@ def test_a_changed_label_count_adds_only_what_is_new(copied: Path, commands: lis
     assert not list(out.glob("figures/*"))  # nothing is drawn here
 
 
+@pytest.mark.long
 def test_results_without_their_table_are_written_again(
     copied: Path, undrawn: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -226,6 +226,7 @@ def test_a_changed_cohort_makes_what_used_it_run_again_and_nothing_else(copied: 
     assert commands == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_whoever_is_tested_on_another_cohort_is_left_out_of_pre_training(copied: Path, commands: list) -> None:
     folder, out = copied.parent, copied.parent / "out"
@@ -290,6 +291,7 @@ def test_what_is_not_judged_itself_may_be_of_another_preparation_that_is_accepte
         check_preparations(plan, read_settings(plan), CohortSet(plan, cohorts.indices))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_stage_may_be_trained_on_several_cohorts_as_one(copied: Path, commands: list) -> None:
     def both(content: dict[str, Any]) -> None:

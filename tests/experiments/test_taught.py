@@ -34,6 +34,7 @@ def with_pupils(copied: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     copied: Path, cohort_root: Path, commands: list, capsys: pytest.CaptureFixture[str]

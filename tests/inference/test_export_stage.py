@@ -36,7 +36,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_planted(tmp_path_factory.mktemp("planted") / "cohort")
 
 
-@pytest.fixture(scope="module", params=list(STAGES))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long if name == "TimeToEvent" else ()) for name in STAGES],
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """A finished stage with its predictions of the test split."""
     folder, options = tmp_path_factory.mktemp("stage"), dict(STAGES[request.param])

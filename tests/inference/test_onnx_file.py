@@ -39,7 +39,11 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in ("mean", "attention") else ()) for name in ENCODERS]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name in ("mean", "attention", "resnet", "cnn") else ())
+        for name in ENCODERS
+    ],
 )
 def test_every_encoder_computes_in_onnx_what_it_does_in_torch(tmp_path: Path, name: str):
     kind, arguments = ENCODERS[name]

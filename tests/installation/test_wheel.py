@@ -15,7 +15,7 @@ import pytest
 
 from ecgcmr.shipped_configs import shipped_configs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("ecgcmr", "data_modules")
@@ -102,8 +102,6 @@ def test_all_is_every_extra_for_users() -> None:
     assert set(inner) == set(extras) - {"all", "dev", "docs"}
 
 
-@pytest.mark.long
-@pytest.mark.slow
 def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     helped = _run(installed, tmp_path, "--help")
     assert helped.returncode == 0, helped.stderr

@@ -107,6 +107,7 @@ def test_blocks_and_batches_change_nothing(written):
     np.testing.assert_allclose(one.effects, two.effects[: len(one.effects)], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 def test_attention_is_shown_where_there_is_some(written, tmp_path: Path):
     index, waves = written
     attribution(context_of(index, readout_on(_vit(patch_size=(1, 50))), waves), tmp_path / "out", QUICK)

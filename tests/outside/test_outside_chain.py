@@ -16,6 +16,8 @@ from ecgcmr.cli import main
 from ecgcmr.encoders import read_encoder_card
 from ecgcmr.evaluation import read_prediction_table
 
+pytestmark = pytest.mark.long
+
 ENCODER = {"class_path": "small_encoder.SmallConvEncoder", "init_args": {"samples": 5000, "width": 8}}
 STAGE = {
     "model": {

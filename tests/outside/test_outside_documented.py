@@ -76,6 +76,7 @@ SMALL = {"fit": f"{QUICK} --trainer.max_epochs=1", "evaluate": "--resamples 20 -
 BUDGETED = f"{QUICK} --budget.most=2"
 
 
+@pytest.mark.long
 def test_the_documented_encoder_objectives_stage_and_metric_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(HERE.parents[1] / "configs")

@@ -136,6 +136,7 @@ def test_a_test_is_repeated_with_its_settings_and_left_out_where_its_checkpoint_
         assert word in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_reproduction_that_was_cut_off_goes_on(
     run: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

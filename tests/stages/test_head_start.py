@@ -47,7 +47,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
 TWICE = ("regression", "classification", "events")
 """On two ranks as well."""
 BOTH = [pytest.param(name, marks=() if name == "regression" else pytest.mark.long) for name in TWICE]
-RUNS = [*((name, 1) for name in CASES), *(pytest.param(*case.values, 2, marks=case.marks) for case in BOTH)]
+LATER = ("windows", "covariates")
+ALONE = [pytest.param(name, 1, marks=pytest.mark.long if name in LATER else ()) for name in CASES]
+RUNS = [*ALONE, *(pytest.param(*case.values, 2, marks=case.marks) for case in BOTH)]
 
 
 Run = Callable[[str, int], tuple[Path, str]]

@@ -100,6 +100,7 @@ def test_a_warm_up_that_the_run_does_not_outlast_is_said(
     )
 
 
+@pytest.mark.long
 def test_a_fit_that_ends_before_its_first_validation_is_no_success(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

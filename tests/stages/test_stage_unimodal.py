@@ -87,7 +87,11 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Calla
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name in ("barlow", "clocs") else ()) for name in METHODS]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name in ("barlow", "clocs", "byol", "cmr") else ())
+        for name in METHODS
+    ],
 )
 def test_every_method_leaves_a_whole_run_folder(name: str, fitted: Callable[[str], Path], cohort_root: Path) -> None:
     config = fitted(name)
@@ -156,6 +160,7 @@ def test_target_follows_with_the_momentum_of_the_step() -> None:
     follow(stage, None, [tower])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("interrupt_restored")
 def test_resuming_equals_the_uninterrupted_run(
     tmp_path: Path, fitted: Callable[[str], Path], cohort_root: Path, monkeypatch: pytest.MonkeyPatch

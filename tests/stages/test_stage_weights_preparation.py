@@ -78,6 +78,7 @@ def test_labels_are_no_preparation_and_an_old_card_is_named(
     assert "old/encoder.yaml does not say how the recordings it was trained on were prepared" in warning
 
 
+@pytest.mark.long
 def test_a_resumed_fit_does_not_need_the_weights_it_began_with(mae: Path, config: Path, tmp_path: Path) -> None:
     weights = Path(shutil.copytree(mae, tmp_path / "mae"))
     arguments = ["fit", "-c", str(config), f"--model.encoder_weights={weights}"]

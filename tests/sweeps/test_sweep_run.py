@@ -143,6 +143,7 @@ def test_more_trials_go_on_and_another_sweep_is_refused(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_is_noted_and_one_that_all_would_share_stops_the_sweep(
     tmp_path: Path, cohort_root: Path, fits: Fits, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_number_that_is_to_grow_is_shown_as_it_is(tmp_path: Path, cohort_root:
     assert content["best"]["value"] == max(row["value"] for row in content["tried"]) < 0
 
 
+@pytest.mark.long
 def test_a_grid_ends_when_all_has_been_tried(tmp_path: Path, cohort_root: Path, fits: Fits) -> None:
     space = {"model.optimiser.lr": {"choices": [0.1, 0.01]}, "model.mask_ratio": {"low": 0.5, "high": 0.7, "step": 0.1}}
     file = write_sweep(tmp_path, cohort_root, trials=50, sampler="grid", space=space, pruner="none")

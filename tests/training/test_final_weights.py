@@ -99,7 +99,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("trained", "average", "length"),
     [
         pytest.param("all", 0.8, EPOCHS, marks=pytest.mark.long),
-        ("low_rank:2", 0.8, BUDGET),
+        pytest.param("low_rank:2", 0.8, BUDGET, marks=pytest.mark.long),
         pytest.param("low_rank:2", None, BUDGET, marks=pytest.mark.long),
     ],
 )

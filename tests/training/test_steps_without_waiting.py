@@ -60,6 +60,7 @@ def write(name: str, folder: Path, root: Path) -> tuple[Path, list[str]]:
     return config, GATHERS * (2 if name == "byol" else 1)  # the predictor's batch norm, for either input
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["mae", "clip", "byol", *(pytest.param(name, marks=pytest.mark.long) for name in ("phenotypes", "risks", "clocs"))],

@@ -74,6 +74,7 @@ def test_what_is_no_time_is_refused_with_the_form_to_write(value: Any) -> None:
         time_limit(value)
 
 
+@pytest.mark.long
 def test_a_fit_whose_time_is_over_goes_on_exactly(
     tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -213,6 +213,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("cohort"))
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_early_stays_so(tmp_path: Path, cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Neither in its folder nor elsewhere does going on train another epoch, unless it is given more patience."""
     config = write_stage(tmp_path, cohort, "PhenotypeRegression", labels=["lv_edv"])
