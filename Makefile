@@ -10,7 +10,7 @@ COUNT ?= 3000
 SEED ?= 0
 # Rooms whose tests train or prepare nothing large.
 QUICK := $(filter-out $(patsubst %,tests/%/,preparation collections stages training experiments robustness outside benchmarks drill support __pycache__),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
-# COVERAGE=1 counts the lines that tests run, those of their child processes too; make coverage adds them up.
+# make test COVERAGE=1 counts the lines that tests run, those of their child processes too; make coverage adds them up.
 ifdef COVERAGE
 PYTEST := $(BIN)/coverage run -m pytest
 else
@@ -56,7 +56,7 @@ long: $(DOCS_STAMP)  ## what CI runs after make test: whole sessions of the page
 quick: $(STAMP)  ## the fast tests alone: arrays, files and commands, no fits
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not multiprocess and not long" $(QUICK)
 
-coverage: $(STAMP)  ## after make test COVERAGE=1 and make long COVERAGE=1: lines never run, and an error below 92 %
+coverage: $(STAMP)  ## after make test COVERAGE=1: the lines that it never ran, and an error below 92 %
 	$(BIN)/coverage combine
 	$(BIN)/coverage report --fail-under=92
 

@@ -13,7 +13,15 @@ from itertools import combinations
 from ecgcmr.evaluation.arrangement import Variant, title_of
 from ecgcmr.evaluation.differences import scores_of_both
 from ecgcmr.evaluation.doubts import listed
-from ecgcmr.evaluation.methods import OF_RANDOM_WEIGHTS, UNTRAINED, best_row, is_ceiling, leading_rows, method_title
+from ecgcmr.evaluation.methods import (
+    OF_RANDOM_WEIGHTS,
+    TAUGHT,
+    UNTRAINED,
+    best_row,
+    is_ceiling,
+    leading_rows,
+    method_title,
+)
 from ecgcmr.evaluation.rows import MEAN, ResultRow
 from ecgcmr.evaluation.scoring import Scorer, VariantScore, places_of_rows
 from ecgcmr.metrics.bootstrap import Interval
@@ -25,7 +33,7 @@ Scored = Mapping[Task, Mapping[Variant, VariantScore]]
 TEN_TIMES = 10.0
 _ROUNDED = 0.9  # 10 % of 2,815 subjects are 282, which is not quite a tenth
 _PLAIN = "age+sex"
-_PROBE, _TUNED = "linear_probe", "finetune"
+_PROBE, _TUNED = "linear_probe", ("finetune", TAUGHT)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,12 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
     for task, variants in scored.items():
         for variant in variants:
             probe, ages = Variant(variant.method, _PROBE, variant.labels), Variant(_PLAIN, None, variant.labels)
-            if variant.protocol == _TUNED and probe in variants:
+            if variant.protocol in _TUNED and probe in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, probe), level)
                 if difference.value < 0:
                     (lost if difference.high < 0 else perhaps).append(_shown(task, variant, difference))
             random = variant.protocol == _PROBE and variant.method.endswith(OF_RANDOM_WEIGHTS)
-            network = variant.protocol in (_PROBE, _TUNED) and variant.method != UNTRAINED and not random
+            network = variant.protocol in (_PROBE, *_TUNED) and variant.method != UNTRAINED and not random
             if network and ages in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, ages), level)
                 if difference.high < 0:

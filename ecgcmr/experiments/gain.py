@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Variant
-from ecgcmr.evaluation.methods import method_title
+from ecgcmr.evaluation.methods import TAUGHT, method_title
 from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.metrics.bootstrap import Interval, interval_of
@@ -67,11 +67,15 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
 
 
 def _best(scores: Scores, methods: list[str], labels: int) -> Variant | None:
-    """Return the best variant of some methods at a number of labels, whatever its protocol."""
+    """Return the best variant of some methods at a number of labels, whatever its protocol.
+
+    Those that images taught are left out: a rival that saw no images would not be one any more.
+    """
     rated = {
         variant: float(np.nanmean(score.values.point[METRIC]))
         for variant, score in scores.items()
-        if variant.method in methods and variant.labels == labels and np.isfinite(score.values.point[METRIC]).any()
+        if (variant.method in methods and variant.labels == labels and variant.protocol != TAUGHT)
+        and np.isfinite(score.values.point[METRIC]).any()
     }
     return max(rated, key=lambda variant: rated[variant], default=None)
 
