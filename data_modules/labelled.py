@@ -167,7 +167,7 @@ class LabelledDataModule(ShardDataModule):
         for label in self.index.layout.labels:
             if label.is_binary and label.name in self.label_names:
                 raise UserError(f"pseudo_labels: stand for numbers, and {label.name} is yes or no; remove one of them")
-        values = read_pseudo_labels(path, self.index, self.label_names)
+        values = read_pseudo_labels(path, self.index, self.label_names, len(self._labelled))
         taught = labels.copy()
         taught[np.setdiff1d(train, self._labelled, assume_unique=True)] = np.nan
         filled = np.zeros(labels.shape, dtype=bool)

@@ -19,13 +19,14 @@ from ecgcmr.shards.index import MODALITIES, ShardIndex
 _KIND = "regression"
 
 
-def read_pseudo_labels(path: Path, index: ShardIndex, names: Sequence[str]) -> np.ndarray:
+def read_pseudo_labels(path: Path, index: ShardIndex, names: Sequence[str], labelled: int) -> np.ndarray:
     """Return predictions of a teacher for the training split.
 
     Args:
         path: Table of ``ecgcmr predict`` (``.parquet`` or ``.csv``) of one model, with rows of the split ``train``.
         index: The cohort that the table is of.
         names: The K targets, numbers all of them.
+        labelled: Training rows with labels of their own; a teacher that had more is noted.
 
     Returns:
         (rows of the index, K) float32 in units, NaN where the table has no prediction.
@@ -44,6 +45,9 @@ def read_pseudo_labels(path: Path, index: ShardIndex, names: Sequence[str]) -> n
             "'ecgcmr predict --data.predict_split train' (or all)"
         )
     _check_model(table, path, names)
+    had = table["labels"].max()
+    if had > labelled:
+        rank_zero_info(f"note: the teacher of {path.name} had {had:,.0f} labelled rows, this fit has {labelled:,}")
     at = (
         _places(index).reindex(pd.MultiIndex.from_arrays([table["subject"].astype(str), table["recording"]])).to_numpy()
     )

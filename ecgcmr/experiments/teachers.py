@@ -74,7 +74,7 @@ class Teacher:
             "chosen": problem.rows[chosen].tolist(),
         }
         fingerprint = fingerprint_of(origin)
-        if is_finished(path.parent, fingerprint):
+        if is_finished(path.parent, fingerprint) and path.is_file():
             return
         features = image_features(self.encoder, self.index, rows, self.cache, self.trusted).astype(np.float64)
         probe = fit_probe(

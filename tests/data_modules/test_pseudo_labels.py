@@ -102,6 +102,13 @@ def test_a_target_that_the_teacher_does_not_know_is_noted(root: Path, monkeypatc
     assert lines == ["note: teacher.parquet has no prediction of lv_edv; true labels alone teach them"]
 
 
+def test_a_teacher_that_had_more_labels_is_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("data_modules.pseudo_labels.rank_zero_info", lines.append)
+    taught(root, train_labels=4)
+    assert lines == ["note: the teacher of teacher.parquet had 5 labelled rows, this fit has 4"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
