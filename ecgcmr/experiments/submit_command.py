@@ -19,6 +19,7 @@ from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.run_graph import COHORT, TABLE, GraphNode, run_graph
 from ecgcmr.experiments.sbatch import refuse_while_queued, submit
 from ecgcmr.files import remove_paths, write_atomically
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="experiment file (YAML), or the name of one that is shipped")
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="as of 'ecgcmr experiment'")
     parser.add_argument("--cluster", type=Path, required=True, help="cluster file (YAML)")
-    parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
+    parser.add_argument("--out", type=folder_to_write, help="folder of the experiment (default: runs/<name of FILE>)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as of 'ecgcmr experiment'")
     parser.add_argument("--root", type=Path, metavar="DIR", help="as of 'ecgcmr experiment'")
     parser.add_argument("--dry-run", action="store_true", help="write the files and show the jobs; submit nothing")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ecgcmr.errors import UserError
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="a setting of all trials, such as trainer.max_epochs=5"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/sweeps/<name of FILE>)")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="folder (default: runs/sweeps/<name of FILE>)"
+    )
     parser.add_argument("--root", type=Path, metavar="DIR", help="cohort, in place of data.root")
     parser.add_argument("--trials", type=int, metavar="N", help="how many, in place of those of FILE")
     parser.add_argument("--overwrite", action="store_true", help="remove another sweep that lies in the folder")
