@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.command import shown
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
 from ecgcmr.option_checks import folder_to_write
-from ecgcmr.shipped_configs import find_config
+from ecgcmr.shipped_configs import find_config, name_of_shipped
 from ecgcmr.text import printable
 
 HELP = """\
@@ -74,5 +75,6 @@ def run(args: argparse.Namespace) -> int:
     if best is None:
         raise UserError(f"{out}: none of its trials gave a number; sweep.json says why, trial by trial")
     print(f"best: {line_about(best, monitored(out)[0])}")
-    print(f"{out / 'best.yaml'} lays it over {plan.config}; all trials: {out / 'sweep.json'}")
+    config = name_of_shipped(plan.config_file) or shown(plan.config_file)
+    print(f"{shown(out / 'best.yaml')} lays it over {config}; all trials: {shown(out / 'sweep.json')}")
     return 0
