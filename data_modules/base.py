@@ -17,6 +17,7 @@ from data_modules.dataset import VERIFY_READS, ShardBatches
 from data_modules.loader import PlanLoader, outlive_sigterm, weakly
 from data_modules.samplers import EpochBatchSampler, EvaluationBatchSampler, PlanSampler
 from data_modules.sampling import PURPOSE, SHUFFLES, WINDOW, crop_starts, window_key
+from ecgcmr.augmentations.own_augmentation import check_own_augmentation
 from ecgcmr.augmentations.sampling_rates import check_rates
 from ecgcmr.errors import UserError
 from ecgcmr.option_checks import check_choice, check_least
@@ -150,6 +151,16 @@ class ShardDataModule(CohortDataModule):
             self.rows(split)
         if stage == "fit":
             self._train_sampler(0, 1)  # an epoch can be drawn
+            for modality, augmentation in self.augmentations.items():
+                if augmentation is not None and modality in self.input_spec:
+                    check_own_augmentation(augmentation, self._sizes(modality), f"augmentation of the {modality}")
+
+    def _sizes(self, modality: str) -> tuple[int, ...]:
+        """Return the sizes of a recording as an augmentation is given it."""
+        spec = self.input_spec[modality]
+        if "names" in spec:
+            return (len(spec["names"]),)
+        return tuple(spec[name] for name in ("leads", "samples", "frames", "height", "width") if name in spec)
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, cropped at random, augmented; knows its place in the epoch, which checkpoints keep."""

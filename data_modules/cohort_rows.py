@@ -175,8 +175,16 @@ class CohortDataModule(LightningDataModule):
         return self.index.positions(None if split == ALL else split, need)
 
     def label_values(self) -> np.ndarray | None:
-        """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for."""
+        """Return the labels asked for, (rows of the index, L) float32, read once; None if none were asked for.
+
+        Raises:
+            UserError: The cohort has none of that name.
+        """
         if self._labels is None and self.label_names:
+            try:
+                self.index.label_columns(self.label_names)
+            except UserError as error:
+                raise UserError(f"{error}; data.labels (covariates, diseases) says what is read") from error
             self._labels = read_labels(self.index, self.label_names, np.arange(len(self.index)))
         return self._labels
 

@@ -27,7 +27,8 @@ def disk_error_line(error: OSError) -> str | None:
     reason = error.strerror or str(error)
     remedy = _OF_THE_DISK.get(error.errno or 0)
     if error.filename is not None:
-        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+        file = error.filename2 if error.filename2 is not None and _was_written(error) else error.filename  # of a copy
+        name = os.fsdecode(file) if isinstance(file, (str, bytes)) else str(file)
         return f"{name}: {reason}" + (f"; {remedy}" if remedy and _was_written(error) else "")
     if remedy is None:
         return None

@@ -13,12 +13,15 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 _CLASS = "class_path"
 _KNOWN = frozenset(("ecgcmr", "data_modules", "torch", "lightning", "torchmetrics", "monai"))
 """Packages whose versions are those of the installation; a fingerprint names that of this one alone."""
 _MOST_FILES = 2000
+_PACKAGE = Path(__file__).resolve().parent
+_PROGRAM = (_PACKAGE, _PACKAGE.parent / "data_modules")
 
 
 def own_code_of(content: Any) -> dict[str, str]:
@@ -80,3 +83,12 @@ def _text_digest(found: Path) -> str:
         digest.update(f"{path.relative_to(found.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def own_place(error: BaseException) -> str:
+    """Return the last line of the user's own code that an error came through, as ``mine.py, line 7``; else empty."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        if path.is_file() and not _is_installed(path) and not any(map(path.is_relative_to, _PROGRAM)):
+            return f"{path.name}, line {frame.lineno}"
+    return ""

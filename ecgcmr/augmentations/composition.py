@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -101,3 +101,14 @@ def _callables(owner: str, augmentations: Sequence[Callable]) -> list[Augmentati
         if not callable(augmentation):
             raise UserError(f"{owner} takes augmentations, got {augmentation!r}; name each by its class_path")
     return list(augmentations)
+
+
+def parts_of(augmentation: Callable | None) -> Iterator[Callable]:
+    """Give what an augmentation is made of, down to what is no composition; nothing of None."""
+    if isinstance(augmentation, (Compose, OneOf)):
+        for part in augmentation.augmentations:
+            yield from parts_of(part)
+    elif isinstance(augmentation, Sometimes):
+        yield from parts_of(augmentation.augmentation)
+    elif augmentation is not None:
+        yield augmentation

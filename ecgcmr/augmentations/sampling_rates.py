@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from ecgcmr.augmentations.composition import Compose, OneOf, Sometimes
+from ecgcmr.augmentations.composition import parts_of
 from ecgcmr.errors import UserError
 
 
@@ -30,20 +30,10 @@ def check_rates(augmentation: Callable | None, sampling_rate: float) -> None:
     Raises:
         UserError: One expects another rate.
     """
-    for part in _parts(augmentation):
+    for part in parts_of(augmentation):
         if isinstance(part, MadeForRate) and part.sampling_rate != sampling_rate:
             name = type(part).__name__
             raise UserError(
                 f"augmentation: {name} is made for {part.sampling_rate:g} Hz, the cohort's ECGs have "
                 f"{sampling_rate:g} Hz; set its sampling_rate to {sampling_rate:g}"
             )
-
-
-def _parts(augmentation: Callable | None) -> Iterator[Callable]:
-    if isinstance(augmentation, (Compose, OneOf)):
-        for part in augmentation.augmentations:
-            yield from _parts(part)
-    elif isinstance(augmentation, Sometimes):
-        yield from _parts(augmentation.augmentation)
-    elif augmentation is not None:
-        yield augmentation

@@ -15,6 +15,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import finite_number, read_json
 from ecgcmr.locks import FolderLock
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.text import printable
 
 HELP = """\
@@ -46,7 +47,7 @@ USUAL = ("cleaning", "preparation", "loading", "training", "ranks", "choices")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/bench"), help="folder of bench.json (default: runs/bench)"
+        "--out", type=folder_to_write, default=Path("runs/bench"), help="folder of bench.json (default: runs/bench)"
     )
     parser.add_argument(
         "--only",

@@ -14,6 +14,7 @@ from ecgcmr.experiments.matrix_plan import read_matrix
 from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.plan_state import is_whole
 from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable, printable_lines
 
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="an entry of FILE for this run, such as evaluation.windows=1"
     )
-    parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
+    parser.add_argument("--out", type=folder_to_write, help="folder of the experiment (default: runs/<name of FILE>)")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="raw ECG folder to prepare, in place of cohort.prepare.ecg in FILE"
     )

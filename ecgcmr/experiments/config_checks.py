@@ -75,7 +75,10 @@ def read_settings(plan: Plan) -> ReadSettings:
             else:
                 named = plan.evaluation.supervised[network].encoder if network else {}
             encoder = encoder_for_task(plan.file(config), named or of_a_stage)
-            model = reading.model(config, {"model.encoder": encoder, **overrides})
+            read = reading.settings(config, {"model.encoder": encoder, **overrides})
+            model = read.model
+            if entry.startswith("tasks."):
+                _check_lengths(plan, found.stages, (read.data.get("init_args") or {}).get("samples"))
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
@@ -99,6 +102,26 @@ def exported(model: Settings) -> Settings:
     from ecgcmr.stages.contract_checks import exported_attribute
 
     return model.init_args[exported_attribute(resolve_name(model.class_path))]
+
+
+def _check_lengths(plan: Plan, stages: Mapping[str, Settings], samples: int | None) -> None:
+    """Check that the stages' encoders that a task trains take as many samples as its config cuts out.
+
+    Those whose arguments do not tell a length are checked when they are trained.
+
+    Raises:
+        UserError: One takes another number.
+    """
+    trained = {method for method, _ in trained_methods(plan.evaluation)}
+    if trained & {"scratch", "random"}:
+        trained.add(plan.evaluation.random_encoder_of)
+    for name in [name for name in stages if name in trained]:
+        takes = (exported(stages[name]).get("init_args") or {}).get("samples")
+        if isinstance(takes, int) and isinstance(samples, int) and takes != samples:
+            raise UserError(
+                f"the encoder of stage {name} takes {takes} samples and the data gives {samples}; give all stages that "
+                f"are fine-tuned the same number, and the task set: {{data.samples: {takes}}}"
+            )
 
 
 def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -144,6 +167,10 @@ class _Reading:
 
     def model(self, config: str, overrides: Mapping[str, Any]) -> Settings:
         """Return the settings of a config's model."""
+        return self.settings(config, overrides).model
+
+    def settings(self, config: str, overrides: Mapping[str, Any]) -> Settings:
+        """Return the settings of a config."""
         from ecgcmr.training.candidates import candidates_of
 
         run = StageRun("", self.plan.path.parent, self.plan.file(config), {"data.root": "", **overrides}, {})
@@ -153,7 +180,7 @@ class _Reading:
         for candidate in candidates_of(read.search or []) if read.search is not None else ():
             with _refusals_of(f"search: candidate {candidate.name}"):
                 self.builds.check(self._parsed([*run.arguments(), *candidate.words(), "--search=null"]))
-        return read.model
+        return read
 
     def _parsed(self, words: list[str]) -> Settings:
         from ecgcmr.training.config_files import Composition

@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from ecgcmr.option_checks import folder_to_write
+
 HELP = """\
 Show the whole way on a synthetic cohort, in one folder: an experiment (pre-training, alignment of ECG and CMR, table of
 results), its report, a model folder, and the ECG of a new subject read by that model. Each step is a command of its own
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="an entry of the experiment, see 'ecgcmr experiment --help'"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: runs/demo)")
+    parser.add_argument("--out", type=folder_to_write, default=Path("runs/demo"), help="folder (default: runs/demo)")
     parser.add_argument("--workers", type=int, default=2, help="processes for preparation and features (default: 2)")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.text import printable
 
 HELP = """\
@@ -34,7 +35,7 @@ MODEL_FILES = ("model.safetensors", "model.onnx", "README.md", "model.yaml")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a stage, or folder of an experiment")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
+    parser.add_argument("--out", type=folder_to_write, required=True, metavar="DIR", help="model folder to write")
     parser.add_argument("--method", help="method of an experiment (default: the best on its validation split)")
     parser.add_argument("--labels", type=int, help="labelled training recordings of its heads (default: the most)")
     parser.add_argument(

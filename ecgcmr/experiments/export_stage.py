@@ -11,6 +11,7 @@ import numpy as np
 
 from data_modules.sampling import subset
 from ecgcmr.encoders import load_encoder, read_encoder_card
+from ecgcmr.encoders.weights import CARD_FILE
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.export_rows import calibrated, cohort_of, embedder, subject_counts
 from ecgcmr.experiments.methods import Problem
@@ -34,6 +35,9 @@ def export_stage(run: Path, root: Path | None, trusted: Collection[str] = (), *,
     Raises:
         UserError: The stage is not finished, or the cohort is not there.
     """
+    if not any((run / name).is_file() for name in (CONFIG, CARD_FILE)):
+        what = "is no folder" if not run.is_dir() else "holds no run"
+        raise UserError(f"{run}: {what} of a finished fit or experiment; run it to its end first")
     index = _cohort(run, root) if calibrate or root is not None else None
     exported = export_run(run, trusted, None if index is None else recipe_of(index.layout, "ecg"))
     if index is None:

@@ -27,7 +27,7 @@ from ecgcmr.experiments.run_graph import run_graph
 from ecgcmr.experiments.side_by_side import SideBySide, jobs_of
 from ecgcmr.experiments.stage_runs import is_complete
 from ecgcmr.experiments.times import Times
-from ecgcmr.experiments.whole_run import begun, finish
+from ecgcmr.experiments.whole_run import begun, finish, run_parts
 from ecgcmr.locks import FolderLock
 from ecgcmr.text import duration, printable
 
@@ -56,6 +56,8 @@ def run_matrix(file: Path, cells: Sequence[Cell], out: Path, console: Console, a
         claim_folder(out, file, overwrite=args.overwrite)
         write_record(out, cells)
         matrix.make_cohort(make=not args.only or COHORT in args.only)
+        if COHORT in args.only:
+            matrix.make_cohorts(overwrite=args.overwrite)
         chosen = [cell for cell in cells if not args.only or cell.name in args.only]
         matrix.run(chosen, words_of(args), overwrite=args.overwrite)
         done = [cell for cell in cells if matrix.is_whole(cell)]
@@ -89,6 +91,28 @@ class Matrix:
     def folder(self, cell: Cell) -> Path:
         """Return the folder of a cell."""
         return self.out / CELLS / cell.name
+
+    def check(self) -> None:
+        """Check every cell before anything is made.
+
+        Raises:
+            UserError: One cannot be carried out.
+        """
+        shared = self._shared_cohort()
+        known = shared is not None and finished_cohorts(shared, self.out) is not None
+        for cell in self.cells:
+            self._experiment(cell, shared if known else None).begin(make=False)
+
+    def make_cohorts(self, *, overwrite: bool) -> None:
+        """Make the cohorts that cells have for themselves, each in its cell's folder; arguments as of ``run``.
+
+        Raises:
+            UserError: One cannot be made.
+        """
+        if self._shared_cohort() is None:
+            for cell in self.cells:
+                self._show(f"{cell.name}: {COHORT}")
+                run_parts(self._experiment(cell, None), self.file, [COHORT], overwrite=overwrite)
 
     def make_cohort(self, *, make: bool) -> None:
         """Make the cohort that all cells share; where each has its own it is made with the cell.

@@ -32,8 +32,8 @@ def serve() -> int:
     os.dup2(2, 1)  # what is printed outside of requests
     requests = import_heavy("ecgcmr.experiments.requests")
     import_heavy("ecgcmr.training.command")
-    print(json.dumps(READY), file=answers, flush=True)
     try:
+        print(json.dumps(READY), file=answers, flush=True)
         with until_asked_to_end():
             for line in sys.stdin:
                 task = json.loads(line)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,14 +212,12 @@ class SideBySide:
         except BaseException:
             for worker in self._workers:
                 worker.process.terminate()
-            for worker in self._workers:
-                worker.process.wait()
             raise
         finally:
+            # Whoever was failing by itself when the signal came has answered, and ends with its input.
             for worker in self._workers:
-                for pipe in (worker.process.stdin, worker.process.stdout):
-                    if pipe is not None:
-                        pipe.close()
+                _close(worker)
+            for worker in self._workers:
                 worker.process.wait()
 
 
@@ -285,6 +283,13 @@ def _send(worker: _Worker, line: bytes) -> None:
         raise RuntimeError("a worker has no input")
     worker.process.stdin.write(line)
     worker.process.stdin.flush()
+
+
+def _close(worker: _Worker) -> None:
+    for pipe in (worker.process.stdin, worker.process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):  # what it was sent last never reached it
+                pipe.close()
 
 
 def _output(worker: _Worker) -> int:

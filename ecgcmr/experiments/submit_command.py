@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.cluster_file import read_cluster
 from ecgcmr.experiments.cluster_jobs import Job, Ranks, jobs_of, log_folder, most_ranks, ranks_of
@@ -19,6 +21,8 @@ from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.run_graph import COHORT, TABLE, GraphNode, run_graph
 from ecgcmr.experiments.sbatch import refuse_while_queued, submit
 from ecgcmr.files import remove_paths, write_atomically
+from ecgcmr.heavy_imports import import_heavy
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.text import printable
 
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="experiment file (YAML), or the name of one that is shipped")
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="as of 'ecgcmr experiment'")
     parser.add_argument("--cluster", type=Path, required=True, help="cluster file (YAML)")
-    parser.add_argument("--out", type=Path, help="folder of the experiment (default: runs/<name of FILE>)")
+    parser.add_argument("--out", type=folder_to_write, help="folder of the experiment (default: runs/<name of FILE>)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as of 'ecgcmr experiment'")
     parser.add_argument("--root", type=Path, metavar="DIR", help="as of 'ecgcmr experiment'")
     parser.add_argument("--dry-run", action="store_true", help="write the files and show the jobs; submit nothing")
@@ -52,9 +56,17 @@ def run(args: argparse.Namespace) -> int:
     given: dict[str, Any] = {"root": args.root, "data": args.data, "overrides": args.overrides}
     out = (args.out or Path("runs") / args.file.stem).resolve()
     cells = read_matrix(args.file, **given)
-    parts, asks = _cells(cells) if cells else _parts(load_plan(args.file, **given))
+    if cells:
+        parts, asks = _cells(cells)
+    else:
+        plan = load_plan(args.file, **given)
+        parts, asks = _parts(plan)
     cluster = read_cluster(args.cluster, [part.name for part in parts])
     jobs = jobs_of(parts, asks, cluster)
+    if cells:
+        _check_cells(args.file, cells, out)
+    else:
+        _check_plan(plan, out)
     folder = out / "submit"
     refuse_while_queued(folder)
     log_folder(folder).mkdir(parents=True, exist_ok=True)
@@ -68,6 +80,26 @@ def run(args: argparse.Namespace) -> int:
         print(printable(_line(job, numbers.get(job.parts[0], ""))))
     print(f"files: {printable(folder)}" + ("" if args.dry_run else "   squeue --me shows the jobs"))
     return 0
+
+
+def _check_plan(plan: Plan, out: Path) -> None:
+    """Check a plan as ``experiment`` does before it begins, rather than in jobs that have waited in the queue.
+
+    Raises:
+        UserError: It cannot be carried out.
+    """
+    import_heavy("ecgcmr.experiments.experiment")
+    from ecgcmr.experiments.experiment import Experiment
+
+    Experiment(plan, out, Console(quiet=True)).begin(make=False)
+
+
+def _check_cells(file: Path, cells: Sequence[Cell], out: Path) -> None:
+    """Check the plans of all cells of a matrix, see ``_check_plan``."""
+    import_heavy("ecgcmr.experiments.matrix_run")
+    from ecgcmr.experiments.matrix_run import Matrix
+
+    Matrix(file, list(cells), out, Console(quiet=True), 1, 1).check()
 
 
 Asks = Callable[[str, int], Ranks]

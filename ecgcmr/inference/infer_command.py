@@ -12,6 +12,7 @@ from ecgcmr.inference.many_files import (
     require_no_file,
     worker_count,
 )
+from ecgcmr.option_checks import folder_to_write
 
 HELP = """\
 Predict phenotypes and risks from ECG files (CardioSoft, MUSE, DICOM, WFDB, SCP-ECG, EDF ...) by a model folder. For
@@ -30,7 +31,7 @@ Exit code 0: all files were read; 3: some could not be; 2: the command cannot be
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILES", help="ECG files, or folders that hold some")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument("--out", type=folder_to_write, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument("--level", type=float, default=0.95, help="of prediction intervals (default: 0.95)")
     parser.add_argument("--no-pages", action="store_true", help="no PNG for each ECG, which takes most of the time")
     parser.add_argument("--pdf", action="store_true", help="each page as PDF too, on A4, with all predictions")

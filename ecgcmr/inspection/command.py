@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import folder_to_write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=folder_to_write,
         metavar="DIR",
         help="folder of the figures (default: inspect-NAME; inspect-ecg and so on for raw files, whose names may "
         "hold an id)",

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.files import remove_paths
 from ecgcmr.shipped_configs import close_names, shipped_config, shipped_configs
 
 HELP = """\
@@ -71,8 +72,12 @@ def _copy(out: Path) -> str:
     """Copy every config and return what to do with them."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--copy {out}: is there already and not empty; name a new folder")
-    for name, path in shipped_configs().items():
-        target = out / f"{name}.yaml"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    try:
+        for name, path in shipped_configs().items():
+            target = out / f"{name}.yaml"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    except OSError:  # a full disk: half of them are none, and would be in the way of the next call
+        remove_paths(list(out.iterdir()) if out.is_dir() else [])
+        raise
     return f"{len(shipped_configs())} configs in {out}; next: ecgcmr fit -c {out / 'mae' / 'demo.yaml'} --data.root DIR"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ecgcmr.errors import UserError
 from ecgcmr.interpretation.kinds import FEWEST_SUBJECTS, KINDS, WRITES
-from ecgcmr.option_checks import check_choice, check_least
+from ecgcmr.option_checks import check_choice, check_least, folder_to_write
 
 HELP = """\
 Show what a trained model learned, on subjects it was not trained on (the test split).
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``explain``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a stage, or model folder")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="prepared cohort")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument("--out", type=folder_to_write, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument("--subjects", type=int, default=500, metavar="N", help="at most so many (default: %(default)s)")
     parser.add_argument(
         "--kind", action="append", choices=(*KINDS, "all"), help="may be repeated (default: all that RUN can be given)"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcmr.errors import UserError
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.parallel import BACKENDS
 from ecgcmr.preparation.cine_options import CONTENTS, CROPS, CineOptions
 from ecgcmr.preparation.ecg import SHORT_CHOICES, WINDOW_CHOICES, StandardOptions
@@ -109,7 +110,7 @@ _CINE_FLAGS = {
 class PrepareOptions:
     """What to prepare and how; what each field means, its help says, which is that of the command line."""
 
-    out: Path = _option("", "folder to write to", type=Path, metavar="DIR", required=True)
+    out: Path = _option("", "folder to write to", type=folder_to_write, metavar="DIR", required=True)
     ecg: Path | None = _option(
         INPUTS,
         "folder of ECG files, searched with its subfolders, or a PTB-XL download",

@@ -183,12 +183,12 @@ def computing_as(note: Mapping[str, Any], call: Mapping[str, Any]) -> Iterator[N
 
     Args:
         note: Of the run.
-        call: That is repeated.
+        call: That is repeated; an evaluation may have computed otherwise than the fit.
 
     Raises:
         UserError: The note names ways that there are not.
     """
-    computes, hardware = note.get("computes"), call.get("hardware")
+    computes, hardware = call.get("computes", note.get("computes")), call.get("hardware")
     changed: dict[str, str] = {}
     if isinstance(computes, dict) and computes.get("device") == "cpu":
         changed[COMPUTES_AS] = json.dumps({"process": os.getpid(), **_ways(computes)})

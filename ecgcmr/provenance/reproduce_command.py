@@ -13,6 +13,7 @@ from typing import Any
 from ecgcmr.errors import UserError
 from ecgcmr.files import sha256_of, write_atomically
 from ecgcmr.json_file import recall_json
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.provenance.again import check_inputs, check_whole, fit_again, run_command
 from ecgcmr.provenance.differences import (
     Compared,
@@ -49,7 +50,9 @@ RECORD = "reproduction.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``reproduce``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run or experiment, with run.json")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where it is run again (default: RUN-reproduced)")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="where it is run again (default: RUN-reproduced)"
+    )
     parser.add_argument(
         "--place",
         action="append",

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.reports.evaluate_command import RESULTS, add_overwrite, add_settings, refuse_foreign, settings_of
 
 HELP = """\
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``compare``."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run; two or more")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/comparison"), metavar="DIR", help="default: runs/comparison"
+        "--out", type=folder_to_write, default=Path("runs/comparison"), metavar="DIR", help="default: runs/comparison"
     )
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default="test", help="what to score (default: test)"

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgcmr.option_checks import folder_to_write
+
 if TYPE_CHECKING:
     from ecgcmr.evaluation.assessment import Assessment
     from ecgcmr.evaluation.rows import Settings
@@ -32,7 +34,9 @@ RESULTS = ("results.json", "results.md", "results.tex")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     parser.add_argument("--predictions", type=Path, required=True, metavar="FILE", help="table of predictions")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: evaluation/ beside FILE)")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="folder to write to (default: evaluation/ beside FILE)"
+    )
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default="test", help="what to score (default: test)"
     )

@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 
 from ecgcmr.errors import UserError
+from ecgcmr.experiments.command import shown
 from ecgcmr.heavy_imports import import_heavy
 from ecgcmr.locks import FolderLock
-from ecgcmr.shipped_configs import find_config
+from ecgcmr.option_checks import folder_to_write
+from ecgcmr.shipped_configs import find_config, name_of_shipped
 from ecgcmr.text import printable
 
 HELP = """\
@@ -39,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="a setting of all trials, such as trainer.max_epochs=5"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/sweeps/<name of FILE>)")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="DIR", help="folder (default: runs/sweeps/<name of FILE>)"
+    )
     parser.add_argument("--root", type=Path, metavar="DIR", help="cohort, in place of data.root")
     parser.add_argument("--trials", type=int, metavar="N", help="how many, in place of those of FILE")
     parser.add_argument("--overwrite", action="store_true", help="remove another sweep that lies in the folder")
@@ -71,5 +75,6 @@ def run(args: argparse.Namespace) -> int:
     if best is None:
         raise UserError(f"{out}: none of its trials gave a number; sweep.json says why, trial by trial")
     print(f"best: {line_about(best, monitored(out)[0])}")
-    print(f"{out / 'best.yaml'} lays it over {plan.config}; all trials: {out / 'sweep.json'}")
+    config = name_of_shipped(plan.config_file) or shown(plan.config_file)
+    print(f"{shown(out / 'best.yaml')} lays it over {config}; all trials: {shown(out / 'sweep.json')}")
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import UserError
 from ecgcmr.experiments.plan_reading import pieces_named, typed
-from ecgcmr.shipped_configs import config_at
+from ecgcmr.shipped_configs import close_names, config_at
 from ecgcmr.sweeps.space import Choice, choices_of
 from ecgcmr.text import printable
 from ecgcmr.training.candidates import candidates_of
@@ -57,8 +57,16 @@ class SweepPlan:
 
     @property
     def config_file(self) -> Path:
-        """The config file."""
-        return (config_at(self.config, self.path.parent) or self.path.parent / self.config).resolve()
+        """The config file.
+
+        Raises:
+            UserError: There is none.
+        """
+        found = config_at(self.config, self.path.parent)
+        if found is None:
+            missing = f"there is no file {printable(self.config, 200)} beside the sweep file"
+            raise UserError(f"{self.path.name}: config: {missing}{close_names(self.config)}")
+        return found.resolve()
 
     @property
     def choices(self) -> dict[str, Choice]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from ecgcmr.option_checks import folder_to_write
 
 HELP = """\
 Make a synthetic cohort with known truth: 12-lead ECGs, short-axis cines, 82 phenotypes and diagnoses of the same
@@ -26,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``synthesize``."""
     parser.add_argument("--subjects", type=int, required=True, metavar="N", help="number of subjects")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="seed of the cohort")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to, new or unfinished")
+    parser.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="DIR", help="folder to write to, new or unfinished"
+    )
     parser.add_argument("--format", choices=("raw", "shards"), default="shards", help="default: %(default)s")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per processor)")
     shards = parser.add_argument_group("shards")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 
 import jsonargparse
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ecgcmr.errors import UserError
+from ecgcmr.own_code import own_place
 from ecgcmr.termination import Terminated
 from ecgcmr.training.config_files import CONFIG_FLAGS
 from ecgcmr.training.messages import one_line, silence_advice
@@ -109,6 +111,12 @@ def _run_within(session: RunSession, name: str, arguments: list[str]) -> None:
             raise session.ended() from error  # SIGTERM reached the workers too, and they could not wait
         if refused_by_lightning(error):
             raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
+        _say_where_own_code_failed(error)
+        raise
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        _say_where_own_code_failed(error)
         raise
     except SystemExit as stop:
         if not stop.code and {"-h", "--help"} & set(arguments):
@@ -121,3 +129,15 @@ def _run_within(session: RunSession, name: str, arguments: list[str]) -> None:
         raise KeyboardInterrupt(session.advice()) from None
     if session.termination.requests:  # too late for a checkpoint, but whoever called must not go on
         raise session.ended()
+
+
+def _say_where_own_code_failed(error: Exception) -> None:
+    """Show an error of a user's own class in full, for who is to mend it, and end with one line as any other mistake.
+
+    Raises:
+        UserError: The error came through a file that is neither this program's nor installed.
+    """
+    place = own_place(error)
+    if place:
+        traceback.print_exception(error)
+        raise UserError(f"{place}: {type(error).__name__}: {one_line(error)}") from error

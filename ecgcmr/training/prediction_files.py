@@ -18,6 +18,7 @@ from torch import Tensor
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import write_prediction_table
 from ecgcmr.files import write_atomically
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.stages.contract_checks import check_prediction
 from ecgcmr.stages.downstream import Downstream
 from ecgcmr.stages.finite_message import outputs_not_finite
@@ -35,10 +36,15 @@ class PredictionFile(BasePredictionWriter):
     Args:
         record: Knows what the columns are.
         out: A folder for both, or a table (``.parquet`` or ``.csv``) alone; None is the run folder.
+
+    Raises:
+        UserError: ``out`` has the ending of another kind of file.
     """
 
     def __init__(self, record: RunRecord, out: Path | None = None) -> None:
         super().__init__(write_interval="epoch")
+        if out is not None and out.suffix not in TABLES:
+            folder_to_write(str(out), f", or a table: {' or '.join(TABLES)}")
         self.record = record
         self.out = out
 

@@ -132,13 +132,7 @@ class Provenance(Callback):
                 "rows": {split: len(index.positions(split, need=())) for split in SPLITS},
             },
             "inputs": weights_given(model.get("init_args") or {}),
-            "computes": {
-                "precision": str(self.choices.precision),
-                "kernels": vars(self.choices.kernels),
-                "device": trainer.strategy.root_device.type,
-                "deterministic": bool((self.config.get("trainer") or {}).get("deterministic")),
-                "compiled": not can_be_counted(stage),
-            },
+            "computes": computes_of(trainer, stage, self.config, self.choices),
         }
 
 
@@ -148,11 +142,13 @@ class EvaluationNote(Callback):
     Args:
         words: Of the command line, after ``ecgcmr``.
         config: All settings of this command.
+        choices: How it computes, which may be otherwise than the fit did.
     """
 
-    def __init__(self, words: Sequence[str], config: Mapping[str, Any]) -> None:
+    def __init__(self, words: Sequence[str], config: Mapping[str, Any], choices: Choices) -> None:
         self.words = list(words)
         self.config = config
+        self.choices = choices
         self._began = time.monotonic()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -168,9 +164,21 @@ class EvaluationNote(Callback):
             "checkpoint": checkpoint.name if checkpoint.parent == folder.resolve() else None,
             "cohort": cohort_fingerprint(stage_data(trainer).index),
             "changes": other_settings(folder, self.config),
+            "computes": computes_of(trainer, pl_module, self.config, self.choices),
             **surroundings_of(trainer),
         }
         note_evaluation(folder, self.words[0], entry)
+
+
+def computes_of(trainer: Any, stage: Any, config: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
+    """Return how a call computes; arguments as of the callbacks above."""
+    return {
+        "precision": str(choices.precision),
+        "kernels": vars(choices.kernels),
+        "device": trainer.strategy.root_device.type,
+        "deterministic": bool((config.get("trainer") or {}).get("deterministic")),
+        "compiled": not can_be_counted(stage),
+    }
 
 
 def surroundings_of(trainer: Any) -> dict[str, Any]:

@@ -313,7 +313,7 @@ class StageCLI(LightningCLI):
                 callbacks += [start, *search, note, *final, StopWhenTerminated(self.session, last, check), self.export]
                 callbacks.append(RunEnd(self.session, record, best))
             else:
-                callbacks.append(EvaluationNote(self.arguments, record.config))
+                callbacks.append(EvaluationNote(self.arguments, record.config, choices))
         if self.subcommand in ("validate", "test"):
             callbacks.append(TargetTable(record))
         if self.subcommand == "predict":

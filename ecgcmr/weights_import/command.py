@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ecgcmr import __version__
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
+from ecgcmr.option_checks import folder_to_write
 from ecgcmr.text import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CARD_FILE = "encoder.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``import-weights``."""
     parser.add_argument("file", type=Path, metavar="FILE", help="published checkpoint")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the encoder files")
+    parser.add_argument("--out", type=folder_to_write, required=True, metavar="DIR", help="folder of the encoder files")
     parser.add_argument("--as", dest="name", metavar="NAME", help="published encoder of others that the file is of")
     parser.add_argument(
         "--drop", action="append", default=[], metavar="PREFIX", help="leave out keys that begin so (repeatable)"

@@ -121,6 +121,15 @@ def test_it_ends_the_command_before_any_stage(
     assert "protokol" in line
 
 
+def test_a_task_that_cuts_out_another_length_is_told_before_the_stages_are_trained(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
+    content["evaluation"]["tasks"]["volumes"]["set"] = {"data.samples": 500}
+    words = r"the encoder of stage mae takes 1000 samples and the data gives 500; .* set: \{data.samples: 1000\}$"
+    with pytest.raises(UserError, match=rf"^trial\.yaml: evaluation\.tasks\.volumes: {words}"):
+        read_settings(load_plan(write(tmp_path, content)))
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [

@@ -14,6 +14,7 @@ from tiny_experiment import LITTLE, change, write_experiment
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
+from ecgcmr.experiments import matrix_run
 from ecgcmr.experiments.borrowing import borrow
 from ecgcmr.experiments.matrix_plan import is_seed, read_matrix
 from ecgcmr.experiments.matrix_table import pooled_rows, write_table
@@ -221,3 +222,16 @@ def test_a_damaged_record_of_cells_is_refused_in_a_line(
     (tmp_path / "cells.json").write_text(record)
     assert main(["status", str(tmp_path)]) == 2
     assert "cells.json" in capsys.readouterr().err
+
+
+def test_cohorts_that_cells_have_for_themselves_are_made_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[tuple[str, list[str]]]()
+    monkeypatch.setattr(
+        matrix_run, "run_parts", lambda experiment, file, names, **_: made.append((experiment.out.name, names))
+    )
+    path = write_experiment(tmp_path / "trial", tmp_path)
+    axis = {str(seed): {"cohort": {"synthesize": {"subjects": 24, "seed": seed}}} for seed in (0, 1)}
+    change(path, lambda content: content.update(cohort=None, matrix={"from": axis}))
+    out = tmp_path / "out"
+    assert main(["experiment", str(path), "--only", "cohort", "--out", str(out)]) == 0
+    assert made == [("0", ["cohort"]), ("1", ["cohort"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ import pytest
 from ecgcmr.errors import UserError
 from ecgcmr.experiments import side_by_side
 from ecgcmr.experiments.side_by_side import Part, SideBySide, jobs_of, share_of_machine
+from ecgcmr.termination import EXIT_CODE
 
 WORKER = """
 import json, os, signal, sys
@@ -25,6 +27,9 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGKILL)
     if fields["does"] == "leaves":
         sys.exit(5)
+    if fields["does"] == "fails too":  # the signal comes as it fails by itself, and is lost
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.alarm(20)
     print(json.dumps({"error": fields["error"], "mistake": fields["mistake"]}), flush=True)
 """
 """Speaks like ``run_worker`` and needs no torch."""
@@ -167,6 +172,33 @@ def test_a_part_that_fails_is_named_and_ends_the_others(
         run(course, parts, 2, tmp_path / "logs")
     assert "never" not in course.began()
     assert all(worker.returncode is not None for worker in workers)
+
+
+def test_two_parts_that_fail_at_once_end_the_experiment(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, workers = side_by_side._start, list[subprocess.Popen[bytes]]()
+
+    def noted(number: int, jobs: int) -> subprocess.Popen[bytes]:
+        workers.append(started(number, jobs))
+        return workers[-1]
+
+    monkeypatch.setattr(side_by_side, "_start", noted)
+    there: set[str] = set()
+    parts = [Part(name, (), asks(Asked(name, there, does="fails too", error="full"))) for name in ("a", "b")]
+    with pytest.raises(UserError, match="full"):
+        run(course, parts, 2, tmp_path)
+    assert [worker.returncode in (0, -signal.SIGTERM) for worker in workers] == [True, True]  # by no alarm of theirs
+
+
+def test_a_worker_whose_experiment_has_ended_says_nothing() -> None:
+    words = "import sys\nfrom ecgcmr.experiments import run_worker\nrun_worker.import_heavy = lambda name: None\n"
+    read, write = os.pipe()
+    os.close(read)
+    call = [sys.executable, "-c", f"{words}sys.exit(run_worker.serve())"]
+    worker = subprocess.run(call, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (worker.returncode, worker.stderr) == (EXIT_CODE, b"")
 
 
 def test_each_worker_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

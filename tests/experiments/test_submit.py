@@ -62,6 +62,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     program(folder, "squeue", f'cat {folder}/queue 2>/dev/null || {{ echo "Invalid job id specified" >&2; exit 1; }}')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(submit_command, "run_graph", lambda plan: NODES)
+    monkeypatch.setattr(submit_command, "_check_plan", lambda *_: None)  # seconds; a test below does without
+    monkeypatch.setattr(submit_command, "_check_cells", lambda *_: None)
     monkeypatch.chdir(tmp_path)
 
     def call(entries: dict, *words: str) -> int:
@@ -131,6 +133,22 @@ def test_a_dry_run_writes_the_files_and_submits_nothing(cluster: Callable[..., i
     assert len(list((tmp_path / "out" / "submit").glob("*.sbatch"))) == 6
     assert not (tmp_path / "bin" / "words").exists()
     assert " evaluation.windows=1 " in (tmp_path / "out" / "submit" / "02-mae.sbatch").read_text()
+
+
+@pytest.mark.parametrize("matrix", [False, True])
+def test_what_a_fit_would_refuse_is_refused_before_it_is_queued(
+    matrix: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(tmp_path / "bin", "sbatch", f"touch {tmp_path}/submitted")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "cluster.yaml").write_text("gpus: 0\n")
+    wrong = "stages.mae.set.model.mask_ratio"
+    words = [f"matrix={{mask: {{whole: {{{wrong}: 2}}}}}}"] if matrix else [f"{wrong}=2"]
+    call = ["submit", str(DEMO), "--cluster", str(tmp_path / "cluster.yaml"), "--out", str(tmp_path / "out")]
+    assert main([*call, *words]) == 2
+    assert "mask_ratio" in capsys.readouterr().err
+    assert not (tmp_path / "submitted").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_still_queued_is_not_submitted_twice(

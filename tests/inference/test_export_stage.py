@@ -159,6 +159,15 @@ def test_what_a_stage_has_not_is_refused(
     assert reason in capsys.readouterr().err
 
 
+def test_a_folder_without_a_finished_run_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "empty").mkdir()
+    for name, what in (("empty", "holds no run"), ("none", "is no folder")):
+        assert main(["export", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+        line = f"error: {tmp_path / name}: {what} of a finished fit or experiment; run it to its end first\n"
+        assert capsys.readouterr().err == line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_something_else_is_not_written_into(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["export", str(run), "--out", str(tmp_path)]) == 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from ecgcmr.cli import main
 from ecgcmr.config_pieces import read_config
+from ecgcmr.installation import configs_command
 from ecgcmr.shipped_configs import shipped_configs
 
 
@@ -49,3 +52,20 @@ def test_a_copy_reads_as_the_shipped_ones_and_is_not_written_over(
 def test_a_single_config_is_not_copied_without_what_it_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs", "mae/demo", "--copy", "mine"]) == 2
     assert "leave out mae/demo" in capsys.readouterr().err
+
+
+def test_a_copy_that_the_disk_has_no_room_for_leaves_nothing_and_names_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = list[Path]()
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append(target)
+        target.write_text("")
+        if len(copied) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+    monkeypatch.setattr(configs_command.shutil, "copyfile", copy)
+    assert main(["configs", "--copy", str(tmp_path / "mine")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {copied[-1]}: No space left on device; free some space there")
+    assert not any((tmp_path / "mine").iterdir())

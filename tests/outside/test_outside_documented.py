@@ -66,8 +66,8 @@ def test_the_documented_entry_of_an_experiment_names_the_same_class():
 
 def test_every_section_has_a_complete_example():
     titles = re.findall(r"^## \d\. Your (.+)$", TEXT, re.MULTILINE)
-    assert titles == ["data set", "labels", "reader", "encoder", "objective", "stage", "metric"]
-    assert sum(name.endswith(".py") for name in TITLED) == 8
+    assert titles == ["data set", "labels", "reader", "encoder", "objective", "stage", "metric", "augmentation"]
+    assert sum(name.endswith(".py") for name in TITLED) == 9
     assert all(COMMANDS[1:2] + COMMANDS[3:])  # that of labels is of the folder, in the first section
 
 

@@ -243,5 +243,15 @@ def test_a_command_that_is_asked_to_computes_as_the_run_did(original: Path, monk
     assert COMPUTES_AS not in os.environ
 
 
+def test_an_evaluation_computes_as_it_did_and_not_as_the_fit(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = read_note(original)
+    call = note["evaluations"]["test"]
+    assert call["computes"] == note["computes"]  # whose precision its config gives
+    call["computes"]["precision"] = "bf16-mixed"
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    with computing_as(note, call):
+        assert _chosen({"accelerator": "cpu"}).precision == "bf16-mixed"
+
+
 def _chosen(trainer: dict[str, Any]) -> Choices:
     return choose_for_run(torch.nn.Linear(1, 1), trainer, training=True)

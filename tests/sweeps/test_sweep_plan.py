@@ -70,6 +70,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown entry": ({"trails": 3}, "did you mean 'trials'"),
     "no config": ({"config": None}, "missing config"),
     "a config that is not there": ({"config": "none.yaml"}, "none.yaml"),
+    "a shipped one by a path": ({"config": "../mae/demo.yaml"}, "the one that comes with ecgcmr is named mae/demo"),
     "no trials": ({"trials": 0}, "trials is 0"),
     "no space": ({"space": {}}, "names no setting"),
     "an unknown sampler": ({"sampler": "cma"}, "choose one of tpe, random, grid"),

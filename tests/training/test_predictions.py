@@ -78,6 +78,15 @@ def test_all_splits_are_predicted_at_once_to_a_place_of_choice(
     assert (regression.with_suffix("") / "predictions.parquet").read_bytes() == before
 
 
+def test_predictions_go_to_no_folder_that_is_called_like_a_file(
+    regression: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "-c", str(regression), "--data.train_labels=20", "--out", str(tmp_path / "all.txt")]) == 2
+    line = f"and .txt is the ending of a file; give {tmp_path / 'all'}, or a table: .parquet or .csv"
+    assert line in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_risks_of_events_come_with_event_and_time(tmp_path: Path, cohort_root: Path) -> None:
     given: dict[str, Any] = {"diseases": ["cad", "af"]}
     config = write_config(

@@ -197,3 +197,19 @@ def test_the_trainers_counts_stay_whole_numbers(mae_config: Path, setting: str, 
     parser = jsonargparse.capture_parser(StageCLI, ["fit"])
     found = parser.parse_args(["fit", "-c", str(mae_config), f"--trainer.{setting}={value}"]).fit.trainer[setting]
     assert repr(found) == repr(value)
+
+
+def test_an_error_of_a_class_of_ones_own_ends_with_its_line(
+    tmp_path: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looks_up.py").write_text(
+        "from lightning.pytorch import Callback\n\n\nclass LooksUp(Callback):\n"
+        "    def on_fit_start(self, trainer, pl_module):\n        {}['val/nothing']\n"
+    )
+    config = write_mae(tmp_path, cohort_root)
+    assert main(["fit", "-c", str(config), "--trainer.callbacks", "looks_up.LooksUp"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "error: looks_up.py, line 6: KeyError: 'val/nothing'"
+    assert "Traceback (most recent call last):" in lines  # for who is to mend it
