@@ -21,7 +21,7 @@ from ecgcmr.experiments.chain import encoder_for_task, stage_overrides
 from ecgcmr.experiments.cohort_plan import stage_cohorts
 from ecgcmr.experiments.fine_tuning import ATTENTION, OF_ATTENTION
 from ecgcmr.experiments.given_encoders import network_given
-from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.plan import Plan, TaskPlan
 from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.heavy_imports import import_heavy
@@ -78,7 +78,8 @@ def read_settings(plan: Plan) -> ReadSettings:
             read = reading.settings(config, {"model.encoder": encoder, **overrides})
             model = read.model
             if entry.startswith("tasks."):
-                _check_lengths(plan, found.stages, (read.data.get("init_args") or {}).get("samples"))
+                task = plan.evaluation.tasks[entry.removeprefix("tasks.")]
+                _check_lengths(plan, task, found.stages, (read.data.get("init_args") or {}).get("samples"))
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
@@ -104,7 +105,7 @@ def exported(model: Settings) -> Settings:
     return model.init_args[exported_attribute(resolve_name(model.class_path))]
 
 
-def _check_lengths(plan: Plan, stages: Mapping[str, Settings], samples: int | None) -> None:
+def _check_lengths(plan: Plan, task: TaskPlan, stages: Mapping[str, Settings], samples: int | None) -> None:
     """Check that the stages' encoders that a task trains take as many samples as its config cuts out.
 
     Those whose arguments do not tell a length are checked when they are trained.
@@ -112,7 +113,7 @@ def _check_lengths(plan: Plan, stages: Mapping[str, Settings], samples: int | No
     Raises:
         UserError: One takes another number.
     """
-    trained = {method for method, _ in trained_methods(plan.evaluation)}
+    trained = {method for method, _ in trained_methods(plan.evaluation, task)}
     if trained & {"scratch", "random"}:
         trained.add(plan.evaluation.random_encoder_of)
     for name in [name for name in stages if name in trained]:
