@@ -31,7 +31,8 @@ class Variant:
 
     Attributes:
         method: Such as "mae+alignment".
-        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "stack" or None.
+        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught_probe",
+            "taught", "stack" or None.
         labels: Labelled training recordings, or None.
     """
 

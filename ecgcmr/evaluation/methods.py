@@ -18,13 +18,17 @@ CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
 STACK = "stack"
 """Protocol of a combination of other methods of the table."""
 LAYER_PROBE, ATTENTION_PROBE = "layer_probe", "attention_probe"
-TAUGHT = "taught"
-"""Protocol of a network trained on its labels and on those that a reader of images gives the other recordings."""
+TAUGHT_PROBE, TAUGHT = "taught_probe", "taught"
+"""Protocols of what learns from labels, and from what a reader of images says of recordings without one."""
 _PROTOCOL_TITLES: dict[str | None, str] = {
     **{"linear_probe": "linear probe", LAYER_PROBE: "linear probe of a layer", ATTENTION_PROBE: "attention probe"},
-    **{"finetune": "fine-tuned", TAUGHT: "taught by images", None: ""},
+    **{"finetune": "fine-tuned", None: ""},
+    **{TAUGHT_PROBE: "linear probe taught by images", TAUGHT: "fine-tuned, taught by images"},
 }
-_PLACES = {"linear_probe": "0", LAYER_PROBE: "1", ATTENTION_PROBE: "2", "finetune": "3", TAUGHT: "4"}
+_PLACES = {
+    name: str(place)
+    for place, name in enumerate(["linear_probe", LAYER_PROBE, TAUGHT_PROBE, ATTENTION_PROBE, "finetune", TAUGHT])
+}
 
 UNTRAINED, OF_RANDOM_WEIGHTS = "random", " (random)"
 """A method of random weights, and what the names of others end with whose weights were random before fine-tuning."""
@@ -59,7 +63,7 @@ def method_order(methods: Iterable[Method]) -> list[Method]:
 
     def place(item: Method) -> tuple[int, str, str]:
         known = METHODS.index(item[0]) if item[0] in METHODS else len(METHODS)
-        return known, item[0], _PLACES.get(item[1] or "", "5")
+        return known, item[0], _PLACES.get(item[1] or "", "9")
 
     return sorted(set(methods), key=place)
 

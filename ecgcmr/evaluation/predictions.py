@@ -30,7 +30,8 @@ class Predictions:
         prediction: (n, K), in units, probabilities or risks; a column of NaN is a target without prediction.
         split: "train", "val" or "test".
         method: Such as "mae+alignment".
-        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "stack" or None.
+        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught_probe",
+            "taught", "stack" or None.
         labels: Number of labelled training recordings, or None.
         seed: Seed of the run.
         ended: How the training of each target's model ended, K of ``ENDS``; empty where no end is to be marked.

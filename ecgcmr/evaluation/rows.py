@@ -64,7 +64,8 @@ class ResultRow:
         group: The target's group; for a mean the name of the set it runs over, never the name of a target's group.
         task: Kind of the task: "regression", "classification" or "time_to_event".
         method: One of ``METHODS``, or another.
-        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "stack", or None.
+        protocol: "linear_probe", "layer_probe", "attention_probe", "finetune", "taught_probe",
+            "taught", "stack", or None.
         labels: Labelled training recordings; None for the oracle.
         metric: Key of the metric.
         value: The metric on the test rows.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Variant
-from ecgcmr.evaluation.methods import TAUGHT, method_title
+from ecgcmr.evaluation.methods import TAUGHT, TAUGHT_PROBE, method_title
 from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.metrics.bootstrap import Interval, interval_of
@@ -74,7 +74,7 @@ def _best(scores: Scores, methods: list[str], labels: int) -> Variant | None:
     rated = {
         variant: float(np.nanmean(score.values.point[METRIC]))
         for variant, score in scores.items()
-        if (variant.method in methods and variant.labels == labels and variant.protocol != TAUGHT)
+        if (variant.method in methods and variant.labels == labels and variant.protocol not in (TAUGHT, TAUGHT_PROBE))
         and np.isfinite(score.values.point[METRIC]).any()
     }
     return max(rated, key=lambda variant: rated[variant], default=None)

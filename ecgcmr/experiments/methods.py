@@ -132,6 +132,24 @@ class Problem:
         outcomes = probe_label_counts(self.task, features, self.values, subsets, val, test)
         return {count: self.outcome(found) for count, found in outcomes.items()}
 
+    def taught_probe(self, features: Floats, said: Floats, count: int, seed: int) -> Outcome:
+        """Fit a linear probe on labels, and on what a teacher says where a training recording has none.
+
+        Args:
+            features: (n, D), one row for each of ``rows``.
+            said: (n, K), NaN where the teacher says nothing.
+            count: Labelled training recordings, whose labels are known; those of others are not.
+            seed: Of their choice.
+        """
+        chosen, train = self.training(count, seed), self.part("train")
+        others = np.setdiff1d(train, chosen, assume_unique=True)
+        values = self.values.copy()
+        values[others] = np.nan
+        values[train] = np.where(np.isnan(values[train]), said[train], values[train])
+        learnt = train[np.isfinite(values[train]).any(axis=1)]
+        found = probe_label_counts(self.task, features, values, {count: learnt}, self.part("val"), self.part("test"))
+        return self.outcome(found[count])
+
     def validation_score(self, prediction: Floats) -> float:
         """Return the metric that leads the task's tables, on the validation split, as a mean over its targets.
 

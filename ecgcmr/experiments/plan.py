@@ -179,9 +179,9 @@ class EvaluationPlan:
         finetune_labels: Labels fine-tuning is run with; the same as ``labels`` if empty.
         teacher: Alignment whose image encoder labels the recordings that have no label: by a linear probe on its
             features, fitted on the labelled ones.
-        taught: Methods, of those that may stand under ``finetune``, trained on labels and on what the teacher says; in
-            tasks of regression.
-        taught_labels: Labels that is run with; the same as those of fine-tuning if empty.
+        taught_probe: Methods under ``linear_probe`` whose probes are fitted on labels and on what the teacher says.
+        taught: Methods, of those that may stand under ``finetune``, trained on the same; both in tasks of regression.
+        taught_labels: Labels that both are run with; the same as ``labels`` and as those of fine-tuning if empty.
         supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
         baselines: Any of ``BASELINES``.
         stack: Name -> methods that it combines: two or more under ``linear_probe`` and ``baselines``.
@@ -207,6 +207,7 @@ class EvaluationPlan:
     finetune: list[str] = field(default_factory=list)
     finetune_labels: list[int | str] = field(default_factory=list)
     teacher: str | None = None
+    taught_probe: list[str] = field(default_factory=list)
     taught: list[str] = field(default_factory=list)
     taught_labels: list[int | str] = field(default_factory=list)
     supervised: dict[str, SupervisedPlan] = field(default_factory=dict)

@@ -225,7 +225,8 @@ def _check_methods(plan: Plan, where: str) -> None:
             check_choice(method, trained, f"{where}.{entry}")
     _check_finetune(evaluation, where)
     _check_taught(plan, where)
-    for entry in ("linear_probe", "layer_probe", "attention_probe", "finetune", "taught", "baselines", "against"):
+    every = ("linear_probe", "layer_probe", "attention_probe", "finetune", "taught_probe", "taught")
+    for entry in (*every, "baselines", "against"):
         names = getattr(evaluation, entry)
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -275,15 +276,20 @@ def _check_taught(plan: Plan, where: str) -> None:
     """Refuse pupils without a teacher, a teacher without pupils, and pupils without a lesson."""
     evaluation = plan.evaluation
     if evaluation.teacher is None:
-        for entry in ("taught", "taught_labels"):
+        for entry in ("taught_probe", "taught", "taught_labels"):
             if getattr(evaluation, entry):
                 raise UserError(f"{where}.{entry}: name the alignment that teaches under {where}.teacher")
         return
     check_choice(evaluation.teacher, plan.stages, f"{where}.teacher")
-    if not evaluation.taught:
-        raise UserError(f"{where}.teacher teaches nobody; name methods under {where}.taught, or leave it out")
-    if not any(task.finetune and task.task == "regression" for task in evaluation.tasks.values()):
-        raise UserError(f"{where}.taught: numbers alone are taught; no task of regression names a config in finetune")
+    for method in evaluation.taught_probe:
+        check_choice(method, evaluation.linear_probe, f"{where}.taught_probe")
+    if not evaluation.taught_probe and not evaluation.taught:
+        raise UserError(f"{where}.teacher teaches nobody; name methods in taught_probe or taught, or leave it out")
+    lessons = [task for task in evaluation.tasks.values() if task.task == "regression"]
+    if not lessons:
+        raise UserError(f"{where}.teacher: numbers alone are taught; no task is one of regression")
+    if evaluation.taught and not any(task.finetune for task in lessons):
+        raise UserError(f"{where}.taught: no task of regression names a config in finetune")
 
 
 def _check_numbers(evaluation: EvaluationPlan, where: str) -> None:

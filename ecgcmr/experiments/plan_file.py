@@ -20,7 +20,7 @@ from ecgcmr.experiments.published import check_published
 from ecgcmr.shipped_configs import find_config
 from ecgcmr.yaml_file import mapping_at, read_yaml
 
-_OF_ENCODERS = ("linear_probe", "layer_probe", "attention_probe", "finetune", "taught")
+_OF_ENCODERS = ("linear_probe", "layer_probe", "attention_probe", "finetune", "taught_probe", "taught")
 
 
 def load_plan(path: Path, *, root: Path | None = None, data: Path | None = None, overrides: Sequence[str] = ()) -> Plan:

@@ -73,6 +73,11 @@ def entries_of(evaluation: EvaluationPlan, protocol: str) -> list[int | str]:
     return evaluation.taught_labels or trained if protocol == TAUGHT else trained
 
 
+def probe_entries(evaluation: EvaluationPlan) -> list[int | str]:
+    """Return the entries of labels that probes which a teacher taught are fitted with."""
+    return evaluation.taught_labels or evaluation.labels
+
+
 def sources_of(plan: Plan, method: str, protocol: str) -> tuple[str, ...]:
     """Return the nodes that must be finished for a method under a protocol."""
     teachers = [source_of(plan, plan.evaluation.teacher)] if protocol == TAUGHT and plan.evaluation.teacher else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgcmr.evaluation.methods import LAYER_PROBE, STACK, TAUGHT
+from ecgcmr.evaluation.methods import LAYER_PROBE, STACK, TAUGHT, TAUGHT_PROBE
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
 from ecgcmr.experiments.cohort_set import CohortSet
@@ -17,6 +17,7 @@ from ecgcmr.experiments.fine_tuning import ATTENTION
 from ecgcmr.experiments.methods import Floats, Outcome, Problem, oracle_outcome
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.problem_recordings import Recordings
+from ecgcmr.experiments.run_graph import probe_entries
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.trainings import Trainings, known_counts
 
@@ -72,6 +73,9 @@ class TaskPrediction:
         for method in evaluation.layer_probe:
             self.show(f"linear probe of each layer: {method}")
             self._keep(method, LAYER_PROBE, self._probed_by_layer(method))
+        for method in evaluation.taught_probe if self.problem.task.kind == "regression" else ():
+            self.show(f"linear probe taught by images: {method}")
+            self._keep(method, TAUGHT_PROBE, self._taught(method))
         self._let_trained_predict()
         baselines = self._baselines()
         for method in evaluation.baselines:
@@ -137,6 +141,18 @@ class TaskPrediction:
             for count in needed:
                 yield count, seed, problem.best_of([outcomes[count] for outcomes in found], "layer")
 
+    def _taught(self, method: str) -> Iterator[tuple[int, int, Outcome]]:
+        """Yield (labels, seed, outcome) of the linear probe on labels and on what the teacher says of the others."""
+        problem, teacher = self.problem, self.trainings.teacher(self.problem.name)
+        counts, most = known_counts(probe_entries(self.plan.evaluation), self.amounts), len(problem.training(None))
+        for seed in self.plan.seeds:
+            features = self._encoder_features(problem, method, seed)
+            again = method != "random" and seed != self.plan.seeds[0]
+            for count in counts:
+                if not (again and count == most):
+                    said = teacher.said(problem, count, seed)
+                    yield count, seed, problem.taught_probe(features, said, count, seed)
+
     def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
         """Return the features (n, D) of a problem's rows, kept on disk."""
         trainings, windows = self.trainings, self.plan.evaluation.windows
@@ -151,7 +167,7 @@ class TaskPrediction:
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
                 self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
-            if protocol not in ("finetune", TAUGHT, ATTENTION, LAYER_PROBE):
+            if protocol not in ("finetune", TAUGHT, TAUGHT_PROBE, ATTENTION, LAYER_PROBE):
                 self._made[method, count, seed] = outcome
             about = {
                 "method": self.plan.shown(method),

@@ -17,7 +17,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import write_prediction_table
 from ecgcmr.evaluation.predictions import Predictions, table_of
 from ecgcmr.experiments.features import encoder_fingerprint, image_features
-from ecgcmr.experiments.methods import Problem
+from ecgcmr.experiments.methods import Floats, Problem
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.shards import ShardIndex
@@ -47,55 +47,56 @@ class Teacher:
     cache: Path
     trusted: Collection[str] = ()
 
-    def label(self, problem: Problem, count: int, seed: int, path: Path) -> None:
-        """Write what the probe says of every training recording with images, unless that is there.
+    def said(self, problem: Problem, count: int, seed: int) -> Floats:
+        """Return what the probe says of a problem's training recordings with images.
 
         Args:
             problem: What is predicted.
             count: Labelled training recordings; those of them that have images fit the probe.
             seed: Of their choice.
-            path: Of the table.
+
+        Returns:
+            (n, K) for the problem's rows; NaN of other recordings, and of targets that cannot be learnt.
 
         Raises:
             UserError: None of the labelled recordings, or of the validation split's, has images.
         """
         rows = self.index.positions(None, ("cmr",))
+        features = image_features(self.encoder, self.index, rows, self.cache, self.trusted).astype(np.float64)
         place = np.full(len(self.index), -1)
         place[rows] = np.arange(len(rows))
         at = place[problem.rows]  # of a recording's features, -1 without images
-        chosen, val = (part[at[part] >= 0] for part in (problem.training(count, seed), problem.part("val")))
-        known = np.isfinite(problem.values[val]).any()
-        if not len(chosen) or not known:
+        parts = (problem.training(count, seed), problem.part("val"), problem.part("train"))
+        chosen, val, train = (part[at[part] >= 0] for part in parts)
+        if not len(chosen) or not np.isfinite(problem.values[val]).any():
             which = "of the validation split with a label" if len(chosen) else f"of the {count:,} labelled ones"
             raise UserError(f"evaluation.teacher: no recording {which} of task {problem.name} has images")
+        labels = problem.values
+        probe = fit_probe(problem.task, features[at[chosen]], labels[chosen], features[at[val]], labels[val])
+        said = np.full(labels.shape, np.nan)
+        said[train] = probe.predict(features[at[train]])
+        return said
+
+    def write(self, problem: Problem, count: int, seed: int, path: Path) -> None:
+        """Write what ``said`` returns as a table, unless that is there; arguments and errors as of ``said``."""
+        rows = self.index.positions(None, ("cmr",))
         origin = {
             "features": encoder_fingerprint(self.encoder, self.index, rows, 1),
             "labels": [label.name for label in problem.labels],
-            "chosen": problem.rows[chosen].tolist(),
+            "chosen": problem.rows[problem.training(count, seed)].tolist(),
         }
         fingerprint = fingerprint_of(origin)
         if is_finished(path.parent, fingerprint) and path.is_file():
             return
-        features = image_features(self.encoder, self.index, rows, self.cache, self.trusted).astype(np.float64)
-        probe = fit_probe(
-            problem.task, features[at[chosen]], problem.values[chosen], features[at[val]], problem.values[val]
-        )
-        pupils = problem.part("train")
-        pupils = pupils[at[pupils] >= 0]
+        said = self.said(problem, count, seed)
+        pupils = np.flatnonzero(np.isfinite(said).any(axis=1))
         subjects = np.asarray(self.index.subjects(problem.rows), dtype=str)
-        said = Predictions(
-            problem.task,
-            tuple(problem.targets),
-            subjects[pupils],
-            recording_numbers(subjects)[pupils],
-            problem.values[pupils],
-            probe.predict(features[at[pupils]]),
-            "train",
-            METHOD,
-            "linear_probe",
-            len(chosen),
-            seed,
-        )
+        numbers = recording_numbers(subjects)
+        targets = tuple(problem.targets)
+        made = Predictions(
+            problem.task, targets, subjects[pupils], numbers[pupils], problem.values[pupils], said[pupils],
+            "train", METHOD, "linear_probe", count, seed,
+        )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_prediction_table(path, table_of([said]))
+        write_prediction_table(path, table_of([made]))
         write_marker(path.parent, fingerprint, finished=True)

@@ -174,16 +174,18 @@ class Trainings:
         if run.method not in (*self.plan.stages, *self.plan.encoders):
             self.random(self.plan.seed)
         if run.protocol == TAUGHT:
-            name = str(self.plan.evaluation.teacher)
-            cache = self.cohorts.features_folder(self.out, IMAGES_FOLDER.format(name), run.problem.name)
-            teacher = Teacher(
-                self.folder(name) / CMR_FOLDER, self.cohorts.of_task(run.problem.name), cache, self.trusted
-            )
+            teacher = self.teacher(run.problem.name)
             for piece in self.pieces(run):
                 if piece.run is not None:
                     count = int(piece.run.overrides["data.train_labels"])
                     path = Path(piece.run.overrides["data.pseudo_labels"])
-                    teacher.label(piece.problem, count, run.seed, path)
+                    teacher.write(piece.problem, count, run.seed, path)
+
+    def teacher(self, task: str) -> Teacher:
+        """Return the teacher of a task's cohort; the stage that it is of must be finished."""
+        name = str(self.plan.evaluation.teacher)
+        cache = self.cohorts.features_folder(self.out, IMAGES_FOLDER.format(name), task)
+        return Teacher(self.folder(name) / CMR_FOLDER, self.cohorts.of_task(task), cache, self.trusted)
 
     def downstream(self, problem: Problem, known: Mapping[int | str, int]) -> Iterator[DownstreamRun]:
         """Give every method that is trained on a task, in the order of the plan.

@@ -11,7 +11,7 @@ from ecgcmr.reports.grid import Grid
 
 TITLES = ("parameters", "operations a recording", "recordings/s")
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_PROTOCOLS = (None, "linear_probe", "layer_probe", "attention_probe", "finetune", "taught")
+_PROTOCOLS = (None, "linear_probe", "layer_probe", "taught_probe", "attention_probe", "finetune", "taught")
 
 
 def with_costs(grid: Grid, costs: Sequence[CostRow]) -> Grid:

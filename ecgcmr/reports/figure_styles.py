@@ -38,7 +38,8 @@ _LINES = {
     "layer_probe": "-",
     "attention_probe": "-.",
     "finetune": "--",
-    "taught": "-.",
+    "taught_probe": "-",
+    "taught": "--",
     None: ":",
 }
 

@@ -21,6 +21,8 @@ from ecgcmr.shards import ShardIndex
 TAUGHT: dict[str, Any] = {
     **LITTLE,
     "teacher": "alignment",
+    "linear_probe": ["mae", "random"],
+    "taught_probe": ["mae", "random"],
     "taught": ["mae", "scratch"],
     "taught_labels": [20],
     "labels": [20, "all"],
@@ -67,7 +69,22 @@ def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     table = read_prediction_table(out / "predictions.parquet")
     about = table[["method", "protocol", "labels"]].drop_duplicates().astype(str).apply(tuple, axis=1)
     assert set(about) >= {("mae", "taught", "20.0"), ("scratch", "taught", "20.0")}
-    assert "mae, taught by images" in (out / "results.md").read_text()
+    assert set(about) >= {("mae", "taught_probe", "20.0"), ("random", "taught_probe", "20.0")}
+    assert "mae, fine-tuned, taught by images" in (out / "results.md").read_text()
+
+    # What it says stands for labels that are not among the 20; the probe on features of ECGs learns from both.
+    own_labels = np.where(np.isin(problem.rows, chosen)[:, None], problem.values, np.nan)
+    lesson = pd.DataFrame(own_labels, index=problem.rows)
+    answers = pd.DataFrame(expected, index=pupils, columns=lesson.columns)
+    train = problem.rows[problem.split == "train"]
+    lesson = lesson.loc[train].fillna(answers).dropna(how="all")
+    read = pd.DataFrame(np.load(out / "features" / "mae" / "features.npy"), index=problem.rows)
+    everyone, test = problem.rows[problem.part("val")], problem.rows[problem.part("test")]
+    pupil = fit_probe(problem.task, read.loc[lesson.index], lesson, read.loc[everyone], values.loc[everyone])
+    own = table[(table["method"] == "mae") & (table["protocol"] == "taught_probe") & (table["seed"] == 0)]
+    wide = own.pivot(index="subject", columns="target", values="prediction")
+    found = wide.loc[list(index.subjects(test)), [label.name for label in problem.labels]].to_numpy()
+    np.testing.assert_allclose(found, pupil.predict(read.loc[test].to_numpy(dtype=np.float64)), rtol=1e-6)
 
     # Again: nothing is left to do; the model is exported as what it is.
     commands.clear()
@@ -89,10 +106,11 @@ def test_a_taught_run_needs_its_own_encoder_and_the_teacher(copied: Path) -> Non
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"teacher": None}, "evaluation.taught: name the alignment that teaches under"),
+        ({"teacher": None}, "evaluation.taught_probe: name the alignment that teaches under"),
         ({"teacher": "cnn"}, "evaluation.teacher"),
         ({"teacher": "mae"}, "evaluation.teacher: mae trains no image encoder"),
-        ({"taught": []}, "evaluation.teacher teaches nobody"),
+        ({"taught": [], "taught_probe": []}, "evaluation.teacher teaches nobody"),
+        ({"taught_probe": ["alignment"]}, "evaluation.taught_probe"),
         ({"taught": ["mae", "mae"]}, "evaluation.taught names mae twice"),
         ({"taught": ["nobody"]}, "evaluation.taught"),
         ({"taught_labels": ["some"]}, "evaluation.taught_labels holds 'some'"),
