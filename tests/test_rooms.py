@@ -16,7 +16,8 @@ LEVELS = (
     ("ground",),  # the files beside the folders of ecgcmr
     ("formats", "metrics", "encoders", "objectives", "augmentations"),
     ("shards", "speed_choices"),
-    ("preparation", "data_modules", "evaluation"),
+    ("preparation", "evaluation"),
+    ("data_modules",),
     ("probes",),
     ("synthesis", "inspection", "verification", "reports", "provenance", "installation"),
     ("inference",),
