@@ -191,6 +191,7 @@ def test_recordings_of_two_a_subject_are_scored_together(problem: Problem) -> No
     assert rows["dm_incident", "concordance"].reason == "no prediction"
 
 
+@pytest.mark.long
 def test_every_method_is_scored_by_concordance(rows: list[dict[str, Any]]) -> None:
     assert {row["task"] for row in rows} == {"time_to_event"}
     assert {row["metric"] for row in rows} == {"concordance", "auroc_at_horizon"}
@@ -204,6 +205,7 @@ def test_every_method_is_scored_by_concordance(rows: list[dict[str, Any]]) -> No
         assert chance["ci_low"] < 0.5 < chance["ci_high"]
 
 
+@pytest.mark.long
 def test_a_disease_of_one_event_has_no_number_and_a_note(finished: Path, rows: list[dict[str, Any]]) -> None:
     for method in METHODS - {"mean"}:
         row = value_of(rows, method, "dm_incident")
@@ -224,6 +226,7 @@ def test_a_disease_of_one_event_has_no_number_and_a_note(finished: Path, rows: l
     assert "dm_incident: 2 test events, so few" in assessed
 
 
+@pytest.mark.long
 def test_predictions_carry_times_and_events_and_give_the_same_numbers(
     finished: Path, rows: list[dict[str, Any]], problem: Problem, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_predictions_carry_times_and_events_and_give_the_same_numbers(
     assert set(trained["target"]) == {"cad_incident", "af_incident"}  # nothing is learnt of the rare one
 
 
+@pytest.mark.long
 def test_tables_and_assessment_of_recordings_of_two_a_subject_have_one_number_each(
     finished: Path, rows: list[dict[str, Any]], root: Path, problem: Problem
 ) -> None:
@@ -270,12 +274,14 @@ def test_tables_and_assessment_of_recordings_of_two_a_subject_have_one_number_ea
     assert shown in (finished / "results.md").read_text()
 
 
+@pytest.mark.long
 def test_figures_are_drawn_and_no_curve_that_is_not_defined(finished: Path) -> None:
     figures = {path.stem for path in (finished / "figures").glob("*.png")}
     assert figures == {"incident_label_efficiency", "incident_forest_40_labels", "incident_forest_155_labels"}
     assert "concordance" in (finished / "results.tex").read_text()
 
 
+@pytest.mark.long
 def test_the_stage_is_told_diseases(finished: Path) -> None:
     config = yaml.safe_load((finished / "stages" / "incident-scratch-155" / "config.yaml").read_text())
     data = config["data"]["init_args"]

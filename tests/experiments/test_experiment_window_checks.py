@@ -42,9 +42,10 @@ def write_experiment(folder: Path, root: Path, windows: int, **evaluation: Any) 
 
 
 def changed(path: Path, samples: int, key: str = "model.encoder.samples") -> Path:
-    """Let the stage's encoder take another number of samples by an override."""
+    """Let the stage's encoder, and the task's data, take another number of samples by overrides."""
     content = yaml.safe_load(path.read_text())
     content["stages"]["mae"]["set"] = {key: samples}
+    content["evaluation"]["tasks"]["phenotypes"]["set"] = {"data.samples": samples}
     path.write_text(yaml.safe_dump(content))
     return path
 

@@ -33,6 +33,7 @@ def shown(copied: Path, undrawn: None, commands: list) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_published_scores_stand_in_the_table_with_their_source_and_are_never_the_best(shown: Path) -> None:
     table = (shown / "results.md").read_text()
     lead = table.partition("## Mean AUROC")[2].partition("\n## ")[0]
@@ -50,6 +51,7 @@ def test_published_scores_stand_in_the_table_with_their_source_and_are_never_the
     assert "S4, from scratch (published, all) & 0.999 &" in (shown / "results.tex").read_text()
 
 
+@pytest.mark.long
 def test_published_scores_have_a_section_of_their_own_in_results_json(shown: Path) -> None:
     content = json.loads((shown / "results.json").read_text())
     assert list(content) == ["scores", "published"]
@@ -65,6 +67,7 @@ def test_published_scores_have_a_section_of_their_own_in_results_json(shown: Pat
     assert read_assessment(shown / "evaluation" / "phenotypes" / "results.json").published == ()
 
 
+@pytest.mark.long
 def test_the_page_marks_published_scores(shown: Path) -> None:
     assert main(["report", str(shown)]) == 0
     page = (shown / "report.html").read_text()
@@ -73,6 +76,7 @@ def test_the_page_marks_published_scores(shown: Path) -> None:
     assert "<strong>0.999" not in page
 
 
+@pytest.mark.long
 def test_without_published_scores_results_json_is_the_list_it_was(copied: Path, undrawn: None) -> None:
     path, out = copied / "trial.yaml", copied / "out"
     change(path, lambda plan: plan["evaluation"].update(LITTLE))

@@ -89,6 +89,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "two_cohorts", make)
 
 
+@pytest.mark.long
 def test_each_part_uses_its_own_cohort_and_the_table_says_which(finished: Path) -> None:
     out, cohorts = finished / "out", {name: ShardIndex.load(finished / name) for name in ("clinic", "biobank")}
     of_stage = {
@@ -116,6 +117,7 @@ def test_each_part_uses_its_own_cohort_and_the_table_says_which(finished: Path) 
     assert read_note(out)["state"] == "finished"
 
 
+@pytest.mark.long
 def test_the_record_of_several_cohorts_is_an_experiment_file(finished: Path) -> None:
     out = finished / "out"
     again = load_plan(out / "experiment.yaml")
@@ -129,6 +131,7 @@ def test_the_record_of_several_cohorts_is_an_experiment_file(finished: Path) -> 
         tasks_of(plan, Choices())
 
 
+@pytest.mark.long
 def test_the_page_describes_each_cohort(finished: Path) -> None:
     assert main(["report", str(finished / "out")]) == 0
     page = (finished / "out" / "report.html").read_text()
@@ -137,6 +140,7 @@ def test_the_page_describes_each_cohort(finished: Path) -> None:
     assert ">biobank</h3>" in page
 
 
+@pytest.mark.long
 def test_a_method_is_exported_with_the_heads_of_one_cohort(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +153,7 @@ def test_a_method_is_exported_with_the_heads_of_one_cohort(
         assert [entry["name"] for entry in described["targets"]] == [target]
 
 
+@pytest.mark.long
 def test_features_and_boosting_run_ahead_on_the_cohort_of_their_task(finished: Path, tmp_path: Path) -> None:
     asked = ["evaluation.baselines=[features, features-boosting]", "evaluation.linear_probe=[mae]"]
     plan = load_plan(finished / "two.yaml", overrides=asked)
@@ -169,6 +174,7 @@ def test_features_and_boosting_run_ahead_on_the_cohort_of_their_task(finished: P
     assert BoostingRequest.of_plain(boosted["norm"].plain()).classical == "classical@biobank"
 
 
+@pytest.mark.long
 def test_how_far_it_is_shows_all_parts_as_finished(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(finished / "out")]) == 0
     assert "all finished" in capsys.readouterr().out
@@ -176,6 +182,7 @@ def test_how_far_it_is_shows_all_parts_as_finished(finished: Path, capsys: pytes
     assert "all finished" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_baseline_that_a_cohort_lacks_the_labels_of_names_the_task(finished: Path) -> None:
     plan = load_plan(finished / "two.yaml", overrides=["evaluation.baselines=[age+sex]"])
     with pytest.raises(UserError, match=r"task volumes: baseline age\+sex: label 'age' is not in the index"):
@@ -190,6 +197,7 @@ def test_the_shipped_experiment_of_two_cohorts_is_read() -> None:
     assert set(settings.stages) == {"mae_mimic", "mae_ptbxl", "mae_both"}
 
 
+@pytest.mark.long
 def test_what_is_explained_is_of_the_cohort_it_is_explained_on(finished: Path) -> None:
     asked = "interpretation={method: mae, kinds: [attribution], targets: [norm]%s}"
     for cohort, refused in (("", True), (", cohort: biobank", False)):

@@ -18,7 +18,7 @@ from ecgcmr.inference.model_folder import read_model_folder
 from ecgcmr.inference.onnx_file import open_onnx, run_session
 from ecgcmr.shards import ShardIndex, read_ecgs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_fine_tuned_method_is_exported_with_its_metrics(finished: Path, tmp_pa
         (["--method", "age+sex"], "has no encoder in the experiment; choose one of random, mae, scratch"),
         (["--labels", "61"], "was run with 60, "),
         (["--root", "/nowhere"], "/nowhere: the prepared cohort is not there"),
-        (["--method", "mae", "--protocol", "finetune"], "the fine-tuned methods are scratch"),
+        (["--method", "mae", "--protocol", "finetune"], "the methods are scratch"),
     ],
 )
 def test_what_an_experiment_has_not_is_refused(

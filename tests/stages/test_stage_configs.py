@@ -86,7 +86,15 @@ def test_the_list_of_configs_is_current() -> None:
     assert set(made["ROOMS"]) == {path.parent.name for path in CONFIGS.rglob("*.yaml")}
 
 
-@pytest.mark.parametrize("config", STAGE_CONFIGS, ids=_name)
+LATER = [
+    pytest.param(config, marks=pytest.mark.long)
+    if config.stem.startswith("turgut2025") or config.parent.name == "unimodal"
+    else config
+    for config in STAGE_CONFIGS
+]
+
+
+@pytest.mark.parametrize("config", LATER, ids=_name)
 def test_every_stage_config_trains(config: Path, cohort_root: Path, tmp_path: Path) -> None:
     assert _fit([config], cohort_root, tmp_path) == 0
 
