@@ -18,7 +18,7 @@ from lightning.fabric.loggers import logger
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.strategies import launchers
+from lightning.pytorch.strategies import DDPStrategy, launchers
 from packaging.requirements import Requirement
 from tensorboard.summary.writer import event_file_writer
 
@@ -66,6 +66,7 @@ USED: dict[tuple[str, str], Owner] = {
     ("ecgcmr/training/stop_when_terminated.py", "_should_accumulate"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/stop_when_terminated.py", "_should_check_val_fx"): lambda trainer: trainer.fit_loop.epoch_loop,
     ("ecgcmr/training/trainer.py", "_broadcast_sigterm_tensor"): lambda trainer: trainer.fit_loop.epoch_loop,
+    ("ecgcmr/training/trainer.py", "_ddp_kwargs"): lambda _: DDPStrategy(),
     ("ecgcmr/training/trainer.py", "_signal_connector"): lambda trainer: trainer,
     ("ecgcmr/training/trainer.py", "_sigterm_notifier_fn"): lambda trainer: trainer._signal_connector,
     ("ecgcmr/training/trainer.py", "_slurm_sigusr_handler_fn"): lambda trainer: trainer._signal_connector,

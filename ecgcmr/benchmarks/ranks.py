@@ -125,5 +125,5 @@ def _work(steps: TrainingSteps, samples: int) -> Callable[[], None]:
     use_kernels(steps.network, chosen.kernels)
     loss: Callable[[], Tensor] = StepLoss(steps, samples)
     if dist.is_initialized():
-        loss = DistributedDataParallel(loss)
+        loss = DistributedDataParallel(loss, gradient_as_bucket_view=True)
     return training_step(loss, steps.optimiser, _CPU, chosen.precision == LOW_PRECISION)

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from ecgcmr.training import fully_sharded  # noqa: F401 - its strategy has a name from then on
@@ -49,6 +50,8 @@ def make_trainer(
     made._signal_connector._sigterm_notifier_fn = ignore_signal  # type: ignore[method-assign, assignment]
     made._signal_connector._slurm_sigusr_handler_fn = partial(_ask, session)  # type: ignore[method-assign]
     made.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    if type(made.strategy) is DDPStrategy:  # gradients lie where they are exchanged: no copy of them, no memory for it
+        made.strategy._ddp_kwargs.setdefault("gradient_as_bucket_view", True)
     if fits and isinstance(made.accelerator, CPUAccelerator):
         keep_freed_memory()
     return made
