@@ -93,6 +93,8 @@ class LabelledDataModule(ShardDataModule):
             raise UserError("train_labels and train_fraction: give one of them")
         if pseudo_labels is not None and (diseases or train_fraction is not None):
             raise UserError("pseudo_labels: stand for numbers under labels, beside train_labels; remove the rest")
+        if pseudo_labels is not None and len(self.roots) > 1:
+            raise UserError("pseudo_labels: are of one cohort, and root names several; give one")
         check_choice(INPUTS, input=input)
         windows = {"evaluation_windows": evaluation_windows, "train_windows": train_windows}
         check_least(1, **windows)
@@ -113,7 +115,9 @@ class LabelledDataModule(ShardDataModule):
         self._named = False
         self._years = np.empty((0, 0), dtype=np.float32)
         self._covariate_values: np.ndarray | None = None
+        self._fits = False
         self._labelled: np.ndarray | None = None
+        self._taught_labels: np.ndarray | None = None
         self._tables: dict[str, Tensor] = {}
         self._noted: set[str] = set()
 
@@ -126,7 +130,8 @@ class LabelledDataModule(ShardDataModule):
                 raise UserError(f"{option}: belongs to input ecg; remove it")
 
     def setup(self, stage: str | None = None) -> None:
-        """Name targets and covariates, then as ``ShardDataModule``."""
+        """Name targets and covariates, then as ``ShardDataModule``. Pseudo-labels are for a fit alone."""
+        self._fits = stage == "fit"
         self._name()
         ecg = self.index.layout.ecg
         if self.input != "ecg" and ecg is not None:
@@ -156,9 +161,11 @@ class LabelledDataModule(ShardDataModule):
                 years = read_labels(self.index, names, np.arange(len(self.index)))
                 known = np.isfinite(labels) & np.isfinite(years)
                 self._labels, self._years = np.where(known, labels, np.nan), np.where(known, years, np.nan)
-            elif self.pseudo_labels is not None and labels is not None:
-                self._labels = self._taught(labels, self.pseudo_labels)
-        return self._labels
+        if self.pseudo_labels is None or not self._fits or self._labels is None:
+            return self._labels
+        if self._taught_labels is None:
+            self._taught_labels = self._taught(self._labels, self.pseudo_labels)
+        return self._taught_labels
 
     def _taught(self, labels: np.ndarray, path: Path) -> np.ndarray:
         """Return the labels with those of a teacher where a training row lacks them, or is not among the chosen."""
@@ -173,6 +180,11 @@ class LabelledDataModule(ShardDataModule):
         filled = np.zeros(labels.shape, dtype=bool)
         filled[train] = np.isnan(taught[train]) & np.isfinite(values[train])
         taught[filled] = values[filled]
+        if not filled.any():
+            raise UserError(
+                f"pseudo_labels: {path.name} predicts no training row that lacks a label here; write it with 'ecgcmr "
+                "predict --data.predict_split all', since split train holds the labelled rows alone"
+            )
         rank_zero_info(
             f"pseudo-labels: {path.name} stands for labels of {int(filled.any(axis=1).sum()):,} training rows, "
             f"{len(self._labelled):,} have labels of their own"
@@ -199,13 +211,17 @@ class LabelledDataModule(ShardDataModule):
         rows, labels = self._rows_with_input(split), self.label_values()
         if split != "train" or labels is None:
             return rows
-        if self.pseudo_labels is not None:
+        if labels is self._taught_labels:
             return rows[~np.isnan(labels[rows]).all(axis=1)]
         return self._choice(labels, rows)
 
     @property
-    def _labelled_rows(self) -> np.ndarray:
+    def labelled_size(self) -> int:
         """Training rows with labels of their own."""
+        return len(self._labelled_rows)
+
+    @property
+    def _labelled_rows(self) -> np.ndarray:
         rows = self.rows("train")
         return rows if self._labelled is None else self._labelled
 

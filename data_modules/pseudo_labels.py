@@ -42,9 +42,10 @@ def read_pseudo_labels(path: Path, index: ShardIndex, names: Sequence[str], labe
     if table.empty:
         raise UserError(
             f"pseudo_labels: {path.name} predicts none of the targets for the train split; write it with "
-            "'ecgcmr predict --data.predict_split train' (or all)"
+            "'ecgcmr predict --data.predict_split all'"
         )
     _check_model(table, path, names)
+    _check_units(table, path, index)
     had = table["labels"].max()
     if had > labelled:
         rank_zero_info(f"note: the teacher of {path.name} had {had:,.0f} labelled rows, this fit has {labelled:,}")
@@ -54,6 +55,9 @@ def read_pseudo_labels(path: Path, index: ShardIndex, names: Sequence[str], labe
     known = np.isfinite(at)
     if not known.any():
         raise UserError(f"pseudo_labels: {path.name} holds no training row of {index.root}; it is of another cohort")
+    lost = len(table[~known][["subject", "recording"]].drop_duplicates())
+    if lost:
+        rank_zero_info(f"note: {lost:,} recordings that {path.name} predicts are no training rows here")
     column = table["target"].astype(str).map({name: k for k, name in enumerate(names)}).to_numpy()
     values = np.full((len(index), len(names)), np.nan, dtype=np.float32)
     values[at[known].astype(np.int64), column[known]] = table["prediction"].to_numpy()[known]
@@ -71,6 +75,14 @@ def _check_model(table: pd.DataFrame, path: Path, names: Sequence[str]) -> None:
     about = ["method", "protocol", "labels", "seed"]
     if len(table[about].drop_duplicates()) > 1:
         raise UserError(f"pseudo_labels: {path.name} is of several models; keep the rows of one")
+
+
+def _check_units(table: pd.DataFrame, path: Path, index: ShardIndex) -> None:
+    """Raise a UserError where a table is in other units than the cohort."""
+    units = {label.name: label.unit for label in index.layout.labels}
+    for target, unit in table[["target", "unit"]].dropna().astype(str).drop_duplicates().itertuples(index=False):
+        if unit and unit != units[target]:
+            raise UserError(f"pseudo_labels: {path.name} gives {target} in {unit}, the cohort has {units[target]}")
 
 
 def _places(index: ShardIndex) -> pd.Series:

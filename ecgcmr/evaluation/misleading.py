@@ -16,6 +16,7 @@ from ecgcmr.evaluation.doubts import listed
 from ecgcmr.evaluation.methods import (
     OF_RANDOM_WEIGHTS,
     TAUGHT,
+    TAUGHT_PROBE,
     UNTRAINED,
     best_row,
     is_ceiling,
@@ -98,16 +99,21 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
         rows: What was scored.
         level: Of the paired intervals.
     """
-    lost, perhaps, plain = list[str](), list[str](), list[str]()
+    lost, perhaps, plain, misled = list[str](), list[str](), list[str](), list[str]()
     for task, variants in scored.items():
         for variant in variants:
             probe, ages = Variant(variant.method, _PROBE, variant.labels), Variant(_PLAIN, None, variant.labels)
-            if variant.protocol in _TUNED and probe in variants:
-                difference = _leading_difference(scorer, task, variants, (variant, probe), level)
+            start = Variant(variant.method, TAUGHT_PROBE, variant.labels) if variant.protocol == TAUGHT else probe
+            if variant.protocol in _TUNED and start in variants:
+                difference = _leading_difference(scorer, task, variants, (variant, start), level)
                 if difference.value < 0:
                     (lost if difference.high < 0 else perhaps).append(_shown(task, variant, difference))
-            random = variant.protocol == _PROBE and variant.method.endswith(OF_RANDOM_WEIGHTS)
-            network = variant.protocol in (_PROBE, *_TUNED) and variant.method != UNTRAINED and not random
+            if variant.protocol == TAUGHT_PROBE and probe in variants:
+                difference = _leading_difference(scorer, task, variants, (variant, probe), level)
+                if difference.high < 0:
+                    misled.append(_shown(task, variant, difference))
+            random = variant.protocol in (_PROBE, TAUGHT_PROBE) and variant.method.endswith(OF_RANDOM_WEIGHTS)
+            network = variant.protocol in (_PROBE, TAUGHT_PROBE, *_TUNED) and variant.method != UNTRAINED and not random
             if network and ages in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, ages), level)
                 if difference.high < 0:
@@ -116,6 +122,10 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
         yield f"Below its own linear probe by more than its paired interval: {listed(lost)}; training lost skill."
     if perhaps:
         yield f"Below its own linear probe, though the paired interval holds 0: {listed(perhaps)}."
+    if misled:
+        yield (
+            f"Below the probe on labels alone by more than its paired interval: {listed(misled)}; the teacher misleads."
+        )
     if plain:
         yield f"Networks below {_PLAIN} by more than their paired interval: {listed(plain)}."
     nobody = list(_unpredicted(rows))

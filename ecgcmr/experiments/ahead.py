@@ -16,7 +16,7 @@ from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.features import CLASSICAL_FOLDER, IMAGES_FOLDER, LAYERS_FOLDER
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.requests import BoostingRequest, FeaturesRequest, TrainRequest
-from ecgcmr.experiments.run_graph import COHORT, dependents, run_graph, source_of
+from ecgcmr.experiments.run_graph import COHORT, dependents, is_lesson, run_graph, source_of
 from ecgcmr.experiments.side_by_side import Part, SideBySide
 from ecgcmr.experiments.times import Times
 from ecgcmr.experiments.trainings import DownstreamRun, Trainings, known_counts
@@ -117,7 +117,10 @@ def _features(
 
     def pictured(name: str) -> list[FeaturesRequest]:
         encoder = str(trainings.folder(name) / CMR_FOLDER)
-        found = [request(task, IMAGES_FOLDER.format(name), encoder) for task in first.values()]
+        lessons = {
+            task_cohort(trainings.plan, each): each for each, task in evaluation.tasks.items() if is_lesson(task)
+        }
+        found = [request(task, IMAGES_FOLDER.format(name), encoder) for task in lessons.values()]
         return [replace(each, images=True) for each in found]
 
     if evaluation.teacher is not None:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.experiments.cluster_file import Cluster, Resources
+from ecgcmr.experiments.fine_tuning import trained_as
 from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.run_graph import trained_methods
 from ecgcmr.yaml_file import mapping_at
 
 _UNSAFE = re.compile(r"[^\w.+-]", re.ASCII)
@@ -116,7 +118,11 @@ def _settings(plan: Plan, part: str) -> tuple[str | None, dict[str, Any]]:
     if part in plan.stages:
         return plan.stages[part].config, plan.stages[part].set
     evaluation = plan.evaluation
-    runs = [(f"{task}-{method}-", task, method) for task in evaluation.tasks for method in evaluation.finetune]
+    runs = [
+        (f"{name}-{trained_as(method, protocol)}-", name, method)
+        for name, task in evaluation.tasks.items()
+        for method, protocol in trained_methods(evaluation, task)
+    ]
     matching = [run for run in runs if part.startswith(run[0])]
     if not matching:
         return None, {}

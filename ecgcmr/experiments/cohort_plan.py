@@ -123,7 +123,7 @@ def judging_cohorts(plan: Plan, stage: str) -> list[str]:
 
 def seen_cohorts(plan: Plan, stage: str) -> list[str]:
     """Return the names of the cohorts whose recordings a stage's own encoder is judged or explained on."""
-    judged = stage in plan.evaluation.methods  # by whatever protocol
+    judged = stage in (*plan.evaluation.methods, plan.evaluation.teacher)  # by whatever protocol
     names = [task_cohort(plan, name) for name in plan.evaluation.tasks] if judged else []
     explained = plan.interpretation is not None and plan.interpretation.method == stage
     return list(dict.fromkeys([*names, *([interpreted_cohort(plan)] if explained else [])]))

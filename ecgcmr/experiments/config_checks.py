@@ -80,6 +80,8 @@ def read_settings(plan: Plan) -> ReadSettings:
             if entry.startswith("tasks."):
                 task = plan.evaluation.tasks[entry.removeprefix("tasks.")]
                 _check_lengths(plan, task, found.stages, (read.data.get("init_args") or {}).get("samples"))
+            if entry.startswith(f"{TAUGHT}: "):
+                _check_lesson(read.data.get("init_args") or {})
             if named:
                 found.encoders[network] = model.init_args.encoder
     return found
@@ -89,7 +91,16 @@ def _check_teacher(plan: Plan, stages: Mapping[str, Settings]) -> None:
     """Refuse a teacher that hands on no encoder of images."""
     teacher = plan.evaluation.teacher
     if teacher is not None and CMR_FOLDER not in resolve_name(stages[teacher].class_path).exports:
-        raise UserError(f"{plan.path.name}: evaluation.teacher: {teacher} trains no image encoder; name an alignment")
+        raise UserError(
+            f"{plan.path.name}: evaluation.teacher: {teacher} hands on no {CMR_FOLDER}; name an alignment with images"
+        )
+
+
+def _check_lesson(data: Mapping[str, Any]) -> None:
+    """Refuse settings by which a pupil's labelled recordings would be others than its teacher's."""
+    for name in ("selection", "min_quality", "weight", "leave_out_leads", "paired"):
+        if data.get(name):
+            raise UserError(f"data.{name} chooses other labelled recordings than those its teacher has; leave it out")
 
 
 def _root(plan: Plan, stage: str) -> dict[str, Any]:
@@ -136,6 +147,8 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
             yield f"supervised.{network} in task {name}", network, task.finetune, {**task.set, **own.set}
         for method, protocol in trained_methods(plan.evaluation, task):
             own_set = plan.encoders[method].set if method in plan.encoders else {}
+            if protocol == TAUGHT and method in plan.evaluation.supervised:
+                own_set = plan.evaluation.supervised[method].set
             further = OF_ATTENTION if protocol == ATTENTION else _OF_TAUGHT if protocol == TAUGHT else {}
             if own_set or further:
                 network = method if method in plan.encoders else ""

@@ -52,7 +52,7 @@ def networks_of(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give (method, class path and arguments) of each method that has a network."""
     plan, trainings = experiment.plan, experiment.trainings
     trained = [*plan.evaluation.linear_probe, *plan.evaluation.layer_probe, *plan.evaluation.attention_probe]
-    for method in dict.fromkeys([*trained, *plan.evaluation.finetune]):
+    for method in dict.fromkeys([*trained, *plan.evaluation.finetune, *plan.evaluation.taught]):
         network = plan.evaluation.supervised.get(method)
         if network is not None and network.encoder:
             arguments = dict(network.encoder.get("init_args") or {})

@@ -127,6 +127,8 @@ class Experiment:
         self.notes += measurement_notes(self.plan, self.problems, self.cohorts, settings.stages)
         # Classes that the plan's configs name are trusted: the stages import them too.
         named = [exported(model).class_path for model in settings.stages.values()]
+        if self.plan.evaluation.teacher is not None:
+            named.append(settings.stages[self.plan.evaluation.teacher].init_args["cmr_encoder"].class_path)
         named += [given.encoder["class_path"] for given in self.plan.encoders.values() if given.encoder]
         trusted = tuple(dict.fromkeys(named))
         self.trainings = Trainings(self.plan, self.cohorts, self.out, trusted, self._show, self.beside)

@@ -47,6 +47,8 @@ def export_experiment(out: Path, root: Path | None, choices: Choices) -> Exporte
     plan = recorded_plan(out)
     tasks = tasks_of(plan, choices)
     index = cohort_of(root or cohort_root(plan, task_cohort(plan, tasks[0]), out))
+    if choices.protocol is None and _is_taught(plan, choices.method):
+        choices = replace(choices, protocol=TAUGHT)
     if choices.protocol in (FINETUNE, TAUGHT) or (choices.protocol is None and _is_fine_tuned(plan, choices.method)):
         return export_fine_tuned(out, plan, index, choices)
     source = Source(plan, out, index, choices.trusted)
@@ -86,6 +88,11 @@ def export_experiment(out: Path, root: Path | None, choices: Choices) -> Exporte
 def _is_fine_tuned(plan: Plan, method: str | None) -> bool:
     """Tell whether a method is fine-tuned and not probed."""
     return method in plan.evaluation.finetune and method not in plan.evaluation.linear_probe
+
+
+def _is_taught(plan: Plan, method: str | None) -> bool:
+    """Tell whether a method is there as a network that images taught alone."""
+    return method in plan.evaluation.taught and method not in (*plan.evaluation.finetune, *plan.evaluation.linear_probe)
 
 
 def _methods(plan: Plan, asked: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from ecgcmr.experiments.export_stage import export_stage
 from ecgcmr.experiments.fine_tuning import run_name, trained_as
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import Plan, amount_of
-from ecgcmr.experiments.run_graph import entries_of
+from ecgcmr.experiments.run_graph import entries_of, is_lesson
 from ecgcmr.inference.export_run import Exported
 from ecgcmr.shards import ShardIndex
 
@@ -36,19 +36,19 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
         raise UserError(
             f"--protocol {protocol}: the methods are {', '.join(trained) or 'none'}; name one with --method"
         )
-    name = _task(plan, choices.task)
+    name = _task(plan, choices.task, protocol)
     task = plan.evaluation.tasks[name]
     if task.separately is not None:
         raise UserError(
             f"--task {name}: each {task.separately} was fine-tuned in a network of its own; export one of their run "
-            f"folders, {out}/stages/{name}-{method}-..."
+            f"folders, {out}/stages/{name}-{trained_as(method, protocol)}-..."
         )
     problem = Problem.of(name, task.task, task.targets, index)
     available = len(problem.training(None))
     wanted = entries_of(evaluation, protocol)
     counts = sorted({amount_of(label, available) for label in wanted} & set(range(available + 1)))
     if not counts or choices.labels not in (None, *counts):
-        raise UserError(f"--labels {choices.labels}: task {name} was fine-tuned with {', '.join(map(str, counts))}")
+        raise UserError(f"--labels {choices.labels}: task {name} was run with {', '.join(map(str, counts))}")
     count, seed = choices.labels or counts[-1], plan.finetune_seeds[0]
     folder = out / "stages" / run_name(plan, name, trained_as(method, protocol), count, seed)
     exported = export_stage(folder, index.root, choices.trusted, calibrate=choices.calibrate)
@@ -72,8 +72,9 @@ def export_fine_tuned(out: Path, plan: Plan, index: ShardIndex, choices: Choices
     return replace(exported, description=replace(described, name=method, targets=targets, training=training))
 
 
-def _task(plan: Plan, asked: str | None) -> str:
-    names = [name for name, task in plan.evaluation.tasks.items() if task.finetune is not None]
+def _task(plan: Plan, asked: str | None, protocol: str) -> str:
+    tasks = {name: task for name, task in plan.evaluation.tasks.items() if task.finetune is not None}
+    names = [name for name, task in tasks.items() if protocol != TAUGHT or is_lesson(task)]
     if asked is None and len(names) == 1:
         return names[0]
     if asked not in names:

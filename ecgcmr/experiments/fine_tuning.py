@@ -23,11 +23,11 @@ from ecgcmr.experiments.chain import encoder_for_task
 from ecgcmr.experiments.methods import Floats, Outcome, Problem
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
-from ecgcmr.experiments.teachers import teacher_table
 from ecgcmr.experiments.tuning_notes import budget_end, tuning_notes
 from ecgcmr.npz_file import read_npz
 from ecgcmr.shards import ShardIndex
 from ecgcmr.shards.label_choice import EVENT
+from ecgcmr.training.prediction_tables import FILE
 from ecgcmr.yaml_file import mapping_at
 
 _MARKS = {ATTENTION: "@attention", TAUGHT: "@taught"}
@@ -59,6 +59,11 @@ def _targets(problem: Problem) -> dict[str, Any]:
     if not problem.task.followed:
         return {"data.labels": names}
     return {"data.diseases": [name.removesuffix(EVENT.format("")) for name in names]}
+
+
+def teacher_table(out: Path, run: str) -> Path:
+    """Return where what a teacher says to a taught run lies, in an experiment's folder."""
+    return out / "features" / f"{run}-teacher" / FILE
 
 
 def run_name(plan: Plan, task: str, method: str, count: int | str, seed: int, part: str = "") -> str:

@@ -148,7 +148,10 @@ class Problem:
         values[train] = np.where(np.isnan(values[train]), said[train], values[train])
         learnt = train[np.isfinite(values[train]).any(axis=1)]
         found = probe_label_counts(self.task, features, values, {count: learnt}, self.part("val"), self.part("test"))
-        return self.outcome(found[count])
+        outcome = self.outcome(found[count])
+        pupils = np.setdiff1d(learnt, chosen, assume_unique=True)
+        note = f"the teacher labels {len(pupils):,} training recordings beside the {len(chosen):,} that have labels"
+        return replace(outcome, notes=[*outcome.notes, note])
 
     def validation_score(self, prediction: Floats) -> float:
         """Return the metric that leads the task's tables, on the validation split, as a mean over its targets.

@@ -207,8 +207,8 @@ def _check_methods(plan: Plan, where: str) -> None:
         if network.encoder:
             _check_network(network.encoder, f"{here}.encoder")
         _check_set(network.set, _OF_THE_TASK, f"{here}.set")
-        if name not in evaluation.finetune:
-            raise UserError(f"{here}: name it in evaluation.finetune too, or it is never trained")
+        if name not in (*evaluation.finetune, *evaluation.taught):
+            raise UserError(f"{here}: name it in evaluation.finetune (or taught) too, or it is never trained")
     given = [*plan.stages, *plan.encoders]
     trained = dict.fromkeys(["scratch", *evaluation.supervised, *given])
     for method in evaluation.linear_probe:
@@ -288,6 +288,8 @@ def _check_taught(plan: Plan, where: str) -> None:
     lessons = [task for task in evaluation.tasks.values() if task.task == "regression"]
     if not lessons:
         raise UserError(f"{where}.teacher: numbers alone are taught; no task is one of regression")
+    if "all" in evaluation.taught_labels:
+        raise UserError(f"{where}.taught_labels holds all; with all labels there is nothing left to teach")
     if evaluation.taught and not any(task.finetune for task in lessons):
         raise UserError(f"{where}.taught: no task of regression names a config in finetune")
 

@@ -63,19 +63,29 @@ def run_graph(plan: Plan, counts: Mapping[str, Mapping[int | str, int]] | None =
 def trained_methods(evaluation: EvaluationPlan, task: TaskPlan) -> list[tuple[str, str]]:
     """Return (method, protocol) of all that is trained on a task's labels step by step, in the order of the plan."""
     probed = [(method, ATTENTION) for method in evaluation.attention_probe]
-    taught = [(method, TAUGHT) for method in evaluation.taught] if task.task == "regression" else []
+    taught = [(method, TAUGHT) for method in evaluation.taught] if is_lesson(task) else []
     return [*probed, *((method, "finetune") for method in evaluation.finetune), *taught]
+
+
+def is_lesson(task: TaskPlan) -> bool:
+    """Return whether a task is one that a teacher teaches: of numbers."""
+    return task.task == "regression"
 
 
 def entries_of(evaluation: EvaluationPlan, protocol: str) -> list[int | str]:
     """Return the entries of labels that what is trained under a protocol is run with."""
     trained = evaluation.finetune_labels or evaluation.labels
-    return evaluation.taught_labels or trained if protocol == TAUGHT else trained
+    return taught_entries(evaluation.taught_labels or trained) if protocol == TAUGHT else trained
 
 
 def probe_entries(evaluation: EvaluationPlan) -> list[int | str]:
     """Return the entries of labels that probes which a teacher taught are fitted with."""
-    return evaluation.taught_labels or evaluation.labels
+    return taught_entries(evaluation.taught_labels or evaluation.labels)
+
+
+def taught_entries(entries: Iterable[int | str]) -> list[int | str]:
+    """Return the entries of labels that leave something to be taught."""
+    return [entry for entry in entries if entry != "all"]
 
 
 def sources_of(plan: Plan, method: str, protocol: str) -> tuple[str, ...]:

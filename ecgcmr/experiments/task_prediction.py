@@ -166,7 +166,8 @@ class TaskPrediction:
         """Keep what a method predicted at every number of labels and with every seed, and its remarks."""
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
-                self._remarks.setdefault((count, note), []).append(self.plan.shown(method))
+                who = self.plan.shown(method) + (", taught by images" if protocol in (TAUGHT, TAUGHT_PROBE) else "")
+                self._remarks.setdefault((count, note), []).append(who)
             if protocol not in ("finetune", TAUGHT, TAUGHT_PROBE, ATTENTION, LAYER_PROBE):
                 self._made[method, count, seed] = outcome
             about = {

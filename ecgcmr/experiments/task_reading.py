@@ -13,6 +13,7 @@ from ecgcmr.experiments.given_away import check_given_away
 from ecgcmr.experiments.learnable import check_learnable, event_counts
 from ecgcmr.experiments.methods import Problem, oracle_outcome
 from ecgcmr.experiments.plan import Plan, amount_of
+from ecgcmr.experiments.teachers import check_lessons
 from ecgcmr.shards import ShardIndex
 
 
@@ -61,6 +62,7 @@ def read_task(plan: Plan, name: str, index: ShardIndex) -> ReadTask:
         each = [f"{label} {'/'.join(map(str, counts))}" for label, counts in event_counts(problem).items()]
         notes.append(f"{name}: events in training/validation/test: {', '.join(each)}")
     counts, short = _counts(plan, problem)
+    check_lessons(plan, problem, counts, index)
     return ReadTask(problem, counts, [*notes, *short])
 
 
@@ -79,7 +81,8 @@ def _repeated_subjects(problem: Problem, index: ShardIndex) -> list[str]:
 def _counts(plan: Plan, problem: Problem) -> tuple[dict[int | str, int], list[str]]:
     """Return how many labelled recordings each entry of ``labels`` stands for, and what there is to note of that."""
     name, available = problem.name, len(problem.training(None))
-    wanted = [*plan.evaluation.labels, *plan.evaluation.finetune_labels, *plan.evaluation.taught_labels]
+    taught = plan.evaluation.taught_labels if plan.evaluation.tasks[name].task == "regression" else []
+    wanted = [*plan.evaluation.labels, *plan.evaluation.finetune_labels, *taught]
     counts = {label: amount_of(label, available) for label in wanted if amount_of(label, available) <= available}
     notes = []
     short = sorted({label for label in wanted if isinstance(label, int) and label > available})

@@ -7,28 +7,67 @@ better than any reader of ECGs, and what it says of the other pairs is what the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ecgcmr import __version__
 from ecgcmr.errors import UserError
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.evaluation.prediction_table import write_prediction_table
 from ecgcmr.evaluation.predictions import Predictions, table_of
 from ecgcmr.experiments.features import encoder_fingerprint, image_features
 from ecgcmr.experiments.methods import Floats, Problem
+from ecgcmr.experiments.plan import Plan
+from ecgcmr.experiments.run_graph import entries_of, is_lesson, probe_entries
 from ecgcmr.experiments.stage_runs import fingerprint_of, is_finished, write_marker
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.shards import ShardIndex
-from ecgcmr.training.prediction_tables import FILE, recording_numbers
+from ecgcmr.training.prediction_tables import recording_numbers
 
 METHOD = "teacher"
 
 
-def teacher_table(out: Path, run: str) -> Path:
-    """Return where the labels of a taught run lie, in an experiment's folder."""
-    return out / "features" / f"{run}-{METHOD}" / FILE
+def check_lessons(plan: Plan, problem: Problem, counts: Mapping[int | str, int], index: ShardIndex) -> None:
+    """Check before anything is trained that a teacher can be fitted, for every number of labels and seed.
+
+    Args:
+        plan: The experiment.
+        problem: One of its tasks.
+        counts: Entry of labels -> number of labelled training recordings.
+        index: The cohort.
+
+    Raises:
+        UserError: Too few of the labelled recordings, or none of the validation split's with a label, have images.
+    """
+    evaluation, task = plan.evaluation, plan.evaluation.tasks[problem.name]
+    if evaluation.teacher is None or not is_lesson(task):
+        return
+    pictured = np.isin(problem.rows, index.positions(None, ("cmr",)))
+    networks = [(entries_of(evaluation, TAUGHT), plan.finetune_seeds)] if evaluation.taught and task.finetune else []
+    probes = [(probe_entries(evaluation), plan.seeds)] if evaluation.taught_probe else []
+    columns = problem.columns_of(task.separately).values() if networks else [list(range(len(problem.labels)))]
+    for entries, seeds in (*networks, *probes):
+        for count, seed in product({counts[entry] for entry in entries if entry in counts}, seeds):
+            for part in map(problem.only, columns):
+                own = min(count, len(part.training(None)))
+                chosen, val, _ = (rows[pictured[rows]] for rows in _parts(part, own, seed))
+                teachable = set(range(len(part.labels))) - set(part.unlearnable(chosen))
+                if not teachable or not np.isfinite(part.values[val][:, sorted(teachable)]).any():
+                    raise UserError(
+                        f"evaluation.teacher: of {own:,} labelled recordings of task {problem.name} (seed {seed}) "
+                        f"{len(chosen):,} have images, of the validation split {len(val):,}: too few to fit a teacher; "
+                        "ask for more labels, or leave the teacher out"
+                    )
+
+
+def _parts(problem: Problem, count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return where in a problem's rows the labelled recordings are, those of validation, and all of training."""
+    return problem.training(count, seed), problem.part("val"), problem.part("train")
 
 
 @dataclass(frozen=True)
@@ -57,20 +96,13 @@ class Teacher:
 
         Returns:
             (n, K) for the problem's rows; NaN of other recordings, and of targets that cannot be learnt.
-
-        Raises:
-            UserError: None of the labelled recordings, or of the validation split's, has images.
         """
         rows = self.index.positions(None, ("cmr",))
         features = image_features(self.encoder, self.index, rows, self.cache, self.trusted).astype(np.float64)
         place = np.full(len(self.index), -1)
         place[rows] = np.arange(len(rows))
         at = place[problem.rows]  # of a recording's features, -1 without images
-        parts = (problem.training(count, seed), problem.part("val"), problem.part("train"))
-        chosen, val, train = (part[at[part] >= 0] for part in parts)
-        if not len(chosen) or not np.isfinite(problem.values[val]).any():
-            which = "of the validation split with a label" if len(chosen) else f"of the {count:,} labelled ones"
-            raise UserError(f"evaluation.teacher: no recording {which} of task {problem.name} has images")
+        chosen, val, train = (part[at[part] >= 0] for part in _parts(problem, count, seed))
         labels = problem.values
         probe = fit_probe(problem.task, features[at[chosen]], labels[chosen], features[at[val]], labels[val])
         said = np.full(labels.shape, np.nan)
@@ -78,12 +110,14 @@ class Teacher:
         return said
 
     def write(self, problem: Problem, count: int, seed: int, path: Path) -> None:
-        """Write what ``said`` returns as a table, unless that is there; arguments and errors as of ``said``."""
+        """Write what ``said`` returns as a table, unless that is there; arguments as of ``said``."""
         rows = self.index.positions(None, ("cmr",))
         origin = {
             "features": encoder_fingerprint(self.encoder, self.index, rows, 1),
             "labels": [label.name for label in problem.labels],
-            "chosen": problem.rows[problem.training(count, seed)].tolist(),
+            "rows": problem.rows.tolist(),
+            "chosen": problem.training(count, seed).tolist(),
+            "version": __version__,
         }
         fingerprint = fingerprint_of(origin)
         if is_finished(path.parent, fingerprint) and path.is_file():
@@ -92,9 +126,10 @@ class Teacher:
         pupils = np.flatnonzero(np.isfinite(said).any(axis=1))
         subjects = np.asarray(self.index.subjects(problem.rows), dtype=str)
         numbers = recording_numbers(subjects)
-        targets = tuple(problem.targets)
+        targets, truth = tuple(problem.targets), np.full(said.shape, np.nan)
+        truth[problem.training(count, seed)] = problem.values[problem.training(count, seed)]  # of no other recording
         made = Predictions(
-            problem.task, targets, subjects[pupils], numbers[pupils], problem.values[pupils], said[pupils],
+            problem.task, targets, subjects[pupils], numbers[pupils], truth[pupils], said[pupils],
             "train", METHOD, "linear_probe", count, seed,
         )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from ecgcmr.yaml_file import mapping_at
 
 _KNOWN = {
     "random": "random weights, never trained",
-    "scratch": "the same network from random weights, trained on the labels alone",
+    "scratch": "the same network from random weights",
     "mean": "mean or share of the labelled training recordings",
     "age+sex": "age and sex",
     "age+sex+size": "age, sex, height, weight and what follows from them",

@@ -27,7 +27,7 @@ from ecgcmr.termination import EXIT_CODE, Terminated
 from ecgcmr.text import printable
 from ecgcmr.yaml_file import parse_yaml
 
-_ROOT, _APART = "data.root", "data.apart_from"
+_ROOT, _APART, _TAUGHT = "data.root", "data.apart_from", "data.pseudo_labels"
 
 
 def check_whole(folder: Path, note: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def check_inputs(folder: Path, note: Mapping[str, Any], places: Mapping[str, str
     known = [
         name
         for name in settings
-        if name in (_ROOT, _APART) or (name.startswith("model.") and name.endswith("_weights"))
+        if name in (_ROOT, _APART, _TAUGHT) or (name.startswith("model.") and name.endswith("_weights"))
     ]
     for name in places:
         if name not in known:
@@ -95,7 +95,12 @@ def check_inputs(folder: Path, note: Mapping[str, Any], places: Mapping[str, str
             raise UserError(f"{_ROOT}: {root} holds another cohort than the run had; give its own: --place {_ROOT}=DIR")
     inputs = note.get("inputs")
     for name, digest in (inputs if isinstance(inputs, dict) else {}).items():
-        file = Path(str(places.get(name, settings.get(name)))) / WEIGHTS
+        given = Path(str(places.get(name, settings.get(name))))
+        if name == _TAUGHT:
+            if not given.is_file() or sha256_of(given) != digest:
+                raise UserError(f"{name}: {given} is not the table that the run had; say where: --place {name}=FILE")
+            continue
+        file = given / WEIGHTS
         if not file.is_file():
             raise UserError(f"{name}: {file.parent} holds no {WEIGHTS}; say where they are: --place {name}=DIR")
         if sha256_of(file) != digest:

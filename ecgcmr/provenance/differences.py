@@ -19,7 +19,10 @@ from ecgcmr.torch_file import load_torch_file
 from ecgcmr.yaml_file import read_yaml
 
 WEIGHTS, BEST, RESULTS = "encoder.safetensors", "best.ckpt", "results.json"
-PLACES = ("trainer.default_root_dir", "ckpt_path", "data.root", "data.apart_from", "trainer.logger", "search")
+PLACES = (
+    *("trainer.default_root_dir", "ckpt_path", "data.root", "data.apart_from", "data.pseudo_labels"),
+    *("trainer.logger", "search"),
+)
 """Settings that say where something lies, or have done their work."""
 _UNKNOWN = "not there"
 

@@ -33,13 +33,14 @@ POINTS = "#0072B2"
 
 _COLOURS = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#E39AC4", "#0072B2", "#777777", "#7B3294", "#8FCB5A")
 _MARKERS = ("h", "<", ">", "p", "d", "H", "8", "s", "D", "v", "X")  # no multiple of the colours: 99 different looks
-_LINES = {
+LineStyle = str | tuple[int, tuple[int, ...]]
+_LINES: dict[str | None, LineStyle] = {
     "linear_probe": "-",
     "layer_probe": "-",
     "attention_probe": "-.",
     "finetune": "--",
-    "taught_probe": "-",
-    "taught": "--",
+    "taught_probe": (0, (6, 1)),
+    "taught": (0, (6, 1, 1, 1)),
     None: ":",
 }
 
@@ -58,11 +59,11 @@ class Styles:
         for place, method in enumerate(sorted(names - set(_KNOWN))):
             self._looks[method] = free[place % len(free)]
 
-    def of(self, method: Method) -> tuple[str, str, str]:
+    def of(self, method: Method) -> tuple[str, str, LineStyle]:
         """Return colour, marker and line style; fine-tuned runs are dashed, those without a protocol dotted."""
         colour, marker = self._looks[method[0]]
         return colour, marker, _LINES.get(method[1], ":")
 
     def fill(self, method: Method) -> str:
-        """Return the colour of a marker's inside; fine-tuned runs have hollow markers."""
-        return "white" if method[1] == "finetune" else self.of(method)[0]
+        """Return the colour of a marker's inside; fine-tuned and taught networks have hollow ones."""
+        return "white" if method[1] in ("finetune", "taught") else self.of(method)[0]

@@ -162,6 +162,14 @@ class ProbedData(StageData, Protocol):
         """Return a loader of the validation rows."""
 
 
+class TaughtData(StageData, Protocol):
+    """Says how many of the rows that are trained on have labels of their own; the others are labelled by a teacher."""
+
+    @property
+    def labelled_size(self) -> int:
+        """Rows with labels of their own."""
+
+
 class FollowUpData(StageData, Protocol):
     """What a time to event asks for."""
 

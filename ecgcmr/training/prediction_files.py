@@ -25,6 +25,7 @@ from ecgcmr.stages.finite_message import outputs_not_finite
 from ecgcmr.stages.protocol import StageData, stage_data
 from ecgcmr.training.prediction_tables import FILE, RunPredictions, task_of_run
 from ecgcmr.training.run_record import RunRecord
+from ecgcmr.training.run_settings import LABELLED
 
 ARRAYS = "predictions.npz"
 TABLES = (".parquet", ".csv")
@@ -120,7 +121,7 @@ class PredictionFile(BasePredictionWriter):
             given,
             Path(trainer.default_root_dir).resolve().name,
             stage.protocol if isinstance(stage, Downstream) else None,
-            settings.get("data.train_labels") or settings.get("training rows"),
+            settings.get(LABELLED, settings.get("training rows")),
             int(seed or 0),
         )
         path.parent.mkdir(parents=True, exist_ok=True)

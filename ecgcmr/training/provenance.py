@@ -131,7 +131,7 @@ class Provenance(Callback):
                 "layout": index.layout.fingerprint,
                 "rows": {split: len(index.positions(split, need=())) for split in SPLITS},
             },
-            "inputs": weights_given(model.get("init_args") or {}),
+            "inputs": weights_given(model.get("init_args") or {}) | table_given(self.config.get("data") or {}),
             "computes": computes_of(trainer, stage, self.config, self.choices),
         }
 
@@ -204,6 +204,12 @@ def seeds_of(config: Any, place: str = "") -> Iterator[tuple[str, int]]:
                 yield where.replace(".init_args.", "."), value
             else:
                 yield from seeds_of(value, where)
+
+
+def table_given(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of a teacher's table that a data module is given, by its setting; nothing without one."""
+    path = (data.get("init_args") or {}).get("pseudo_labels")
+    return {"data.pseudo_labels": sha256_of(Path(path))} if path is not None and Path(path).is_file() else {}
 
 
 def weights_given(arguments: Mapping[str, Any]) -> dict[str, str]:

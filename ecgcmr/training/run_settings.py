@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
+from ecgcmr.contracts import lacking
 from ecgcmr.files import sha256_of
 from ecgcmr.stages.optimisation import OptimiserSettings
-from ecgcmr.stages.protocol import StageData
+from ecgcmr.stages.protocol import StageData, TaughtData
 
 _DATA_OF_THE_MACHINE = (
     "root",
@@ -50,6 +51,8 @@ _PSEUDO_LABELS = "pseudo_labels"
 """A file of data: what it holds is compared, not where it lies."""
 _FOLDERS = (_WEIGHTS, f".{_PSEUDO_LABELS}", ".root", ".apart_from", ".default_root_dir")
 _OF_ONE_CALL = ("ckpt_path", "weights_only", "resume_with_changes", "search")
+LABELLED = "labelled rows"
+"""In ``settings_of_data``, where a teacher labels the others."""
 SHOWN_OF_DATA = {
     "the cohort's content": "cohort.content",
     "training rows": "cohort.training_rows",
@@ -81,8 +84,8 @@ def settings_that_count(config: Mapping[str, Any], optimiser: OptimiserSettings 
                 # By whatever path or link a folder is named, it is the same one.
                 found[f"{room}.{name}"] = Path(value).resolve().name if isinstance(value, str) else value
             elif name == _PSEUDO_LABELS:
-                there = value is not None and Path(value).is_file()
-                found[f"{room}.{name}"] = sha256_of(Path(value))[:12] if there else value
+                if value is not None:
+                    found[f"{room}.{name}"] = sha256_of(Path(value))[:12] if Path(value).is_file() else _MISSING
             else:
                 found.update(_leaves(f"{room}.{name}", value))
     for entry in ("budget", "final_weights"):
@@ -107,11 +110,15 @@ def settings_of_data(data: StageData) -> dict[str, Any]:
     digest = hashlib.sha256(data.index.layout.fingerprint.encode())
     for shard in data.index.shards:
         digest.update(str(shard["sha256"]).encode())
-    return {
+    found = {
         "the cohort's content": digest.hexdigest()[:12],
         "training rows": data.train_size,
         "global batch": data.global_batch,
     }
+    if not lacking(data, TaughtData):
+        labelled = cast(TaughtData, data).labelled_size
+        found |= {LABELLED: labelled} if labelled != data.train_size else {}
+    return found
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:

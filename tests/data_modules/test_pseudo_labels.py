@@ -16,7 +16,10 @@ from data_modules import LabelledDataModule
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import write_prediction_table
+from ecgcmr.files import sha256_of
+from ecgcmr.provenance.run_note import read_note
 from ecgcmr.shards import ShardIndex, read_labels
+from ecgcmr.training.run_settings import settings_of_data
 
 NAMES = ["lv_edv", "lv_ef"]
 MISSING = {"lv_edv": [0, 1], "lv_ef": [0, 3]}
@@ -115,10 +118,11 @@ def test_a_teacher_that_had_more_labels_is_noted(root: Path, monkeypatch: pytest
         (lambda table: table[table["split"] != "train"], "predicts none of the targets for the train split"),
         (lambda table: table.assign(target=table["target"] + "x"), "predicts none of the targets"),
         (lambda table: table.assign(subject=[f"{k + 99:032x}" for k in range(len(table))]), "is of another cohort"),
+        (lambda table: table.assign(unit="L"), "gives lv_edv in L, the cohort has mL"),
         (lambda table: table.assign(kind="classification", truth=1.0, prediction=0.5), "only numbers can be taught"),
         (lambda table: pd.concat([table, table.assign(seed=1)]), "is of several models"),
     ],
-    ids=["no training row", "other targets", "another cohort", "probabilities", "two models"],
+    ids=["no training row", "other targets", "another cohort", "another unit", "probabilities", "two models"],
 )
 def test_a_table_that_cannot_teach_is_refused(
     root: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
@@ -127,16 +131,56 @@ def test_a_table_that_cannot_teach_is_refused(
         taught(root, change(said(root)))
 
 
+def test_a_table_of_labelled_rows_alone_teaches_nothing_and_is_refused(root: Path) -> None:
+    plain = LabelledDataModule(root, NAMES, samples=100, train_labels=5)
+    plain.setup("fit")
+    table, subjects = said(root), ShardIndex.load(root).subjects()[plain.rows("train")]
+    true = read_labels(ShardIndex.load(root), NAMES, plain.rows("train"))
+    if np.isnan(true).any():
+        subjects = subjects[np.isfinite(true).all(axis=1)]
+    with pytest.raises(UserError, match="predicts no training row that lacks a label here; .*predict_split all"):
+        taught(root, table[table["subject"].isin(subjects)], train_labels=5)
+
+
+def test_recordings_that_are_not_here_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("data_modules.pseudo_labels.rank_zero_info", lines.append)
+    table = said(root)
+    taught(root, pd.concat([table, table.head(3).assign(subject=[f"{k + 99:032x}" for k in range(3)], split="train")]))
+    assert lines == ["note: 3 recordings that teacher.parquet predicts are no training rows here"]
+
+
+def test_pseudo_labels_are_for_a_fit_alone(root: Path) -> None:
+    data = LabelledDataModule(root, NAMES, samples=100, train_labels=5, pseudo_labels=root / "gone.parquet")
+    true = read_labels(ShardIndex.load(root), NAMES, np.arange(len(SPLITS)))
+    for stage in ("validate", "test", "predict"):
+        data.setup(stage)
+        np.testing.assert_array_equal(data.label_values(), true)
+    assert len(data.rows("train")) == data.labelled_size == 5
+
+
+def test_labelled_rows_are_counted_apart(root: Path) -> None:
+    for options, labelled in (({"train_labels": 5}, 5), ({}, 19)):
+        data = taught(root, **options)
+        assert (data.train_size, data.labelled_size) == (20, labelled)
+        assert settings_of_data(data)["labelled rows"] == labelled
+    plain = LabelledDataModule(root, NAMES, samples=100, train_labels=5)
+    plain.setup("fit")
+    assert "labelled rows" not in settings_of_data(plain)
+
+
 def test_a_missing_table_is_refused(root: Path) -> None:
     data = LabelledDataModule(root, NAMES, samples=100, pseudo_labels=root / "gone.parquet")
     with pytest.raises(UserError, match=r"gone\.parquet: no such file"):
         data.setup("fit")
 
 
-@pytest.mark.parametrize("options", [{"train_fraction": 0.5}, {"labels": None, "diseases": ["cad"]}])
-def test_numbers_alone_are_taught(root: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"train_fraction": 0.5}, {"labels": None, "diseases": ["cad"]}, {"root": ["one", "two"]}]
+)
+def test_numbers_of_one_cohort_alone_are_taught(root: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="pseudo_labels"):
-        LabelledDataModule(root, **{"labels": NAMES, **options}, samples=100, pseudo_labels="teacher.parquet")
+        LabelledDataModule(**{"root": root, "labels": NAMES, **options}, samples=100, pseudo_labels="teacher.parquet")
 
 
 def test_yes_and_no_are_not_taught(root: Path) -> None:
@@ -148,7 +192,9 @@ def test_yes_and_no_are_not_taught(root: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_reader_of_images_teaches_one_of_ecgs(cohort_root: Path, tmp_path: Path) -> None:
+def test_a_reader_of_images_teaches_one_of_ecgs(
+    cohort_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By commands: the teacher is fitted on images, predicts the training split, and the pupil learns from that."""
     few = {"labels": NAMES, "train_labels": 12}
     images = write_config(
@@ -157,12 +203,18 @@ def test_a_reader_of_images_teaches_one_of_ecgs(cohort_root: Path, tmp_path: Pat
     )  # fmt: skip
     table = tmp_path / "said.parquet"
     assert main(["fit", "-c", str(images)]) == 0
-    words = ["predict", "-c", str(images), "--ckpt_path", "best", "--data.predict_split", "train", "--out", str(table)]
+    words = ["predict", "-c", str(images), "--ckpt_path", "best", "--data.predict_split", "all", "--out", str(table)]
     assert main(words) == 0
     pupil = write_config(
         tmp_path / "pupil.yaml", "PhenotypeRegression", {"encoder": ENCODER}, "LabelledDataModule", cohort_root, **few
     )
+    lines: list[str] = []
+    monkeypatch.setattr("data_modules.labelled.rank_zero_info", lines.append)
     assert main(["fit", "-c", str(pupil), "--data.pseudo_labels", str(table)]) == 0
+    rows = len(ShardIndex.load(cohort_root).positions("train", ("ecg", "cmr")))
+    said_of = f"pseudo-labels: said.parquet stands for labels of {rows - 12} training rows, 12 have labels of their own"
+    assert lines == [said_of]
+    assert read_note(pupil.with_suffix(""))["inputs"]["data.pseudo_labels"] == sha256_of(table)
     folder = pupil.with_suffix("")
     assert main(["predict", "-c", str(folder / "config.yaml"), "--ckpt_path", "best"]) == 0
     predicted = pd.read_parquet(folder / "predictions.parquet")

@@ -11,10 +11,12 @@ import pytest
 from tiny_experiment import LITTLE, TWO_STEPS, change
 
 from ecgcmr.cli import main
+from ecgcmr.errors import UserError
 from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.run_graph import run_graph
+from ecgcmr.experiments.teachers import check_lessons
 from ecgcmr.probes.linear_probe import fit_probe
 from ecgcmr.shards import ShardIndex
 
@@ -49,6 +51,7 @@ def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     ]
     said = read_prediction_table(out / "features" / "phenotypes-mae@taught-20-teacher" / "predictions.parquet")
     assert set(said["split"]) == {"train"}
+    assert said[said["truth"].notna()]["subject"].nunique() <= 20, "labels of no other recording"
     index = ShardIndex.load(cohort_root)
     assert said["subject"].nunique() == len(index.positions("train", ("ecg", "cmr")))
 
@@ -70,6 +73,7 @@ def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     about = table[["method", "protocol", "labels"]].drop_duplicates().astype(str).apply(tuple, axis=1)
     assert set(about) >= {("mae", "taught", "20.0"), ("scratch", "taught", "20.0")}
     assert set(about) >= {("mae", "taught_probe", "20.0"), ("random", "taught_probe", "20.0")}
+    assert "the teacher labels" in (out / "results.md").read_text()
     assert "mae, fine-tuned, taught by images" in (out / "results.md").read_text()
 
     # What it says stands for labels that are not among the 20; the probe on features of ECGs learns from both.
@@ -108,11 +112,12 @@ def test_a_taught_run_needs_its_own_encoder_and_the_teacher(copied: Path) -> Non
     [
         ({"teacher": None}, "evaluation.taught_probe: name the alignment that teaches under"),
         ({"teacher": "cnn"}, "evaluation.teacher"),
-        ({"teacher": "mae"}, "evaluation.teacher: mae trains no image encoder"),
+        ({"teacher": "mae"}, "evaluation.teacher: mae hands on no cmr_encoder"),
         ({"taught": [], "taught_probe": []}, "evaluation.teacher teaches nobody"),
         ({"taught_probe": ["alignment"]}, "evaluation.taught_probe"),
         ({"taught": ["mae", "mae"]}, "evaluation.taught names mae twice"),
         ({"taught": ["nobody"]}, "evaluation.taught"),
+        ({"taught_labels": ["all"]}, "with all labels there is nothing left to teach"),
         ({"taught_labels": ["some"]}, "evaluation.taught_labels holds 'some'"),
     ],
 )
@@ -139,3 +144,32 @@ def test_the_setting_belongs_to_the_experiment(copied: Path, capsys: pytest.Capt
     change(path, lambda plan: plan["evaluation"]["tasks"]["phenotypes"]["set"].update(settings))
     assert main(["experiment", str(path), "--out", str(copied / "other"), "--dry-run"]) == 2
     assert "name an alignment under evaluation.teacher" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["data.min_quality", "data.paired", "data.selection"])
+def test_rows_are_chosen_alike_by_teacher_and_pupil(
+    copied: Path, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, value = with_pupils(copied), {"data.min_quality": 0.5, "data.paired": True, "data.selection": "train_10pct"}
+    settings = {setting: value[setting]}
+    change(path, lambda plan: plan["evaluation"]["tasks"]["phenotypes"]["set"].update(settings))
+    assert main(["experiment", str(path), "--out", str(copied / "other"), "--dry-run"]) == 2
+    assert f"{setting} chooses other labelled recordings than those its teacher has" in capsys.readouterr().err
+
+
+def test_a_teacher_without_images_is_refused_before_anything_is_trained(
+    copied: Path, cohort_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, index = load_plan(with_pupils(copied)), ShardIndex.load(cohort_root)
+    problem = Problem.of("phenotypes", "regression", ["LV", "RV"], index)
+    check_lessons(plan, problem, {20: 20, "all": 52}, index)
+    labelled = problem.rows[problem.training(20, 0)]
+    positions = index.positions
+
+    def without(split: str | None, need: Any) -> np.ndarray:
+        found = positions(split, need)
+        return np.setdiff1d(found, labelled) if "cmr" in need else found
+
+    monkeypatch.setattr(index, "positions", without)
+    with pytest.raises(UserError, match=r"of 20 labelled recordings of task phenotypes \(seed \d\) \d+ have images"):
+        check_lessons(plan, problem, {20: 20, "all": 52}, index)
