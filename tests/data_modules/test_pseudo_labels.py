@@ -219,8 +219,10 @@ def test_a_reader_of_images_teaches_one_of_ecgs(
     assert main(["predict", "-c", str(folder / "config.yaml"), "--ckpt_path", "best"]) == 0
     predicted = pd.read_parquet(folder / "predictions.parquet")
     assert set(predicted["labels"]) == {12}, "true labels count, not those of a teacher"
+    assert main(["reproduce", str(folder), "--out", str(tmp_path / "again")]) == 0
     # A table of other content is another run.
     frame = pd.read_parquet(table)
     write_prediction_table(table, frame.assign(prediction=frame["prediction"] + 1))
     words = ["fit", "-c", str(pupil), "--data.pseudo_labels", str(table), "--ckpt_path", "last"]
     assert main([*words, "--trainer.max_epochs", "3"]) == 2
+    assert main(["reproduce", str(folder), "--out", str(tmp_path / "third")]) == 2

@@ -17,7 +17,13 @@ from ecgcmr.evaluation.rows import Settings
 TARGETS = ("lv_edv", "lv_ef", "rv_edv")
 N = 150
 TRUTH = np.random.default_rng(0).normal(size=(N, len(TARGETS)))
-STARTS = ("Below its own linear probe", "Networks below", "Predicted by no", "Worse with ten")
+STARTS = (
+    "Below its own linear probe",
+    "Below the probe on labels alone",
+    "Networks below",
+    "Predicted by no",
+    "Worse with ten",
+)
 
 
 def lines(method: str, protocol: str | None, labels: int, noise: float, seed: int = 1, lost: int = 0) -> pd.DataFrame:
@@ -59,6 +65,16 @@ def test_fine_tuning_below_its_probe_is_one_note_where_it_is_certain_and_one_whe
     assert "90 labels (-0." in certain
     assert "byol" not in certain
     assert uncertain.startswith("Below its own linear probe, though the paired interval holds 0: byol, fine-tuned, 28")
+
+
+def test_a_pupil_is_compared_with_the_probe_that_it_started_at_and_its_teacher_with_labels_alone() -> None:
+    plain, taught = lines("mae", "linear_probe", 28, 0.3), lines("mae", "taught_probe", 28, 0.7, seed=2)
+    assert notes(plain, lines("mae", "taught_probe", 28, 0.2, seed=2), lines("mae", "taught", 28, 0.1, seed=3)) == []
+    (note,) = notes(plain, taught, lines("mae", "taught", 28, 0.6, seed=3))
+    assert note.startswith("Below the probe on labels alone by more than its paired interval: mae, linear probe taught")
+    assert note.endswith("the teacher misleads.")
+    lost, _ = notes(plain, taught, lines("mae", "taught", 28, 1.1, seed=3))
+    assert lost.startswith("Below its own linear probe by more than its paired interval: mae, fine-tuned, taught")
 
 
 def test_methods_of_unlike_seeds_are_compared_on_those_that_both_have() -> None:

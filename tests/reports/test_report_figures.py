@@ -96,6 +96,13 @@ def test_no_two_methods_look_alike(others: int) -> None:
     assert styles.fill(probe) != styles.fill(tuned)
 
 
+def test_protocols_of_one_method_look_unlike() -> None:
+    protocols = ("linear_probe", "taught_probe", "attention_probe", "finetune", "taught", None)
+    styles = Styles(("mae", protocol) for protocol in protocols)
+    looks = {(*styles.of(("mae", protocol)), styles.fill(("mae", protocol))) for protocol in protocols}
+    assert len(looks) == len(protocols)
+
+
 def test_panels_are_named_by_titles_and_share_a_legend() -> None:
     disease = Target("af_ever", "disease", "", "Atrial fibrillation")
     bins = [CalibrationBin(0.2, 0.1, 20), CalibrationBin(0.6, 0.5, 20)]
