@@ -269,6 +269,7 @@ def test_what_a_stage_learned_is_added_shown_on_the_page_and_removed_again(
     assert not shown.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

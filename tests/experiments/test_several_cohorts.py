@@ -317,6 +317,7 @@ def test_a_stage_may_be_trained_on_several_cohorts_as_one(copied: Path, commands
     assert "| stage mae | clinic + biobank | random weights | 40 | - |" in (out / "results.md").read_text()
 
 
+@pytest.mark.long
 def test_a_cohort_of_another_preparation_is_refused_before_anything_is_trained(
     tmp_path: Path, commands: list, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_nothing_names_a_subject(written: Path, cohort_root: Path):
     assert not any(name.decode() in text for name in hashes for text in texts)
 
 
+@pytest.mark.long
 def test_few_recordings_stop_no_embedding(cohort_root: Path, tmp_path: Path):
     context = untrained_context(cohort_root)
     context = replace(context, rows=context.rows[:3])  # fewer than two for each of the bins
@@ -184,6 +185,7 @@ def test_options_out_of_range_are_refused():
         RetrievalOptions(resamples=0)
 
 
+@pytest.mark.long
 def test_other_runs_enter_the_table_of_cka(cohort_root: Path, tmp_path: Path):
     context, arguments = untrained_context(cohort_root), ENCODER["init_args"]
     with torch.random.fork_rng():

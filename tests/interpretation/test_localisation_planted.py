@@ -102,6 +102,7 @@ def test_a_pair_that_reads_nothing_gets_ratios_of_one(tmp_path: Path):
     assert all(row["ratio"] is None and row["n"] == 0 for row in hidden)
 
 
+@pytest.mark.long
 def test_without_truth_leads_alone_are_scored(tmp_path: Path):
     options = LocalisationOptions(COARSE, resamples=20, examples=1, checked=0)
     localisation(planted_context(tmp_path / "cohort", planted_pair(), truth=None), tmp_path / "out", options)

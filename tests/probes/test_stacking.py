@@ -208,6 +208,7 @@ def test_no_model_predicts_a_row_whose_label_it_saw(kind: str) -> None:
         assert not np.allclose(changed[2:], scores[2:])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_shuffled_labels_give_chance(kind: str) -> None:
     task, (parts, y) = TASKS[kind], made(kind, 600)

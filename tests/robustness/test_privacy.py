@@ -59,6 +59,7 @@ def secrets() -> list[str]:
     return [*people, BORN, VISITED, DIAGNOSED, *compact, *german]
 
 
+@pytest.mark.long
 def test_planted_values_occur_nowhere(raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     out, figures = tmp_path / "out", tmp_path / "figures"
     words = f"--out {out} --key-file {raw / 'key'} --workers 1 --size 32"

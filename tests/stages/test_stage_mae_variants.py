@@ -63,6 +63,7 @@ def test_masking_over_whole_patches_of_leads_is_refused(
     assert "patch_size" in _error(write_mae(tmp_path, cohort_root, ENCODER, masking="lead"), capsys)
 
 
+@pytest.mark.long
 def test_second_view_trains_and_leaves_the_export_as_it_is(tmp_path: Path, cohort_root: Path) -> None:
     second = {"weight": 0.5, "size": 16, "hidden": 8, "augmentation": JITTER}
     config = write_mae(
@@ -130,6 +131,7 @@ def marked_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("masking", ["random", "lead"])
 def test_missing_leads_count_nowhere(masking: str, marked_root: Path, tmp_path: Path) -> None:
     encoder = {**BY_LEAD, "init_args": {**BY_LEAD["init_args"], "samples": 200, "patch_size": [1, 50]}}

@@ -62,6 +62,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     return config
 
 
+@pytest.mark.long
 def test_it_leaves_a_whole_run_folder(fitted: Path, root: Path) -> None:
     run = fitted.with_suffix("")
     for command in ("validate", "test", "predict"):
@@ -186,6 +187,7 @@ def test_a_checkpoint_is_refused_for_other_measurements(fitted: Path, capsys: py
     assert "in another order" in errors(capsys)[0]
 
 
+@pytest.mark.long
 def test_three_modalities_are_aligned_and_their_pair_is_explained(cohort_root: Path, tmp_path: Path) -> None:
     model = {"ecg_encoder": ENCODER, "cmr_encoder": CMR_ENCODER, "measurement_encoder": measuring(kind="mlp"), **HEAD}
     data = {"measurements": ["lv_edv", "lv_ef", "age", "sex"], "images": True, "labels": ["lv_mass"]}

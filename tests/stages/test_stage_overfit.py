@@ -199,6 +199,7 @@ ALIGNMENTS: dict[str, tuple[Any, float, float]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALIGNMENTS)
 def test_alignment(name: str) -> None:
     torch.manual_seed(0)

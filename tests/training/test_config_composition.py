@@ -47,6 +47,7 @@ def _arguments(settings: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_a_later_setting_reaches_every_place_that_refers_to_it(read: Read) -> None:
     found = read("-c", ALIGNMENT, "--data.samples", "1000", "--data.image_size=32")
     assert _arguments(found, "ecg_encoder")["samples"] == found["data"]["init_args"]["samples"] == 1000
@@ -224,6 +225,7 @@ def test_a_network_that_is_neither_given_nor_trusted_is_refused(
         assert error.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_compared_with_what_its_pieces_were(
     cohort_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, cohort_root: Path) -> Path:
     return config.with_suffix("")
 
 
+@pytest.mark.long
 def test_a_run_folder_that_was_moved_is_judged_where_it_lies(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_run_folder_that_was_moved_is_judged_where_it_lies(
     assert not (run / "predictions.npz").exists()
 
 
+@pytest.mark.long
 def test_a_fit_by_a_runs_own_config_replaces_nothing(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

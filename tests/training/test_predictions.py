@@ -44,6 +44,7 @@ def test_predictions_are_a_table_of_truth_and_prediction(regression: Path, cohor
     assert dict(zip(table["target"], table["unit"], strict=True)) == {"lv_edv": "mL", "lv_ef": "%"}
 
 
+@pytest.mark.long
 def test_evaluate_and_compare_read_what_predict_wrote(regression: Path, tmp_path: Path) -> None:
     run = regression.with_suffix("")
     words = ["--resamples", "50", "--no-figures", "--out", str(tmp_path / "evaluation")]
@@ -87,6 +88,7 @@ def test_predictions_go_to_no_folder_that_is_called_like_a_file(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_risks_of_events_come_with_event_and_time(tmp_path: Path, cohort_root: Path) -> None:
     given: dict[str, Any] = {"diseases": ["cad", "af"]}
     config = write_config(
@@ -104,6 +106,7 @@ def test_risks_of_events_come_with_event_and_time(tmp_path: Path, cohort_root: P
     assert np.nansum(table["event"]) == np.nansum(truth[np.isfinite(truth)])
 
 
+@pytest.mark.long
 def test_a_table_of_features_is_refused(tmp_path: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_mae(tmp_path, cohort_root)
     assert main(["fit", "-c", str(config), "--trainer.max_epochs=1"]) == 0

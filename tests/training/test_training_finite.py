@@ -121,6 +121,7 @@ def a_fit(root: Path, folder: Path, **trainer: Any) -> tuple[Trainer, ECGMaskedA
     return made, stage, ECGDataModule(root, batch_size=8, samples=1000)
 
 
+@pytest.mark.long
 def test_checkpoints_of_healthy_epochs_stay_and_are_said_to_be(
     tmp_path: Path, cohort_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +335,7 @@ def test_predictions_of_a_healthy_network_and_an_untrained_target_are_written(
     assert json.loads((config.with_suffix("") / "metrics.json").read_text())["fit"]["epochs"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stage", "labels", "missing"),
     [

@@ -238,6 +238,7 @@ def test_a_run_that_was_stopped_early_stays_so(tmp_path: Path, cohort: Path, cap
     assert torch.load(last, weights_only=True)["epoch"] == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [["--trainer.max_epochs=1", "--resume-with-changes"], ["--trainer.default_root_dir"]])
 def test_to_go_on_where_nothing_is_left_to_train_is_refused(
     tmp_path: Path, cohort: Path, more: list[str], capsys: pytest.CaptureFixture[str]
