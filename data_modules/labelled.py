@@ -152,7 +152,10 @@ class LabelledDataModule(ShardDataModule):
         self._named = True
 
     def label_values(self) -> np.ndarray | None:
-        """Return the targets, (rows of the index, L) float32, read once; of diseases whether the event happened."""
+        """Return the targets, (rows of the index, L) float32, read once; of diseases whether the event happened.
+
+        In a fit with ``pseudo_labels`` those of training rows are a teacher's where they lack their own.
+        """
         if self._labels is None:
             self._name()
             labels = super().label_values()

@@ -54,6 +54,7 @@ class TaskPrediction:
     notes: list[str] = field(default_factory=list, init=False)
     _remarks: dict[tuple[int | None, str], list[str]] = field(default_factory=dict, init=False)
     _made: dict[tuple[str, int | None, int], Outcome] = field(default_factory=dict, init=False)
+    _said: dict[tuple[int, int], Floats] = field(default_factory=dict, init=False)
     _recordings: Recordings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,8 +151,9 @@ class TaskPrediction:
             again = method != "random" and seed != self.plan.seeds[0]
             for count in counts:
                 if not (again and count == most):
-                    said = teacher.said(problem, count, seed)
-                    yield count, seed, problem.taught_probe(features, said, count, seed)
+                    if (count, seed) not in self._said:  # the same for every method
+                        self._said[count, seed] = teacher.said(problem, count, seed)
+                    yield count, seed, problem.taught_probe(features, self._said[count, seed], count, seed)
 
     def _encoder_features(self, problem: Problem, method: str, seed: int) -> Floats:
         """Return the features (n, D) of a problem's rows, kept on disk."""

@@ -1,7 +1,7 @@
 """A teacher within an experiment: a linear probe on an alignment's image encoder labels recordings that have no label.
 
-Of 40,000 pairs a few hundred may have been contoured by hand. An image encoder reads phenotypes from few labels far
-better than any reader of ECGs, and what it says of the other pairs is what the ECG encoder is then trained on
+Of 40,000 pairs a few hundred may have been contoured by hand. An image encoder reads phenotypes from few labels better
+than a reader of ECGs does, and what it says of the other pairs is what the ECG encoder is then trained on
 (``data_modules.pseudo_labels``). Validation and test know nothing of it.
 """
 
