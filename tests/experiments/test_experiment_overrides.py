@@ -19,6 +19,7 @@ from ecgcmr.experiments.plan_state import plan_fingerprint
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "experiments"
 ENCODERS = SHIPPED.parent / "encoders"
+DOCS = SHIPPED.parents[1] / "docs"
 
 
 def write(folder: Path, root: Path, **evaluation: Any) -> Path:
@@ -138,10 +139,22 @@ def test_one_override_gives_a_whole_chain_another_encoder(name: str, tmp_path: P
     assert {(encoder.class_path, encoder.init_args.size) for encoder in others} == {
         ("ecgcmr.encoders.ECGVisionTransformer", "tiny")
     }
+    assert exported(found.stages["clocs"]).init_args.samples == {"turgut2025_small": 1250, "turgut2025": 2500}[name]
     if name == "turgut2025_small":  # that stage names its encoder itself
         assert exported(found.stages["alignment-cnn"]).class_path == "ecgcmr.encoders.ECGCNN"
     if name == "turgut2025":
         assert exported(found.stages["cmr_simclr"]).class_path == "ecgcmr.encoders.CMRResNet"
+
+
+@pytest.mark.long
+def test_the_documented_command_gives_the_published_comparison_a_convolutional_encoder() -> None:
+    line = next(line for line in (DOCS / "configs.md").read_text().splitlines() if " encoder=configs/" in line)
+    words = [word.replace("=configs/", f"={SHIPPED.parent}/") for word in line.split() if "=" in word]
+    assert len(words) == 2
+    found = read_settings(load_plan(SHIPPED / "turgut2025.yaml", overrides=words))
+    encoders = {stage: exported(model) for stage, model in found.stages.items() if stage != "cmr_simclr"}
+    assert {encoder.class_path for encoder in encoders.values()} == {"ecgcmr.encoders.ECGResNet"}
+    assert {encoder.init_args.samples for encoder in encoders.values()} == {2500}
 
 
 @pytest.mark.long
