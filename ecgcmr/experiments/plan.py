@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ class EvaluationPlan:
             features, fitted on the labelled ones.
         taught_probe: Methods under ``linear_probe`` whose probes are fitted on labels and on what the teacher says.
         taught: Methods, of those that may stand under ``finetune``, trained on the same; both in tasks of regression.
-        taught_labels: Labels that both are run with; the same as ``labels`` and as those of fine-tuning if empty.
+        taught_labels: Labels that both are run with; those of ``labels`` and of fine-tuning but ``all`` if empty.
         supervised: Name -> network trained from random weights; ``scratch`` may stand here too, for its overrides.
         baselines: Any of ``BASELINES``.
         stack: Name -> methods that it combines: two or more under ``linear_probe`` and ``baselines``.
@@ -228,6 +229,10 @@ class EvaluationPlan:
         """Every method that is compared."""
         trained = [*self.linear_probe, *self.layer_probe, *self.attention_probe, *self.finetune, *self.taught]
         return list(dict.fromkeys([*trained, *self.baselines, *self.stack]))
+
+    def lessons(self, labels: Sequence[int | str]) -> list[int | str]:
+        """Return the labels that are taught beside ``labels``: ``taught_labels``, or all of these but ``all``."""
+        return self.taught_labels or [entry for entry in labels if entry != "all"]
 
     @property
     def compared(self) -> tuple[tuple[str, str], ...]:

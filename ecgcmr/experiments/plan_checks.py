@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,8 +289,13 @@ def _check_taught(plan: Plan, where: str) -> None:
     lessons = [task for task in evaluation.tasks.values() if task.task == "regression"]
     if not lessons:
         raise UserError(f"{where}.teacher: numbers alone are taught; no task is one of regression")
-    if "all" in evaluation.taught_labels:
-        raise UserError(f"{where}.taught_labels holds all; with all labels there is nothing left to teach")
+    trained = evaluation.finetune_labels or evaluation.labels
+    for pupils, labels in ((evaluation.taught_probe, evaluation.labels), (evaluation.taught, trained)):
+        if pupils and not evaluation.lessons(labels):
+            raise UserError(
+                f"{where}.labels names all of them alone; if the cohort has images without a label beside those, write "
+                "taught_labels: [all], else name a smaller number"
+            )
     if evaluation.taught and not any(task.finetune for task in lessons):
         raise UserError(f"{where}.taught: no task of regression names a config in finetune")
 
@@ -321,7 +327,8 @@ def is_amount(label: Any) -> bool:
 
 
 def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
-    rivals = [method for method in evaluation.methods if method != "oracle"]
+    untaught = replace(evaluation, taught=[], taught_probe=[])  # what images teach is no rival without them
+    rivals = [method for method in untaught.methods if method != "oracle"]
     for method in [gain.method, *gain.over]:
         check_choice(method, rivals, where)
     if not gain.over or gain.method in gain.over:
@@ -338,6 +345,8 @@ def check_name(name: Any, where: str, what: str) -> None:
         raise UserError(
             f"{where}: the name of {what} becomes a folder and a method; '{printable(name, 60)}' cannot be one"
         )
+    if "@" in str(name):
+        raise UserError(f"{where}: @ marks what an experiment makes of a method, such as mae@taught; leave it out")
 
 
 def is_folder_name(name: Any) -> bool:

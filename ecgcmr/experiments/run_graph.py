@@ -75,17 +75,12 @@ def is_lesson(task: TaskPlan) -> bool:
 def entries_of(evaluation: EvaluationPlan, protocol: str) -> list[int | str]:
     """Return the entries of labels that what is trained under a protocol is run with."""
     trained = evaluation.finetune_labels or evaluation.labels
-    return taught_entries(evaluation.taught_labels or trained) if protocol == TAUGHT else trained
+    return evaluation.lessons(trained) if protocol == TAUGHT else trained
 
 
 def probe_entries(evaluation: EvaluationPlan) -> list[int | str]:
     """Return the entries of labels that probes which a teacher taught are fitted with."""
-    return taught_entries(evaluation.taught_labels or evaluation.labels)
-
-
-def taught_entries(entries: Iterable[int | str]) -> list[int | str]:
-    """Return the entries of labels that leave something to be taught."""
-    return [entry for entry in entries if entry != "all"]
+    return evaluation.lessons(evaluation.labels)
 
 
 def sources_of(plan: Plan, method: str, protocol: str) -> tuple[str, ...]:

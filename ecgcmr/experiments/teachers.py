@@ -42,7 +42,8 @@ def check_lessons(plan: Plan, problem: Problem, counts: Mapping[int | str, int],
         index: The cohort.
 
     Raises:
-        UserError: Too few of the labelled recordings, or none of the validation split's with a label, have images.
+        UserError: Too few of the labelled recordings, or none of the validation split's with a label, have images; or
+            none has images that is not labelled.
     """
     evaluation, task = plan.evaluation, plan.evaluation.tasks[problem.name]
     if evaluation.teacher is None or not is_lesson(task):
@@ -55,13 +56,19 @@ def check_lessons(plan: Plan, problem: Problem, counts: Mapping[int | str, int],
         for count, seed in product({counts[entry] for entry in entries if entry in counts}, seeds):
             for part in map(problem.only, columns):
                 own = min(count, len(part.training(None)))
-                chosen, val, _ = (rows[pictured[rows]] for rows in _parts(part, own, seed))
-                teachable = set(range(len(part.labels))) - set(part.unlearnable(chosen))
-                if not teachable or not np.isfinite(part.values[val][:, sorted(teachable)]).any():
+                chosen, val, train = (rows[pictured[rows]] for rows in _parts(part, own, seed))
+                teachable = sorted(set(range(len(part.labels))) - set(part.unlearnable(chosen)))
+                if not teachable or not np.isfinite(part.values[val][:, teachable]).any():
                     raise UserError(
                         f"evaluation.teacher: of {own:,} labelled recordings of task {problem.name} (seed {seed}) "
                         f"{len(chosen):,} have images, of the validation split {len(val):,}: too few to fit a teacher; "
                         "ask for more labels, or leave the teacher out"
+                    )
+                if len(chosen) == len(train) and np.isfinite(part.values[chosen][:, teachable]).all():
+                    raise UserError(
+                        f"evaluation.teacher: {own:,} labels of task {problem.name} are those of all {len(train):,} "
+                        "training recordings with images; nothing is left to teach: name smaller numbers under "
+                        "taught_labels"
                     )
 
 

@@ -183,6 +183,7 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
             for name in ("-x", "x=y", ".x", " x", "x ", "every encoder")
         ),
         ([("stages/phenotypes-scratch-20", {"config": "stage.yaml"})], ["a run of task phenotypes bears such a name"]),
+        ([("stages/mae@taught", {"config": "stage.yaml"})], ["stages.mae@taught: @ marks", "leave it out"]),
     ],
 )
 def test_mistakes_name_file_and_entry_in_one_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,21 @@ def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     capsys.readouterr()
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("undrawn")
+def test_with_all_labels_pairs_that_have_none_are_taught(copied: Path, commands: list) -> None:
+    path, out = with_pupils(copied), copied / "out"
+    entries = {"labels": ["all"], "taught_labels": ["all"], "taught": ["mae"], "taught_probe": ["mae"]}
+    change(path, lambda plan: plan["evaluation"].update(entries))
+    assert main(["experiment", str(path), "--out", str(out), "--jobs", "1"]) == 0
+    (run,) = [name for command, name in commands if command == "fit" and "@taught" in name]
+    said = read_prediction_table(out / "features" / f"{run}-teacher" / "predictions.parquet")
+    assert said["truth"].isna().any()
+    table = read_prediction_table(out / "predictions.parquet")
+    found = set(table[["method", "protocol"]].drop_duplicates().apply(tuple, axis=1))
+    assert {("mae", "taught"), ("mae", "taught_probe")} <= found
+
+
 def test_a_taught_run_needs_its_own_encoder_and_the_teacher(copied: Path) -> None:
     nodes = {node.name: node.needs for node in run_graph(load_plan(with_pupils(copied)))}
     assert nodes["phenotypes-mae@taught-20"] == ("mae", "alignment")
@@ -117,7 +133,11 @@ def test_a_taught_run_needs_its_own_encoder_and_the_teacher(copied: Path) -> Non
         ({"taught_probe": ["alignment"]}, "evaluation.taught_probe"),
         ({"taught": ["mae", "mae"]}, "evaluation.taught names mae twice"),
         ({"taught": ["nobody"]}, "evaluation.taught"),
-        ({"taught_labels": ["all"]}, "with all labels there is nothing left to teach"),
+        ({"taught_labels": [], "labels": ["all"]}, "evaluation.labels names all of them alone; if the cohort has"),
+        (
+            {"gain": {"method": "scratch", "over": ["mae"], "task": "phenotypes", "labels": 20}},
+            "evaluation.gain: 'scratch' is not",
+        ),
         ({"taught_labels": ["some"]}, "evaluation.taught_labels holds 'some'"),
     ],
 )
@@ -173,3 +193,28 @@ def test_a_teacher_without_images_is_refused_before_anything_is_trained(
     monkeypatch.setattr(index, "positions", without)
     with pytest.raises(UserError, match=r"of 20 labelled recordings of task phenotypes \(seed \d\) \d+ have images"):
         check_lessons(plan, problem, {20: 20, "all": 52}, index)
+
+
+@pytest.mark.parametrize("entry", ["all", 52, "100 %"])
+def test_all_labels_are_a_lesson_where_recordings_with_images_lack_one(
+    copied: Path, cohort_root: Path, entry: int | str
+) -> None:
+    path = with_pupils(copied)
+    change(path, lambda plan: plan["evaluation"].update({"labels": ["all"], "taught_labels": [entry]}))
+    plan, index = load_plan(path), ShardIndex.load(cohort_root)
+    problem = Problem.of("phenotypes", "regression", ["LV", "RV"], index)
+    problem = replace(problem, values=np.random.default_rng(0).normal(size=problem.values.shape))
+    everyone = problem.training(None)
+    with pytest.raises(UserError, match=rf"{len(everyone)} labels of task phenotypes are those of all .* with images"):
+        check_lessons(plan, problem, {entry: len(everyone)}, index)
+
+    values = problem.values.copy()
+    values[everyone[:5]] = np.nan
+    fewer = replace(problem, values=values)
+    check_lessons(plan, fewer, {entry: len(everyone) - 5}, index)
+    assert len(fewer.training(None)) == len(everyone) - 5
+    assert "phenotypes-mae@taught-" + str(entry).replace(" ", "") in {node.name for node in run_graph(plan)}
+
+    values = problem.values.copy()
+    values[everyone[:5], 0] = np.nan  # one target of a few is enough to teach
+    check_lessons(plan, replace(problem, values=values), {entry: len(everyone)}, index)
