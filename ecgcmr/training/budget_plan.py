@@ -34,7 +34,8 @@ class Budget:
         most: Optimiser steps in all.
         interval: Optimiser steps between validations; auto is a 25th of ``most``.
         patience: Validations without improvement before the learning rate comes down; auto is 5.
-        share: Part of the budget, in (0, 1], for short trials; the interval stays.
+        share: Part of the budget, above 0: below 1 for short trials, 2 to see whether more would help; the interval
+            stays.
     """
 
     least: Steps = "auto"
@@ -48,8 +49,8 @@ class Budget:
             value = getattr(self, name)
             if value != "auto":
                 check_least(1, **{f"budget.{name}": value})
-        if not 0.0 < self.share <= 1.0:
-            raise UserError(f"budget.share {self.share}: must lie in (0, 1]")
+        if not 0.0 < self.share < math.inf:
+            raise UserError(f"budget.share {self.share}: must be a number above 0")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def budget_for(rows: int, global_batch: int, budget: Budget | None = None) -> St
             raise UserError(
                 f"budget.{name} {value} is more than budget.most {most}{of}: lower it, or raise budget.most"
             )
-    if asked.share < 1.0:
+    if asked.share != 1.0:
         most = max(interval, math.floor(most * asked.share / interval) * interval)
         least = min(most, math.ceil(least * asked.share))
     warmup = min(max(LEAST_WARMUP, math.ceil(WARMUP_SHARE * most)), max(1, most // 4))

@@ -98,7 +98,8 @@ def search_for(
         return None
 
     writes = is_first_process(os.environ) and launched_for() is None
-    return search(folder, candidates, _fingerprint(written, candidates), Trials(attempt, _barrier, writes))
+    trials = Trials(attempt, _barrier, writes, float(settings["budget"]["share"]))
+    return search(folder, candidates, _fingerprint(written, candidates), trials)
 
 
 class RefusedTrial(UserError):

@@ -32,11 +32,13 @@ class Trials:
         fit: Fits by further words of the command line; the error is what stopped it once training had begun.
         barrier: Waits for all ranks.
         writes: Whether this process writes and prints: rank zero alone does.
+        budget: Share of the whole budget that the fit itself takes, of which a trial's share is.
     """
 
     fit: Callable[[list[str]], UserError | None]
     barrier: Callable[[], None]
     writes: bool
+    budget: float = 1.0
 
 
 def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     Args:
         folder: Run folder of the fit that searches.
         candidate: What to try.
-        share: Of the budget.
+        share: Of the budget of that fit.
         trials: How to fit.
 
     Returns:
@@ -59,7 +61,7 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
         remove_paths(run_files(place))
         write_atomically(started, json.dumps(share).encode())
     trials.barrier()
-    words = [*candidate.words(), f"--budget.share={share}", f"--trainer.default_root_dir={place}"]
+    words = [*candidate.words(), f"--budget.share={share * trials.budget}", f"--trainer.default_root_dir={place}"]
     error = trials.fit([*words, "--ckpt_path=last"] if goes_on else [*words, "--overwrite"])
     trials.barrier()  # rank zero has written
     section = tuning_record.read(place).get("budget", {})

@@ -41,7 +41,7 @@ def test_given_numbers_replace_auto() -> None:
         ({"most": 0}, "budget.most 0: must be at least 1"),
         ({"patience": -1}, "budget.patience -1"),
         ({"share": 0.0}, "budget.share 0.0"),
-        ({"share": 1.5}, "budget.share 1.5"),
+        ({"share": math.inf}, "budget.share inf"),
         ({"share": math.nan}, "budget.share nan"),
     ],
 )
@@ -51,13 +51,15 @@ def test_numbers_that_exclude_each_other_are_refused(budget: dict, words: str) -
 
 
 @pytest.mark.parametrize("rows", [1, 28, 280, 30000])
-@pytest.mark.parametrize("share", [1 / 12, 0.25, 1.0])
+@pytest.mark.parametrize("share", [1 / 12, 0.25, 1.0, 2.0])
 def test_a_share_keeps_the_interval_and_validates_at_its_end(rows: int, share: float) -> None:
     whole, part = budget_for(rows, 32), budget_for(rows, 32, Budget(share=share))
     assert part.interval == whole.interval
     assert part.most % part.interval == 0
     assert part.interval <= part.most <= max(part.interval, share * whole.most)
     assert part.least <= part.most
+    if share >= 1:
+        assert (part.most, part.least) == (share * whole.most, share * whole.least)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 24, 400, 1201])

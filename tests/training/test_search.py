@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_all_run_shortly_then_the_best_two_and_only_numbers_are_kept(
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("search: ")]
     assert len(lines) == len(ran) + 1
     assert lines[0] == f"search: slow ({RATE} 0.0001), 33 steps: val/auroc 0.5"
+
+
+def test_trials_take_their_share_of_what_the_fit_itself_takes_of_the_budget(tmp_path: Path) -> None:
+    ran: list[tuple[str, float]] = []
+    search(tmp_path, CANDIDATES, "a", replace(trials(ran, lambda name, share: SCORES[name]), budget=0.5))
+    assert {share for _, share in ran} == {FIRST / 2, SECOND / 2}
 
 
 def test_an_equal_search_is_not_repeated_and_another_one_is(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 from labelled_cohort import write_cohort, write_stage
 
 from ecgcmr.cli import main
+from ecgcmr.training.halving import FIRST, SECOND
 from ecgcmr.training.stage_cli import StageCLI
 
 STOP = "lightning.pytorch.callbacks.EarlyStopping"
@@ -69,6 +70,21 @@ def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
     with pytest.raises(ValueError, match="needs a way to fit its trials"):
         StageCLI(["fit", "-c", str(config)])
     assert not config.with_suffix("").exists()
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1 / 6, [2, 2, 4]), (4.0, [8, 24, 96])])
+def test_a_share_of_the_budget_is_one_of_its_search_too(config: Path, share: float, steps: list[int]) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["trainer"]["callbacks"] = []
+    content["budget"]["most"] = 24
+    content["search"] = [{"name": name, "set": {"model.optimiser.lr": 10.0**-k}} for k, name in enumerate("abc", 3)]
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "-c", str(config), f"--budget.share={share}", "--budget.patience=99"]) == 0
+    found = tuning(config, config.stem)
+    rounds = {entry["share"]: entry["steps"] for entry in found["search"]["tried"]}
+    assert [rounds[FIRST], rounds[SECOND]] == steps[:2]
+    assert found["budget"]["steps"] == steps[2]
+    assert found["search"]["steps"] == 3 * steps[0] + 2 * steps[1]
 
 
 @pytest.mark.long
