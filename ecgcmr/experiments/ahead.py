@@ -27,7 +27,7 @@ _FEATURES = "features of {}"
 _LAYERS = "layers of {}"
 _IMAGES = "images of {}"
 _LEAST_WEIGHT = 1e-3
-"""Of what nothing else waits for and nobody has timed."""
+"""Seconds that count for what nobody has timed, and for each label that it is trained on: more labels take longer."""
 
 
 def run_ahead(
@@ -61,20 +61,25 @@ def parts_of(
     """Give all that takes long, in the order of the plan; arguments as of ``run_ahead``."""
     plan = trainings.plan
     nodes = run_graph(plan, counts)
+    downstream = [run for problem in problems for run in trainings.downstream(problem, counts[problem.name])]
+    labels = {run.name: run.count for run in downstream}
+
+    def likely(name: str) -> float:
+        expected = times.expected(name)
+        return _LEAST_WEIGHT * (1 + labels.get(name, 0)) if expected is None else expected
 
     def weight(name: str, follows: Sequence[str] = ()) -> float:
         """Return how long a part takes with all that waits for it, so that the longest chain is never kept waiting."""
-        return _LEAST_WEIGHT + sum(times.expected(each, counts) or 0.0 for each in (name, *follows))
+        return _LEAST_WEIGHT + sum(map(likely, (name, *follows)))
 
     for name, stage in plan.stages.items():
         needs = tuple(source for source in stage.start_from.values() if source in plan.stages)
         yield Part(name, needs, partial(_stage, trainings, name), weight(name, dependents(nodes, name)))
-    for problem in problems:
-        for run in trainings.downstream(problem, counts[problem.name]):
-            needs = _parts_among(run.source)
-            if run.protocol == TAUGHT:
-                needs = (*needs, _IMAGES.format(plan.evaluation.teacher))
-            yield Part(run.name, needs, partial(_downstream, trainings, run), weight(run.name))
+    for run in downstream:
+        needs = _parts_among(run.source)
+        if run.protocol == TAUGHT:
+            needs = (*needs, _IMAGES.format(plan.evaluation.teacher))
+        yield Part(run.name, needs, partial(_downstream, trainings, run), weight(run.name))
     yield from _features(trainings, problems, counts)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -43,7 +42,7 @@ class Times:
         self.seconds |= {**self.load(self.path.parent).seconds, name: round(seconds, 1)}
         write_atomically(self.path, (json.dumps(self.seconds, indent=1) + "\n").encode())
 
-    def expected(self, name: str, counts: Mapping[str, Mapping[int | str, int]] | None = None) -> float | None:
+    def expected(self, name: str) -> float | None:
         """Return the seconds that a part is likely to take: as it took, or as its like did; None if nobody knows."""
         if name in self.seconds:
             return self.seconds[name]

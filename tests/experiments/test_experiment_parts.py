@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from tiny_experiment import change
 
 from ecgcmr.cli import main
+from ecgcmr.errors import UserError
 from ecgcmr.experiments import cohorts
 from ecgcmr.experiments.node_states import NodeState, expected_seconds
 from ecgcmr.experiments.plan import CohortPlan
 from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.experiments.plan_state import is_whole, plan_fingerprint
 from ecgcmr.experiments.run_graph import GraphNode, dependents, run_graph
+from ecgcmr.experiments.side_by_side import Part, SideBySide
 from ecgcmr.experiments.stage_runs import write_marker
 from ecgcmr.experiments.times import Times
 from ecgcmr.locks import FolderLock
@@ -201,6 +204,26 @@ def test_side_by_side_gives_the_bytes_of_one_after_the_other(
         assert (out / name).read_bytes() == (copied / "out" / name).read_bytes(), name
     assert set(Times.load(out).seconds) >= {*PARTS[1:], "features of classical", "features of random-s7"}
     assert (out / "logs" / "mae+alignment.log").is_file()
+
+
+def test_what_nobody_has_timed_begins_with_the_longest_chain_and_the_most_labels(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(copied / "trial.yaml", lambda plan: plan["evaluation"].update(labels=[20, "all"], finetune_labels=[]))
+    seen: list[Part] = []
+
+    def caught(scheduler: SideBySide, parts: Sequence[Part]) -> None:
+        seen.extend(parts)
+        raise UserError("seen")
+
+    monkeypatch.setattr(SideBySide, "run", caught)
+    command = ["experiment", str(copied / "trial.yaml"), "--out", str(copied / "new"), "--jobs", "2"]
+    assert main(command) == 2
+    order = [part.name for part in sorted(seen, key=lambda part: -part.weight) if not part.name.startswith("features")]
+    assert order[0] == "mae"  # whose shape all networks have
+    most = [name for name in order if name.startswith("phenotypes-") and not name.endswith("-20")]
+    assert len(most) == 2
+    assert max(map(order.index, most)) < min(order.index(name) for name in order if name.endswith("-20"))
 
 
 def test_times_are_those_of_the_last_run_or_of_its_like(tmp_path: Path) -> None:
