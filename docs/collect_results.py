@@ -29,7 +29,7 @@ def main(run: Path, name: str | None = None) -> int:
     content = {
         "title": plan.get("description", run.name),
         "code_version": __version__,
-        "cohort": f"synthetic, {cohort['subjects']} subjects" if cohort else "recordings",
+        "cohort": f"synthetic, {cohort['subjects']} subjects, seed {cohort.get('seed', 0)}" if cohort else "recordings",
         "synthetic": bool(cohort),
         "labels": [str(asked) for asked in plan["evaluation"].get("labels", ["all"])],
         "tables": _tables(_rows(run / "results.json"), _rows(run / "differences.json")),

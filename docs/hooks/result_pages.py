@@ -9,9 +9,10 @@ from typing import Any
 
 from markdown_text import plain, prose
 
+from ecgcmr.evaluation.methods import method_title
+
 FOLDER = "results"
 _METRICS = {"r2": "R2", "auroc": "AUROC", "c_index": "C index"}
-_PROTOCOLS = {"linear_probe": "linear probe", "finetune": "fine-tuned", None: ""}
 _OVERVIEW = """\
 # Results
 
@@ -28,6 +29,7 @@ _SYNTHETIC = """\
     patients](../synthesis.md).
 """
 _COLOURS = ("#00796b", "#c2185b", "#3949ab", "#ef6c00", "#6d4c41", "#0288d1", "#7cb342", "#8e24aa")
+_STYLES = ("-", "--", ":", "-.")
 
 
 def result_pages(results: Path) -> dict[str, str | bytes]:
@@ -97,8 +99,7 @@ def _interval(row: dict[str, Any]) -> str:
 
 
 def _name(method: str, protocol: str | None) -> str:
-    name = _PROTOCOLS.get(protocol, protocol or "")
-    return f"{plain(method)}, {name}" if name else plain(method)
+    return plain(method_title((method, protocol)))
 
 
 def _figure(table: dict[str, Any]) -> bytes:
@@ -109,7 +110,7 @@ def _figure(table: dict[str, Any]) -> bytes:
     settings = {"svg.hashsalt": "ecgcmr", "font.size": 11, "text.color": "#787878", "axes.labelcolor": "#787878",
                 "axes.edgecolor": "#9e9e9e", "xtick.color": "#787878", "ytick.color": "#787878"}  # fmt: skip
     with rc_context(settings):
-        figure = Figure(figsize=(6.2, 5), layout="constrained")
+        figure = Figure(figsize=(7.5, 5.2), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         if len({row["labels"] for row in table["scores"] if row["labels"]}) > 1:
@@ -127,26 +128,27 @@ def _draw_intervals(axes: Any, table: dict[str, Any]) -> None:
     for place, row in enumerate(rows):
         axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=_COLOURS[0], linewidth=2)
         axes.plot([row["value"]], [place], "o", color=_COLOURS[1], markersize=5)
-    names = [f"{row['method']}, {_PROTOCOLS[row['protocol']]}".rstrip(", ") for row in rows]
+    names = [method_title((row["method"], row["protocol"])) for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=10)
     axes.set_xlabel(_METRICS[table["metric"]])
 
 
 def _draw_curves(axes: Any, table: dict[str, Any]) -> None:
-    """Draw a curve over numbers of labels for each method."""
-    methods = dict.fromkeys((row["method"], row["protocol"]) for row in table["scores"])
-    for place, (method, protocol) in enumerate(methods):
-        rows = [row for row in table["scores"] if (row["method"], row["protocol"]) == (method, protocol)]
-        rows = sorted((row for row in rows if row["labels"] and row["value"] is not None), key=_labels)
-        if rows:
-            style = "-" if place < len(_COLOURS) else "--"
-            label = f"{method}, {_PROTOCOLS.get(protocol, protocol)}" if protocol else method
-            axes.plot([row["labels"] for row in rows], [row["value"] for row in rows], style, marker="o",
-                      markersize=4, color=_COLOURS[place % len(_COLOURS)], label=label)  # fmt: skip
+    """Draw a curve over numbers of labels for each method, the highest one first in the legend."""
+    curves: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in table["scores"]:
+        if row["labels"] and row["value"] is not None:
+            curves.setdefault((row["method"], row["protocol"]), []).append(row)
+    highest = sorted(curves, key=lambda name: -max(row["value"] for row in curves[name]))
+    for place, (method, protocol) in enumerate(highest):
+        rows = sorted(curves[method, protocol], key=_labels)
+        style = _STYLES[place // len(_COLOURS) % len(_STYLES)]
+        axes.plot([row["labels"] for row in rows], [row["value"] for row in rows], style, marker="o", markersize=4,
+                  color=_COLOURS[place % len(_COLOURS)], label=method_title((method, protocol)))  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("labelled training recordings")
     axes.set_ylabel(_METRICS[table["metric"]])
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=3)
 
 
 def _labels(row: dict[str, Any]) -> int:
