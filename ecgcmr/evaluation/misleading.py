@@ -33,6 +33,7 @@ Scored = Mapping[Task, Mapping[Variant, VariantScore]]
 
 TEN_TIMES = 10.0
 _ROUNDED = 0.9  # 10 % of 2,815 subjects are 282, which is not quite a tenth
+_SEEN = 5e-4  # a table's three decimals show no less: a network that stayed at its probe differs by rounding
 _PLAIN = "age+sex"
 _PROBE, _TUNED = "linear_probe", ("finetune", TAUGHT)
 
@@ -106,7 +107,7 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
             start = Variant(variant.method, TAUGHT_PROBE, variant.labels) if variant.protocol == TAUGHT else probe
             if variant.protocol in _TUNED and start in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, start), level)
-                if difference.value < 0:
+                if difference.value <= -_SEEN:
                     (lost if difference.high < 0 else perhaps).append(_shown(task, variant, difference))
             if variant.protocol == TAUGHT_PROBE and probe in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, probe), level)

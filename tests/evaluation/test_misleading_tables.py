@@ -54,6 +54,14 @@ def test_a_sound_table_has_no_such_note() -> None:
     assert notes(*probe, lines("mae", "finetune", 28, 0.3), lines("age+sex", None, 28, 0.8)) == []
 
 
+def test_a_network_that_stayed_at_its_probe_is_not_below_it() -> None:
+    probe = lines("mae", "linear_probe", 28, 0.3)
+    rounded = probe.assign(protocol="finetune", prediction=probe["prediction"] * (1 + 1e-6))
+    further = probe.assign(protocol="finetune", prediction=probe["prediction"] * 1.2)
+    assert notes(probe, rounded) == []
+    assert len(notes(probe, further)) == 1
+
+
 def test_fine_tuning_below_its_probe_is_one_note_where_it_is_certain_and_one_where_it_is_not() -> None:
     own = [lines("mae", "linear_probe", 28, 0.3), lines("mae", "finetune", 28, 0.6, seed=2)]
     near = [lines("byol", "linear_probe", 28, 0.3), lines("byol", "finetune", 28, 0.302, seed=3)]
