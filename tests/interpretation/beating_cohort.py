@@ -32,6 +32,9 @@ class HeightOfV2(nn.Module):
         self.input_spec = ECGInput(len(LEADS), 500.0, samples)
         self.feature_dim, self.num_layers = 2, 1
         self.read = nn.Linear(1, 2)
+        with torch.no_grad():  # weights by chance may be so small that no recording differs from the baseline
+            self.read.weight.copy_(torch.tensor([[1.0], [-0.5]]))
+            self.read.bias.zero_()
 
     def forward_tokens(self, x: Tensor) -> Tensor:
         above = torch.relu(x[:, V2].square() - _LEAST**2)
