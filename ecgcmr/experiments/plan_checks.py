@@ -327,7 +327,7 @@ def is_amount(label: Any) -> bool:
 
 
 def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
-    untaught = replace(evaluation, taught=[], taught_probe=[])  # what images teach is no rival without them
+    untaught = replace(evaluation, taught=[])  # what images teach is no rival without them
     rivals = [method for method in untaught.methods if method != "oracle"]
     for method in [gain.method, *gain.over]:
         check_choice(method, rivals, where)

@@ -18,6 +18,7 @@ LEAST = (2, 5)
 PATIENCE = 5
 WARMUP_SHARE, LEAST_WARMUP = 0.05, 10
 Steps = int | Literal["auto"]
+MOST_SHARE = 100.0
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Budget:
         most: Optimiser steps in all.
         interval: Optimiser steps between validations; auto is a 25th of ``most``.
         patience: Validations without improvement before the learning rate comes down; auto is 5.
-        share: Part of the budget, above 0: below 1 for short trials, 2 to see whether more would help; the interval
+        share: Part of the budget, in (0, 100]: below 1 for short trials, 2 to see whether more would help; the interval
             stays.
     """
 
@@ -49,8 +50,8 @@ class Budget:
             value = getattr(self, name)
             if value != "auto":
                 check_least(1, **{f"budget.{name}": value})
-        if not 0.0 < self.share < math.inf:
-            raise UserError(f"budget.share {self.share}: must be a number above 0")
+        if not 0.0 < self.share <= MOST_SHARE:
+            raise UserError(f"budget.share {self.share}: must be above 0, at most {MOST_SHARE:g}")
 
 
 @dataclass(frozen=True)

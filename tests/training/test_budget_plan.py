@@ -42,6 +42,7 @@ def test_given_numbers_replace_auto() -> None:
         ({"patience": -1}, "budget.patience -1"),
         ({"share": 0.0}, "budget.share 0.0"),
         ({"share": math.inf}, "budget.share inf"),
+        ({"share": 1e306}, "budget.share 1e.306: must be above 0, at most 100"),
         ({"share": math.nan}, "budget.share nan"),
     ],
 )
