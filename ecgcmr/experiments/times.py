@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ecgcmr.evaluation.methods import TAUGHT
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import finite_number, recall_json
 
@@ -56,6 +57,11 @@ def _is_duration(value: Any) -> bool:
 
 
 def _kind(name: str) -> str:
-    """Return what parts of like cost have in common: a downstream run is of its task and number of labels."""
+    """Return what parts of like cost have in common: a downstream run is of its task and number of labels.
+
+    What images teach trains on all rows that have one, however few have labels.
+    """
     words = name.split("-")
-    return f"{words[0]} {words[-1]}" if len(words) > 2 and _NUMBERS.fullmatch(words[-1]) else name
+    if len(words) < 3 or not _NUMBERS.fullmatch(words[-1]):
+        return name
+    return f"{words[0]} {TAUGHT if f'@{TAUGHT}-' in name else words[-1]}"
