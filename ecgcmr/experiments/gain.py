@@ -5,13 +5,13 @@ Everything in it is computed from the experiment's own predictions; a published 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Variant
-from ecgcmr.evaluation.methods import TAUGHT, TAUGHT_PROBE, method_title
+from ecgcmr.evaluation.methods import ATTENTION_PROBE, LAYER_PROBE, STACK, TAUGHT, TAUGHT_PROBE, method_title
 from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.metrics.bootstrap import Interval, interval_of
@@ -22,6 +22,8 @@ Scores = Mapping[Variant, VariantScore]
 Mean = tuple[float, NDArray[np.float64]]
 """A mean over targets, and that of each resample (B,)."""
 
+_PROTOCOLS = ("finetune", "linear_probe", LAYER_PROBE, ATTENTION_PROBE, STACK, None)
+"""What a method is taken by, the first first."""
 ORACLE = Variant("oracle", None, None)
 METRIC = "r2"
 _DIGITS, _MOST_DIGITS = 3, 6
@@ -32,7 +34,8 @@ _RESOLVED = 0.5 * 10.0**-_DIGITS
 def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     """Return the section on the gain.
 
-    The reference is the best of ``plan.over`` by its mean test R2, which favours it, not the method.
+    The reference is the best of ``plan.over`` by its mean test R2, which favours it. The method is taken fine-tuned
+    where it was, else by its linear probe: its test score has no part in that.
 
     Args:
         plan: What is compared.
@@ -40,7 +43,7 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
         labels: Number of labelled training recordings.
     """
     heading = f"## Gain of {markdown_cell(plan.method)}"
-    method, rival = _best(scores, [plan.method], labels), _best(scores, plan.over, labels)
+    method, rival = _first(_rated(scores, [plan.method], labels)), _best(_rated(scores, plan.over, labels))
     if method is None or rival is None:
         missing = plan.method if method is None else "all of " + ", ".join(plan.over)
         reason = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
@@ -66,18 +69,26 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     return f"{heading}\n\n" + markdown_note(" ".join(sentences))
 
 
-def _best(scores: Scores, methods: list[str], labels: int) -> Variant | None:
-    """Return the best variant of some methods at a number of labels, whatever its protocol.
+def _rated(scores: Scores, methods: list[str], labels: int) -> dict[Variant, float]:
+    """Return the mean R2 of all variants of some methods at a number of labels.
 
     Those that images taught are left out: a rival that saw no images would not be one any more.
     """
-    rated = {
+    return {
         variant: float(np.nanmean(score.values.point[METRIC]))
         for variant, score in scores.items()
         if (variant.method in methods and variant.labels == labels and variant.protocol not in (TAUGHT, TAUGHT_PROBE))
         and np.isfinite(score.values.point[METRIC]).any()
     }
+
+
+def _best(rated: Mapping[Variant, float]) -> Variant | None:
     return max(rated, key=lambda variant: rated[variant], default=None)
+
+
+def _first(rated: Iterable[Variant]) -> Variant | None:
+    """Return a method's own variant by its protocol alone, in the order of ``_PROTOCOLS``."""
+    return min(rated, key=lambda variant: _PROTOCOLS.index(variant.protocol), default=None)
 
 
 def _common(scores: Scores, *variants: Variant) -> list[int]:

@@ -111,7 +111,7 @@ class GainPlan:
     """The one comparison that the experiment is about, told in a paragraph of results.md.
 
     Attributes:
-        method: Whose gain.
+        method: Whose gain; fine-tuned where it was, else by its linear probe.
         over: The best of these, by its mean test score over all targets, is the reference.
         task: Name of a regression task.
         labels: One entry of ``labels``.

@@ -16,7 +16,7 @@ from ecgcmr.json_file import finite_number, recall_json
 NAME = "times.json"
 _MOST_SECONDS = 1e9
 """No part takes thirty years: more is no duration."""
-_NUMBERS = re.compile(r"\d+")
+_DOWNSTREAM = re.compile(r"(?P<task>[^-]+)-.*-(?P<labels>\d+)(-s\d+)?")
 
 
 @dataclass
@@ -61,7 +61,7 @@ def _kind(name: str) -> str:
 
     What images teach trains on all rows that have one, however few have labels.
     """
-    words = name.split("-")
-    if len(words) < 3 or not _NUMBERS.fullmatch(words[-1]):
+    run = _DOWNSTREAM.fullmatch(name)
+    if run is None:
         return name
-    return f"{words[0]} {TAUGHT if f'@{TAUGHT}-' in name else words[-1]}"
+    return f"{run['task']} {TAUGHT if f'@{TAUGHT}-' in name else run['labels']}"

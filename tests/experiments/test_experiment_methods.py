@@ -84,6 +84,23 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     assert "there is no score of mae+alignment" in gain_paragraph(plan, scores, 13)
 
 
+def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefers(truth: np.ndarray) -> None:
+    values = {
+        Variant("mae", protocol, 12): noisy(truth, noise, 5)
+        for protocol, noise in (("linear_probe", 0.3), ("finetune", 0.4), ("taught", 0.1))
+    }
+    values |= {
+        Variant("byol", protocol, 12): noisy(truth, noise, 6)
+        for protocol, noise in (("linear_probe", 0.5), ("finetune", 0.6))
+    }
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
+    assert "mae (fine-tuned) reaches" in text
+    assert "the best of byol is byol (linear probe)" in text  # the better one: that favours the reference
+    del values[Variant("mae", "finetune", 12)]
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
+    assert "mae (linear probe) reaches" in text
+
+
 def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
     values = {Variant("mae", None, 12): noisy(truth, 0.3, 5), Variant("byol", None, 12): -np.nan_to_num(truth)}
     scores = scored(truth, values)

@@ -236,7 +236,8 @@ def test_times_are_those_of_the_last_run_or_of_its_like(tmp_path: Path) -> None:
     assert again.expected("alignment") is None
     assert again.expected("p-mae@taught-20") is None  # trains on all rows that images teach, not on 20
     again.record("p-mae@taught-20", 6.0)
-    assert again.expected("p-cnn@taught-200") == 6.0
+    assert again.expected("p-cnn@taught-200-s101") == 6.0
+    assert again.expected("p-scratch-20-s101") == 3.0
     assert again.expected("p-scratch-20") == 3.0
     (tmp_path / "times.json").write_text('{"mae": "long", "x": [1]')
     assert Times.load(tmp_path).seconds == {}
