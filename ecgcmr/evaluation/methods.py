@@ -18,16 +18,17 @@ CEILINGS = ("oracle",)  # never marked as best: no method can have what it knows
 STACK = "stack"
 """Protocol of a combination of other methods of the table."""
 LAYER_PROBE, ATTENTION_PROBE = "layer_probe", "attention_probe"
+LINEAR_PROBE, FINETUNE = "linear_probe", "finetune"
 TAUGHT_PROBE, TAUGHT = "taught_probe", "taught"
 """Protocols of what learns from labels, and from what a reader of images says of recordings without one."""
 _PROTOCOL_TITLES: dict[str | None, str] = {
-    **{"linear_probe": "linear probe", LAYER_PROBE: "linear probe of a layer", ATTENTION_PROBE: "attention probe"},
-    **{"finetune": "fine-tuned", None: ""},
+    **{LINEAR_PROBE: "linear probe", LAYER_PROBE: "linear probe of a layer", ATTENTION_PROBE: "attention probe"},
+    **{FINETUNE: "fine-tuned", None: ""},
     **{TAUGHT_PROBE: "linear probe taught by images", TAUGHT: "fine-tuned, taught by images"},
 }
 _PLACES = {
     name: str(place)
-    for place, name in enumerate(["linear_probe", LAYER_PROBE, TAUGHT_PROBE, ATTENTION_PROBE, "finetune", TAUGHT])
+    for place, name in enumerate([LINEAR_PROBE, LAYER_PROBE, TAUGHT_PROBE, ATTENTION_PROBE, FINETUNE, TAUGHT])
 }
 
 UNTRAINED, OF_RANDOM_WEIGHTS = "random", " (random)"

@@ -6,6 +6,7 @@ reads worse with many more labels: each suggests that a method was not trained t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,11 +15,14 @@ from ecgcmr.evaluation.arrangement import Variant, title_of
 from ecgcmr.evaluation.differences import scores_of_both
 from ecgcmr.evaluation.doubts import listed
 from ecgcmr.evaluation.methods import (
+    ATTENTION_PROBE,
+    FINETUNE,
+    LAYER_PROBE,
+    LINEAR_PROBE,
     OF_RANDOM_WEIGHTS,
     TAUGHT,
     TAUGHT_PROBE,
     UNTRAINED,
-    best_row,
     is_ceiling,
     leading_rows,
     method_title,
@@ -35,7 +39,8 @@ TEN_TIMES = 10.0
 _ROUNDED = 0.9  # 10 % of 2,815 subjects are 282, which is not quite a tenth
 _SEEN = 5e-4  # a table's three decimals show no less: a network that stayed at its probe differs by rounding
 _PLAIN = "age+sex"
-_PROBE, _TUNED = "linear_probe", ("finetune", TAUGHT)
+_PROBE, _TUNED = LINEAR_PROBE, (FINETUNE, TAUGHT)
+_PROBES = (LINEAR_PROBE, LAYER_PROBE, ATTENTION_PROBE, TAUGHT_PROBE)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
     for task, variants in scored.items():
         for variant in variants:
             probe, ages = Variant(variant.method, _PROBE, variant.labels), Variant(_PLAIN, None, variant.labels)
-            start = Variant(variant.method, TAUGHT_PROBE, variant.labels) if variant.protocol == TAUGHT else probe
+            taught = Variant(variant.method, TAUGHT_PROBE, variant.labels)
+            start = taught if variant.protocol == TAUGHT and taught in variants else probe
             if variant.protocol in _TUNED and start in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, start), level)
                 if difference.value <= -_SEEN:
@@ -113,8 +119,8 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
                 difference = _leading_difference(scorer, task, variants, (variant, probe), level)
                 if difference.high < 0:
                     misled.append(_shown(task, variant, difference))
-            random = variant.protocol in (_PROBE, TAUGHT_PROBE) and variant.method.endswith(OF_RANDOM_WEIGHTS)
-            network = variant.protocol in (_PROBE, TAUGHT_PROBE, *_TUNED) and variant.method != UNTRAINED and not random
+            random = variant.protocol in _PROBES and variant.method.endswith(OF_RANDOM_WEIGHTS)
+            network = variant.protocol in (*_PROBES, *_TUNED) and variant.method != UNTRAINED and not random
             if network and ages in variants:
                 difference = _leading_difference(scorer, task, variants, (variant, ages), level)
                 if difference.high < 0:
@@ -132,7 +138,7 @@ def misleading_notes(scorer: Scorer, scored: Scored, rows: Sequence[ResultRow], 
     nobody = list(_unpredicted(rows))
     if nobody:
         yield (
-            f"Predicted by no method (the interval of the best includes chance): {listed(nobody)}; there a difference "
+            f"Predicted by no method (every interval includes chance): {listed(nobody)}; there a difference "
             "between methods says nothing."
         )
     falls = worse_with_more_labels(rows)
@@ -160,13 +166,13 @@ def _shown(task: Task, variant: Variant, difference: Interval) -> str:
 
 
 def _unpredicted(rows: Sequence[ResultRow]) -> Iterator[str]:
-    """Give the targets whose best score, of any method and number of labels, may be chance."""
+    """Give the targets of which every score, of any method and number of labels, may be chance."""
     of_target: dict[str, list[ResultRow]] = {}
     for row in rows:
         if row.target != MEAN and row.metric == TASKS[row.task].primary:
             of_target.setdefault(row.target, []).append(row)
     for target, own in of_target.items():
         metric = METRICS[own[0].metric]
-        best = best_row(own, metric)
-        if best is not None and best.ci_low <= metric.no_skill:
+        known = [row for row in own if math.isfinite(row.ci_low) and not is_ceiling(row.method)]
+        if known and all(row.ci_low <= metric.no_skill for row in known):
             yield target

@@ -80,7 +80,12 @@ def parts_of(
         if run.protocol == TAUGHT:
             needs = (*needs, _IMAGES.format(plan.evaluation.teacher))
         yield Part(run.name, needs, partial(_downstream, trainings, run), weight(run.name))
-    yield from _features(trainings, problems, counts)
+    lessons = [run.name for run in downstream if run.protocol == TAUGHT]
+    images = _IMAGES.format(plan.evaluation.teacher)
+    features = list(_features(trainings, problems, counts))
+    for part in features:
+        follow = [other.name for other in features if part.name in other.needs]
+        yield replace(part, weight=weight(part.name, lessons if part.name == images else follow))
 
 
 def _parts_among(source: str) -> tuple[str, ...]:

@@ -151,7 +151,7 @@ def _fine_tunings(plan: Plan) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
                 own_set = plan.evaluation.supervised[method].set
             further = OF_ATTENTION if protocol == ATTENTION else _OF_TAUGHT if protocol == TAUGHT else {}
             if own_set or further:
-                network = method if method in plan.encoders else ""
+                network = method if method in (*plan.encoders, *plan.evaluation.supervised) else ""
                 where = f"{protocol}: {method} in task {name}"
                 yield where, network, task.finetune, {**task.set, **own_set, **further}
 

@@ -11,10 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgcmr.evaluation.arrangement import Variant
-from ecgcmr.evaluation.methods import ATTENTION_PROBE, LAYER_PROBE, STACK, TAUGHT, TAUGHT_PROBE, method_title
-from ecgcmr.evaluation.scoring import VariantScore
+from ecgcmr.evaluation.assessment import Assessment
+from ecgcmr.evaluation.differences import scores_of_both
+from ecgcmr.evaluation.methods import (
+    ATTENTION_PROBE,
+    FINETUNE,
+    LAYER_PROBE,
+    LINEAR_PROBE,
+    STACK,
+    TAUGHT,
+    TAUGHT_PROBE,
+    method_title,
+)
+from ecgcmr.evaluation.scoring import Scorer, VariantScore
 from ecgcmr.experiments.plan import GainPlan
-from ecgcmr.metrics.bootstrap import Interval, interval_of
+from ecgcmr.metrics.bootstrap import Interval, Resampled, interval_of
 from ecgcmr.reports.report_text import markdown_note
 from ecgcmr.text import markdown_cell
 
@@ -22,7 +33,7 @@ Scores = Mapping[Variant, VariantScore]
 Mean = tuple[float, NDArray[np.float64]]
 """A mean over targets, and that of each resample (B,)."""
 
-_PROTOCOLS = ("finetune", "linear_probe", LAYER_PROBE, ATTENTION_PROBE, STACK, None)
+_PROTOCOLS = (FINETUNE, LINEAR_PROBE, LAYER_PROBE, ATTENTION_PROBE, STACK, None)
 """What a method is taken by, the first first."""
 ORACLE = Variant("oracle", None, None)
 METRIC = "r2"
@@ -31,27 +42,34 @@ _RESOLVED = 0.5 * 10.0**-_DIGITS
 """Smaller numbers are 0 in tables."""
 
 
-def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
+def gain_paragraph(plan: GainPlan, found: Assessment, labels: int) -> str:
     """Return the section on the gain.
 
-    The reference is the best of ``plan.over`` by its mean test R2, which favours it. The method is taken fine-tuned
-    where it was, else by its linear probe: its test score has no part in that.
+    The method is taken fine-tuned where it was, else by its linear probe: its test score has no part in that. The
+    reference is the best of ``plan.over`` by its mean test R2, which favours it. Both are compared on the seeds that
+    they share, as in the tables of differences: one draw of labels is not to be compared with the mean over several.
 
     Args:
         plan: What is compared.
-        scores: Of the task by variant.
+        found: Assessment of the task.
         labels: Number of labelled training recordings.
     """
     heading = f"## Gain of {markdown_cell(plan.method)}"
-    method, rival = _first(_rated(scores, [plan.method], labels)), _best(_rated(scores, plan.over, labels))
-    if method is None or rival is None:
+    (task,) = (task for task in found.data.tasks if task.name == plan.task)
+    scores = found.primary[task]
+    method, rivals = _first(_scored(scores, [plan.method], labels)), _scored(scores, plan.over, labels)
+    if method is None or not rivals:
         missing = plan.method if method is None else "all of " + ", ".join(plan.over)
         reason = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
         return f"{heading}\n\n{markdown_note(reason)}"
-    columns, among = _common(scores, method, rival), len(scores[method].n)
-    value, drawn, _ = scores[method].values.mean(METRIC, columns)
-    reference, reference_drawn, _ = scores[rival].values.mean(METRIC, columns)
-    difference = (scores[method].values - scores[rival].values).entry(METRIC, columns)
+    scorer = Scorer(found.data, found.settings)
+    pairs = {rival: scores_of_both(scorer, task, scores, method, rival)[:2] for rival in rivals}
+    rival = max(pairs, key=lambda variant: _mean(pairs[variant][1]))
+    own, other = (score.values for score in pairs[rival])
+    columns, among = _common(own, other), len(scores[method].n)
+    value, drawn, _ = own.mean(METRIC, columns)
+    reference, reference_drawn, _ = other.mean(METRIC, columns)
+    difference = (own - other).entry(METRIC, columns)
     count = f"{among} targets"
     if len(columns) < among:
         count = f"the {len(columns)} of {among} targets that both are defined for"
@@ -59,6 +77,7 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     sentences = [
         f"At {labels:,} labelled training recordings{part}, {_title(method)} reaches a mean R2 of {value:z.3f} over "
         f"{count}; the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
+        *_seeds(found, method, rival),
         _sentence(difference),
         _relative((value, drawn), (reference, reference_drawn)),
     ]
@@ -69,31 +88,45 @@ def gain_paragraph(plan: GainPlan, scores: Scores, labels: int) -> str:
     return f"{heading}\n\n" + markdown_note(" ".join(sentences))
 
 
-def _rated(scores: Scores, methods: list[str], labels: int) -> dict[Variant, float]:
-    """Return the mean R2 of all variants of some methods at a number of labels.
+def _scored(scores: Scores, methods: list[str], labels: int) -> list[Variant]:
+    """Return all variants of some methods at a number of labels that have a score.
 
     Those that images taught are left out: a rival that saw no images would not be one any more.
     """
-    return {
-        variant: float(np.nanmean(score.values.point[METRIC]))
+    return [
+        variant
         for variant, score in scores.items()
         if (variant.method in methods and variant.labels == labels and variant.protocol not in (TAUGHT, TAUGHT_PROBE))
         and np.isfinite(score.values.point[METRIC]).any()
-    }
+    ]
 
 
-def _best(rated: Mapping[Variant, float]) -> Variant | None:
-    return max(rated, key=lambda variant: rated[variant], default=None)
-
-
-def _first(rated: Iterable[Variant]) -> Variant | None:
+def _first(variants: Iterable[Variant]) -> Variant | None:
     """Return a method's own variant by its protocol alone, in the order of ``_PROTOCOLS``."""
-    return min(rated, key=lambda variant: _PROTOCOLS.index(variant.protocol), default=None)
+    return min(variants, key=lambda variant: _PROTOCOLS.index(variant.protocol), default=None)
 
 
-def _common(scores: Scores, *variants: Variant) -> list[int]:
-    defined = np.logical_and.reduce([np.isfinite(scores[variant].values.point[METRIC]) for variant in variants])
+def _mean(score: VariantScore) -> float:
+    """Return a mean R2 to rank by; a score without any is the least."""
+    points = score.values.point[METRIC]
+    return float(np.nanmean(points)) if np.isfinite(points).any() else -np.inf
+
+
+def _common(*scores: Resampled) -> list[int]:
+    defined = np.logical_and.reduce([np.isfinite(score.point[METRIC]) for score in scores])
     return np.flatnonzero(defined).tolist()
+
+
+def _seeds(found: Assessment, *variants: Variant) -> list[str]:
+    """Say which seeds count, where the tables show means over more of them."""
+    seeds = [set(found.data.test.predictions[variant]) for variant in variants]
+    common = set.intersection(*seeds)
+    if not common or all(own == common for own in seeds):
+        return []
+    named = ", ".join(map(str, sorted(common)))
+    return [
+        f"Both are of seed{'s' if len(common) > 1 else ''} {named}, which they share; the tables are means over all."
+    ]
 
 
 def _relative(method: Mean, rival: Mean) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ WEIGHTS = ("encoder_weights", "ecg_encoder_weights", "cmr_encoder_weights", "mea
 """Entries of a stage's config that take an exported encoder."""
 EVERY_ENCODER = "every encoder"
 """Among methods to be compared: all under ``encoders``."""
-RESERVED = ("random", "scratch", "cohort", "table", EVERY_ENCODER, *BASELINES)
-"""Methods of the table, and parts of an experiment, that are no stage of the file."""
+RESERVED = ("random", "scratch", "cohort", "table", "classical", EVERY_ENCODER, *BASELINES)
+"""Methods of the table, and parts and folders of an experiment, that are no stage of the file."""
+_OF_A_SEED = re.compile(r"random-s-?\d+")
+"""Folders of random encoders."""
 SEPARATELY = ("target", "group")
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")
 LEAST_LABELS = 2
@@ -169,6 +172,15 @@ def _check_tasks(plan: Plan, where: str) -> None:
                 )
         if task.separately is not None:
             check_choice(task.separately, SEPARATELY, f"{here}.separately")
+    for trained in (plan.evaluation.finetune, plan.evaluation.taught, plan.evaluation.attention_probe):
+        runs: dict[str, str] = {}
+        for name, method in product(plan.evaluation.tasks, trained):
+            own = f"{method} of task {name}"
+            other = runs.setdefault(f"{name}-{method}", own)
+            if other != own:
+                raise UserError(
+                    f"{where}: runs of {own} would have the names of those of {other}; give one task another name"
+                )
 
 
 def _check_set(settings: Mapping[str, Any], reserved: Mapping[str, str], where: str) -> None:
@@ -341,7 +353,7 @@ def _check_gain(gain: GainPlan, evaluation: EvaluationPlan, where: str) -> None:
 
 def check_name(name: Any, where: str, what: str) -> None:
     """Refuse a name of the user's own that cannot be a folder, or that something else bears already."""
-    if name in RESERVED or not is_folder_name(name):
+    if name in RESERVED or _OF_A_SEED.fullmatch(str(name)) or not is_folder_name(name):
         raise UserError(
             f"{where}: the name of {what} becomes a folder and a method; '{printable(name, 60)}' cannot be one"
         )

@@ -139,5 +139,6 @@ def _gain(experiment: Experiment, found: Sequence[Assessment]) -> list[str]:
         return [
             f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled recordings for {gain.labels}."
         ]
-    scores = {task.name: scores for part in found for task, scores in part.primary.items()}.get(gain.task, {})
-    return [gain_paragraph(gain, scores, labels)]
+    return [
+        gain_paragraph(gain, part, labels) for part in found if gain.task in [task.name for task in part.data.tasks]
+    ]

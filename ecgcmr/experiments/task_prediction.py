@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgcmr.evaluation.methods import LAYER_PROBE, STACK, TAUGHT, TAUGHT_PROBE
+from ecgcmr.evaluation.methods import FINETUNE, LAYER_PROBE, STACK, TAUGHT, TAUGHT_PROBE
 from ecgcmr.evaluation.predictions import Predictions
 from ecgcmr.experiments.baseline_methods import BOOSTING, Baselines
 from ecgcmr.experiments.cohort_set import CohortSet
@@ -20,6 +20,12 @@ from ecgcmr.experiments.problem_recordings import Recordings
 from ecgcmr.experiments.run_graph import probe_entries
 from ecgcmr.experiments.stacks import Stacks
 from ecgcmr.experiments.trainings import Trainings, known_counts
+
+_OF: dict[str | None, str] = {
+    ATTENTION: " (attention probe)",
+    **dict.fromkeys((TAUGHT_PROBE, TAUGHT), " (taught by images)"),
+}
+"""What notes add to a method's name under a protocol; they tell a linear probe from fine-tuning in their own words."""
 
 
 @dataclass
@@ -98,7 +104,8 @@ class TaskPrediction:
         for run in self.trainings.downstream(self.problem, self.amounts):
             outcome = self.trainings.outcome(run)
             self._keep(run.method, run.protocol, [(run.count, run.seed, outcome)])
-            if run.method in self.plan.evaluation.against and outcome.validation is not None:
+            judged = run.protocol == FINETUNE and run.method in self.plan.evaluation.against
+            if judged and outcome.validation is not None:
                 key = self.problem.name, run.count, run.method
                 self.validated.setdefault(key, []).append(self.problem.validation_score(outcome.validation))
 
@@ -168,9 +175,8 @@ class TaskPrediction:
         """Keep what a method predicted at every number of labels and with every seed, and its remarks."""
         for count, seed, outcome in outcomes:
             for note in outcome.notes:
-                who = self.plan.shown(method) + (", taught by images" if protocol in (TAUGHT, TAUGHT_PROBE) else "")
-                self._remarks.setdefault((count, note), []).append(who)
-            if protocol not in ("finetune", TAUGHT, TAUGHT_PROBE, ATTENTION, LAYER_PROBE):
+                self._remarks.setdefault((count, note), []).append(self.plan.shown(method) + _OF.get(protocol, ""))
+            if protocol not in (FINETUNE, TAUGHT, TAUGHT_PROBE, ATTENTION, LAYER_PROBE):
                 self._made[method, count, seed] = outcome
             about = {
                 "method": self.plan.shown(method),

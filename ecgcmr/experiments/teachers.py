@@ -42,8 +42,8 @@ def check_lessons(plan: Plan, problem: Problem, counts: Mapping[int | str, int],
         index: The cohort.
 
     Raises:
-        UserError: Too few of the labelled recordings, or none of the validation split's with a label, have images; or
-            none has images that is not labelled.
+        UserError: There are fewer labels than were asked for; too few of the labelled recordings, or none of the
+            validation split's with a label, have images; or none has images that is not labelled.
     """
     evaluation, task = plan.evaluation, plan.evaluation.tasks[problem.name]
     if evaluation.teacher is None or not is_lesson(task):
@@ -53,6 +53,11 @@ def check_lessons(plan: Plan, problem: Problem, counts: Mapping[int | str, int],
     probes = [(probe_entries(evaluation), plan.seeds)] if evaluation.taught_probe else []
     columns = problem.columns_of(task.separately).values() if networks else [list(range(len(problem.labels)))]
     for entries, seeds in (*networks, *probes):
+        if not any(entry in counts for entry in entries):
+            raise UserError(
+                f"evaluation.teacher: task {problem.name} has fewer labelled recordings than any of "
+                f"{', '.join(map(str, entries))}; nobody would be taught: name smaller numbers under taught_labels"
+            )
         for count, seed in product({counts[entry] for entry in entries if entry in counts}, seeds):
             for part in map(problem.only, columns):
                 own = min(count, len(part.training(None)))

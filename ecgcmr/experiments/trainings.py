@@ -65,6 +65,7 @@ class Trainings:
         show: Prints a line.
         beside: Folders of experiments that may have done the same already.
         fingerprints: Of the stages that were asked for.
+        spent: Part -> seconds that it has taken in this process.
     """
 
     plan: Plan
@@ -74,6 +75,7 @@ class Trainings:
     show: Callable[[str], None] = print
     beside: tuple[Path, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict, init=False)
 
     def stage(self, name: str) -> StageRun:
         """Return the run of a pre-training stage, and remember its fingerprint for what builds on it."""
@@ -167,7 +169,8 @@ class Trainings:
         start = time.perf_counter()
         yield
         if not finished:
-            Times.load(self.out).record(name, time.perf_counter() - start)
+            self.spent[name] = time.perf_counter() - start
+            Times.load(self.out).record(name, self.spent[name])
 
     def make_ready(self, run: DownstreamRun) -> None:
         """Make what a run needs beside stages: a random encoder's shape, and what a teacher says of its recordings."""

@@ -97,7 +97,8 @@ def budget_for(rows: int, global_batch: int, budget: Budget | None = None) -> St
                 f"budget.{name} {value} is more than budget.most {most}{of}: lower it, or raise budget.most"
             )
     if asked.share != 1.0:
-        most = max(interval, math.floor(most * asked.share / interval) * interval)
+        whole = math.floor(most * asked.share / interval) * interval  # ends with a validation
+        most = max(interval, most if asked.share > 1.0 else 0, whole)
         least = min(most, math.ceil(least * asked.share))
     warmup = min(max(LEAST_WARMUP, math.ceil(WARMUP_SHARE * most)), max(1, most // 4))
     return StepPlan(least, most, interval, PATIENCE if asked.patience == "auto" else asked.patience, warmup)

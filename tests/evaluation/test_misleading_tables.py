@@ -83,6 +83,8 @@ def test_a_pupil_is_compared_with_the_probe_that_it_started_at_and_its_teacher_w
     assert note.endswith("the teacher misleads.")
     lost, _ = notes(plain, taught, lines("mae", "taught", 28, 1.1, seed=3))
     assert lost.startswith("Below its own linear probe by more than its paired interval: mae, fine-tuned, taught")
+    (alone,) = notes(plain, lines("mae", "taught", 28, 1.1, seed=3))  # no probe was taught: that on labels alone
+    assert alone.startswith("Below its own linear probe by more than its paired interval: mae, fine-tuned, taught")
 
 
 def test_methods_of_unlike_seeds_are_compared_on_those_that_both_have() -> None:
@@ -112,10 +114,25 @@ def test_a_network_below_age_and_sex_is_noted_and_a_random_one_is_not() -> None:
     assert "features" not in note
 
 
+@pytest.mark.parametrize("protocol", ["linear_probe", "layer_probe", "attention_probe", "taught_probe", "finetune"])
+def test_a_network_below_age_and_sex_is_noted_under_every_protocol(protocol: str) -> None:
+    (note,) = notes(lines("age+sex", None, 28, 0.3), lines("mae", protocol, 28, 0.8, seed=4))
+    assert note.startswith("Networks below age+sex by more than their paired interval: mae, ")
+
+
 def test_a_target_that_the_best_method_predicts_no_better_than_chance_is_named() -> None:
     (note,) = notes(lines("a", None, 28, 0.3, lost=1), lines("b", None, 28, 0.4, seed=5, lost=1))
-    assert note.startswith("Predicted by no method (the interval of the best includes chance): rv_edv; ")
+    assert note.startswith("Predicted by no method (every interval includes chance): rv_edv; ")
     assert notes(lines("a", None, 28, 0.3, lost=1), lines("b", None, 28, 0.4, seed=5)) == []
+
+
+def test_a_target_that_one_method_predicts_is_predicted_though_the_highest_score_may_be_chance() -> None:
+    steady, wild = lines("steady", None, 28, 0.6), lines("wild", None, 28, 0.05)
+    wild.loc[(wild.target == "rv_edv") & (wild.subject == f"{7:032x}"), "prediction"] += 2.0 * N**0.5
+    found = assess(arranged([steady, wild]), Settings(resamples=80))
+    low = {row.method: row.ci_low for row in found.scores if (row.target, row.metric) == ("rv_edv", "r2")}
+    assert low["wild"] < 0 < low["steady"]
+    assert notes(steady, wild) == []
 
 
 def test_a_method_that_reads_worse_with_ten_times_the_labels_is_named_with_its_budget() -> None:

@@ -94,6 +94,17 @@ def test_a_misspelt_setting_is_told_by_its_entry(
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_that_is_only_taught_is_built_before_anything_is_trained(
+    tmp_path: Path, cohort_root: Path, content: dict[str, Any]
+) -> None:
+    alignment = tiny_configs.write_alignment(tmp_path, cohort_root)
+    content["stages"]["alignment"] = {"config": alignment.name}
+    content["evaluation"] |= {"finetune": ["mae"], "taught": ["cnn"], "teacher": "alignment", "labels": [20, "all"]}
+    content["evaluation"]["supervised"] = {"cnn": {**CNN, "set": {"model.encoder.heads": 2}}}
+    with pytest.raises(UserError, match=r"^trial\.yaml: evaluation\.taught: cnn in task volumes: .*heads"):
+        read_settings(load_plan(write(tmp_path, content)))
+
+
 def test_an_encoder_that_a_stage_cannot_train_is_refused_before_the_cohort_is_made(
     tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

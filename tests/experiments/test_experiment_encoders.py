@@ -12,12 +12,14 @@ import pytest
 import torch
 import yaml
 from measured_cohort import SAMPLES, write_measured
+from sklearn.metrics import roc_auc_score
 from tiny_configs import write_downstream
 from tiny_experiment import CNN, TWO_STEPS, change
 
 from ecgcmr.cli import main
 from ecgcmr.encoders import export_encoder, load_encoder, read_encoder_card
 from ecgcmr.encoders.published import PublishedECG, published_encoders
+from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.plan_file import load_plan
 from ecgcmr.weights_import.published_network import measured_preparation
 
@@ -74,7 +76,7 @@ def write_table(folder: Path, root: Path) -> Path:
             "supervised": {"cnn": {"encoder": CNN}, "narrow": {"encoder": cnn}},
             "baselines": ["mean"],
             "random_encoder_of": "ecgfounder",
-            "against": ["cnn", "narrow"],
+            "against": ["cnn", "narrow", "ecg-fm"],
             "costs": True,
             "resamples": 20,
         },
@@ -162,6 +164,14 @@ def test_differences_are_to_the_network_that_reads_best_on_validation(table: Pat
         assert f"differences are to {reference}, the best of evaluation.against" in note
         scores = {part.split()[0]: float(part.split()[1]) for part in note.partition("(")[2].rstrip(")").split(", ")}
         assert scores[reference] == max(scores.values())
+        if task == "fibrillation":  # fine-tuned networks are judged, without the attention probe of the same encoder
+            table_rows = read_prediction_table(out / "predictions.parquet")
+            rows = table_rows[(table_rows["method"] == "ecg-fm") & (table_rows["split"] == "val")]
+            auroc = {
+                name: roc_auc_score(own["truth"], own["prediction"])
+                for name, own in rows.groupby("protocol", observed=True)
+            }
+            assert scores["ecg-fm"] == pytest.approx(auroc["finetune"], abs=5e-4)
         rivals = {(row["method"], row["protocol"]) for row in differences if row["task_name"] == task}
         assert ("ecg-fm", "attention_probe") in rivals
         assert (reference, "finetune") not in rivals

@@ -13,9 +13,9 @@ import yaml
 
 from ecgcmr.errors import UserError
 from ecgcmr.evaluation.arrangement import Variant
+from ecgcmr.evaluation.assessment import Assessment
 from ecgcmr.evaluation.predictions import Predictions, table_of
 from ecgcmr.evaluation.rows import Settings, Target
-from ecgcmr.evaluation.scoring import VariantScore
 from ecgcmr.experiments import baseline_methods, fine_tuning
 from ecgcmr.experiments.baseline_methods import Baselines
 from ecgcmr.experiments.chain import encoder_for_task
@@ -26,11 +26,12 @@ from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, 
 from ecgcmr.experiments.report import assess_task
 from ecgcmr.experiments.stage_runs import StageRun
 from ecgcmr.experiments.task_prediction import grouped
-from ecgcmr.metrics.tasks import TASKS
+from ecgcmr.metrics.tasks import TASKS, task_for
 from ecgcmr.shards import ShardIndex, read_labels
 from ecgcmr.training.prediction_tables import prediction_frame, recording_numbers
 
 TARGETS = [Target("lv_edv", "LV"), Target("lv_ef", "LV"), Target("rv_edv", "RV")]
+PHENOTYPES = task_for("regression", "phenotypes")
 SUBJECTS = [f"{number // 2:032x}" for number in range(120)]  # two recordings a subject
 
 
@@ -47,16 +48,18 @@ def noisy(truth: np.ndarray, noise: float, seed: int) -> np.ndarray:
     return np.nan_to_num(truth) * (1 - noise) + noise * random.normal(size=truth.shape)
 
 
-def scored(truth: np.ndarray, values: dict[Variant, np.ndarray], resamples: int = 60) -> dict[Variant, VariantScore]:
-    """Score the predictions of some variants as an experiment does."""
-    recordings, task = np.arange(120) % 2, TASKS["regression"]
+def assessed(
+    truth: np.ndarray, values: dict[Variant, np.ndarray | dict[int, np.ndarray]], resamples: int = 60
+) -> Assessment:
+    """Assess the predictions of some variants, of seed 0 or by seed, as an experiment does."""
+    recordings = np.arange(120) % 2
     about = (np.array(SUBJECTS), recordings, truth)
     parts = [
-        Predictions(task, tuple(TARGETS), *about, prediction, "test", *astuple(variant), 0)
-        for variant, prediction in values.items()
+        Predictions(PHENOTYPES, tuple(TARGETS), *about, prediction, "test", *astuple(variant), seed)
+        for variant, found in values.items()
+        for seed, prediction in (found if isinstance(found, dict) else {0: found}).items()
     ]
-    settings = Settings(resamples=resamples, seed=3)
-    return assess_task(table_of(parts), task, settings, TARGETS).primary[task]
+    return assess_task(table_of(parts), PHENOTYPES, Settings(resamples=resamples, seed=3), TARGETS)
 
 
 def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
@@ -64,10 +67,11 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     for method, noise in (("mae+alignment", 0.3), ("mae", 0.5), ("byol", 0.6), ("oracle", 0.05)):
         labels = None if method == "oracle" else 12
         predicted[Variant(method, None, labels)] = noisy(truth, noise, 5)
-    scores = scored(truth, predicted)
+    found = assessed(truth, predicted)
+    scores = found.primary[PHENOTYPES]
     values = {variant.method: score.values.point["r2"].mean() for variant, score in scores.items()}
     plan = GainPlan("mae+alignment", ["byol", "mae"], "phenotypes", "10 %", 27.59, "a paper")
-    text = gain_paragraph(plan, scores, 12)
+    text = gain_paragraph(plan, found, 12)
     own, rival, ceiling = values["mae+alignment"], values["mae"], values["oracle"]
     said = "At 12 labelled training recordings (10 %), mae+alignment reaches"
     assert text.startswith(f"## Gain of mae+alignment\n\n{said}")
@@ -78,10 +82,10 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     assert f"relative gain is {100 * (own / rival - 1):+.1f} %" in text
     assert f"the share of it is {100 * own / ceiling:.0f} %" in text
     assert "up to 27.59 % (a paper)" in text
-    back = gain_paragraph(replace(plan, method="byol", over=["mae+alignment"], published=None), scores, 12)
+    back = gain_paragraph(replace(plan, method="byol", over=["mae+alignment"], published=None), found, 12)
     assert "below 0" in back
     assert "Published" not in back
-    assert "there is no score of mae+alignment" in gain_paragraph(plan, scores, 13)
+    assert "there is no score of mae+alignment" in gain_paragraph(plan, found, 13)
 
 
 def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefers(truth: np.ndarray) -> None:
@@ -93,18 +97,45 @@ def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefer
         Variant("byol", protocol, 12): noisy(truth, noise, 6)
         for protocol, noise in (("linear_probe", 0.5), ("finetune", 0.6))
     }
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "mae (fine-tuned) reaches" in text
     assert "the best of byol is byol (linear probe)" in text  # the better one: that favours the reference
     del values[Variant("mae", "finetune", 12)]
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "mae (linear probe) reaches" in text
+
+
+def test_a_gain_is_of_the_seeds_that_both_share(truth: np.ndarray) -> None:
+    """A fine-tuned network has one draw of labels, a probe the mean over several, of which others may be poorer."""
+    probed = {seed: noisy(truth, noise, 5) for seed, noise in ((0, 0.3), (7, 0.9))}
+    values = {
+        Variant("mae", "finetune", 12): {0: noisy(truth, 0.4, 5), 101: noisy(truth, 0.2, 5)},
+        Variant("byol", "linear_probe", 12): probed,  # the best on seed 0
+        Variant("byol", "finetune", 12): {0: noisy(truth, 0.5, 6)},
+    }
+    found = assessed(truth, values)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12)
+    alone = assessed(truth, {variant: {0: each[0]} for variant, each in values.items()})
+    own, rival = (
+        alone.primary[PHENOTYPES][Variant(*name, 12)].values.point["r2"].mean()
+        for name in (("mae", "finetune"), ("byol", "linear_probe"))
+    )
+    assert own < rival
+    assert f"mae (fine-tuned) reaches a mean R2 of {own:.3f}" in text
+    assert f"the best of byol is byol (linear probe) with {rival:.3f}" in text
+    assert "Both are of seed 0, which they share" in text
+    (row,) = (
+        row
+        for row in found.differences
+        if (row.target, row.group, row.protocol, row.reference_protocol) == ("mean", "all", "finetune", "linear_probe")
+        and {row.method, row.reference} == {"mae", "byol"}
+    )
+    assert f"The difference is {row.value if row.method == 'mae' else -row.value:+.3f}" in text
 
 
 def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
     values = {Variant("mae", None, 12): noisy(truth, 0.3, 5), Variant("byol", None, 12): -np.nan_to_num(truth)}
-    scores = scored(truth, values)
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scores, 12)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "no meaning" in text
     assert "relative gain is" not in text
 
@@ -120,7 +151,7 @@ def test_a_small_difference_has_the_decimals_of_its_verdict(truth: np.ndarray, s
         Variant(method, None, 12): middle + share * (np.nan_to_num(truth, nan=1.0) - middle)
         for method, share in (("mae", 0.5 + shift), ("byol", 0.5))  # R2 rises with the share
     }
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), scored(truth, values), 12)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert said in text
     numbers = [float(number) for number in re.findall(r"[+-]\d\.\d+", text.split("The difference is ")[1])[:3]]
     value, low, high = numbers

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from tiny_experiment import change
 
 from ecgcmr.cli import main
 from ecgcmr.errors import UserError
-from ecgcmr.experiments import cohorts
+from ecgcmr.experiments import cohorts, whole_run
 from ecgcmr.experiments.node_states import NodeState, expected_seconds
 from ecgcmr.experiments.plan import CohortPlan
 from ecgcmr.experiments.plan_file import load_plan
@@ -206,10 +208,8 @@ def test_side_by_side_gives_the_bytes_of_one_after_the_other(
     assert (out / "logs" / "mae+alignment.log").is_file()
 
 
-def test_what_nobody_has_timed_begins_with_the_longest_chain_and_the_most_labels(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change(copied / "trial.yaml", lambda plan: plan["evaluation"].update(labels=[20, "all"], finetune_labels=[]))
+def parts_that_would_run(copied: Path, monkeypatch: pytest.MonkeyPatch) -> list[Part]:
+    """Return the parts of the trial experiment that are given to the scheduler, which runs none of them."""
     seen: list[Part] = []
 
     def caught(scheduler: SideBySide, parts: Sequence[Part]) -> None:
@@ -217,13 +217,50 @@ def test_what_nobody_has_timed_begins_with_the_longest_chain_and_the_most_labels
         raise UserError("seen")
 
     monkeypatch.setattr(SideBySide, "run", caught)
-    command = ["experiment", str(copied / "trial.yaml"), "--out", str(copied / "new"), "--jobs", "2"]
-    assert main(command) == 2
+    assert main(["experiment", str(copied / "trial.yaml"), "--out", str(copied / "new"), "--jobs", "2"]) == 2
+    return seen
+
+
+def test_what_nobody_has_timed_begins_with_the_longest_chain_and_the_most_labels(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(copied / "trial.yaml", lambda plan: plan["evaluation"].update(labels=[20, "all"], finetune_labels=[]))
+    seen = parts_that_would_run(copied, monkeypatch)
     order = [part.name for part in sorted(seen, key=lambda part: -part.weight) if not part.name.startswith("features")]
     assert order[0] == "mae"  # whose shape all networks have
     most = [name for name in order if name.startswith("phenotypes-") and not name.endswith("-20")]
     assert len(most) == 2
     assert max(map(order.index, most)) < min(order.index(name) for name in order if name.endswith("-20"))
+
+
+def test_images_that_teach_are_read_before_the_networks_that_wait_for_them_alone(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = {"teacher": "alignment", "taught": ["mae", "scratch"], "labels": [20, "all"], "taught_labels": [20]}
+    change(copied / "trial.yaml", lambda plan: plan["evaluation"].update(taught, baselines=["features-boosting"]))
+    seen = parts_that_would_run(copied, monkeypatch)
+    weights = {part.name: part.weight for part in seen}
+    waiting = [part for part in seen if "images of alignment" in part.needs]
+    assert {part.name for part in waiting} == {"phenotypes-mae@taught-20", "phenotypes-scratch@taught-20"}
+    assert weights["images of alignment"] > max(part.weight for part in waiting)
+    boosting = [part for part in seen if part.name.startswith("boosting")]
+    assert boosting
+    assert weights["features of classical"] > max(part.weight for part in boosting)
+
+
+def test_the_time_of_the_table_is_without_what_is_trained_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = MagicMock(out=tmp_path, fingerprint="x", trainings=MagicMock(spent={"mae": 9.0}))
+
+    def predict() -> None:
+        time.sleep(0.3)
+        experiment.trainings.spent["phenotypes-mae-20"] = 0.3
+
+    experiment.predict.side_effect = predict
+    monkeypatch.setattr(whole_run, "write_results", lambda experiment: None)
+    whole_run.finish(experiment)
+    assert 0 <= Times.load(tmp_path).seconds["table"] < 0.2
 
 
 def test_times_are_those_of_the_last_run_or_of_its_like(tmp_path: Path) -> None:

@@ -180,9 +180,17 @@ def test_seeds_networks_and_the_gain_are_read(tmp_path: Path) -> None:
         ([("stages", {1: {"config": "stage.yaml"}})], ["1 is no text", "in quotes"]),
         *(
             ([(f"stages/{name}", {"config": "stage.yaml"})], [f"stages.{name}", "cannot be one"])
-            for name in ("-x", "x=y", ".x", " x", "x ", "every encoder")
+            for name in ("-x", "x=y", ".x", " x", "x ", "every encoder", "random-s7", "classical")
         ),
         ([("stages/phenotypes-scratch-20", {"config": "stage.yaml"})], ["a run of task phenotypes bears such a name"]),
+        (
+            [
+                ("evaluation/finetune", ["mae", "mae-mae"]),
+                ("stages/mae-mae", {"config": "stage.yaml"}),
+                ("evaluation/tasks/phenotypes-mae", {"task": "regression", "targets": ["RV"]}),
+            ],
+            ["runs of mae of task phenotypes-mae would have the names of those of mae-mae of task phenotypes"],
+        ),
         ([("stages/mae@taught", {"config": "stage.yaml"})], ["stages.mae@taught: @ marks", "leave it out"]),
     ],
 )

@@ -195,6 +195,14 @@ def test_a_teacher_without_images_is_refused_before_anything_is_trained(
         check_lessons(plan, problem, {20: 20, "all": 52}, index)
 
 
+def test_more_labels_than_there_are_teach_nobody(copied: Path, cohort_root: Path) -> None:
+    path, index = with_pupils(copied), ShardIndex.load(cohort_root)
+    change(path, lambda plan: plan["evaluation"].update({"labels": [20, 5000], "taught_labels": [5000]}))
+    problem = Problem.of("phenotypes", "regression", ["LV", "RV"], index)
+    with pytest.raises(UserError, match="fewer labelled recordings than any of 5000; nobody would be taught"):
+        check_lessons(load_plan(path), problem, {20: 20}, index)
+
+
 @pytest.mark.parametrize("entry", ["all", 52, "100 %"])
 def test_all_labels_are_a_lesson_where_recordings_with_images_lack_one(
     copied: Path, cohort_root: Path, entry: int | str

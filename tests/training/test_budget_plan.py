@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ def test_given_numbers_replace_auto() -> None:
 def test_numbers_that_exclude_each_other_are_refused(budget: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         budget_for(28, 28, Budget(**budget))
+
+
+@pytest.mark.parametrize("share", [1.05, 1.1, 1.5, 2.0])
+def test_a_share_above_1_shortens_nothing(share: float) -> None:
+    asked = Budget(most=100, least=100, interval=30)
+    whole, part = budget_for(96, 32, asked), budget_for(96, 32, replace(asked, share=share))
+    assert whole.most <= part.most <= share * whole.most
+    assert whole.least <= part.least <= part.most
 
 
 @pytest.mark.parametrize("rows", [1, 28, 280, 30000])
