@@ -19,8 +19,9 @@ from ecgcmr.errors import UserError
 from ecgcmr.evaluation.finite_values import require_predictions
 from ecgcmr.evaluation.methods import ATTENTION_PROBE as ATTENTION
 from ecgcmr.evaluation.methods import TAUGHT
+from ecgcmr.evaluation.prediction_table import read_prediction_table
 from ecgcmr.experiments.chain import encoder_for_task
-from ecgcmr.experiments.methods import Floats, Outcome, Problem
+from ecgcmr.experiments.methods import Floats, Outcome, Problem, lesson_note
 from ecgcmr.experiments.plan import Plan
 from ecgcmr.experiments.stage_runs import StageRun, run_stage
 from ecgcmr.experiments.tuning_notes import budget_end, tuning_notes
@@ -64,6 +65,15 @@ def _targets(problem: Problem) -> dict[str, Any]:
 def teacher_table(out: Path, run: str) -> Path:
     """Return where what a teacher says to a taught run lies, in an experiment's folder."""
     return out / "features" / f"{run}-teacher" / FILE
+
+
+def _lesson_notes(run: StageRun) -> list[str]:
+    """Return the note on what a teacher gave a run, which holds the true labels beside; none without a teacher."""
+    table = run.overrides.get("data.pseudo_labels")
+    if table is None:
+        return []
+    known = read_prediction_table(Path(table)).groupby(["subject", "recording"], observed=True)["truth"].count()
+    return [lesson_note(int((known == 0).sum()), int(run.overrides["data.train_labels"]))]
 
 
 def run_name(plan: Plan, task: str, method: str, count: int | str, seed: int, part: str = "") -> str:
@@ -161,7 +171,8 @@ class FineTuning:
             self.show(f"fine-tuning: {method}, {count} labels{several}")
             if not run_stage(piece.run, predict=piece.predict):
                 self.show("  finished earlier")
-            notes += [f"{piece.name}: {note}" if piece.name else note for note in tuning_notes(folder)]
+            own_notes = [*_lesson_notes(piece.run), *tuning_notes(folder)]
+            notes += [f"{piece.name}: {note}" if piece.name else note for note in own_notes]
             for column in columns:
                 ended[column] = budget_end(folder)
             prediction[:, columns] = self._read(folder / "predictions.npz", part, "test")

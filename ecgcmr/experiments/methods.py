@@ -150,8 +150,7 @@ class Problem:
         found = probe_label_counts(self.task, features, values, {count: learnt}, self.part("val"), self.part("test"))
         outcome = self.outcome(found[count])
         pupils = np.setdiff1d(learnt, chosen, assume_unique=True)
-        note = f"the teacher labels {len(pupils):,} training recordings beside the {len(chosen):,} that have labels"
-        return replace(outcome, notes=[*outcome.notes, note])
+        return replace(outcome, notes=[*outcome.notes, lesson_note(len(pupils), len(chosen))])
 
     def validation_score(self, prediction: Floats) -> float:
         """Return the metric that leads the task's tables, on the validation split, as a mean over its targets.
@@ -254,3 +253,8 @@ def oracle_outcome(index: ShardIndex, problem: Problem) -> Outcome | None:
         raise UserError(f"{path.name}: no oracle for {', '.join(unknown)}")
     subjects = index.subjects(problem.rows[problem.part("test")])
     return Outcome(table.loc[list(subjects), names].to_numpy(dtype=np.float64))
+
+
+def lesson_note(pupils: int, labelled: int) -> str:
+    """Return the note on how many training recordings a teacher labels, beside those that have labels."""
+    return f"the teacher labels {pupils:,} training recordings beside the {labelled:,} that have labels"

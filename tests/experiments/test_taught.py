@@ -74,7 +74,10 @@ def test_pupils_learn_what_a_probe_on_images_says_of_all_recordings(
     about = table[["method", "protocol", "labels"]].drop_duplicates().astype(str).apply(tuple, axis=1)
     assert set(about) >= {("mae", "taught", "20.0"), ("scratch", "taught", "20.0")}
     assert set(about) >= {("mae", "taught_probe", "20.0"), ("random", "taught_probe", "20.0")}
-    assert "the teacher labels" in (out / "results.md").read_text()
+    (note,) = (line for line in (out / "results.md").read_text().splitlines() if "the teacher labels" in line)
+    others = index.positions("train", ("ecg", "cmr"))
+    assert f"the teacher labels {len(np.setdiff1d(others, chosen))} training recordings beside the 20 that" in note
+    assert "scratch (taught by images)" in note  # trained, where the other two are probed too
     assert "mae, fine-tuned, taught by images" in (out / "results.md").read_text()
 
     # What it says stands for labels that are not among the 20; the probe on features of ECGs learns from both.
