@@ -69,7 +69,8 @@ def test_a_fit_logs_it_and_trains_as_without(tmp_path: Path, cohort_root: Path) 
     content["trainer"]["logger"] = {"class_path": "ecgcmr.training.CSVLog"}
     config.write_text(yaml.safe_dump(content))
     assert main([*one, f"--trainer.default_root_dir={tmp_path / 'with'}"]) == 0
-    names, *rows = [line.split(",") for line in (tmp_path / "with" / "csv" / "1" / "metrics.csv").open()]
+    table = (tmp_path / "with" / "csv" / "1" / "metrics.csv").read_text()
+    names, *rows = [line.split(",") for line in table.splitlines()]
     logged = [dict(zip(names, row, strict=True)) for row in rows]
     found = next(row for row in logged if row[SHARE])
     encoder = ECGVisionTransformer(**{**ENCODER["init_args"], "patch_size": (12, 50)})
