@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from tiny_experiment import LITTLE, change, write_experiment
@@ -31,6 +33,8 @@ MARK = "ECGCMR_KILLED_MATRIX"
 """Variable by which every process of a run is found, also one that has lost its parent."""
 OF_A_MOMENT = ("run.json", "times.json", "events.out.tfevents.*", "*.log", ".ecgcmr.lock")
 """Files that hold times of day or what was printed: they are to be there, not to be equal."""
+OF_A_CELL = re.compile(rb"(?<=OUT/cells/)[^/]+(?=/stages/)|(?<=phenotypes-scratch-20)-s0")
+"""What names the cell that ran a stage: of several that share one, whichever came to it first."""
 
 
 def write_matrix(folder: Path, root: Path) -> Path:
@@ -90,7 +94,10 @@ def content(out: Path) -> dict[str, str]:
                 data = path.read_bytes()
             if path.suffix == ".ckpt":  # an archive with checksums of its own; what it holds names its folder too
                 data = b"".join(held(torch.load(path, map_location="cpu", weights_only=True)))
-            found[name] = hashlib.sha256(data.replace(str(out).encode(), b"OUT")).hexdigest()
+            if path.suffix == ".parquet":
+                data = pd.read_parquet(path).to_csv().encode()  # digits that read back as they were
+            data = OF_A_CELL.sub(b"", data.replace(str(out).encode(), b"OUT"))
+            found[name] = hashlib.sha256(data).hexdigest()
     return found
 
 
