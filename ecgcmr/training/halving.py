@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_CANDIDATES = 6
-FIRST, SECOND = 1 / 12, 1 / 4
-"""Shares of the budget of the first round (all candidates) and the second (the best two).
-
-Six twelfths and two quarters are one budget at most. A fit of an ``auto`` budget takes at least half of its most steps
-(two fifths, and the learning rate's way down), so that search and fit cost at most three times the fit alone.
-"""
+FIRST = 1 / 12
+"""Share of the budget that a candidate runs for in the first round."""
 FINALISTS = 2
+"""Candidates of the second round, which share what is left of one budget (``second_share``).
+
+A fit of an ``auto`` budget takes at least half of its most steps (two fifths, and the learning rate's way down), so
+that search and fit cost at most three times the fit alone.
+"""
 RATES = ("model.optimiser.lr", "model.optimiser.base_lr")
 
 Score = float | None
@@ -23,6 +24,14 @@ Score = float | None
 def first_round(names: Sequence[str]) -> list[str]:
     """Return who runs in the first round: all, or nobody where the second round takes all anyway."""
     return list(names) if len(names) > FINALISTS else []
+
+
+def second_share(names: Sequence[str]) -> float:
+    """Return the share of the budget that a candidate runs for in the second round, so that all trials cost one.
+
+    The longer the better: a rate that is behind after a few steps may be ahead in the end.
+    """
+    return (1 - FIRST * len(first_round(names))) / FINALISTS
 
 
 def finalists(names: Sequence[str], first: Mapping[str, Score]) -> list[str]:

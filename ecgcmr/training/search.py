@@ -17,7 +17,7 @@ from ecgcmr.json_file import recall_json
 from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
-from ecgcmr.training.halving import FIRST, SECOND, Score, finalists, first_round, outermost, winner
+from ecgcmr.training.halving import FIRST, Score, finalists, first_round, outermost, second_share, winner
 from ecgcmr.training.search_trial import FOLDER, Trials, goodness_of, line_about, run_trial
 
 NOTE, SECTION = "search.json", "search"
@@ -56,7 +56,7 @@ def search(folder: Path, candidates: Sequence[Candidate], fingerprint: str, tria
     if trials.writes and tried:
         print(f"search: {len(tried)} trials are known from {folder / FOLDER}", flush=True)
     first = run(first_round(names), FIRST)
-    second = run(finalists(names, first), SECOND)
+    second = run(finalists(names, first), second_share(names))
     chosen = winner(names, first, second)
     if chosen is None:
         reasons = "; ".join(f"{entry['name']}: {entry['failed']}" for entry in tried)

@@ -16,7 +16,7 @@ from ecgcmr.errors import UserError
 from ecgcmr.training import tuning_record
 from ecgcmr.training.budget_plan import Budget, budget_for
 from ecgcmr.training.candidates import Candidate, candidates_of
-from ecgcmr.training.halving import FIRST, MOST_CANDIDATES, SECOND, finalists, first_round, outermost, winner
+from ecgcmr.training.halving import FIRST, MOST_CANDIDATES, finalists, first_round, outermost, second_share, winner
 from ecgcmr.training.search import chosen_settings, search
 from ecgcmr.training.search_trial import Trials
 
@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RATE = "model.optimiser.lr"
 CANDIDATES = [Candidate(name, {RATE: rate}) for name, rate in (("slow", 1e-4), ("middle", 1e-3), ("fast", 1e-2))]
 SCORES = {"slow": 0.5, "middle": 0.8, "fast": 0.7}
+SECOND = 3 / 8  # of a budget: half of what three twelfths leave
 
 
 def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str]) -> Trials:
@@ -53,7 +54,7 @@ def test_all_run_shortly_then_the_best_two_and_only_numbers_are_kept(
     found = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
     assert ran == [("slow", FIRST), ("middle", FIRST), ("fast", FIRST), ("middle", SECOND), ("fast", SECOND)]
     assert (found["chosen"], found["set"], found["outermost"]) == ("middle", {RATE: 1e-3}, None)
-    assert found["steps"] == 3 * 33 + 2 * 100
+    assert found["steps"] == 3 * 33 + 2 * 150
     left = {str(path.relative_to(tmp_path / "search")) for path in tmp_path.rglob("*") if path.is_file()}
     folders = [f"{candidate.name}/{file}" for candidate in CANDIDATES for file in ("metrics.json", "tuning.json")]
     assert left == {"search.json", *folders}
@@ -123,7 +124,8 @@ def test_what_was_chosen_is_read_from_the_run_or_refused(tmp_path: Path) -> None
 def test_search_and_fit_cost_at_most_three_fits(count: int, rows: int) -> None:
     names = [str(number) for number in range(count)]
     first = dict.fromkeys(first_round(names), 0.0)
-    shares = [FIRST] * len(first) + [SECOND] * len(finalists(names, first))
+    shares = [FIRST] * len(first) + [second_share(names)] * len(finalists(names, first))
+    assert sum(shares) == pytest.approx(1 if count > 1 else 1 / 2)
     steps = sum(budget_for(rows, 32, Budget(share=share)).most for share in shares)
     plan = budget_for(rows, 32)
     shortest = plan.end_after(plan.least)
