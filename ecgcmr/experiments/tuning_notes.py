@@ -62,6 +62,6 @@ def _of_search(search: dict[str, Any]) -> list[str]:
     if not search.get("outermost"):
         return []
     return [
-        f"the search chose the {search['outermost']} learning rate that it tried ({search.get('chosen')}); one beyond "
-        "it may read better"
+        f"the search chose the {search['outermost']} learning rate that it tried with these settings "
+        f"({search.get('chosen')}); one beyond it may read better"
     ]

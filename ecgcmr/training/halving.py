@@ -27,9 +27,10 @@ def first_round(names: Sequence[str]) -> list[str]:
 
 
 def second_share(names: Sequence[str]) -> float:
-    """Return the share of the budget that a candidate runs for in the second round, so that all trials cost one.
+    """Return the share of the budget that a candidate runs for in the second round, so that all trials cost one at most.
 
-    The longer the better: a rate that is behind after a few steps may be ahead in the end.
+    The longer the better: a rate that is behind after a few steps may be ahead in the end. What no share shortens is an
+    interval between validations: trials of a budget with few of them cost more.
     """
     return (1 - FIRST * len(first_round(names))) / FINALISTS
 

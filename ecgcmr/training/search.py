@@ -18,28 +18,29 @@ from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
 from ecgcmr.training.halving import FIRST, Score, finalists, first_round, outermost, second_share, winner
-from ecgcmr.training.search_trial import FOLDER, Trials, goodness_of, line_about, run_trial
+from ecgcmr.training.search_trial import FOLDER, Trials, goodness_of, line_about, remove_other_trials, run_trial
 
 NOTE, SECTION = "search.json", "search"
 
 
-def search(folder: Path, candidates: Sequence[Candidate], fingerprint: str, trials: Trials) -> dict[str, Any]:
+def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dict[str, Any]:
     """Return what a search found, after running what of it has not run yet.
 
     Args:
         folder: Run folder.
         candidates: What to try.
-        fingerprint: Of all that the scores depend on.
-        trials: How to fit.
+        trials: How to fit, and the fingerprint of all that the scores depend on.
 
     Returns:
-        ``chosen`` (name), ``set`` (its settings), ``outermost``, ``steps`` (of all trials) and ``tried``.
+        ``chosen`` (name), ``set`` (its settings), ``outermost``, ``steps`` (of all trials that did not fail) and
+        ``tried``.
 
     Raises:
         UserError: All candidates failed.
     """
-    note = _known(folder, fingerprint)
     names = [candidate.name for candidate in candidates]
+    rounds = (FIRST, second_share(names))
+    note = _known(folder, trials.fingerprint, rounds)
     by_name = {candidate.name: candidate for candidate in candidates}
     tried: list[dict[str, Any]] = note["tried"]
 
@@ -53,20 +54,22 @@ def search(folder: Path, candidates: Sequence[Candidate], fingerprint: str, tria
                     print(f"search: {line_about(tried[-1])}", flush=True)
         return {entry["name"]: goodness_of(entry) for entry in tried if entry["share"] == share}
 
-    if trials.writes and tried:
+    if trials.writes and not tried:
+        remove_other_trials(folder, trials.fingerprint)
+    elif trials.writes:
         print(f"search: {len(tried)} trials are known from {folder / FOLDER}", flush=True)
-    first = run(first_round(names), FIRST)
-    second = run(finalists(names, first), second_share(names))
+    first = run(first_round(names), rounds[0])
+    second = run(finalists(names, first), rounds[1])
     chosen = winner(names, first, second)
     if chosen is None:
-        reasons = "; ".join(f"{entry['name']}: {entry['failed']}" for entry in tried)
+        reasons = "; ".join(f"{entry['name']}: {entry['failed']}" for entry in tried if entry["failed"])
         raise UserError(
             f"search: all candidates failed ({printable(reasons, 600)}); mend them, remove {folder / FOLDER} and fit "
             "again"
         )
     settings = {candidate.name: candidate.set for candidate in candidates}
     found = {
-        "fingerprint": fingerprint,
+        "fingerprint": trials.fingerprint,
         "chosen": chosen,
         "set": by_name[chosen].set,
         "outermost": outermost(settings, chosen),
@@ -93,11 +96,11 @@ def chosen_settings(folder: Path) -> dict[str, Any]:
     return dict(section["set"])
 
 
-def _known(folder: Path, fingerprint: str) -> dict[str, Any]:
-    """Return what an equal search has tried already."""
+def _known(folder: Path, fingerprint: str, rounds: Sequence[float]) -> dict[str, Any]:
+    """Return what an equal search has tried already, in rounds as long."""
     note = recall_json(folder / FOLDER / NOTE)
     if isinstance(note, dict) and note.get("fingerprint") == fingerprint and isinstance(note.get("tried"), list):
-        return note
+        return {**note, "tried": [entry for entry in note["tried"] if entry.get("share") in rounds]}
     return {"fingerprint": fingerprint, "tried": []}
 
 

@@ -31,6 +31,8 @@ from ecgcmr.training.whole_checkpoints import LAST
 OF_THE_LAST_FIT = ("search", "final_weights")
 """Entries that a trial leaves out."""
 _QUIET = ("--trainer.logger=false", "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false")
+_OF_A_USER_ERROR = 2
+"""Exit code of a command that was stopped by what its user gave it, a divergence too."""
 _CONTENT = ("index.json", "encoder.safetensors")
 _COHORTS = ("root", "apart_from")
 """Files by whose content a cohort's folder, or one of weights, is told from another."""
@@ -85,43 +87,49 @@ def search_for(
     candidates = candidates_of(settings["search"])
     words = [f"--{name}=null" for name in OF_THE_LAST_FIT if name in settings]
     apart = starts_ranks(settings["trainer"], os.environ) and launched_for() is None
-    run = _apart(folder) if apart else fit
+    run = _apart if apart else fit
 
     def attempt(more: list[str]) -> UserError | None:
         name = Path(next(word for word in more if word.startswith("--trainer.default_root_dir="))).name
         try:
             run([*arguments, *words, *_QUIET, *more])
-        except RefusedTrial as refused:
-            raise UserError(f"search: candidate {name}: {refused}") from refused
+        except (RefusedTrial, Ended) as error:
+            raise UserError(f"search: candidate {name}: {error}") from error
         except UserError as error:
             return error
         return None
 
     writes = is_first_process(os.environ) and launched_for() is None
-    trials = Trials(attempt, _barrier, writes, float(settings["budget"]["share"]))
-    return search(folder, candidates, _fingerprint(written, candidates), trials)
+    fingerprint = _fingerprint(written, candidates)
+    trials = Trials(attempt, _barrier, writes, float(settings["budget"]["share"]), fingerprint)
+    return search(folder, candidates, trials)
 
 
 class RefusedTrial(UserError):
     """A trial whose settings are a mistake, since it was refused before there was a trainer."""
 
 
-def _apart(folder: Path) -> Callable[[list[str]], None]:
-    """Return what fits in a process that starts its own ranks: those of this one are of the last fit."""
+class Ended(UserError):
+    """A trial that something outside ended, which says nothing of its candidate."""
 
-    def run(arguments: list[str]) -> None:
-        place = Path(next(word for word in reversed(arguments) if "default_root_dir=" in word).partition("=")[2])
-        before = (place / LAST).exists()
-        code = run_apart([sys.executable, "-m", "ecgcmr", "fit", *arguments])
-        if code == 130:
-            raise KeyboardInterrupt
-        if code == EXIT_CODE:
-            raise Terminated
-        if code != 0:
-            began = before or (place / "config.yaml").exists()
-            raise (UserError if began else RefusedTrial)(f"its fit ended with {code}; the lines above say why")
 
-    return run
+def _apart(arguments: list[str]) -> None:
+    """Fit in a process that starts its own ranks: those of this one are of the last fit."""
+    place = Path(next(word for word in reversed(arguments) if "default_root_dir=" in word).partition("=")[2])
+    before = (place / LAST).exists()
+    code = run_apart([sys.executable, "-m", "ecgcmr", "fit", *arguments])
+    if code == 130:
+        raise KeyboardInterrupt
+    if code == EXIT_CODE:
+        raise Terminated
+    if code == _OF_A_USER_ERROR:
+        began = before or (place / "config.yaml").exists()
+        raise (UserError if began else RefusedTrial)(f"its fit ended with {code}; the lines above say why")
+    if code != 0:
+        raise Ended(
+            f"its fit ended with {code}, as no candidate that diverges does (killed for want of memory?); the same "
+            "command goes on from there"
+        )
 
 
 def _fingerprint(written: Mapping[str, Any], candidates: list[Candidate]) -> str:

@@ -21,7 +21,11 @@ from ecgcmr.training.whole_checkpoints import BEST, LAST, is_whole
 
 FOLDER = "search"
 _KEPT = ("metrics.json", tuning_record.NAME)
+_STARTED = "trial.json"
+"""File of a trial that has not ended: how long it is, and of which search."""
 _OF_MONITOR_MIN = "min"
+_ASIDE = re.compile(r";|, of a batch of |, last in a batch of |(?: in|:) rows? \d")
+"""Where a message goes on to its remedy, or to rows of the cohort."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Trials:
         barrier: Waits for all ranks.
         writes: Whether this process writes and prints: rank zero alone does.
         budget: Share of the whole budget that the fit itself takes, of which a trial's share is.
+        fingerprint: Of all that the scores depend on: a trial that was cut off under another one does not go on.
     """
 
     fit: Callable[[list[str]], UserError | None]
     barrier: Callable[[], None]
     writes: bool
     budget: float = 1.0
+    fingerprint: str = ""
 
 
 def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) -> dict[str, Any]:
@@ -54,12 +60,12 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
         ``name``, ``set``, ``share``, ``score``, ``mode``, ``monitor``, ``steps`` and ``failed``, why there is no score.
     """
     place = folder / FOLDER / candidate.name
-    started = place / "share.json"
-    goes_on = recall_json(started) == share and any(is_whole(place / name) for name in (LAST, BEST))
+    started, note = place / _STARTED, {"share": share, "fingerprint": trials.fingerprint}
+    goes_on = recall_json(started) == note and any(is_whole(place / name) for name in (LAST, BEST))
     trials.barrier()  # all ranks have looked
     if trials.writes and not goes_on:
         remove_paths(run_files(place))
-        write_atomically(started, json.dumps(share).encode())
+        write_atomically(started, json.dumps(note).encode())
     trials.barrier()
     words = [*candidate.words(), f"--budget.share={share * trials.budget}", f"--trainer.default_root_dir={place}"]
     error = trials.fit([*words, "--ckpt_path=last"] if goes_on else [*words, "--overwrite"])
@@ -84,6 +90,14 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     return entry
 
 
+def remove_other_trials(folder: Path, fingerprint: str) -> None:
+    """Remove what a search of other settings left in a run folder, before the first trial of this one has ended."""
+    for place in (folder / FOLDER).glob("*/"):
+        note = recall_json(place / _STARTED)
+        if not isinstance(note, dict) or note.get("fingerprint") != fingerprint:
+            remove_paths([*run_files(place), place / _STARTED])
+
+
 def goodness_of(entry: Mapping[str, Any]) -> Score:
     """Return a trial's score, the higher the better; None where it failed."""
     score = entry["score"]
@@ -98,5 +112,5 @@ def line_about(entry: Mapping[str, Any]) -> str:
 
 
 def _reason(error: UserError | None) -> str:
-    """Return why a trial has no score, in a clause: what a message adds may name rows."""
-    return "no validation gave a number" if error is None else printable(re.split(r"[;,]", str(error))[0], 200)
+    """Return why a trial has no score, in a clause and without the rows that a message may name."""
+    return "no validation gave a number" if error is None else printable(_ASIDE.split(str(error))[0], 200)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from ecgcmr.config_pieces import read_config
@@ -27,7 +28,7 @@ SCORES = {"slow": 0.5, "middle": 0.8, "fast": 0.7}
 SECOND = 3 / 8  # of a budget: half of what three twelfths leave
 
 
-def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str]) -> Trials:
+def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str], fingerprint: str = "a") -> Trials:
     """Return fits that leave what a real one does; a score that is a text is an error."""
 
     def fit(words: list[str]) -> UserError | None:
@@ -44,14 +45,14 @@ def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | s
         (place / "metrics.json").write_text("{}")
         return None
 
-    return Trials(fit, lambda: None, True)
+    return Trials(fit, lambda: None, True, fingerprint=fingerprint)
 
 
 def test_all_run_shortly_then_the_best_two_and_only_numbers_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[tuple[str, float]] = []
-    found = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+    found = search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name]))
     assert ran == [("slow", FIRST), ("middle", FIRST), ("fast", FIRST), ("middle", SECOND), ("fast", SECOND)]
     assert (found["chosen"], found["set"], found["outermost"]) == ("middle", {RATE: 1e-3}, None)
     assert found["steps"] == 3 * 33 + 2 * 150
@@ -65,17 +66,17 @@ def test_all_run_shortly_then_the_best_two_and_only_numbers_are_kept(
 
 def test_trials_take_their_share_of_what_the_fit_itself_takes_of_the_budget(tmp_path: Path) -> None:
     ran: list[tuple[str, float]] = []
-    search(tmp_path, CANDIDATES, "a", replace(trials(ran, lambda name, share: SCORES[name]), budget=0.5))
+    search(tmp_path, CANDIDATES, replace(trials(ran, lambda name, share: SCORES[name]), budget=0.5))
     assert {share for _, share in ran} == {FIRST / 2, SECOND / 2}
 
 
 def test_an_equal_search_is_not_repeated_and_another_one_is(tmp_path: Path) -> None:
     ran: list[tuple[str, float]] = []
-    first = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+    first = search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name]))
     count = len(ran)
-    assert search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name])) == first
+    assert search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name])) == first
     assert len(ran) == count
-    search(tmp_path, CANDIDATES, "b", trials(ran, lambda name, share: SCORES[name]))
+    search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name], "b"))
     assert len(ran) == 2 * count
 
 
@@ -89,18 +90,67 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path, at: int) -> 
         return SCORES[name]
 
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, CANDIDATES, "a", trials(ran, cut_off))
-    found = search(tmp_path, CANDIDATES, "a", trials(ran, lambda name, share: SCORES[name]))
+        search(tmp_path, CANDIDATES, trials(ran, cut_off))
+    found = search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name]))
     assert found["chosen"] == "middle"
     assert len(ran) == 5 + 1  # the one that was cut off ran again
     assert len(set(ran)) == 5
 
 
+@pytest.mark.parametrize(("fingerprint", "word"), [("a", "--ckpt_path=last"), ("another", "--overwrite")])
+def test_a_trial_that_was_cut_off_goes_on_in_the_same_search_alone(tmp_path: Path, fingerprint: str, word: str) -> None:
+    """Settings, weights and names of candidates may have changed since."""
+    for name in ("slow", "of-old"):
+        (tmp_path / "search" / name).mkdir(parents=True)
+        note = {"share": FIRST, "fingerprint": fingerprint}
+        (tmp_path / "search" / name / "trial.json").write_text(json.dumps(note))
+        torch.save({}, tmp_path / "search" / name / "last.ckpt")
+    given: list[list[str]] = []
+    fits = trials([], lambda name, share: SCORES[name])
+
+    def fit(words: list[str]) -> UserError | None:
+        given.append(words)
+        return fits.fit(words)
+
+    search(tmp_path, CANDIDATES, replace(fits, fit=fit))
+    assert [words[-1] for words in given] == [word, *["--overwrite"] * 4]
+    assert (tmp_path / "search" / "of-old" / "last.ckpt").exists() == (fingerprint == "a")
+
+
+def test_trials_of_other_lengths_count_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = CANDIDATES[:2]
+    expected = search(tmp_path / "new", two, trials([], lambda name, share: SCORES[name]))
+    note = json.loads((tmp_path / "new" / "search" / "search.json").read_text())
+    old = [{**entry, "share": 0.25, "steps": 999, "score": 9.0} for entry in note["tried"]]
+    (tmp_path / "old" / "search").mkdir(parents=True)
+    (tmp_path / "old" / "search" / "search.json").write_text(json.dumps({**note, "tried": old}))
+    capsys.readouterr()
+    assert search(tmp_path / "old", two, trials([], lambda name, share: SCORES[name])) == expected
+    assert "are known" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "the fit stopped at step 8 (epoch 0, rank 0): the loss is nan, of a batch of row 3 (subject ab); lower",
+            "the fit stopped at step 8 (epoch 0, rank 0): the loss is nan",
+        ),
+        ("the fit stopped: val/prediction is NaN or infinite in row 20 (subject ab); lower", "the fit stopped: "
+         "val/prediction is NaN or infinite"),
+        ("validate: recordings hold NaN or infinity: row 3 (subject ab), row 4 (subject cd)", "validate: recordings "
+         "hold NaN or infinity"),
+        ("own.py, line 3: OutOfMemoryError: no room", "own.py, line 3: OutOfMemoryError: no room"),
+    ],
+)  # fmt: skip
+def test_reasons_say_what_happened_and_name_no_row(tmp_path: Path, message: str, reason: str) -> None:
+    found = search(tmp_path, CANDIDATES, trials([], lambda name, share: message if name == "slow" else SCORES[name]))
+    assert [entry["failed"] for entry in found["tried"] if entry["failed"]] == [reason]
+
+
 def test_a_failing_candidate_loses_with_its_reason(tmp_path: Path) -> None:
     diverged = "the loss is nan, of a batch of row 3; lower the learning rate"
-    found = search(
-        tmp_path, CANDIDATES, "a", trials([], lambda name, share: diverged if name == "middle" else SCORES[name])
-    )
+    found = search(tmp_path, CANDIDATES, trials([], lambda name, share: diverged if name == "middle" else SCORES[name]))
     assert (found["chosen"], found["outermost"]) == ("fast", "highest")
     reasons = {entry["name"]: entry["failed"] for entry in found["tried"] if entry["share"] == FIRST}
     assert reasons == {"slow": None, "middle": "the loss is nan", "fast": None}
@@ -108,7 +158,7 @@ def test_a_failing_candidate_loses_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_search_whose_candidates_all_fail_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"all candidates failed \(slow: the loss is nan; middle: .*remove .*search"):
-        search(tmp_path, CANDIDATES, "a", trials([], lambda name, share: "the loss is nan"))
+        search(tmp_path, CANDIDATES, trials([], lambda name, share: "the loss is nan"))
 
 
 def test_what_was_chosen_is_read_from_the_run_or_refused(tmp_path: Path) -> None:

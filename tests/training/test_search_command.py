@@ -12,6 +12,7 @@ import yaml
 from labelled_cohort import write_cohort, write_stage
 
 from ecgcmr.cli import main
+from ecgcmr.training import search_command
 from ecgcmr.training.halving import FIRST, second_share
 from ecgcmr.training.stage_cli import StageCLI
 
@@ -70,6 +71,18 @@ def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
     with pytest.raises(ValueError, match="needs a way to fit its trials"):
         StageCLI(["fit", "-c", str(config)])
     assert not config.with_suffix("").exists()
+
+
+@pytest.mark.parametrize("code", [-9, 137, 1])
+def test_a_trial_on_several_ranks_that_is_killed_is_no_candidate_that_lost(
+    config: Path, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search_command, "run_apart", lambda words: code)
+    ranks = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
+    assert main(["fit", "-c", str(config), *ranks, "--trainer.callbacks=[]"]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert f"search: candidate slow: its fit ended with {code}, as no candidate that diverges does" in line
+    assert not (config.with_suffix("") / "search" / "search.json").exists()
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1 / 6, [2, 2, 4]), (4.0, [8, 36, 96])])
