@@ -27,7 +27,7 @@ def first_round(names: Sequence[str]) -> list[str]:
 
 
 def second_share(names: Sequence[str]) -> float:
-    """Return the share of the budget that a candidate runs for in the second round, so that all trials cost one at most.
+    """Return the share of the budget that a candidate runs for in the second round: all trials cost one at most.
 
     The longer the better: a rate that is behind after a few steps may be ahead in the end. What no share shortens is an
     interval between validations: trials of a budget with few of them cost more.
