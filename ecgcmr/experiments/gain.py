@@ -5,7 +5,8 @@ Everything in it is computed from the experiment's own predictions; a published 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from ecgcmr.evaluation.methods import (
 from ecgcmr.evaluation.scoring import Scorer, VariantScore
 from ecgcmr.experiments.plan import GainPlan
 from ecgcmr.metrics.bootstrap import Interval, Resampled, interval_of
+from ecgcmr.metrics.tasks import Task
 from ecgcmr.reports.report_text import markdown_note
 from ecgcmr.text import markdown_cell
 
@@ -42,7 +44,28 @@ _RESOLVED = 0.5 * 10.0**-_DIGITS
 """Smaller numbers are 0 in tables."""
 
 
-def gain_paragraph(plan: GainPlan, found: Assessment, labels: int) -> str:
+@dataclass(frozen=True)
+class _Comparison:
+    """A method and the best of its rivals at a number of labels, on the seeds and targets that both have.
+
+    Attributes:
+        method: How the method was taken.
+        rival: The best of the others.
+        columns: Targets that both are defined for.
+        own: Mean R2 of the method over these.
+        other: That of the rival.
+        difference: Of the means, paired over test subjects.
+    """
+
+    method: Variant
+    rival: Variant
+    columns: list[int]
+    own: Mean
+    other: Mean
+    difference: Interval
+
+
+def gain_paragraph(plan: GainPlan, found: Assessment, labels: int, more: Iterable[int] = ()) -> str:
     """Return the section on the gain.
 
     The method is taken fine-tuned where it was, else by its linear probe: its test score has no part in that. The
@@ -53,39 +76,66 @@ def gain_paragraph(plan: GainPlan, found: Assessment, labels: int) -> str:
         plan: What is compared.
         found: Assessment of the task.
         labels: Number of labelled training recordings.
+        more: Other numbers, of which a line each follows: what holds at one need not hold at another.
     """
     heading = f"## Gain of {markdown_cell(plan.method)}"
     (task,) = (task for task in found.data.tasks if task.name == plan.task)
-    scores = found.primary[task]
-    method, rivals = _first(_scored(scores, [plan.method], labels)), _scored(scores, plan.over, labels)
-    if method is None or not rivals:
-        missing = plan.method if method is None else "all of " + ", ".join(plan.over)
-        reason = f"Nothing can be said at {labels:,} labels: there is no score of {missing}."
+    compared = _compared(plan, found, task, labels)
+    if isinstance(compared, str):
+        reason = f"Nothing can be said at {labels:,} labels: there is no score of {compared}."
         return f"{heading}\n\n{markdown_note(reason)}"
-    scorer = Scorer(found.data, found.settings)
-    pairs = {rival: scores_of_both(scorer, task, scores, method, rival)[:2] for rival in rivals}
-    rival = max(pairs, key=lambda variant: _mean(pairs[variant][1]))
-    own, other = (score.values for score in pairs[rival])
-    columns, among = _common(own, other), len(scores[method].n)
-    value, drawn, _ = own.mean(METRIC, columns)
-    reference, reference_drawn, _ = other.mean(METRIC, columns)
-    difference = (own - other).entry(METRIC, columns)
+    scores = found.primary[task]
+    among = len(scores[compared.method].n)
     count = f"{among} targets"
-    if len(columns) < among:
-        count = f"the {len(columns)} of {among} targets that both are defined for"
+    if len(compared.columns) < among:
+        count = f"the {len(compared.columns)} of {among} targets that both are defined for"
     part = f" ({plan.labels})" if isinstance(plan.labels, str) else ""
     sentences = [
-        f"At {labels:,} labelled training recordings{part}, {_title(method)} reaches a mean R2 of {value:z.3f} over "
-        f"{count}; the best of {', '.join(plan.over)} is {_title(rival)} with {reference:z.3f}.",
-        *_seeds(found, method, rival),
-        _sentence(difference),
-        _relative((value, drawn), (reference, reference_drawn)),
+        f"At {labels:,} labelled training recordings{part}, {_title(compared.method)} reaches a mean R2 of "
+        f"{compared.own[0]:z.3f} over {count}; the best of {', '.join(plan.over)} is {_title(compared.rival)} with "
+        f"{compared.other[0]:z.3f}.",
+        *_seeds(found, compared.method, compared.rival),
+        f"The difference is {_difference(compared.difference)}.",
+        _relative(compared.own, compared.other),
     ]
     if plan.published is not None:
         source = f" ({plan.source})" if plan.source else ""
         sentences.append(f"Published: up to {plan.published:g} %{source}, on other subjects and with other networks.")
-    sentences += _ceiling(scores, columns, ((value, drawn), (reference, reference_drawn)), rival)
-    return f"{heading}\n\n" + markdown_note(" ".join(sentences))
+    sentences += _ceiling(scores, compared)
+    others = [(other, _compared(plan, found, task, other)) for other in more]
+    lines = [_line(each, scores, other) for other, each in others if isinstance(each, _Comparison)]
+    return "\n\n".join([heading, markdown_note(" ".join(sentences)), *(["\n".join(lines)] if lines else [])])
+
+
+def _compared(plan: GainPlan, found: Assessment, task: Task, labels: int) -> _Comparison | str:
+    """Compare a method with the best of its rivals; the words for what has no score where there is nothing to say."""
+    scores = found.primary[task]
+    method, rivals = _first(_scored(scores, [plan.method], labels)), _scored(scores, plan.over, labels)
+    if method is None or not rivals:
+        return plan.method if method is None else "all of " + ", ".join(plan.over)
+    scorer = Scorer(found.data, found.settings)
+    pairs = {rival: scores_of_both(scorer, task, scores, method, rival)[:2] for rival in rivals}
+    rival = max(pairs, key=lambda variant: _mean(pairs[variant][1]))
+    own, other = (score.values for score in pairs[rival])
+    columns = _common(own, other)
+    return _Comparison(
+        method,
+        rival,
+        columns,
+        own.mean(METRIC, columns)[:2],
+        other.mean(METRIC, columns)[:2],
+        (own - other).entry(METRIC, columns),
+    )
+
+
+def _line(compared: _Comparison, scores: Scores, labels: int) -> str:
+    """Return a point of a list: what the section says of one number of labels, of another in short."""
+    shares = _shares(scores, compared)
+    of_oracle = f"; {shares[0]} and {shares[1]} of the oracle" if shares else ""
+    return "- " + markdown_note(
+        f"At {labels:,}: {_title(compared.method)} {compared.own[0]:z.3f}, {_title(compared.rival)} "
+        f"{compared.other[0]:z.3f}, a difference of {_difference(compared.difference)}{of_oracle}."
+    )
 
 
 def _scored(scores: Scores, methods: list[str], labels: int) -> list[Variant]:
@@ -140,13 +190,13 @@ def _relative(method: Mean, rival: Mean) -> str:
     return f"The relative gain is {gain.value:+z.1f} %{bounds}."
 
 
-def _sentence(difference: Interval) -> str:
+def _difference(difference: Interval) -> str:
     """Report a difference with as many decimals as its verdict needs."""
     value, low, high = difference.value, difference.low, difference.high
     nearest = min(abs(low), abs(high)) if low > 0 or high < 0 else 1.0
     digits = next((count for count in range(_DIGITS, _MOST_DIGITS) if round(nearest, count)), _MOST_DIGITS)
     bounds = f"95 % interval {low:+z.{digits}f} to {high:+z.{digits}f}, paired over test subjects"
-    return f"The difference is {value:+z.{digits}f} ({bounds}){_verdict(low, high)}."
+    return f"{value:+z.{digits}f} ({bounds}){_verdict(low, high)}"
 
 
 def _verdict(low: float, high: float) -> str:
@@ -157,23 +207,27 @@ def _verdict(low: float, high: float) -> str:
     return ", which is below 0" if high < 0 else ", which holds 0"
 
 
-def _ceiling(
-    scores: Scores,
-    columns: Sequence[int],
-    means: tuple[Mean, Mean],
-    rival: Variant,
-) -> list[str]:
-    """Report what part of the best possible score each reaches, where there is an oracle."""
+def _shares(scores: Scores, compared: _Comparison) -> list[str]:
+    """Return what part of the best possible score method and rival reach; nothing without an oracle that has skill."""
     if ORACLE not in scores:
         return []
-    ceiling, ceiling_drawn, _ = scores[ORACLE].values.mean(METRIC, columns)
+    ceiling, ceiling_drawn, _ = scores[ORACLE].values.mean(METRIC, compared.columns)
     if not ceiling > 0:
         return []
+    means = (compared.own, compared.other)
     shares = [interval_of(100.0 * value / ceiling, 100.0 * drawn / ceiling_drawn) for value, drawn in means]
-    texts = [f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f} %)" for share in shares]
+    return [f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f} %)" for share in shares]
+
+
+def _ceiling(scores: Scores, compared: _Comparison) -> list[str]:
+    """Report these shares in a sentence."""
+    shares = _shares(scores, compared)
+    if not shares:
+        return []
+    ceiling = scores[ORACLE].values.mean(METRIC, compared.columns)[0]
     return [
-        f"The oracle, which knows how the cohort was made, reaches {ceiling:.3f}: the share of it is {texts[0]}, and "
-        f"{texts[1]} for {_title(rival)}."
+        f"The oracle, which knows how the cohort was made, reaches {ceiling:.3f}: the share of it is {shares[0]}, and "
+        f"{shares[1]} for {_title(compared.rival)}."
     ]
 
 

@@ -139,6 +139,9 @@ def _gain(experiment: Experiment, found: Sequence[Assessment]) -> list[str]:
         return [
             f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled recordings for {gain.labels}."
         ]
+    more = sorted({count for count in experiment.counts[gain.task].values() if count not in (None, labels)})
     return [
-        gain_paragraph(gain, part, labels) for part in found if gain.task in [task.name for task in part.data.tasks]
+        gain_paragraph(gain, part, labels, more)
+        for part in found
+        if gain.task in [task.name for task in part.data.tasks]
     ]

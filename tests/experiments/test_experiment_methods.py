@@ -88,6 +88,28 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     assert "there is no score of mae+alignment" in gain_paragraph(plan, found, 13)
 
 
+def test_a_gain_at_one_number_of_labels_comes_with_what_holds_at_others(truth: np.ndarray) -> None:
+    noises = {"mae": {12: 0.3, 24: 0.3, 48: 0.4}, "byol": {12: 0.5, 24: 0.3, 48: 0.3, 96: 0.3}}
+    values = {
+        Variant(method, None, labels): noisy(truth, noise, 5 if method == "mae" else 6)
+        for method, by_labels in noises.items()
+        for labels, noise in by_labels.items()
+    }
+    values[Variant("oracle", None, None)] = noisy(truth, 0.05, 7)
+    found = assessed(truth, values)
+    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12, [24, 48, 96])
+    points = {variant: score.values.point["r2"].mean() for variant, score in found.primary[PHENOTYPES].items()}
+    first, second = text.split("\n\n")[2].splitlines()  # nothing of 96, where the method has no score
+    for line, labels, verdict in ((first, 24, "which holds 0"), (second, 48, "which is below 0")):
+        own, other = (points[Variant(method, None, labels)] for method in ("mae", "byol"))
+        assert line.startswith(
+            f"- At {labels}: mae {own:.3f}, byol {other:.3f}, a difference of {own - other:+.3f} (95"
+        )
+        assert verdict in line
+        assert f"{100 * own / points[Variant('oracle', None, None)]:.0f} % (" in line
+    assert len(gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12).split("\n\n")) == 2
+
+
 def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefers(truth: np.ndarray) -> None:
     values = {
         Variant("mae", protocol, 12): noisy(truth, noise, 5)
