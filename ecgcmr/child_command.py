@@ -12,20 +12,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ecgcmr.termination import Terminated
 
 _PR_SET_PDEATHSIG = 1
 
 
-def run_apart(words: Sequence[str]) -> int:
+def run_apart(words: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
     """Run a command in a process of its own, pass SIGTERM on to it and wait for its checkpoint.
+
+    Args:
+        words: Of the command.
+        variables: What its environment has beside that of this process.
 
     Returns:
         Its exit code.
     """
-    with subprocess.Popen([sys.executable, "-m", "ecgcmr.child_command", str(os.getpid()), *words]) as process:
+    command = [sys.executable, "-m", "ecgcmr.child_command", str(os.getpid()), *words]
+    with subprocess.Popen(command, env={**os.environ, **(variables or {})}) as process:
         try:
             return process.wait()
         except Terminated:

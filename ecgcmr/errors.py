@@ -10,3 +10,10 @@ class UserError(Exception):
     The message names the file and field concerned and says what to do about it. It must not contain anything of a
     patient beyond a file's own name.
     """
+
+
+class Diverged(UserError):
+    """A network whose loss, gradients, weights or outputs are no longer finite, though what it was given is.
+
+    The one failure that speaks against a candidate of a search, and of nothing else.
+    """

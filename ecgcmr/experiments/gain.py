@@ -52,6 +52,7 @@ class _Comparison:
         method: How the method was taken.
         rival: The best of the others.
         columns: Targets that both are defined for.
+        among: Targets of the task.
         own: Mean R2 of the method over these.
         other: That of the rival.
         difference: Of the means, paired over test subjects.
@@ -60,12 +61,13 @@ class _Comparison:
     method: Variant
     rival: Variant
     columns: list[int]
+    among: int
     own: Mean
     other: Mean
     difference: Interval
 
 
-def gain_paragraph(plan: GainPlan, found: Assessment, labels: int, more: Iterable[int] = ()) -> str:
+def gain_section(plan: GainPlan, found: Assessment, labels: int | None, more: Iterable[int] = ()) -> str:
     """Return the section on the gain.
 
     The method is taken fine-tuned where it was, else by its linear probe: its test score has no part in that. The
@@ -75,25 +77,30 @@ def gain_paragraph(plan: GainPlan, found: Assessment, labels: int, more: Iterabl
     Args:
         plan: What is compared.
         found: Assessment of the task.
-        labels: Number of labelled training recordings.
+        labels: Number of labelled training recordings; None where the cohort has too few.
         more: Other numbers, of which a line each follows: what holds at one need not hold at another.
     """
-    heading = f"## Gain of {markdown_cell(plan.method)}"
     (task,) = (task for task in found.data.tasks if task.name == plan.task)
-    compared = _compared(plan, found, task, labels)
+    scorer = Scorer(found.data, found.settings)
+    lines = [_line(_compared(plan, found, scorer, task, other), found, task, other) for other in more]
+    said = [f"- {markdown_note(line)}" for line in lines if line is not None]
+    if labels is None:
+        text = f"The cohort has too few labelled recordings for {plan.labels}."
+    else:
+        text = _paragraph(plan, _compared(plan, found, scorer, task, labels), found, task, labels)
+    parts = [f"## Gain of {markdown_cell(plan.method)}", markdown_note(text), *(["\n".join(said)] if said else [])]
+    return "\n\n".join(parts)
+
+
+def _paragraph(plan: GainPlan, compared: _Comparison | str, found: Assessment, task: Task, labels: int) -> str:
+    """Return all that is said of the number of labels that the plan names."""
     if isinstance(compared, str):
-        reason = f"Nothing can be said at {labels:,} labels: there is no score of {compared}."
-        return f"{heading}\n\n{markdown_note(reason)}"
-    scores = found.primary[task]
-    among = len(scores[compared.method].n)
-    count = f"{among} targets"
-    if len(compared.columns) < among:
-        count = f"the {len(compared.columns)} of {among} targets that both are defined for"
+        return f"Nothing can be said at {labels:,} labels: {compared}."
     part = f" ({plan.labels})" if isinstance(plan.labels, str) else ""
     sentences = [
         f"At {labels:,} labelled training recordings{part}, {_title(compared.method)} reaches a mean R2 of "
-        f"{compared.own[0]:z.3f} over {count}; the best of {', '.join(plan.over)} is {_title(compared.rival)} with "
-        f"{compared.other[0]:z.3f}.",
+        f"{compared.own[0]:z.3f} over {_targets(compared)}; the best of {', '.join(plan.over)} is "
+        f"{_title(compared.rival)} with {compared.other[0]:z.3f}.",
         *_seeds(found, compared.method, compared.rival),
         f"The difference is {_difference(compared.difference)}.",
         _relative(compared.own, compared.other),
@@ -101,40 +108,52 @@ def gain_paragraph(plan: GainPlan, found: Assessment, labels: int, more: Iterabl
     if plan.published is not None:
         source = f" ({plan.source})" if plan.source else ""
         sentences.append(f"Published: up to {plan.published:g} %{source}, on other subjects and with other networks.")
-    sentences += _ceiling(scores, compared)
-    others = [(other, _compared(plan, found, task, other)) for other in more]
-    lines = [_line(each, scores, other) for other, each in others if isinstance(each, _Comparison)]
-    return "\n\n".join([heading, markdown_note(" ".join(sentences)), *(["\n".join(lines)] if lines else [])])
+    return " ".join([*sentences, *_ceiling(found.primary[task], compared)])
 
 
-def _compared(plan: GainPlan, found: Assessment, task: Task, labels: int) -> _Comparison | str:
-    """Compare a method with the best of its rivals; the words for what has no score where there is nothing to say."""
+def _line(compared: _Comparison | str, found: Assessment, task: Task, labels: int) -> str | None:
+    """Return in short what is said of another number of labels; None where there is nothing to say."""
+    if isinstance(compared, str):
+        return None
+    shares = _shares(found.primary[task], compared)
+    sentences = [
+        f"At {labels:,}: {_title(compared.method)} {compared.own[0]:z.3f}, {_title(compared.rival)} "
+        f"{compared.other[0]:z.3f}, a difference of {_difference(compared.difference)}"
+        + (f"; {shares[0]} and {shares[1]} of the oracle." if shares else "."),
+        *_seeds(found, compared.method, compared.rival),
+    ]
+    if len(compared.columns) < compared.among:
+        sentences.append(f"Over {_targets(compared)}.")
+    return " ".join(sentences)
+
+
+def _targets(compared: _Comparison) -> str:
+    if len(compared.columns) < compared.among:
+        return f"the {len(compared.columns)} of {compared.among} targets that both are defined for"
+    return f"{compared.among} targets"
+
+
+def _compared(plan: GainPlan, found: Assessment, scorer: Scorer, task: Task, labels: int) -> _Comparison | str:
+    """Compare a method with the best of its rivals; where that cannot be done, say why."""
     scores = found.primary[task]
     method, rivals = _first(_scored(scores, [plan.method], labels)), _scored(scores, plan.over, labels)
     if method is None or not rivals:
-        return plan.method if method is None else "all of " + ", ".join(plan.over)
-    scorer = Scorer(found.data, found.settings)
+        return f"there is no score of {plan.method if method is None else 'all of ' + ', '.join(plan.over)}"
     pairs = {rival: scores_of_both(scorer, task, scores, method, rival)[:2] for rival in rivals}
     rival = max(pairs, key=lambda variant: _mean(pairs[variant][1]))
-    own, other = (score.values for score in pairs[rival])
+    # Of a score that is kept there is this metric alone, of one that was made for the shared seeds there are all.
+    own, other = (score.values.only(METRIC) for score in pairs[rival])
     columns = _common(own, other)
+    if not columns:
+        return f"{_title(method)} and {_title(rival)} have a score of no target in common"
     return _Comparison(
         method,
         rival,
         columns,
+        len(scores[method].n),
         own.mean(METRIC, columns)[:2],
         other.mean(METRIC, columns)[:2],
         (own - other).entry(METRIC, columns),
-    )
-
-
-def _line(compared: _Comparison, scores: Scores, labels: int) -> str:
-    """Return a point of a list: what the section says of one number of labels, of another in short."""
-    shares = _shares(scores, compared)
-    of_oracle = f"; {shares[0]} and {shares[1]} of the oracle" if shares else ""
-    return "- " + markdown_note(
-        f"At {labels:,}: {_title(compared.method)} {compared.own[0]:z.3f}, {_title(compared.rival)} "
-        f"{compared.other[0]:z.3f}, a difference of {_difference(compared.difference)}{of_oracle}."
     )
 
 

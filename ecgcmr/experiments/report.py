@@ -19,7 +19,7 @@ from ecgcmr.experiments.cohort_plan import task_cohort
 from ecgcmr.experiments.cohort_table import cohort_table
 from ecgcmr.experiments.costs import measured_costs
 from ecgcmr.experiments.experiment import Experiment
-from ecgcmr.experiments.gain import gain_paragraph
+from ecgcmr.experiments.gain import gain_section
 from ecgcmr.experiments.published import published_rows
 from ecgcmr.experiments.references import chosen_references
 from ecgcmr.files import write_atomically
@@ -28,7 +28,6 @@ from ecgcmr.metrics.named_metric import load_metrics
 from ecgcmr.metrics.tasks import Task
 from ecgcmr.reports.report_figures import draw_report
 from ecgcmr.reports.report_text import write_overview_md, write_report_md, write_report_tex
-from ecgcmr.text import markdown_cell
 from ecgcmr.training.prediction_tables import FILE, joined_frames, prediction_frame
 
 
@@ -135,13 +134,7 @@ def _gain(experiment: Experiment, found: Sequence[Assessment]) -> list[str]:
     shown = experiment.plan.shown
     gain = replace(gain, method=shown(gain.method), over=list(map(shown, gain.over)))
     labels = experiment.counts[gain.task].get(gain.labels)
-    if labels is None:
-        return [
-            f"## Gain of {markdown_cell(gain.method)}\n\nThe cohort has too few labelled recordings for {gain.labels}."
-        ]
-    more = sorted({count for count in experiment.counts[gain.task].values() if count not in (None, labels)})
+    more = sorted(set(experiment.counts[gain.task].values()) - {labels})
     return [
-        gain_paragraph(gain, part, labels, more)
-        for part in found
-        if gain.task in [task.name for task in part.data.tasks]
+        gain_section(gain, part, labels, more) for part in found if gain.task in [task.name for task in part.data.tasks]
     ]

@@ -19,7 +19,7 @@ class Overview:
 
     Attributes:
         title: Its description, or the name of its file.
-        gain: Paragraphs about the comparison it was made for; empty without one.
+        gain: Paragraphs about the comparison it was made for, at each number of labels; empty without one.
         notes: What a reader must know.
     """
 
@@ -44,7 +44,7 @@ def read_overview(path: Path) -> Overview:
         elif line.startswith("#"):
             heading = line
         elif heading.startswith("## Gain of ") and line.strip():
-            gain.append(_plain(line))
+            gain.append(_plain(line.removeprefix("- ")))
         elif heading == "## Notes" and line.startswith("- "):
             notes.append(_plain(line[2:]))
     return Overview(title, tuple(gain), tuple(notes))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import lightning
 from torch import Tensor
 
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged
 from ecgcmr.stages.finite_message import outputs_not_finite
 
 MAY_BE_MISSING = ("labels", "phenotypes", "targets", "row")
@@ -35,14 +35,14 @@ def require_finite_outputs(stage: lightning.LightningModule, split: str, collect
         collected: Name -> (N, ...), with ``row``; ``MAY_BE_MISSING`` are no outputs.
 
     Raises:
-        UserError: An output is not finite; the message names recordings and a remedy.
+        Diverged: An output is not finite; the message names recordings and a remedy.
     """
     for name, output in collected.items():
         if name not in MAY_BE_MISSING and output.is_floating_point():
             broken = ~finite_rows(output)
             if broken.any():
                 rows = collected["row"][broken].tolist()
-                raise UserError(outputs_not_finite(stage.trainer, split, name, rows, len(rows)))
+                raise Diverged(outputs_not_finite(stage.trainer, split, name, rows, len(rows)))
 
 
 def require_finite_values(stage: lightning.LightningModule, split: str, values: Mapping[str, Tensor]) -> None:
@@ -54,8 +54,8 @@ def require_finite_values(stage: lightning.LightningModule, split: str, values: 
         values: Name -> scalar, this rank's part or that of all.
 
     Raises:
-        UserError: One is not finite on some rank.
+        Diverged: One is not finite on some rank.
     """
     for name, value in values.items():
         if stage.trainer.strategy.reduce_boolean_decision(not math.isfinite(float(value)), all=False):
-            raise UserError(outputs_not_finite(stage.trainer, split, name, (), 0))
+            raise Diverged(outputs_not_finite(stage.trainer, split, name, (), 0))

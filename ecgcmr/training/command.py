@@ -8,14 +8,14 @@ import traceback
 import jsonargparse
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged, UserError
 from ecgcmr.own_code import own_place
 from ecgcmr.termination import Terminated
+from ecgcmr.training import diverged_trial
 from ecgcmr.training.config_files import CONFIG_FLAGS
 from ecgcmr.training.messages import one_line, silence_advice
 from ecgcmr.training.run_claim import take_leave
 from ecgcmr.training.run_session import RunSession
-from ecgcmr.training.search_command import RefusedTrial
 from ecgcmr.training.settings_checks import refused_by_lightning
 from ecgcmr.training.stage_cli import StageCLI
 
@@ -85,17 +85,12 @@ def fit_trial(arguments: list[str]) -> None:
         arguments: Of the command line, after ``fit``.
 
     Raises:
-        RefusedTrial: Its settings are a mistake.
-        UserError: It failed later, such as by diverging.
+        Diverged: Its network did.
+        UserError: Something else stopped it.
     """
     arguments, leave = take_leave(arguments)
     with RunSession("fit", leave) as session:
-        try:
-            _run_within(session, "fit", arguments)
-        except UserError as error:
-            if session.folder is None:
-                raise RefusedTrial(str(error)) from error
-            raise
+        _run_within(session, "fit", arguments)
 
 
 def _run_within(session: RunSession, name: str, arguments: list[str]) -> None:
@@ -112,6 +107,9 @@ def _run_within(session: RunSession, name: str, arguments: list[str]) -> None:
         if refused_by_lightning(error):
             raise UserError(f"{one_line(error)}; see 'ecgcmr {name} --help'") from error
         _say_where_own_code_failed(error)
+        raise
+    except Diverged as error:
+        diverged_trial.note(error)
         raise
     except (UserError, OSError):
         raise

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged, UserError
 from ecgcmr.option_checks import check_least
 from ecgcmr.stages.finite_message import RankReport, diverged, overflowed, without_finite_weights
 from ecgcmr.stages.mixed_precision import has_loss_scaler
@@ -120,7 +120,8 @@ class FiniteCheck(Callback):
         """Note this batch; look at it, or on CUDA at the one before.
 
         Raises:
-            UserError: Something of the batch that is looked at is not finite; the same on every rank.
+            Diverged: Something of the batch that is looked at is not finite; the same on every rank.
+            UserError: So are the recordings themselves.
         """
         if not outputs:  # a stage that left this batch out
             return
@@ -163,8 +164,9 @@ class FiniteCheck(Callback):
             self._overflows += 1
             if self._overflows <= self.overflow_steps:
                 return
-            raise UserError(overflowed(trainer, reports, step, self._overflows, self._saved_step))
-        raise UserError(diverged(trainer, reports, step, self._saved_step))
+            raise Diverged(overflowed(trainer, reports, step, self._overflows, self._saved_step))
+        kind = UserError if any(report.broken_total for report in reports) else Diverged  # by a broken recording?
+        raise kind(diverged(trainer, reports, step, self._saved_step))
 
     def _flush(self, trainer: Any) -> None:
         """Look at a step that is still on its way."""
@@ -181,11 +183,11 @@ class FiniteCheck(Callback):
         """Look at the weights that are to be judged or to predict.
 
         Raises:
-            UserError: One is not finite; on all ranks.
+            Diverged: One is not finite; on all ranks.
         """
         name = not_finite(pl_module)
         if trainer.strategy.reduce_boolean_decision(name is not None, all=False):
-            raise UserError(without_finite_weights(trainer, name, self._saved_step))
+            raise Diverged(without_finite_weights(trainer, name, self._saved_step))
 
     on_predict_start = on_test_start
 
@@ -193,7 +195,7 @@ class FiniteCheck(Callback):
         """Refuse to write weights that are not finite.
 
         Raises:
-            UserError: They are not.
+            Diverged: They are not.
         """
         self._flush(trainer)
         name = not_finite(pl_module)
@@ -201,7 +203,7 @@ class FiniteCheck(Callback):
         if isinstance(trainer.strategy, FullySharded):
             broken = trainer.strategy.reduce_boolean_decision(broken, all=False)
         if broken:
-            raise UserError(without_finite_weights(trainer, name, self._saved_step))
+            raise Diverged(without_finite_weights(trainer, name, self._saved_step))
         self._saved_step = trainer.global_step
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

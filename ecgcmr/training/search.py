@@ -13,7 +13,7 @@ from typing import Any
 
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
-from ecgcmr.json_file import recall_json
+from ecgcmr.json_file import finite_number, recall_json
 from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
@@ -54,9 +54,9 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
                     print(f"search: {line_about(tried[-1])}", flush=True)
         return {entry["name"]: goodness_of(entry) for entry in tried if entry["share"] == share}
 
-    if trials.writes and not tried:
+    if trials.writes:
         remove_other_trials(folder, trials.fingerprint)
-    elif trials.writes:
+    if trials.writes and tried:
         print(f"search: {len(tried)} trials are known from {folder / FOLDER}", flush=True)
     first = run(first_round(names), rounds[0])
     second = run(finalists(names, first), rounds[1])
@@ -100,8 +100,21 @@ def _known(folder: Path, fingerprint: str, rounds: Sequence[float]) -> dict[str,
     """Return what an equal search has tried already, in rounds as long."""
     note = recall_json(folder / FOLDER / NOTE)
     if isinstance(note, dict) and note.get("fingerprint") == fingerprint and isinstance(note.get("tried"), list):
-        return {**note, "tried": [entry for entry in note["tried"] if entry.get("share") in rounds]}
+        return {**note, "tried": [entry for entry in note["tried"] if _is_entry(entry) and entry["share"] in rounds]}
     return {"fingerprint": fingerprint, "tried": []}
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether something that was read is what ``run_trial`` returns."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and all(entry.get(name) is None or isinstance(entry[name], str) for name in ("mode", "monitor", "failed"))
+        and finite_number(entry.get("share"))
+        and (entry.get("score") is None or finite_number(entry["score"]))
+        and (entry.get("steps") is None or isinstance(entry["steps"], int))
+        and isinstance(entry.get("set"), dict)
+    )
 
 
 def _write(folder: Path, note: Mapping[str, Any]) -> None:

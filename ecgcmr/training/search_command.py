@@ -16,23 +16,21 @@ from lightning.pytorch.callbacks import Callback
 
 from ecgcmr import __version__
 from ecgcmr.child_command import run_apart
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged, UserError
 from ecgcmr.files import sha256_of
+from ecgcmr.own_code import own_code_of
 from ecgcmr.termination import EXIT_CODE, Terminated
-from ecgcmr.training import tuning_record
+from ecgcmr.training import diverged_trial, tuning_record
 from ecgcmr.training.candidates import Candidate, candidates_of
 from ecgcmr.training.launch import is_first_process, starts_ranks
 from ecgcmr.training.run_claim import launched_for
 from ecgcmr.training.run_settings import settings_that_count
 from ecgcmr.training.search import SECTION, chosen_settings, search
 from ecgcmr.training.search_trial import Trials
-from ecgcmr.training.whole_checkpoints import LAST
 
 OF_THE_LAST_FIT = ("search", "final_weights")
 """Entries that a trial leaves out."""
 _QUIET = ("--trainer.logger=false", "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false")
-_OF_A_USER_ERROR = 2
-"""Exit code of a command that was stopped by what its user gave it, a divergence too."""
 _CONTENT = ("index.json", "encoder.safetensors")
 _COHORTS = ("root", "apart_from")
 """Files by whose content a cohort's folder, or one of weights, is told from another."""
@@ -77,10 +75,11 @@ def search_for(
         written: The same as ``config.yaml`` would hold them.
         folder: Run folder.
         arguments: Of the command line, after ``fit``.
-        fit: Fits by a command line in this process. Raises a UserError; its ``started`` is whether a trainer was made.
+        fit: Fits by a command line in this process. Raises ``Diverged``, by which a candidate loses, or another error.
 
     Raises:
-        UserError: There is no budget, a candidate is not understood, or all failed.
+        UserError: There is no budget, a candidate is not understood, a trial was stopped by something else than
+            divergence, or all diverged.
     """
     if settings.get("budget") is None:
         raise UserError("search: a search shares out a budget of steps: add budget: {}, or set search: null")
@@ -89,14 +88,14 @@ def search_for(
     apart = starts_ranks(settings["trainer"], os.environ) and launched_for() is None
     run = _apart if apart else fit
 
-    def attempt(more: list[str]) -> UserError | None:
+    def attempt(more: list[str]) -> Diverged | None:
         name = Path(next(word for word in more if word.startswith("--trainer.default_root_dir="))).name
         try:
             run([*arguments, *words, *_QUIET, *more])
-        except (RefusedTrial, Ended) as error:
-            raise UserError(f"search: candidate {name}: {error}") from error
-        except UserError as error:
+        except Diverged as error:
             return error
+        except UserError as error:
+            raise UserError(f"search: candidate {name}: {error}") from error
         return None
 
     writes = is_first_process(os.environ) and launched_for() is None
@@ -105,44 +104,43 @@ def search_for(
     return search(folder, candidates, trials)
 
 
-class RefusedTrial(UserError):
-    """A trial whose settings are a mistake, since it was refused before there was a trainer."""
-
-
-class Ended(UserError):
-    """A trial that something outside ended, which says nothing of its candidate."""
-
-
 def _apart(arguments: list[str]) -> None:
-    """Fit in a process that starts its own ranks: those of this one are of the last fit."""
+    """Fit in a process that starts its own ranks: those of this one are of the last fit.
+
+    Raises:
+        Diverged: Its network did.
+        UserError: Something else ended it.
+    """
     place = Path(next(word for word in reversed(arguments) if "default_root_dir=" in word).partition("=")[2])
-    before = (place / LAST).exists()
-    code = run_apart([sys.executable, "-m", "ecgcmr", "fit", *arguments])
+    note = place.with_name(f".{place.name}.diverged")
+    note.unlink(missing_ok=True)
+    code = run_apart([sys.executable, "-m", "ecgcmr", "fit", *arguments], {diverged_trial.VARIABLE: str(note)})
     if code == 130:
         raise KeyboardInterrupt
     if code == EXIT_CODE:
         raise Terminated
-    if code == _OF_A_USER_ERROR:
-        began = before or (place / "config.yaml").exists()
-        raise (UserError if began else RefusedTrial)(f"its fit ended with {code}; the lines above say why")
+    diverged = diverged_trial.take(note)
+    if diverged is not None:
+        raise diverged
     if code != 0:
-        raise Ended(
-            f"its fit ended with {code}, as no candidate that diverges does (killed for want of memory?); the same "
-            "command goes on from there"
-        )
+        why = "killed, for want of memory perhaps" if code < 0 or code > 128 else "the lines above say why"
+        raise UserError(f"its fit ended with {code} ({why}); the same command goes on from there")
 
 
 def _fingerprint(written: Mapping[str, Any], candidates: list[Candidate]) -> str:
-    """Return the SHA-256 of what the scores depend on: settings, candidates, cohort, weights, version."""
+    """Return the SHA-256 of what scores depend on: settings, devices, candidates, cohort, weights, code, version."""
     settings = {name: value for name, value in written.items() if name not in OF_THE_LAST_FIT}
     parts = [(settings.get(room) or {}).get("init_args") or {} for room in ("model", "data")]
     named = [*parts, *(candidate.set for candidate in candidates)]
     places = [value for part in named for name, value in part.items() if name in _COHORTS or name.endswith("_weights")]
     folders = [folder for place in places for folder in (place if isinstance(place, list) else [place])]
     files = [Path(folder) / name for folder in folders if isinstance(folder, str) for name in _CONTENT]
+    tried = [asdict(candidate) for candidate in candidates]
     content = {
         "settings": settings_that_count(settings, None),
-        "candidates": [asdict(candidate) for candidate in candidates],
+        "devices": [settings.get("trainer", {}).get(name) for name in ("devices", "num_nodes")],
+        "candidates": tried,
+        "code": own_code_of([settings, tried]),
         "files": [sha256_of(file) for file in files if file.is_file()],
         "batch_size": parts[1].get("batch_size"),
         "version": __version__,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged
 from ecgcmr.files import remove_paths, write_atomically
 from ecgcmr.json_file import recall_json
+from ecgcmr.locks import is_held
 from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
+from ecgcmr.training.diverged_trial import reason_of
 from ecgcmr.training.halving import Score
 from ecgcmr.training.run_claim import run_files
 from ecgcmr.training.whole_checkpoints import BEST, LAST, is_whole
@@ -24,8 +25,6 @@ _KEPT = ("metrics.json", tuning_record.NAME)
 _STARTED = "trial.json"
 """File of a trial that has not ended: how long it is, and of which search."""
 _OF_MONITOR_MIN = "min"
-_ASIDE = re.compile(r";|, of a batch of |, last in a batch of |(?: in|:) rows? \d")
-"""Where a message goes on to its remedy, or to rows of the cohort."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,15 @@ class Trials:
     """What a search needs of the command that it is part of.
 
     Attributes:
-        fit: Fits by further words of the command line; the error is what stopped it once training had begun.
+        fit: Fits by further words of the command line; returns how its network diverged, by which it loses, and raises
+            whatever else stopped it.
         barrier: Waits for all ranks.
         writes: Whether this process writes and prints: rank zero alone does.
         budget: Share of the whole budget that the fit itself takes, of which a trial's share is.
         fingerprint: Of all that the scores depend on: a trial that was cut off under another one does not go on.
     """
 
-    fit: Callable[[list[str]], UserError | None]
+    fit: Callable[[list[str]], Diverged | None]
     barrier: Callable[[], None]
     writes: bool
     budget: float = 1.0
@@ -61,7 +61,11 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     """
     place = folder / FOLDER / candidate.name
     started, note = place / _STARTED, {"share": share, "fingerprint": trials.fingerprint}
-    goes_on = recall_json(started) == note and any(is_whole(place / name) for name in (LAST, BEST))
+    goes_on = (
+        recall_json(started) == note
+        and (place / LAST).exists()  # else killed between the two files of its first validation
+        and any(is_whole(place / name) for name in (LAST, BEST))
+    )
     trials.barrier()  # all ranks have looked
     if trials.writes and not goes_on:
         remove_paths(run_files(place))
@@ -72,7 +76,7 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     trials.barrier()  # rank zero has written
     section = tuning_record.read(place).get("budget", {})
     score = None if error is not None else section.get("best")
-    failed = None if score is not None else _reason(error)
+    failed = None if score is not None else "no validation gave a number" if error is None else reason_of(error)
     entry = {
         "name": candidate.name,
         "set": candidate.set,
@@ -91,11 +95,12 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
 
 
 def remove_other_trials(folder: Path, fingerprint: str) -> None:
-    """Remove what a search of other settings left in a run folder, before the first trial of this one has ended."""
-    for place in (folder / FOLDER).glob("*/"):
-        note = recall_json(place / _STARTED)
-        if not isinstance(note, dict) or note.get("fingerprint") != fingerprint:
-            remove_paths([*run_files(place), place / _STARTED])
+    """Remove the trials that were cut off in a search of other settings, and that nobody is running."""
+    for started in (folder / FOLDER).glob(f"*/{_STARTED}"):
+        note, place = recall_json(started), started.parent
+        is_other = not isinstance(note, dict) or note.get("fingerprint") != fingerprint
+        if is_other and not place.is_symlink() and not is_held(place):
+            remove_paths([*run_files(place), started])
 
 
 def goodness_of(entry: Mapping[str, Any]) -> Score:
@@ -109,8 +114,3 @@ def line_about(entry: Mapping[str, Any]) -> str:
     result = f"failed: {entry['failed']}" if entry["score"] is None else f"{entry['monitor']} {entry['score']:.4g}"
     settings = ", ".join(f"{key} {value}" for key, value in entry["set"].items()) or "as configured"
     return printable(f"{entry['name']} ({settings}), {entry['steps'] or 0} steps: {result}", 400)
-
-
-def _reason(error: UserError | None) -> str:
-    """Return why a trial has no score, in a clause and without the rows that a message may name."""
-    return "no validation gave a number" if error is None else printable(_ASIDE.split(str(error))[0], 200)

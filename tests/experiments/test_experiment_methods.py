@@ -20,7 +20,7 @@ from ecgcmr.experiments import baseline_methods, fine_tuning
 from ecgcmr.experiments.baseline_methods import Baselines
 from ecgcmr.experiments.chain import encoder_for_task
 from ecgcmr.experiments.fine_tuning import FineTuning
-from ecgcmr.experiments.gain import gain_paragraph
+from ecgcmr.experiments.gain import gain_section
 from ecgcmr.experiments.methods import Problem
 from ecgcmr.experiments.plan import CohortPlan, EvaluationPlan, GainPlan, Plan, SupervisedPlan, TaskPlan
 from ecgcmr.experiments.report import assess_task
@@ -71,7 +71,7 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     scores = found.primary[PHENOTYPES]
     values = {variant.method: score.values.point["r2"].mean() for variant, score in scores.items()}
     plan = GainPlan("mae+alignment", ["byol", "mae"], "phenotypes", "10 %", 27.59, "a paper")
-    text = gain_paragraph(plan, found, 12)
+    text = gain_section(plan, found, 12)
     own, rival, ceiling = values["mae+alignment"], values["mae"], values["oracle"]
     said = "At 12 labelled training recordings (10 %), mae+alignment reaches"
     assert text.startswith(f"## Gain of mae+alignment\n\n{said}")
@@ -82,10 +82,10 @@ def test_the_gain_is_what_the_scores_say(truth: np.ndarray) -> None:
     assert f"relative gain is {100 * (own / rival - 1):+.1f} %" in text
     assert f"the share of it is {100 * own / ceiling:.0f} %" in text
     assert "up to 27.59 % (a paper)" in text
-    back = gain_paragraph(replace(plan, method="byol", over=["mae+alignment"], published=None), found, 12)
+    back = gain_section(replace(plan, method="byol", over=["mae+alignment"], published=None), found, 12)
     assert "below 0" in back
     assert "Published" not in back
-    assert "there is no score of mae+alignment" in gain_paragraph(plan, found, 13)
+    assert "there is no score of mae+alignment" in gain_section(plan, found, 13)
 
 
 def test_a_gain_at_one_number_of_labels_comes_with_what_holds_at_others(truth: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def test_a_gain_at_one_number_of_labels_comes_with_what_holds_at_others(truth: n
     }
     values[Variant("oracle", None, None)] = noisy(truth, 0.05, 7)
     found = assessed(truth, values)
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12, [24, 48, 96])
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12, [24, 48, 96])
     points = {variant: score.values.point["r2"].mean() for variant, score in found.primary[PHENOTYPES].items()}
     first, second = text.split("\n\n")[2].splitlines()  # nothing of 96, where the method has no score
     for line, labels, verdict in ((first, 24, "which holds 0"), (second, 48, "which is below 0")):
@@ -107,7 +107,35 @@ def test_a_gain_at_one_number_of_labels_comes_with_what_holds_at_others(truth: n
         )
         assert verdict in line
         assert f"{100 * own / points[Variant('oracle', None, None)]:.0f} % (" in line
-    assert len(gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12).split("\n\n")) == 2
+    assert len(gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12).split("\n\n")) == 2
+
+
+def test_lines_of_a_gain_name_seeds_and_targets_that_are_fewer(truth: np.ndarray) -> None:
+    lost = noisy(truth, 0.4, 6)
+    lost[:, 0] = np.nan
+    values = {
+        Variant("mae", None, 12): {0: noisy(truth, 0.3, 5), 1: noisy(truth, 0.5, 5)},
+        Variant("byol", None, 12): {0: noisy(truth, 0.4, 6)},
+        Variant("mae", None, 24): {0: noisy(truth, 0.3, 5)},
+        Variant("byol", None, 24): {0: lost},
+        Variant("mae", None, 48): {0: np.where(np.arange(3) > 0, np.nan, noisy(truth, 0.3, 5))},
+        Variant("byol", None, 48): {0: lost},
+    }
+    found = assessed(truth, values)
+    plan = GainPlan("mae", ["byol"], "phenotypes", 24)
+    text = gain_section(plan, found, 24, [12, 48])
+    assert "over the 2 of 3 targets that both are defined for" in text.split("\n\n")[1]
+    [line] = text.split("\n\n")[2].splitlines()  # of 48 there is no target in common
+    assert line.startswith("- At 12: mae ")
+    assert "Both are of seed 0, which they share" in line
+    [line] = gain_section(plan, found, 12, [24]).split("\n\n")[2].splitlines()
+    assert line.endswith("Over the 2 of 3 targets that both are defined for.")
+    nothing = gain_section(plan, found, 48, [12])
+    assert "Nothing can be said at 48 labels: mae and byol have a score of no target in common." in nothing
+    assert "nan" not in text + nothing
+    assert "\n\n- At 12: mae " in nothing
+    few = gain_section(plan, found, None, [12])
+    assert "The cohort has too few labelled recordings for 24.\n\n- At 12: mae " in few
 
 
 def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefers(truth: np.ndarray) -> None:
@@ -119,11 +147,11 @@ def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefer
         Variant("byol", protocol, 12): noisy(truth, noise, 6)
         for protocol, noise in (("linear_probe", 0.5), ("finetune", 0.6))
     }
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "mae (fine-tuned) reaches" in text
     assert "the best of byol is byol (linear probe)" in text  # the better one: that favours the reference
     del values[Variant("mae", "finetune", 12)]
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "mae (linear probe) reaches" in text
 
 
@@ -136,7 +164,7 @@ def test_a_gain_is_of_the_seeds_that_both_share(truth: np.ndarray) -> None:
         Variant("byol", "finetune", 12): {0: noisy(truth, 0.5, 6)},
     }
     found = assessed(truth, values)
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12)
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), found, 12)
     alone = assessed(truth, {variant: {0: each[0]} for variant, each in values.items()})
     own, rival = (
         alone.primary[PHENOTYPES][Variant(*name, 12)].values.point["r2"].mean()
@@ -157,7 +185,7 @@ def test_a_gain_is_of_the_seeds_that_both_share(truth: np.ndarray) -> None:
 
 def test_a_gain_over_no_skill_is_no_percentage(truth: np.ndarray) -> None:
     values = {Variant("mae", None, 12): noisy(truth, 0.3, 5), Variant("byol", None, 12): -np.nan_to_num(truth)}
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert "no meaning" in text
     assert "relative gain is" not in text
 
@@ -173,7 +201,7 @@ def test_a_small_difference_has_the_decimals_of_its_verdict(truth: np.ndarray, s
         Variant(method, None, 12): middle + share * (np.nan_to_num(truth, nan=1.0) - middle)
         for method, share in (("mae", 0.5 + shift), ("byol", 0.5))  # R2 rises with the share
     }
-    text = gain_paragraph(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
+    text = gain_section(GainPlan("mae", ["byol"], "phenotypes", 12), assessed(truth, values), 12)
     assert said in text
     numbers = [float(number) for number in re.findall(r"[+-]\d\.\d+", text.split("The difference is ")[1])[:3]]
     value, low, high = numbers

@@ -99,7 +99,7 @@ def content(out: Path) -> dict[str, str]:
                 data = PLACE.sub(b"", data.replace(str(out).encode(), b"OUT"))
             if path.suffix == ".parquet":
                 table = pd.read_parquet(path)
-                data = f"{table.dtypes}{table.to_csv()}".encode()  # digits that read back as they were
+                data = f"{table.dtypes.to_dict()}{table.to_csv()}".encode()  # digits that read back as they were
             data = NAME.sub(b"", data.replace(str(out).encode(), b"OUT"))
             found[name] = hashlib.sha256(data).hexdigest()
     return found

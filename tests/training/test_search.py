@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from ecgcmr.config_pieces import read_config
-from ecgcmr.errors import UserError
+from ecgcmr.errors import Diverged, UserError
+from ecgcmr.locks import FolderLock
 from ecgcmr.training import tuning_record
 from ecgcmr.training.budget_plan import Budget, budget_for
 from ecgcmr.training.candidates import Candidate, candidates_of
@@ -31,7 +32,7 @@ SECOND = 3 / 8  # of a budget: half of what three twelfths leave
 def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str], fingerprint: str = "a") -> Trials:
     """Return fits that leave what a real one does; a score that is a text is an error."""
 
-    def fit(words: list[str]) -> UserError | None:
+    def fit(words: list[str]) -> Diverged | None:
         given = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
         place = Path(given["trainer.default_root_dir"])
         share = float(given["budget.share"])
@@ -39,7 +40,7 @@ def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | s
         found = score(place.name, share)
         (place / "best.ckpt").write_bytes(b"")
         if isinstance(found, str):
-            return UserError(found)
+            return Diverged(found)
         values = {"best": found, "mode": "max", "monitor": "val/auroc", "steps": round(400 * share)}
         tuning_record.record(place, "budget", values)
         (place / "metrics.json").write_text("{}")
@@ -108,13 +109,72 @@ def test_a_trial_that_was_cut_off_goes_on_in_the_same_search_alone(tmp_path: Pat
     given: list[list[str]] = []
     fits = trials([], lambda name, share: SCORES[name])
 
-    def fit(words: list[str]) -> UserError | None:
+    def fit(words: list[str]) -> Diverged | None:
         given.append(words)
         return fits.fit(words)
 
     search(tmp_path, CANDIDATES, replace(fits, fit=fit))
     assert [words[-1] for words in given] == [word, *["--overwrite"] * 4]
     assert (tmp_path / "search" / "of-old" / "last.ckpt").exists() == (fingerprint == "a")
+
+
+def test_a_trial_that_was_killed_before_its_last_checkpoint_begins_anew(tmp_path: Path) -> None:
+    """Each validation writes best.ckpt first; a fit goes on from last.ckpt."""
+    place = tmp_path / "search" / "slow"
+    place.mkdir(parents=True)
+    (place / "trial.json").write_text(json.dumps({"share": FIRST, "fingerprint": "a"}))
+    torch.save({}, place / "best.ckpt")
+    given: list[list[str]] = []
+    fits = trials([], lambda name, share: SCORES[name])
+
+    def fit(words: list[str]) -> Diverged | None:
+        given.append(words)
+        return fits.fit(words)
+
+    search(tmp_path, CANDIDATES, replace(fits, fit=fit))
+    assert given[0][-1] == "--overwrite"
+
+
+def test_only_trials_are_removed_and_none_that_runs_or_lies_elsewhere(tmp_path: Path) -> None:
+    other = json.dumps({"share": FIRST, "fingerprint": "of another search"})
+    places = {name: tmp_path / "run" / "search" / name for name in ("left", "held", "copy")}
+    places["elsewhere"] = tmp_path / "elsewhere"
+    for name, place in places.items():
+        place.mkdir(parents=True)
+        torch.save({}, place / "best.ckpt")
+        if name != "copy":  # somebody's own
+            (place / "trial.json").write_text(other)
+    (tmp_path / "run" / "search" / "link").symlink_to(places["elsewhere"])
+    with FolderLock(places["held"], "fit"):
+        search(tmp_path / "run", CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    assert [name for name, place in places.items() if (place / "best.ckpt").exists()] == ["held", "copy", "elsewhere"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(1, None, [], {}, {"name": "slow"}),
+        {"name": "slow", "share": FIRST, "score": "9", "set": {}},
+        {"name": "slow", "share": FIRST, "score": 9.0, "steps": "many", "set": {}},
+        {"name": "slow", "share": FIRST, "score": 10**400, "set": {}},
+        {"name": ["slow"], "share": [FIRST], "score": 9.0, "set": {}},
+    ],
+)
+def test_what_is_no_entry_of_a_search_is_tried_anew(tmp_path: Path, entry: object) -> None:
+    expected = search(tmp_path / "new", CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    (tmp_path / "old" / "search").mkdir(parents=True)
+    note = json.dumps({"fingerprint": "a", "tried": [entry]})
+    (tmp_path / "old" / "search" / "search.json").write_text(note)
+    assert search(tmp_path / "old", CANDIDATES, trials([], lambda name, share: SCORES[name])) == expected
+
+
+def test_what_stops_a_trial_but_divergence_ends_the_search(tmp_path: Path) -> None:
+    def full(words: list[str]) -> Diverged | None:
+        raise UserError("no space left")
+
+    with pytest.raises(UserError, match="no space left"):
+        search(tmp_path, CANDIDATES, Trials(full, lambda: None, True))
+    assert not (tmp_path / "search" / "search.json").exists()
 
 
 def test_trials_of_other_lengths_count_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +200,6 @@ def test_trials_of_other_lengths_count_for_nothing(tmp_path: Path, capsys: pytes
          "val/prediction is NaN or infinite"),
         ("validate: recordings hold NaN or infinity: row 3 (subject ab), row 4 (subject cd)", "validate: recordings "
          "hold NaN or infinity"),
-        ("own.py, line 3: OutOfMemoryError: no room", "own.py, line 3: OutOfMemoryError: no room"),
     ],
 )  # fmt: skip
 def test_reasons_say_what_happened_and_name_no_row(tmp_path: Path, message: str, reason: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import yaml
 from labelled_cohort import write_cohort, write_stage
 
 from ecgcmr.cli import main
+from ecgcmr.errors import UserError
+from ecgcmr.stages import PhenotypeRegression
 from ecgcmr.training import search_command
 from ecgcmr.training.halving import FIRST, second_share
 from ecgcmr.training.stage_cli import StageCLI
@@ -33,6 +37,9 @@ def config(tmp_path: Path) -> Path:
     content["trainer"] |= {"precision": "32-true", "callbacks": [{"class_path": "killed_runs.Recorder"}]}
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+TWO_RANKS = [f"--trainer.{word}" for word in ("devices=2", "accelerator=cpu", "strategy=ddp", "callbacks=[]")]
 
 
 def tuning(config: Path, name: str) -> dict[str, Any]:
@@ -73,16 +80,49 @@ def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
     assert not config.with_suffix("").exists()
 
 
-@pytest.mark.parametrize("code", [-9, 137, 1])
-def test_a_trial_on_several_ranks_that_is_killed_is_no_candidate_that_lost(
-    config: Path, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("code", "why"), [(-9, "killed"), (137, "killed"), (1, "the lines above"), (2, "the lines above")]
+)
+def test_a_trial_on_several_ranks_that_something_else_ended_is_no_candidate_that_lost(
+    config: Path, code: int, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search_command, "run_apart", lambda words: code)
-    ranks = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
-    assert main(["fit", "-c", str(config), *ranks, "--trainer.callbacks=[]"]) == 2
+    monkeypatch.setattr(search_command, "run_apart", lambda words, variables: code)
+    assert main(["fit", "-c", str(config), *TWO_RANKS]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert f"search: candidate slow: its fit ended with {code}, as no candidate that diverges does" in line
+    assert f"search: candidate slow: its fit ended with {code} ({why}" in line
     assert not (config.with_suffix("") / "search" / "search.json").exists()
+
+
+def test_a_trial_in_one_process_that_something_else_stops_is_no_candidate_that_lost(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise UserError("a file is damaged")
+
+    monkeypatch.setattr(PhenotypeRegression, "training_step", stopped)
+    assert main(["fit", "-c", str(config), "--trainer.callbacks=[]"]) == 2
+    assert "error: search: candidate slow: a file is damaged" in capsys.readouterr().err
+    assert not (config.with_suffix("") / "search" / "search.json").exists()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.multiprocess
+def test_a_candidate_that_diverges_in_processes_of_its_own_loses_with_its_reason(config: Path) -> None:
+    rates = [{"name": name, "set": {"model.optimiser.lr": RATES[name]}} for name in ("broken", "middle")]
+    (config.parent / "rates.yaml").write_text(yaml.safe_dump(rates))
+    content = yaml.safe_load(config.read_text())
+    del content["trainer"]["callbacks"]
+    config.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "ecgcmr", "fit", "-c", str(config), *TWO_RANKS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = tuning(config, config.stem)["search"]
+    assert found["chosen"] == "middle"
+    [reason] = [entry["failed"] for entry in found["tried"] if entry["failed"]]
+    assert reason.startswith("the fit stopped at step")
+    assert "row" not in reason
+    assert not list((config.with_suffix("") / "search").glob(".*"))
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1 / 6, [2, 2, 4]), (4.0, [8, 36, 96])])
