@@ -116,6 +116,10 @@ def test_every_part_stands_under_a_heading_in_order(parsed: Parsed) -> None:
         assert known in parsed.text
 
 
+def test_lines_of_the_gain_are_read_as_paragraphs(page: str) -> None:
+    assert "<p>At 24: mae reaches less.</p>" in page
+
+
 def test_nothing_is_fetched_from_outside(parsed: Parsed) -> None:
     for _, attributes in parsed.tags:
         for name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):

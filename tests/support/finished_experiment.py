@@ -36,7 +36,7 @@ def make(folder: Path, *, methods: tuple[str, ...] = METHODS, targets: tuple[str
     write_assessment(found, folder / "evaluation" / "phenotypes" / "results.json")
     write_rows(found.scores, folder / "results.json")
     write_rows(found.differences, folder / "differences.json")
-    gain = f"## Gain of mae\n\nmae reaches more than \\{SCRIPT[:-1]}\\>."
+    gain = f"## Gain of mae\n\nmae reaches more than \\{SCRIPT[:-1]}\\>.\n\n- At 24: mae reaches less."
     write_overview_md([found], folder / "results.md", title="Is it so? *Yes* & no", head=[gain],
                       notes=[f"read {HOME}/table.csv"])  # fmt: skip
     (folder / "experiment.json").write_text(json.dumps({"file": "compare.yaml"}))
