@@ -98,6 +98,19 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path, at: int) -> 
     assert len(set(ran)) == 5
 
 
+def words_of_a_search(folder: Path) -> list[list[str]]:
+    """Run a search with the fingerprint ``a``, and return by which words each of its trials was fitted."""
+    given: list[list[str]] = []
+    fits = trials([], lambda name, share: SCORES[name])
+
+    def fit(words: list[str]) -> Diverged | None:
+        given.append(words)
+        return fits.fit(words)
+
+    search(folder, CANDIDATES, replace(fits, fit=fit))
+    return given
+
+
 @pytest.mark.parametrize(("fingerprint", "word"), [("a", "--ckpt_path=last"), ("another", "--overwrite")])
 def test_a_trial_that_was_cut_off_goes_on_in_the_same_search_alone(tmp_path: Path, fingerprint: str, word: str) -> None:
     """Settings, weights and names of candidates may have changed since."""
@@ -106,14 +119,7 @@ def test_a_trial_that_was_cut_off_goes_on_in_the_same_search_alone(tmp_path: Pat
         note = {"share": FIRST, "fingerprint": fingerprint}
         (tmp_path / "search" / name / "trial.json").write_text(json.dumps(note))
         torch.save({}, tmp_path / "search" / name / "last.ckpt")
-    given: list[list[str]] = []
-    fits = trials([], lambda name, share: SCORES[name])
-
-    def fit(words: list[str]) -> Diverged | None:
-        given.append(words)
-        return fits.fit(words)
-
-    search(tmp_path, CANDIDATES, replace(fits, fit=fit))
+    given = words_of_a_search(tmp_path)
     assert [words[-1] for words in given] == [word, *["--overwrite"] * 4]
     assert (tmp_path / "search" / "of-old" / "last.ckpt").exists() == (fingerprint == "a")
 
@@ -124,14 +130,7 @@ def test_a_trial_that_was_killed_before_its_last_checkpoint_begins_anew(tmp_path
     place.mkdir(parents=True)
     (place / "trial.json").write_text(json.dumps({"share": FIRST, "fingerprint": "a"}))
     torch.save({}, place / "best.ckpt")
-    given: list[list[str]] = []
-    fits = trials([], lambda name, share: SCORES[name])
-
-    def fit(words: list[str]) -> Diverged | None:
-        given.append(words)
-        return fits.fit(words)
-
-    search(tmp_path, CANDIDATES, replace(fits, fit=fit))
+    given = words_of_a_search(tmp_path)
     assert given[0][-1] == "--overwrite"
 
 
