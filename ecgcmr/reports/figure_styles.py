@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from matplotlib.colors import to_hex, to_rgb
+
 from ecgcmr.evaluation.methods import Method
 
 _KNOWN = {
@@ -43,6 +45,8 @@ _LINES: dict[str | None, LineStyle] = {
     "taught": (0, (6, 1, 1, 1)),
     None: ":",
 }
+_FILLED: dict[str | None, float] = {"finetune": 0.0, "taught": 0.25, "taught_probe": 0.55}
+"""How much of its colour a marker's inside has, by protocol; all of it where none is named."""
 
 
 class Styles:
@@ -65,5 +69,6 @@ class Styles:
         return colour, marker, _LINES.get(method[1], ":")
 
     def fill(self, method: Method) -> str:
-        """Return the colour of a marker's inside; fine-tuned and taught networks have hollow ones."""
-        return "white" if method[1] in ("finetune", "taught") else self.of(method)[0]
+        """Return the colour of a marker's inside: white if fine-tuned, a tint of the method's own if taught."""
+        share = _FILLED.get(method[1], 1.0)
+        return to_hex([1.0 - share * (1.0 - part) for part in to_rgb(self.of(method)[0])])

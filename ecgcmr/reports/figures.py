@@ -25,6 +25,8 @@ from ecgcmr.reports.figure_styles import POINTS, Styles
 from ecgcmr.text import printable, show_names_plainly
 
 _DPI = 150
+_LETTER, _LEGEND_LINE = 0.075, 0.2
+"""Inches that a letter and a line of a legend in letters of 9 points take."""
 
 
 def save_figure(figure: Figure, path: Path | str) -> Path:
@@ -78,8 +80,10 @@ def label_efficiency(
     if not rows:
         raise ValueError(f"no {metric} of {target} ({group}) among the rows")
     counts = sorted({row.labels for row in rows if row.labels is not None})
-    figure, axes = _figure(8.0, 4.8)
     methods = method_order((row.method, row.protocol) for row in rows)
+    longest = min(LONGEST_IN_FIGURE, max(len(method_title(method)) for method in methods))
+    # The legend is a column as high as the figure, beside curves that keep their width.
+    figure, axes = _figure(6.2 + _LETTER * longest, max(4.8, 0.4 + _LEGEND_LINE * len(methods)))
     styles = Styles(methods)
     step = min(0.018, 0.3 / len(methods))  # within the axis, however many there are
     for place, method in enumerate(methods):
@@ -98,7 +102,7 @@ def label_efficiency(
         title
         or f"{target}{'' if group is None else f' over {group}'}, {max(row.n_test for row in rows):,} test subjects"
     )
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 

@@ -199,8 +199,9 @@ def test_figures_are_written_and_deterministic(tmp_path: Path) -> None:
 
 
 def test_figures_draw_what_the_rows_say() -> None:
-    axes = label_efficiency(ROWS).axes[0]
-    lines = {text.get_text() for text in axes.get_legend().get_texts()}
+    figure = label_efficiency(ROWS)
+    axes = figure.axes[0]
+    lines = {text.get_text() for text in figure.legends[0].get_texts()}
     assert lines == {"random, linear probe", "mae+alignment, linear probe", "age+sex", "oracle"}
     drawn = axes.containers[1].lines[0].get_ydata()
     expected = [

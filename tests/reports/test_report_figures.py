@@ -15,7 +15,7 @@ from ecgcmr.metrics.decisions import CalibrationBin
 from ecgcmr.reports.agreement_figures import calibration
 from ecgcmr.reports.bullseye import bullseye
 from ecgcmr.reports.figure_styles import Styles
-from ecgcmr.reports.figures import LONGEST_IN_FIGURE, roc, save_figure, scatter
+from ecgcmr.reports.figures import LONGEST_IN_FIGURE, label_efficiency, roc, save_figure, scatter
 from ecgcmr.reports.forest_figures import MOST_METHODS, forest, forests, leading_methods
 
 TARGETS = [Target(f"t{k}", group) for group, count in (("LV", 6), ("RV", 4), ("WT", 20)) for k in range(count)]
@@ -144,3 +144,30 @@ def test_long_names_leave_the_panels_their_place(tmp_path: Path) -> None:
     box = drawn.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= drawn.bbox.x1
+
+
+@pytest.mark.parametrize("name", ["a", "method", "m" * 900])
+@pytest.mark.parametrize("count", [2, 40])
+def test_curves_over_labels_keep_their_place_beside_a_legend_of_any_length(
+    tmp_path: Path, count: int, name: str
+) -> None:
+    lines = [(f"{name} {place}", "taught_probe") for place in range(count)]
+    made = [
+        ResultRow("mean", "all", "regression", *line, labels, "r2", 0.5, 0.4, 0.6, 30, "regression")
+        for line in lines
+        for labels in (20, 200)
+    ]
+    figure = label_efficiency(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_figure(figure, tmp_path / "labels.png")
+    figure.draw_without_rendering()  # places in the figure's own dots, not in those of the file
+    legend_box, curves = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+    assert len(legend(figure)) == count
+    assert figure.bbox.y0 <= legend_box.y0
+    assert legend_box.y1 <= figure.bbox.y1
+    assert legend_box.x1 <= figure.bbox.x1
+    assert curves.x1 <= legend_box.x0
+    width, height = curves.width / figure.dpi, curves.height / figure.dpi
+    assert 3.0 < width < 7.5  # the narrowest beside 48 letters m
+    assert height > 3.5
