@@ -231,7 +231,8 @@ def _notes(scorer: Scorer, found: Assessment) -> list[str]:
     if floor * largest > 0.05:
         notes.append(
             f"With {found.settings.resamples:,} resamples p is at least {floor:.2g}, which Holm's correction over "
-            f"{largest} comparisons lifts to {min(1.0, floor * largest):.2g}: take --resamples "
-            f"{int(np.ceil(40 * largest / 1000)) * 1000} to resolve 0.05."
+            f"{largest} comparisons lifts to {min(1.0, floor * largest):.2g}: "
+            f"{int(np.ceil(40 * largest / 1000)) * 1000} resolve 0.05 (--resamples of evaluate and compare, "
+            "evaluation.resamples of an experiment)."
         )
     return notes
