@@ -6,7 +6,7 @@ Everything in it is computed from the experiment's own predictions; a published 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ _PROTOCOLS = (FINETUNE, LINEAR_PROBE, LAYER_PROBE, ATTENTION_PROBE, STACK, None)
 ORACLE = Variant("oracle", None, None)
 METRIC = "r2"
 _DIGITS, _MOST_DIGITS = 3, 6
+_ROUNDING, _PRECISION = 1e-4, 1e-6
+"""Parts of their spread and of themselves that two predictions of the same weights may differ by."""
 _RESOLVED = 0.5 * 10.0**-_DIGITS
 """Smaller numbers are 0 in tables."""
 
@@ -102,6 +104,7 @@ def _paragraph(plan: GainPlan, compared: _Comparison | str, found: Assessment, t
         f"{compared.own[0]:z.3f} over {_targets(compared)}; the best of {', '.join(plan.over)} is "
         f"{_title(compared.rival)} with {compared.other[0]:z.3f}.",
         *_seeds(found, compared.method, compared.rival),
+        *_at_probe(found, task, compared.method, compared.rival),
         f"The difference is {_difference(compared.difference)}.",
         _relative(compared.own, compared.other),
     ]
@@ -121,6 +124,7 @@ def _line(compared: _Comparison | str, found: Assessment, task: Task, labels: in
         f"{compared.other[0]:z.3f}, a difference of {_difference(compared.difference)}"
         + (f"; {shares[0]} and {shares[1]} of the oracle." if shares else "."),
         *_seeds(found, compared.method, compared.rival),
+        *_at_probe(found, task, compared.method, compared.rival),
     ]
     if len(compared.columns) < compared.among:
         sentences.append(f"Over {_targets(compared)}.")
@@ -196,6 +200,35 @@ def _seeds(found: Assessment, *variants: Variant) -> list[str]:
     return [
         f"Both are of seed{'s' if len(common) > 1 else ''} {named}, which they share; the tables are means over all."
     ]
+
+
+def _at_probe(found: Assessment, task: Task, *variants: Variant) -> list[str]:
+    """Say which fine-tuned networks predict what their linear probes do: validation chose to stay there."""
+    predictions, columns = found.data.test.predictions, found.data.columns(task)
+    sentences = []
+    for variant in variants:
+        probe = replace(variant, protocol=LINEAR_PROBE)
+        if variant.protocol != FINETUNE or probe not in predictions:
+            continue
+        pairs = [
+            (predictions[variant][seed][:, columns], predictions[probe][seed][:, columns])
+            for seed in predictions[variant].keys() & predictions[probe].keys()
+        ]
+        if pairs and all(_alike(*pair) for pair in pairs):
+            sentences.append(
+                f"{_title(variant)} predicts what its linear probe does: validation chose the weights that fine-tuning "
+                "started from."
+            )
+    return sentences
+
+
+def _alike(one: NDArray, other: NDArray) -> bool:
+    """Whether two predictions (n, K) differ by no more than rounding, seen from the spread of each target."""
+    known = np.isfinite(one)
+    if not np.array_equal(known, np.isfinite(other)):
+        return False
+    first, second = np.where(known, one, 0.0), np.where(known, other, 0.0)
+    return bool(np.all(np.abs(first - second) <= _ROUNDING * np.std(first, axis=0) + _PRECISION * np.abs(first)))
 
 
 def _relative(method: Mean, rival: Mean) -> str:

@@ -7,6 +7,12 @@ from typing import Any
 
 from ecgcmr.evaluation.training_ends import ENDS
 
+_AT_START = [
+    "validation chose the weights that fine-tuning started from (final_weights, share 0): its scores are those of its "
+    "start, which is the probe where its head was one"
+]
+"""In place of what the search chose, which was not taken."""
+
 
 def tuning_notes(folder: Path) -> list[str]:
     """Return the notes on a fine-tuned run, from its ``tuning.json``; none where its budget and search were enough.
@@ -20,7 +26,9 @@ def tuning_notes(folder: Path) -> list[str]:
     from ecgcmr.training import tuning_record  # heavy: lightning
 
     sections = tuning_record.read(folder)
-    return [*_of_budget(sections.get("budget", {})), *_of_search(sections.get("search", {}))]
+    stayed = sections.get("final_weights", {}).get("share") == 0
+    of_search = _AT_START if stayed else _of_search(sections.get("search", {}))
+    return [*_of_budget(sections.get("budget", {})), *of_search]
 
 
 def budget_end(folder: Path) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jsonargparse import Namespace
+
 from ecgcmr.errors import UserError
 from ecgcmr.text import printable
 from ecgcmr.training.halving import MOST_CANDIDATES
@@ -21,12 +23,14 @@ _SHARED: dict[str, tuple[str, ...]] = {
         *("evaluation_windows", "predict_split"),
     ),
     "trainer": (
+        *("accelerator", "devices", "num_nodes", "strategy"),
         *("default_root_dir", "fast_dev_run", "overfit_batches", "limit_train_batches"),
         *("limit_val_batches", "limit_test_batches", "limit_predict_batches"),
     ),
 }
-"""Room -> what all candidates share: what they learn from, what they are given in a test, and what judges them. With
-others their scores would not be comparable, or the row of a table would be another method than it says."""
+"""Room -> what all candidates share: what they learn from, what they are given in a test, what judges them, and the
+devices, which are those of the command. With others their scores would not be comparable, or the row of a table would
+be another method than it says."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
     Raises:
         UserError: There are none, too many, two of one name, or a setting that a search may not choose.
     """
-    found = [Candidate(entry["name"], dict(entry["set"] or {})) for entry in entries]
+    found = [Candidate(entry["name"], _plain(entry["set"] or {})) for entry in entries]
     names = [candidate.name for candidate in found]
     if not 1 <= len(found) <= MOST_CANDIDATES:
         raise UserError(f"search has {len(found)} candidates: name 1 to {MOST_CANDIDATES}, or set search: null")
@@ -70,7 +74,7 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
         if names.count(name) > 1:
             raise UserError(f"search: two candidates are named {name}; give each a name of its own")
     for candidate in found:
-        odd = [key for key in candidate.set if not key.startswith(tuple(f"{room}." for room in _SHARED))]
+        odd = [key for key in map(str, candidate.set) if not key.startswith(tuple(f"{room}." for room in _SHARED))]
         if odd:
             raise UserError(
                 f"search: candidate {candidate.name} sets {printable(odd[0], 60)}: it may set what is of "
@@ -80,9 +84,18 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
         if unlike:
             raise UserError(
                 f"search: candidate {candidate.name} sets {printable(unlike[0], 60)}, which candidates share because "
-                "they learn from it or are judged by it: set it for all, in the config"
+                "they learn from it, are judged by it or run on it: set it for all, in the config"
             )
     return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without the parser's namespaces, such as that of an encoder given whole."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_shared(key: str) -> bool:

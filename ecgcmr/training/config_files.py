@@ -118,6 +118,11 @@ class Composition:
                 raise
             if not reasons:
                 raise
+            if 'key "search"' in str(error):
+                raise UserError(
+                    f"search: {printable(next(iter(unread)), 200)} holds no candidates: they are a list, each a name "
+                    "and a set of dotted settings alone"
+                ) from error
             raise UserError(
                 f"{reasons[0]}; a part, such as an encoder, is a file with class_path and init_args"
             ) from error

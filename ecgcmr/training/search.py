@@ -6,6 +6,7 @@ and an equal one is not repeated; a folder a candidate keeps its ``metrics.json`
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,26 @@ from typing import Any
 from ecgcmr.errors import UserError
 from ecgcmr.files import write_atomically
 from ecgcmr.json_file import finite_number, recall_json
+from ecgcmr.locks import FolderLock
 from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
 from ecgcmr.training.halving import FIRST, Score, finalists, first_round, outermost, second_share, winner
-from ecgcmr.training.search_trial import FOLDER, Trials, goodness_of, line_about, remove_other_trials, run_trial
+from ecgcmr.training.search_trial import (
+    ENTRY,
+    FOLDER,
+    NO_NUMBER,
+    OF_MONITOR,
+    Trials,
+    check_own_folder,
+    goodness_of,
+    line_about,
+    remove_other_trials,
+    run_trial,
+)
 
 NOTE, SECTION = "search.json", "search"
+_MOST_STEPS = 10**9
 
 
 def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dict[str, Any]:
@@ -36,12 +50,19 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
         ``tried``.
 
     Raises:
-        UserError: All candidates failed.
+        UserError: All candidates failed, or its folder is a link, holds other runs, or another process searches there.
     """
+    check_own_folder(folder / FOLDER)
+    with FolderLock(folder / FOLDER, "fit") if trials.writes else contextlib.nullcontext():
+        return _search(folder, candidates, trials)
+
+
+def _search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dict[str, Any]:
+    """Search where nobody else does; see ``search``."""
     names = [candidate.name for candidate in candidates]
     rounds = (FIRST, second_share(names))
-    note = _known(folder, trials.fingerprint, rounds)
     by_name = {candidate.name: candidate for candidate in candidates}
+    note = _known(folder, trials.fingerprint, by_name, rounds)
     tried: list[dict[str, Any]] = note["tried"]
 
     def run(who: Sequence[str], share: float) -> dict[str, Score]:
@@ -52,7 +73,9 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
                 if trials.writes:
                     _write(folder, note)
                     print(f"search: {line_about(tried[-1])}", flush=True)
-        return {entry["name"]: goodness_of(entry) for entry in tried if entry["share"] == share}
+        return {
+            entry["name"]: goodness_of(entry) for entry in tried if entry["share"] == share and entry["name"] in who
+        }
 
     if trials.writes:
         remove_other_trials(folder, trials.fingerprint)
@@ -63,9 +86,10 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
     chosen = winner(names, first, second)
     if chosen is None:
         reasons = "; ".join(f"{entry['name']}: {entry['failed']}" for entry in tried if entry["failed"])
+        unjudged = all(entry["failed"] == NO_NUMBER for entry in tried)
+        mend = "give the validation split labels that can be scored" if unjudged else "mend them"
         raise UserError(
-            f"search: all candidates failed ({printable(reasons, 600)}); mend them, remove {folder / FOLDER} and fit "
-            "again"
+            f"search: all candidates failed ({printable(reasons, 600)}); {mend}, remove {folder / FOLDER} and fit again"
         )
     settings = {candidate.name: candidate.set for candidate in candidates}
     found = {
@@ -96,24 +120,32 @@ def chosen_settings(folder: Path) -> dict[str, Any]:
     return dict(section["set"])
 
 
-def _known(folder: Path, fingerprint: str, rounds: Sequence[float]) -> dict[str, Any]:
-    """Return what an equal search has tried already, in rounds as long."""
+def _known(
+    folder: Path, fingerprint: str, candidates: Mapping[str, Candidate], rounds: Sequence[float]
+) -> dict[str, Any]:
+    """Return what an equal search has tried already, in rounds as long: of each candidate and round the first entry."""
     note = recall_json(folder / FOLDER / NOTE)
+    found: dict[tuple[str, float], dict[str, Any]] = {}
     if isinstance(note, dict) and note.get("fingerprint") == fingerprint and isinstance(note.get("tried"), list):
-        return {**note, "tried": [entry for entry in note["tried"] if _is_entry(entry) and entry["share"] in rounds]}
-    return {"fingerprint": fingerprint, "tried": []}
+        for entry in note["tried"]:
+            if _is_entry(entry, candidates) and entry["share"] in rounds:
+                found.setdefault((entry["name"], entry["share"]), entry)
+    return {"fingerprint": fingerprint, "tried": list(found.values())}
 
 
-def _is_entry(entry: Any) -> bool:
-    """Whether something that was read is what ``run_trial`` returns."""
+def _is_entry(entry: Any, candidates: Mapping[str, Candidate]) -> bool:
+    """Whether something that was read is what ``run_trial`` returns of one of the candidates."""
+    if not isinstance(entry, dict) or set(entry) != ENTRY:
+        return False
+    name, score, steps = entry["name"], entry["score"], entry["steps"]
     return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("name"), str)
-        and all(entry.get(name) is None or isinstance(entry[name], str) for name in ("mode", "monitor", "failed"))
-        and finite_number(entry.get("share"))
-        and (entry.get("score") is None or finite_number(entry["score"]))
-        and (entry.get("steps") is None or isinstance(entry["steps"], int))
-        and isinstance(entry.get("set"), dict)
+        isinstance(name, str)
+        and name in candidates
+        and entry["set"] == candidates[name].set
+        and finite_number(entry["share"])
+        and (isinstance(entry["failed"], str) if score is None else entry["failed"] is None and finite_number(score))
+        and (score is None or (entry["mode"] in OF_MONITOR and isinstance(entry["monitor"], str)))
+        and (steps is None or (isinstance(steps, int) and not isinstance(steps, bool) and 0 <= steps <= _MOST_STEPS))
     )
 
 

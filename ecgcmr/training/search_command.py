@@ -47,9 +47,18 @@ class SearchRecord(Callback):
         self.found = found
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Write the section ``search``."""
-        if not trainer.fast_dev_run:
-            tuning_record.record(Path(trainer.default_root_dir), SECTION, self.found)
+        """Write the section ``search``, and say where its trials could not be as short as they should be."""
+        if trainer.fast_dev_run:
+            return
+        tuning_record.record(Path(trainer.default_root_dir), SECTION, self.found)
+        steps, most = self.found["steps"], trainer.max_steps
+        if steps > most and trainer.is_global_zero:
+            print(
+                f"note: the trials of the search took {steps} steps, more than the {most} of a whole budget, for none "
+                "is shorter than the interval between validations: a smaller budget.interval, or fewer candidates, "
+                "would make it cheaper",
+                file=sys.stderr,
+            )
 
 
 def searched_before(folder: Path, path: Any) -> dict[str, Any]:
@@ -89,13 +98,14 @@ def search_for(
     run = _apart if apart else fit
 
     def attempt(more: list[str]) -> Diverged | None:
-        name = Path(next(word for word in more if word.startswith("--trainer.default_root_dir="))).name
+        place = Path(next(word for word in more if word.startswith("--trainer.default_root_dir=")).partition("=")[2])
         try:
             run([*arguments, *words, *_QUIET, *more])
         except Diverged as error:
             return error
         except UserError as error:
-            raise UserError(f"search: candidate {name}: {error}") from error
+            anew = f"; to begin this trial anew remove {place}" if "--ckpt_path=last" in more else ""
+            raise UserError(f"search: candidate {place.name}: {error}{anew}") from error
         return None
 
     writes = is_first_process(os.environ) and launched_for() is None

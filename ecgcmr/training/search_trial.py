@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgcmr.errors import Diverged
+from ecgcmr.errors import Diverged, UserError
 from ecgcmr.files import remove_paths, write_atomically
 from ecgcmr.json_file import recall_json
-from ecgcmr.locks import is_held
+from ecgcmr.locks import FolderLock, is_held
 from ecgcmr.text import printable
 from ecgcmr.training import tuning_record
 from ecgcmr.training.candidates import Candidate
@@ -23,8 +23,11 @@ from ecgcmr.training.whole_checkpoints import BEST, LAST, is_whole
 FOLDER = "search"
 _KEPT = ("metrics.json", tuning_record.NAME)
 _STARTED = "trial.json"
-"""File of a trial that has not ended: how long it is, and of which search."""
-_OF_MONITOR_MIN = "min"
+"""File of a trial that has not ended: how long it is, and of which search. It is written first and removed last."""
+OF_MONITOR = ("min", "max")
+NO_NUMBER = "no validation gave a number"
+ENTRY = {"name", "set", "share", "score", "mode", "monitor", "steps", "failed"}
+"""What is known of a trial that has ended."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,12 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
 
     Returns:
         ``name``, ``set``, ``share``, ``score``, ``mode``, ``monitor``, ``steps`` and ``failed``, why there is no score.
+
+    Raises:
+        UserError: Its folder is a link, holds what is no trial, or another process writes there.
     """
     place = folder / FOLDER / candidate.name
+    _check_place(place)
     started, note = place / _STARTED, {"share": share, "fingerprint": trials.fingerprint}
     goes_on = (
         recall_json(started) == note
@@ -68,7 +75,8 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     )
     trials.barrier()  # all ranks have looked
     if trials.writes and not goes_on:
-        remove_paths(run_files(place))
+        with FolderLock(place, "fit", create=False):  # nothing of a trial that is running is removed
+            remove_paths(run_files(place))
         write_atomically(started, json.dumps(note).encode())
     trials.barrier()
     words = [*candidate.words(), f"--budget.share={share * trials.budget}", f"--trainer.default_root_dir={place}"]
@@ -76,7 +84,7 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     trials.barrier()  # rank zero has written
     section = tuning_record.read(place).get("budget", {})
     score = None if error is not None else section.get("best")
-    failed = None if score is not None else "no validation gave a number" if error is None else reason_of(error)
+    failed = None if score is not None else NO_NUMBER if error is None else reason_of(error)
     entry = {
         "name": candidate.name,
         "set": candidate.set,
@@ -89,9 +97,31 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
     }
     trials.barrier()  # all ranks have read
     if trials.writes:
-        remove_paths([path for path in run_files(place) if path.name not in _KEPT])
-        remove_paths([started])
+        left = [path for path in run_files(place) if path.name not in _KEPT]
+        # From the checkpoint on which a trial goes on to the note by which it does: killed in between, it begins anew.
+        remove_paths([place / LAST, *left, started])
     return entry
+
+
+def check_own_folder(place: Path) -> None:
+    """Refuse a folder whose content a search would remove somewhere else.
+
+    Raises:
+        UserError: It is a link.
+    """
+    if place.is_symlink():
+        raise UserError(f"{place}: is a link; a search removes what its trials leave, so give it a folder of its own")
+
+
+def _check_place(place: Path) -> None:
+    """Refuse a candidate's folder that holds another run; raises as ``run_trial`` does."""
+    check_own_folder(place)
+    others = [path.name for path in run_files(place) if path.name not in _KEPT]
+    if others and not (place / _STARTED).is_file():
+        raise UserError(
+            f"{place}: holds a run that is no trial of this search ({others[0]}); move it, or give the candidate "
+            "another name"
+        )
 
 
 def remove_other_trials(folder: Path, fingerprint: str) -> None:
@@ -106,7 +136,7 @@ def remove_other_trials(folder: Path, fingerprint: str) -> None:
 def goodness_of(entry: Mapping[str, Any]) -> Score:
     """Return a trial's score, the higher the better; None where it failed."""
     score = entry["score"]
-    return None if score is None else -score if entry["mode"] == _OF_MONITOR_MIN else score
+    return None if score is None else -score if entry["mode"] == OF_MONITOR[0] else score
 
 
 def line_about(entry: Mapping[str, Any]) -> str:

@@ -155,6 +155,24 @@ def test_the_method_of_a_gain_is_taken_fine_tuned_whatever_the_test_split_prefer
     assert "mae (linear probe) reaches" in text
 
 
+def test_a_fine_tuned_network_that_stayed_at_its_probe_is_said_to(truth: np.ndarray) -> None:
+    units = np.array([1.0, 1e3, 1e-3])
+    own, other = noisy(truth, 0.3, 5) * units, noisy(truth, 0.5, 6) * units
+    values = {
+        Variant("mae", "linear_probe", 12): {0: own, 7: noisy(truth, 0.4, 8) * units},
+        Variant("mae", "finetune", 12): {0: own * (1 + 1e-7)},
+        Variant("byol", "linear_probe", 12): {0: other},
+        Variant("byol", "finetune", 12): {0: other + units * [0.0, 0.0, 0.01]},  # of one target
+    }
+    values |= {replace(variant, labels=24): found for variant, found in values.items()}
+    plan, said = GainPlan("mae", ["byol"], "phenotypes", 12), "mae (fine-tuned) predicts what its linear probe does"
+    text = gain_section(plan, assessed(truth * units, values), 12, [24])
+    assert text.count(f"{said}: validation chose the weights that fine-tuning started from.") == 2
+    assert "byol (fine-tuned) predicts" not in text
+    values[Variant("mae", "finetune", 12)] = {0: own, 7: own}
+    assert gain_section(plan, assessed(truth * units, values), 12, [24]).count(said) == 1
+
+
 def test_a_gain_is_of_the_seeds_that_both_share(truth: np.ndarray) -> None:
     """A fine-tuned network has one draw of labels, a probe the mean over several, of which others may be poorer."""
     probed = {seed: noisy(truth, noise, 5) for seed, noise in ((0, 0.3), (7, 0.9))}

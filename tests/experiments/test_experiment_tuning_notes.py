@@ -29,6 +29,11 @@ from ecgcmr.training import tuning_record
         ({"budget": {"ended": "below least", "steps": 30, "least": 160}}, ["after 30 steps, below the least"]),
         ({"search": {"outermost": "highest", "chosen": "fast"}}, ["chose the highest learning rate"]),
         (
+            {"search": {"outermost": "lowest", "chosen": "slow"}, "final_weights": {"share": 0.0}},
+            ["chose the weights that fine-tuning started from (final_weights, share 0)"],
+        ),
+        ({"final_weights": {"share": 0.25}}, []),
+        (
             {"budget": {"ended": "most", "steps": 9}, "search": {"outermost": "lowest", "chosen": "slow"}},
             ["ended at the most steps", "chose the lowest learning rate"],
         ),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from ecgcmr.config_pieces import read_config
 from ecgcmr.errors import Diverged, UserError
 from ecgcmr.locks import FolderLock
-from ecgcmr.training import tuning_record
+from ecgcmr.training import search_trial, tuning_record
 from ecgcmr.training.budget_plan import Budget, budget_for
 from ecgcmr.training.candidates import Candidate, candidates_of
 from ecgcmr.training.halving import FIRST, MOST_CANDIDATES, finalists, first_round, outermost, second_share, winner
@@ -27,6 +28,11 @@ RATE = "model.optimiser.lr"
 CANDIDATES = [Candidate(name, {RATE: rate}) for name, rate in (("slow", 1e-4), ("middle", 1e-3), ("fast", 1e-2))]
 SCORES = {"slow": 0.5, "middle": 0.8, "fast": 0.7}
 SECOND = 3 / 8  # of a budget: half of what three twelfths leave
+ENTRY = {
+    **{"name": "slow", "set": {RATE: 1e-4}, "share": FIRST, "score": 9.0},
+    **{"mode": "max", "monitor": "val/auroc", "steps": 33, "failed": None},
+}
+"""As of a trial that has ended, with a score that none has."""
 
 
 def trials(ran: list[tuple[str, float]], score: Callable[[str, float], float | str], fingerprint: str = "a") -> Trials:
@@ -157,6 +163,21 @@ def test_only_trials_are_removed_and_none_that_runs_or_lies_elsewhere(tmp_path: 
         {"name": "slow", "share": FIRST, "score": 9.0, "steps": "many", "set": {}},
         {"name": "slow", "share": FIRST, "score": 10**400, "set": {}},
         {"name": ["slow"], "share": [FIRST], "score": 9.0, "set": {}},
+        *(
+            {**ENTRY, name: value}
+            for name, values in {
+                "mode": ["banana", None],
+                "steps": [-5, True, 10**300, 1.5],
+                "set": [{}, {RATE: 9.0}],
+                "name": ["ghost"],
+                "failed": ["the loss is nan"],
+                "score": [None],
+                "monitor": [3],
+                "more": [1],
+            }.items()
+            for value in values
+        ),
+        *({key: value for key, value in ENTRY.items() if key != left} for left in ENTRY),
     ],
 )
 def test_what_is_no_entry_of_a_search_is_tried_anew(tmp_path: Path, entry: object) -> None:
@@ -165,6 +186,102 @@ def test_what_is_no_entry_of_a_search_is_tried_anew(tmp_path: Path, entry: objec
     note = json.dumps({"fingerprint": "a", "tried": [entry]})
     (tmp_path / "old" / "search" / "search.json").write_text(note)
     assert search(tmp_path / "old", CANDIDATES, trials([], lambda name, share: SCORES[name])) == expected
+
+
+def test_of_an_entry_written_twice_and_of_a_trial_nobody_asked_for_the_search_takes_no_notice(tmp_path: Path) -> None:
+    expected = search(tmp_path, CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    path = tmp_path / "search" / "search.json"
+    note = json.loads(path.read_text())
+    beaten = {**note["tried"][0], "share": SECOND, "score": 99.0}  # was no finalist
+    twice = {**note["tried"][1], "score": 0.0}
+    path.write_text(json.dumps({**note, "tried": [*note["tried"], twice, beaten]}))
+    found = search(tmp_path, CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    assert found["chosen"] == expected["chosen"]
+    assert [entry for entry in found["tried"] if entry != beaten] == expected["tried"]
+
+
+@pytest.mark.parametrize("removed", range(1, 5))
+def test_a_trial_that_is_killed_while_it_is_cleared_away_begins_anew(
+    tmp_path: Path, removed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left must not look like one that was cut off and can go on."""
+    calls: list[Path] = []
+
+    def fit(words: list[str]) -> Diverged | None:
+        fits.fit(words)
+        place = Path(next(word for word in words if "default_root_dir" in word).partition("=")[2])
+        torch.save({}, place / "last.ckpt")
+        (place / "config.yaml").write_text("")
+        return None
+
+    def killed(paths: Iterable[Path]) -> None:
+        for path in paths:
+            calls.append(path)
+            path.unlink(missing_ok=True)
+            if len(calls) == removed:
+                raise KeyboardInterrupt
+
+    fits = trials([], lambda name, share: SCORES[name])
+    with monkeypatch.context() as patched:
+        patched.setattr(search_trial, "remove_paths", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path, CANDIDATES, replace(fits, fit=fit))
+    assert calls[0].name == "last.ckpt"
+    given = words_of_a_search(tmp_path)
+    assert given[0][-1] == "--overwrite"
+    assert len(given) == 5
+
+
+@pytest.mark.parametrize("linked", ["search", "search/slow"])
+def test_a_search_empties_no_folder_through_a_link(tmp_path: Path, linked: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for place in (elsewhere, elsewhere / "slow"):
+        place.mkdir()
+        torch.save({}, place / "best.ckpt")
+        (place / "trial.json").write_text(json.dumps({"share": FIRST, "fingerprint": "of another"}))
+    link = tmp_path / "run" / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{linked}: is a link"):
+        search(tmp_path / "run", CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    assert all((place / "best.ckpt").is_file() for place in (elsewhere, elsewhere / "slow"))
+
+
+@pytest.mark.parametrize("file", ["best.ckpt", "predictions.npz", "config.yaml"])
+def test_a_run_that_lies_where_a_trial_would_is_left_alone(tmp_path: Path, file: str) -> None:
+    place = tmp_path / "search" / "slow"
+    place.mkdir(parents=True)
+    (place / file).write_text("somebody's")
+    with pytest.raises(
+        UserError, match=rf"search/slow: holds a run that is no trial of this search \({file}\); move it"
+    ):
+        search(tmp_path, CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    assert (place / file).read_text() == "somebody's"
+
+
+def test_two_searches_of_one_folder_do_not_run_at_once(tmp_path: Path) -> None:
+    """The second would remove what a trial of the first has written."""
+
+    def second(words: list[str]) -> Diverged | None:
+        place = tmp_path / "search" / "slow"
+        torch.save({}, place / "last.ckpt")
+        with pytest.raises(UserError, match=r"search: 'ecgcmr fit' is writing there"):
+            search(tmp_path, CANDIDATES, trials([], lambda name, share: SCORES[name], "another"))
+        assert (place / "last.ckpt").is_file()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, CANDIDATES, Trials(second, lambda: None, True))
+
+
+def test_a_trial_that_somebody_runs_by_itself_is_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "search" / "slow"
+    place.mkdir(parents=True)
+    (place / "trial.json").write_text(json.dumps({"share": FIRST, "fingerprint": "of another"}))
+    torch.save({}, place / "last.ckpt")
+    with FolderLock(place, "fit"), pytest.raises(UserError, match="search/slow: 'ecgcmr fit' is writing there"):
+        search(tmp_path, CANDIDATES, trials([], lambda name, share: SCORES[name]))
+    assert (place / "last.ckpt").is_file()
 
 
 def test_what_stops_a_trial_but_divergence_ends_the_search(tmp_path: Path) -> None:
@@ -219,6 +336,11 @@ def test_a_search_whose_candidates_all_fail_is_an_error(tmp_path: Path) -> None:
         search(tmp_path, CANDIDATES, trials([], lambda name, share: "the loss is nan"))
 
 
+def test_a_validation_split_that_judges_nobody_is_no_fault_of_candidates(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no validation gave a number.*; give the validation split labels"):
+        search(tmp_path, CANDIDATES, Trials(lambda words: None, lambda: None, True))
+
+
 def test_what_was_chosen_is_read_from_the_run_or_refused(tmp_path: Path) -> None:
     tuning_record.record(tmp_path, "search", {"set": {RATE: 0.1}})
     assert chosen_settings(tmp_path) == {RATE: 0.1}
@@ -267,6 +389,7 @@ def test_outermost_asks_for_three_rates_of_the_same_settings() -> None:
         ([{"name": "a", "set": {}}] * 2, "two candidates are named a"),
         ([{"name": "../a", "set": {}}], "candidate '../a': a name is letters"),
         ([{"name": "a", "set": {"seed_everything": 3}}], "candidate a sets seed_everything"),
+        ([{"name": "a", "set": {3: 1}}], "candidate a sets 3"),
     ],
 )
 def test_candidates_that_are_a_mistake_are_refused(entries: list[dict], words: str) -> None:
@@ -282,6 +405,7 @@ def test_candidates_that_are_a_mistake_are_refused(entries: list[dict], words: s
         *("data.labels", "data.labels+", "data.train_labels", "data.train_fraction", "data.selection", "data.seed"),
         *("data.leave_out_leads", "data.covariates", "data.predict_split"),
         *("trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.default_root_dir"),
+        *("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator"),
     ],
 )
 def test_what_candidates_share_none_of_them_sets(key: str) -> None:
@@ -292,6 +416,16 @@ def test_what_candidates_share_none_of_them_sets(key: str) -> None:
 @pytest.mark.parametrize("key", ["model.encoder.init_args.samples", "data.train_windows", "data.batch_size"])
 def test_how_a_candidate_is_trained_it_may_set(key: str) -> None:
     assert candidates_of([{"name": "a", "set": {key: 1}}])[0].set == {key: 1}
+
+
+def test_an_encoder_given_whole_is_kept_as_a_search_writes_it() -> None:
+    """The parser hands over namespaces, and its classes' tuples."""
+    encoder = Namespace(class_path="ecgcmr.encoders.ECGCNN", init_args=Namespace(widths=(8, 16)))
+    [candidate] = candidates_of([Namespace(name="a", set={"model.encoder": encoder})])
+    assert candidate.set == {
+        "model.encoder": {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"widths": [8, 16]}}
+    }
+    assert json.loads(json.dumps(candidate.set)) == candidate.set
 
 
 @pytest.mark.parametrize("name", ["finetune", "from_scratch"])

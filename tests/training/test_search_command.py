@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import warm_runs
 import yaml
 from labelled_cohort import write_cohort, write_stage
@@ -72,6 +73,49 @@ def test_what_excludes_a_budget_or_is_no_search_is_refused_in_one_line(
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert words in line
     assert not (config.with_suffix("") / "tuning.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{a: {model.optimiser.lr: 1}}", "[1, 2]", "true", "[{name: a}]", "[{name: a, set: {}, rate: 1}]"]
+)
+def test_a_file_that_holds_no_candidates_is_said_to(
+    config: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "odd.yaml").write_text(content)
+    assert main(["fit", "-c", str(config), "--trainer.callbacks=[]", f"--search={config.parent / 'odd.yaml'}"]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "odd.yaml holds no candidates: they are a list, each a name and a set of dotted settings alone" in line
+
+
+def test_an_encoder_that_a_search_chose_is_fitted_and_trials_that_cost_too_much_are_noted(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(config.read_text())
+    encoder = content["model"]["init_args"]["encoder"]
+    wider = {**encoder, "init_args": {**encoder["init_args"], "width": 32}}
+    sets = {"still": {"model.optimiser.lr": 1e-12}, "wider": {"model.optimiser.lr": 1e-2, "model.encoder": wider}}
+    content["search"] = [{"name": name, "set": found} for name, found in sets.items()]
+    content["trainer"]["callbacks"], content["budget"] = [], {"most": 12, "interval": 12}
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "-c", str(config)]) == 0
+    assert tuning(config, config.stem)["search"]["chosen"] == "wider"
+    stored = yaml.safe_load((config.with_suffix("") / "config.yaml").read_text())
+    assert stored["model"]["init_args"]["encoder"]["init_args"]["width"] == 32
+    assert "note: the trials of the search took 24 steps, more than the 12 of a whole budget" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_no_trial_can_go_on_from_comes_with_what_to_remove(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = config.with_suffix("") / "search" / "slow"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(search_command, "_fingerprint", lambda *_: "a")
+    (place / "trial.json").write_text(json.dumps({"share": FIRST, "fingerprint": "a"}))
+    torch.save({}, place / "last.ckpt")
+    assert main(["fit", "-c", str(config), "--trainer.callbacks=[]"]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: search: candidate slow: ")
+    assert line.endswith(f"; to begin this trial anew remove {place}")
 
 
 def test_settings_with_a_search_are_not_fitted_without_it(config: Path) -> None:
