@@ -40,8 +40,8 @@ _PROTOCOLS = (FINETUNE, LINEAR_PROBE, LAYER_PROBE, ATTENTION_PROBE, STACK, None)
 ORACLE = Variant("oracle", None, None)
 METRIC = "r2"
 _DIGITS, _MOST_DIGITS = 3, 6
-_ROUNDING, _PRECISION = 1e-4, 1e-6
-"""Parts of their spread and of themselves that two predictions of the same weights may differ by."""
+_ROUNDING, _PRECISION = 0.02, 1e-6
+"""Parts of their spread and of themselves that two predictions of the same weights may differ by, one in bfloat16."""
 _RESOLVED = 0.5 * 10.0**-_DIGITS
 """Smaller numbers are 0 in tables."""
 
@@ -203,7 +203,7 @@ def _seeds(found: Assessment, *variants: Variant) -> list[str]:
 
 
 def _at_probe(found: Assessment, task: Task, *variants: Variant) -> list[str]:
-    """Say which fine-tuned networks predict what their linear probes do: validation chose to stay there."""
+    """Say which fine-tuned networks predict what their linear probes do, as where validation chose to stay there."""
     predictions, columns = found.data.test.predictions, found.data.columns(task)
     sentences = []
     for variant in variants:
@@ -216,8 +216,8 @@ def _at_probe(found: Assessment, task: Task, *variants: Variant) -> list[str]:
         ]
         if pairs and all(_alike(*pair) for pair in pairs):
             sentences.append(
-                f"{_title(variant)} predicts what its linear probe does: validation chose the weights that fine-tuning "
-                "started from."
+                f"{_title(variant)} predicts what its linear probe does: fine-tuning changed nothing, or validation "
+                "chose the weights that it started from."
             )
     return sentences
 

@@ -74,7 +74,7 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
         if names.count(name) > 1:
             raise UserError(f"search: two candidates are named {name}; give each a name of its own")
     for candidate in found:
-        odd = [key for key in map(str, candidate.set) if not key.startswith(tuple(f"{room}." for room in _SHARED))]
+        odd = [key for key in candidate.set if not key.startswith(tuple(f"{room}." for room in _SHARED))]
         if odd:
             raise UserError(
                 f"search: candidate {candidate.name} sets {printable(odd[0], 60)}: it may set what is of "
@@ -90,11 +90,11 @@ def candidates_of(entries: Sequence[Any]) -> list[Candidate]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without the parser's namespaces, such as that of an encoder given whole."""
+    """Return a value as JSON would give it back, without the parser's namespaces, as of an encoder given whole."""
     if isinstance(value, Namespace):
         value = value.as_dict()
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 

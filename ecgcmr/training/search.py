@@ -27,6 +27,7 @@ from ecgcmr.training.search_trial import (
     OF_MONITOR,
     Trials,
     check_own_folder,
+    check_place,
     goodness_of,
     line_about,
     remove_other_trials,
@@ -60,6 +61,8 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
 def _search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dict[str, Any]:
     """Search where nobody else does; see ``search``."""
     names = [candidate.name for candidate in candidates]
+    for name in names:
+        check_place(folder / FOLDER / name)
     rounds = (FIRST, second_share(names))
     by_name = {candidate.name: candidate for candidate in candidates}
     note = _known(folder, trials.fingerprint, by_name, rounds)

@@ -66,7 +66,7 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
         UserError: Its folder is a link, holds what is no trial, or another process writes there.
     """
     place = folder / FOLDER / candidate.name
-    _check_place(place)
+    check_place(place)
     started, note = place / _STARTED, {"share": share, "fingerprint": trials.fingerprint}
     goes_on = (
         recall_json(started) == note
@@ -104,17 +104,23 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
 
 
 def check_own_folder(place: Path) -> None:
-    """Refuse a folder whose content a search would remove somewhere else.
+    """Refuse a folder that is none, or whose content a search would remove somewhere else.
 
     Raises:
-        UserError: It is a link.
+        UserError: It is a file or a link.
     """
+    if place.is_file() and not place.is_symlink():
+        raise UserError(f"{place}: is a file, where a search keeps its trials; move it")
     if place.is_symlink():
         raise UserError(f"{place}: is a link; a search removes what its trials leave, so give it a folder of its own")
 
 
-def _check_place(place: Path) -> None:
-    """Refuse a candidate's folder that holds another run; raises as ``run_trial`` does."""
+def check_place(place: Path) -> None:
+    """Refuse a candidate's folder that is a file or a link, or holds another run.
+
+    Raises:
+        UserError: It does.
+    """
     check_own_folder(place)
     others = [path.name for path in run_files(place) if path.name not in _KEPT]
     if others and not (place / _STARTED).is_file():

@@ -232,7 +232,7 @@ def test_a_trial_that_is_killed_while_it_is_cleared_away_begins_anew(
     assert len(given) == 5
 
 
-@pytest.mark.parametrize("linked", ["search", "search/slow"])
+@pytest.mark.parametrize("linked", ["search", "search/slow", "search/fast"])
 def test_a_search_empties_no_folder_through_a_link(tmp_path: Path, linked: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     for place in (elsewhere, elsewhere / "slow"):
@@ -242,9 +242,23 @@ def test_a_search_empties_no_folder_through_a_link(tmp_path: Path, linked: str) 
     link = tmp_path / "run" / linked
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
+    ran: list[tuple[str, float]] = []
     with pytest.raises(UserError, match=f"{linked}: is a link"):
-        search(tmp_path / "run", CANDIDATES, trials([], lambda name, share: SCORES[name]))
+        search(tmp_path / "run", CANDIDATES, trials(ran, lambda name, share: SCORES[name]))
+    assert not ran
     assert all((place / "best.ckpt").is_file() for place in (elsewhere, elsewhere / "slow"))
+
+
+@pytest.mark.parametrize("place", ["search", "search/fast"])
+def test_a_file_where_a_folder_of_a_search_would_lie_is_refused_before_the_first_trial(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("somebody's")
+    ran: list[tuple[str, float]] = []
+    with pytest.raises(UserError, match=f"{place}: is a file"):
+        search(tmp_path, CANDIDATES, trials(ran, lambda name, share: SCORES[name]))
+    assert not ran
 
 
 @pytest.mark.parametrize("file", ["best.ckpt", "predictions.npz", "config.yaml"])
@@ -420,10 +434,13 @@ def test_how_a_candidate_is_trained_it_may_set(key: str) -> None:
 
 def test_an_encoder_given_whole_is_kept_as_a_search_writes_it() -> None:
     """The parser hands over namespaces, and its classes' tuples."""
-    encoder = Namespace(class_path="ecgcmr.encoders.ECGCNN", init_args=Namespace(widths=(8, 16)))
+    encoder = Namespace(class_path="ecgcmr.encoders.ECGCNN", init_args=Namespace(widths=(8, 16), by_block={0: 1}))
     [candidate] = candidates_of([Namespace(name="a", set={"model.encoder": encoder})])
     assert candidate.set == {
-        "model.encoder": {"class_path": "ecgcmr.encoders.ECGCNN", "init_args": {"widths": [8, 16]}}
+        "model.encoder": {
+            "class_path": "ecgcmr.encoders.ECGCNN",
+            "init_args": {"widths": [8, 16], "by_block": {"0": 1}},
+        }
     }
     assert json.loads(json.dumps(candidate.set)) == candidate.set
 
