@@ -6,7 +6,6 @@ and an equal one is not repeated; a folder a candidate keeps its ``metrics.json`
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,16 +52,18 @@ def search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dic
     Raises:
         UserError: All candidates failed, or its folder is a link, holds other runs, or another process searches there.
     """
+    if not trials.writes:  # nor removes anything, and would meet with what rank zero is about to remove
+        return _search(folder, candidates, trials)
     check_own_folder(folder / FOLDER)
-    with FolderLock(folder / FOLDER, "fit") if trials.writes else contextlib.nullcontext():
+    with FolderLock(folder / FOLDER, "fit"):
+        for candidate in candidates:
+            check_place(folder / FOLDER / candidate.name)
         return _search(folder, candidates, trials)
 
 
 def _search(folder: Path, candidates: Sequence[Candidate], trials: Trials) -> dict[str, Any]:
     """Search where nobody else does; see ``search``."""
     names = [candidate.name for candidate in candidates]
-    for name in names:
-        check_place(folder / FOLDER / name)
     rounds = (FIRST, second_share(names))
     by_name = {candidate.name: candidate for candidate in candidates}
     note = _known(folder, trials.fingerprint, by_name, rounds)

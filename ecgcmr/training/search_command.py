@@ -98,7 +98,8 @@ def search_for(
     run = _apart if apart else fit
 
     def attempt(more: list[str]) -> Diverged | None:
-        place = Path(next(word for word in more if word.startswith("--trainer.default_root_dir=")).partition("=")[2])
+        """Fit a trial by further words, and return how it diverged."""
+        place = _folder_of(more)
         try:
             run([*arguments, *words, *_QUIET, *more])
         except Diverged as error:
@@ -121,7 +122,7 @@ def _apart(arguments: list[str]) -> None:
         Diverged: Its network did.
         UserError: Something else ended it.
     """
-    place = Path(next(word for word in reversed(arguments) if "default_root_dir=" in word).partition("=")[2])
+    place = _folder_of(arguments)
     note = place.with_name(f".{place.name}.diverged")
     note.unlink(missing_ok=True)
     code = run_apart([sys.executable, "-m", "ecgcmr", "fit", *arguments], {diverged_trial.VARIABLE: str(note)})
@@ -135,6 +136,11 @@ def _apart(arguments: list[str]) -> None:
     if code != 0:
         why = "killed, for want of memory perhaps" if code < 0 or code > 128 else "the lines above say why"
         raise UserError(f"its fit ended with {code} ({why}); the same command goes on from there")
+
+
+def _folder_of(arguments: list[str]) -> Path:
+    """Return the run folder that the words of a trial name last, behind those of the user's command."""
+    return Path(next(word for word in reversed(arguments) if "default_root_dir=" in word).partition("=")[2])
 
 
 def _fingerprint(written: Mapping[str, Any], candidates: list[Candidate]) -> str:

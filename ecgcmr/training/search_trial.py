@@ -63,10 +63,9 @@ def run_trial(folder: Path, candidate: Candidate, share: float, trials: Trials) 
         ``name``, ``set``, ``share``, ``score``, ``mode``, ``monitor``, ``steps`` and ``failed``, why there is no score.
 
     Raises:
-        UserError: Its folder is a link, holds what is no trial, or another process writes there.
+        UserError: Another process writes in its folder.
     """
     place = folder / FOLDER / candidate.name
-    check_place(place)
     started, note = place / _STARTED, {"share": share, "fingerprint": trials.fingerprint}
     goes_on = (
         recall_json(started) == note

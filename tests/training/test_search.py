@@ -273,6 +273,17 @@ def test_a_run_that_lies_where_a_trial_would_is_left_alone(tmp_path: Path, file:
     assert (place / file).read_text() == "somebody's"
 
 
+def test_other_ranks_do_not_stumble_over_what_rank_zero_is_removing(tmp_path: Path) -> None:
+    """They may look at a trial's folder between the removal of its note and their look at its files."""
+    for name in SCORES:  # rank zero makes them
+        (tmp_path / "search" / name).mkdir(parents=True)
+        (tmp_path / "search" / name / "best.ckpt").write_text("of a trial whose note has just gone")
+    fits = trials([], lambda name, share: SCORES[name])
+    with FolderLock(tmp_path / "search", "fit"):  # of rank zero
+        found = search(tmp_path, CANDIDATES, replace(fits, writes=False))
+    assert found["chosen"] == "middle"
+
+
 def test_two_searches_of_one_folder_do_not_run_at_once(tmp_path: Path) -> None:
     """The second would remove what a trial of the first has written."""
 
